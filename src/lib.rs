@@ -1,0 +1,17 @@
+//! `wakering` is a small epoll/kqueue runtime that a low-level server embeds.
+//!
+//! Floors, lowest first; a module imports only from lower floors, plus `error`, `limits` and `trace`:
+//!
+//! ```text
+//! 5   http                               binds a pure protocol machine to sockets and handlers
+//! 4   net             time    signal     futures over sources, deadlines and signals
+//! 3   worker          blocking           the only place where I/O and wake-ups meet
+//! 2   reactor         task ──► wake      reactor never sees a task; task never sees a descriptor
+//! 1   sys │ proto::h2                    the operating system │ pure protocol machines
+//! 0   ring   slab   clock   sync   limits   error   trace
+//! ```
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("wakering packs its waker handles into 64-bit pointers");
+
+mod limits;
