@@ -15,3 +15,13 @@
 compile_error!("wakering packs its waker handles into 64-bit pointers");
 
 mod limits;
+mod sys;
+
+#[doc(hidden)]
+pub mod internals {
+    pub mod sys {
+        pub use crate::sys::{
+            Bell, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token, pin_to_cpu, process_id,
+        };
+    }
+}

@@ -4,3 +4,9 @@
 //! in one place what the process can grow to. Relations between bounds are asserted at compile time.
 
 // Sections, one per module: keep them in the order of the floors.
+
+// sys
+
+/// The most events that one wait of a selector takes, whatever the caller asks for: the buffer is allocated at once
+/// (16 bytes an event), and the kernel's counts are 32 bits wide.
+pub(crate) const SELECTOR_EVENTS_MAX: usize = 1 << 16;

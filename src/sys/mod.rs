@@ -1,0 +1,47 @@
+//! The operating system: the only home of `libc`, and the contract that every selector backend keeps.
+//!
+//! A worker owns one [`Selector`] and nobody else touches it. What other threads get is its doorbell, a [`Bell`]:
+//! a number that can be copied, and rung from anywhere to end the selector's sleep.
+//!
+//! # The contract
+//!
+//! 1. `Selector::new(event_capacity)` makes the selector and its doorbell. Every descriptor in it is close-on-exec.
+//! 2. `register(fd, token, interest)` reports the state that is present already as well as every later edge, so a
+//!    source may be registered after a try on it said `WouldBlock`: no edge is lost between the two. A second
+//!    registration of one descriptor is an error; what cannot be waited for (a regular file) is `EPERM`.
+//! 3. An edge is reported once. A reader that has not drained the source to `WouldBlock` (or to a short read, where
+//!    [`SHORT_READ_RULE`] says so) must remember that the source is still ready: it is not told again.
+//!    [`Interest::READ_SHARED`] alone is level-triggered: it is for listeners that several workers share.
+//! 4. `rearm(fd, token, interest)` is called when a readiness flag is cleared while somebody waits for it. It does
+//!    nothing where edges come by themselves and is what makes the fallback report again. It adds to what is armed.
+//! 5. `deregister(fd)` ends the registration. Events of it that the last `wait` has already fetched are still
+//!    iterated over; a token's generation tells the reactor that they are stale.
+//! 6. `wait(timeout)` never returns before its timeout without a cause, where a signal, the doorbell and the
+//!    longest timeout that the kernel can express (24 days) are causes: callers look at their clock. A positive
+//!    timeout never becomes a busy zero. More events than the capacity come with the next wait.
+//! 7. The doorbell's events end a wait and are never among `events()`. Rings coalesce; a ring before the wait counts.
+//! 8. The error of a wait is the caller's mistake or exhaustion; `EINTR` is a wait without events.
+//!
+//! Dropping a selector closes its descriptors and deregisters nothing, so that a forked child may drop it.
+//!
+//! # The backends
+//!
+//! `epoll` on Linux and Android, `kqueue` on macOS and the BSDs, and `fallback`, over the `polling` crate, elsewhere.
+//! `--cfg wakering_fallback` forces the last one, `--cfg wakering_kqueue` builds kqueue on a system that has it as a
+//! library. This file is the one place that chooses. `docs/platforms.md` lists what is run and what is only compiled.
+
+mod affinity;
+mod call;
+mod epoll;
+mod event;
+
+use epoll as backend;
+
+pub use affinity::pin_to_cpu;
+pub use backend::{Bell, SHORT_READ_RULE, Selector};
+pub use event::{Event, Interest, Readiness, Token};
+
+/// The id of this process, as the system tells it now: a forked child compares it with its parent's.
+pub fn process_id() -> u32 {
+    std::process::id()
+}
