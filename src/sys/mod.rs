@@ -30,10 +30,49 @@
 //! `--cfg wakering_fallback` forces the last one, `--cfg wakering_kqueue` builds kqueue on a system that has it as a
 //! library. This file is the one place that chooses. `docs/platforms.md` lists what is run and what is only compiled.
 
+pub(crate) mod addr;
 mod affinity;
 mod call;
 mod epoll;
 mod event;
+pub(crate) mod options;
+pub(crate) mod socket;
+
+// Constants that differ from system to system.
+#[cfg(any(target_os = "netbsd", target_os = "dragonfly"))]
+#[path = "os_bsd.rs"]
+mod os;
+#[cfg(target_os = "freebsd")]
+#[path = "os_freebsd.rs"]
+mod os;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "os_linux.rs"]
+mod os;
+#[cfg(target_os = "openbsd")]
+#[path = "os_openbsd.rs"]
+mod os;
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "dragonfly",
+    target_os = "openbsd",
+    target_vendor = "apple"
+)))]
+#[path = "os_other.rs"]
+mod os;
+
+// How a socket comes into being close-on-exec and non-blocking: with flags, or in steps.
+#[cfg(target_vendor = "apple")]
+#[path = "open_apple.rs"]
+mod open;
+#[cfg(not(target_vendor = "apple"))]
+#[path = "open_flags.rs"]
+mod open;
+#[cfg(target_vendor = "apple")]
+#[path = "os_apple.rs"]
+mod os;
 
 use epoll as backend;
 

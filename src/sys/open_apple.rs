@@ -1,0 +1,36 @@
+//! Apple has neither `SOCK_CLOEXEC` nor `accept4`: the flags follow in separate calls, as in std.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use libc::c_int;
+
+use super::addr::Storage;
+use super::call::{cvt, retry};
+use super::options;
+
+/// socket(2), then close-on-exec, non-blocking and no `SIGPIPE`.
+pub(super) fn socket(domain: c_int, kind: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: socket takes three integers and touches no memory of ours.
+    let fd = cvt(unsafe { libc::socket(domain, kind, 0) })?;
+    // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
+    prepare(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// accept(2), then the same three settings; the peer's address goes into `peer`.
+pub(super) fn accept(listener: BorrowedFd<'_>, peer: &mut Storage) -> io::Result<OwnedFd> {
+    let (address, length) = peer.as_out();
+    // SAFETY: `address` and `length` come from one exclusive borrow of `peer`, which outlives the call,
+    // and `length` holds the room at `address`.
+    let fd = retry(|| unsafe { libc::accept(listener.as_raw_fd(), address, length) })?;
+    // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
+    prepare(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn prepare(fd: OwnedFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_SETFD takes an integer and touches no memory of ours.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    super::socket::set_nonblocking(fd.as_fd())?;
+    options::set(fd.as_fd(), libc::SOL_SOCKET, libc::SO_NOSIGPIPE, &1)?;
+    Ok(fd)
+}

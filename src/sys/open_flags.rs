@@ -1,0 +1,29 @@
+//! Sockets that are born close-on-exec and non-blocking: one call, no window for a fork in between.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use libc::c_int;
+
+use super::addr::Storage;
+use super::call::{cvt, retry};
+
+const FLAGS: c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+
+/// socket(2) with both flags.
+pub(super) fn socket(domain: c_int, kind: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: socket takes three integers and touches no memory of ours.
+    let fd = cvt(unsafe { libc::socket(domain, kind | FLAGS, 0) })?;
+    // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// accept4(2) with both flags; the peer's address goes into `peer`.
+pub(super) fn accept(listener: BorrowedFd<'_>, peer: &mut Storage) -> io::Result<OwnedFd> {
+    let (address, length) = peer.as_out();
+    // SAFETY: `address` and `length` come from one exclusive borrow of `peer`, which outlives the call,
+    // and `length` holds the room at `address`.
+    let fd = retry(|| unsafe { libc::accept4(listener.as_raw_fd(), address, length, FLAGS) })?;
+    // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

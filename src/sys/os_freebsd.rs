@@ -1,0 +1,9 @@
+//! FreeBSD: constants of the socket layer; `os_linux.rs` says what each means.
+
+use libc::c_int;
+
+pub(super) const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL;
+pub(super) const REUSE_PORT: Option<c_int> = Some(libc::SO_REUSEPORT_LB);
+pub(super) const KEEPALIVE_IDLE: Option<c_int> = Some(libc::TCP_KEEPIDLE);
+pub(super) const LINGER: c_int = libc::SO_LINGER;
+pub(super) const ACCEPT_AGAIN: &[c_int] = &[libc::ECONNABORTED];
