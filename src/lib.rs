@@ -14,11 +14,19 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("wakering packs its waker handles into 64-bit pointers");
 
+mod clock;
 mod limits;
+mod slab;
 mod sys;
 
 #[doc(hidden)]
 pub mod internals {
+    pub mod clock {
+        pub use crate::clock::{Clock, NEVER, TimerKey, Wheel};
+    }
+    pub mod slab {
+        pub use crate::slab::{Key, Slab};
+    }
     pub mod sys {
         pub use crate::sys::{
             Bell, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token, pin_to_cpu, process_id,

@@ -5,6 +5,25 @@
 
 // Sections, one per module: keep them in the order of the floors.
 
+// clock
+
+/// The grain of parking, 64 µs: a worker that waits for a timer wakes at the next multiple, so that timers
+/// which lie closer together share one wake-up. At most 15,625 a second are made.
+pub(crate) const TICK_NANOS: u64 = 64_000;
+
+/// How many timers of different deadlines one list of the wheel may hold, and so how many a single call
+/// may have to move: about 40 µs of work. Fewer would make rings (1 KiB each) for timers that are far off.
+pub(crate) const TIMER_LIST_MAX: u32 = 4096;
+
+/// Up to this length a list of the wheel is sorted in place, which then costs less than making a ring.
+pub(crate) const TIMER_SORT_MAX: u32 = 32;
+
+/// How far from the tail the wheel looks for the right position in a sorted list: each step may be a cache
+/// miss.
+pub(crate) const TIMER_SHIFT_MAX: u32 = 8;
+
+const _: () = assert!(TIMER_SHIFT_MAX < TIMER_SORT_MAX && TIMER_SORT_MAX < TIMER_LIST_MAX);
+
 // sys
 
 /// The most events that one wait of a selector takes, whatever the caller asks for: the buffer is allocated at once
