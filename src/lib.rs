@@ -15,9 +15,12 @@
 compile_error!("wakering packs its waker handles into 64-bit pointers");
 
 mod clock;
+mod error;
 mod limits;
 mod slab;
 mod sys;
+
+pub use error::{Elapsed, JoinError, RuntimeError};
 
 #[doc(hidden)]
 pub mod internals {
