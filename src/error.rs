@@ -10,7 +10,7 @@ use std::{fmt, io};
 
 use thiserror::Error;
 
-/// Tells why a runtime could not be built, entered, or given work.
+/// Tells why a runtime could not be built or entered.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
@@ -23,52 +23,83 @@ pub enum RuntimeError {
     /// Every worker id of the process is in use.
     #[error("the process has no worker id left")]
     TableFull,
-    /// The runtime, or the part of it that the work was meant for, has been shut down.
+    /// More workers were asked for than a runtime can have, or none.
+    #[error("a runtime has 1 to {most} workers, not {asked}")]
+    WorkerCount {
+        /// How many were asked for.
+        asked: usize,
+        /// How many there can be.
+        most: usize,
+    },
+    /// The runtime has been shut down.
     #[error("the runtime is shut down")]
     Closed,
-    /// A bounded queue is full. The work was not taken, and may be offered again later.
-    #[error("the queue is full")]
-    Full,
     /// The system refused something that the runtime needs.
-    #[error("the runtime could not {attempt}: {source}")]
-    Io {
-        /// What was attempted, as a verb with its object.
-        attempt: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 impl RuntimeError {
-    /// Says what was attempted when the system refused it; for `map_err`.
-    pub(crate) fn io(attempt: &'static str) -> impl FnOnce(io::Error) -> RuntimeError {
-        move |source| RuntimeError::Io { attempt, source }
-    }
-
     /// Whether the runtime has been shut down, so that trying again is in vain.
     pub fn is_closed(&self) -> bool {
         matches!(self, RuntimeError::Closed)
     }
 
-    /// Whether a bound was reached, so that trying again later may help.
-    pub fn is_full(&self) -> bool {
-        matches!(self, RuntimeError::Full | RuntimeError::TableFull)
-    }
-
-    /// Whether the call was made in a place where it can never work: inside a runtime, or in a forked child.
+    /// Whether the call can never work as it was made: inside a runtime, in a forked child, or with a number
+    /// of workers out of range.
     pub fn is_misuse(&self) -> bool {
-        matches!(self, RuntimeError::Nested | RuntimeError::Forked)
+        matches!(self, RuntimeError::Nested | RuntimeError::Forked | RuntimeError::WorkerCount { .. })
     }
 }
 
 impl From<RuntimeError> for io::Error {
     fn from(error: RuntimeError) -> io::Error {
         match error {
-            RuntimeError::Io { ref source, .. } => io::Error::new(source.kind(), error),
-            RuntimeError::Full => io::Error::new(io::ErrorKind::WouldBlock, error),
-            RuntimeError::Nested | RuntimeError::Forked | RuntimeError::TableFull | RuntimeError::Closed => {
-                io::Error::other(error)
-            }
+            RuntimeError::Io(error) => error,
+            RuntimeError::Nested
+            | RuntimeError::Forked
+            | RuntimeError::TableFull
+            | RuntimeError::WorkerCount { .. }
+            | RuntimeError::Closed => io::Error::other(error),
+        }
+    }
+}
+
+/// Tells why work was not taken, by a worker or by the blocking pool. It was dropped on the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The runtime has been shut down.
+    #[error("the runtime is shut down")]
+    Closed,
+    /// The queue of work to be taken is full; it may be offered again later.
+    #[error("the queue of work is full")]
+    Full,
+    /// The runtime was made before a fork, and this is the child.
+    #[error("this runtime was made before fork and cannot be used in the child; make a new one")]
+    Forked,
+    /// The runtime has no worker of that number.
+    #[error("the runtime has no such worker")]
+    NoSuchWorker,
+}
+
+impl SpawnError {
+    /// Whether the runtime has been shut down, so that trying again is in vain.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, SpawnError::Closed)
+    }
+
+    /// Whether a bound was reached, so that trying again later may help.
+    pub fn is_full(&self) -> bool {
+        matches!(self, SpawnError::Full)
+    }
+}
+
+impl From<SpawnError> for io::Error {
+    fn from(error: SpawnError) -> io::Error {
+        match error {
+            SpawnError::Full => io::Error::new(io::ErrorKind::WouldBlock, error),
+            SpawnError::Closed | SpawnError::Forked | SpawnError::NoSuchWorker => io::Error::other(error),
         }
     }
 }
@@ -203,14 +234,15 @@ mod tests {
         fn assert_send_and_sync<T: Send + Sync + 'static>() {}
         assert_send_and_sync::<JoinError>();
         assert_send_and_sync::<RuntimeError>();
+        assert_send_and_sync::<SpawnError>();
         assert_send_and_sync::<Elapsed>();
     }
 
     #[test]
-    fn a_refusal_of_the_system_keeps_its_kind_and_says_what_was_attempted() {
-        let refused = RuntimeError::io("open a selector")(io::ErrorKind::PermissionDenied.into());
-        assert!(refused.to_string().starts_with("the runtime could not open a selector: "));
+    fn as_an_io_error_each_keeps_its_kind() {
+        let refused = RuntimeError::from(io::Error::from(io::ErrorKind::PermissionDenied));
         assert_eq!(io::Error::from(refused).kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(io::Error::from(SpawnError::Full).kind(), io::ErrorKind::WouldBlock);
         assert_eq!(io::Error::from(Elapsed).kind(), io::ErrorKind::TimedOut);
     }
 }

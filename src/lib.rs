@@ -20,7 +20,7 @@ mod limits;
 mod slab;
 mod sys;
 
-pub use error::{Elapsed, JoinError, RuntimeError};
+pub use error::{Elapsed, JoinError, RuntimeError, SpawnError};
 
 #[doc(hidden)]
 pub mod internals {
