@@ -17,6 +17,7 @@ compile_error!("wakering packs its waker handles into 64-bit pointers");
 mod clock;
 mod error;
 mod limits;
+mod proto;
 mod slab;
 mod sys;
 
@@ -29,6 +30,11 @@ pub mod internals {
     }
     pub mod slab {
         pub use crate::slab::{Key, Slab};
+    }
+    pub mod hpack {
+        pub use crate::proto::h2::hpack::{
+            DecodeError, Decoded, Decoder, Defect, Encoder, Excess, Field, FieldKind, FieldLimits,
+        };
     }
     pub mod sys {
         pub use crate::sys::{

@@ -33,3 +33,24 @@ pub(crate) const SELECTOR_EVENTS_MAX: usize = 1 << 16;
 /// Buffers handed to one vectored call: `IOV_MAX` is 1,024 on Linux, macOS and the BSDs, and more of
 /// them is `EINVAL`. The rest waits for the next call.
 pub(crate) const IO_SLICES_MAX: usize = 1024;
+
+// proto::h2::hpack
+
+/// The dynamic table that either side keeps: HTTP/2's initial value. A larger one would hold more than the
+/// few fields that repeat on a connection, at that much memory for each connection.
+pub(crate) const HPACK_TABLE_BYTES: usize = 4_096;
+
+/// Fields of one message, cookie crumbs apart: browsers send under forty.
+pub(crate) const HEADER_FIELDS: u32 = 100;
+
+/// Cookie crumbs of one message: browsers split a cookie jar at every pair.
+pub(crate) const COOKIE_CRUMBS: u32 = 256;
+
+/// Decoded size of a message's fields, 32 octets a field added (RFC 9113 §6.5.2): what servers commonly take.
+pub(crate) const HEADER_LIST_BYTES: u32 = 16 * 1024;
+
+/// Encoded size of a header block. A block over the list's size is still decoded for the sake of the
+/// compression state, at a cost bounded by this; twice the list leaves room for peers that do not compress.
+pub(crate) const HEADER_BLOCK_BYTES: usize = 32 * 1024;
+
+const _: () = assert!(HEADER_BLOCK_BYTES >= HEADER_LIST_BYTES as usize);

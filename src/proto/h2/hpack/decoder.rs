@@ -1,0 +1,296 @@
+//! Header blocks to fields (RFC 7541 §3 and §6).
+
+use crate::limits;
+
+use super::field::{Field, FieldKind, Name};
+use super::table::{Content, ENTRY_OVERHEAD, Entry, Table};
+use super::{DecodeError, huffman, integer, static_table};
+
+/// What a header block may amount to before it is over the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldLimits {
+    /// Fields, pseudo-header fields included and cookie crumbs not.
+    pub fields: u32,
+    /// `cookie` fields.
+    pub cookie_crumbs: u32,
+    /// Sum of name, value and 32 octets a field (`SETTINGS_MAX_HEADER_LIST_SIZE`, RFC 9113 §6.5.2).
+    pub list_bytes: u32,
+    /// Encoded octets; a longer block is not read at all and costs the connection.
+    pub block_bytes: usize,
+}
+
+impl Default for FieldLimits {
+    fn default() -> FieldLimits {
+        FieldLimits {
+            fields: limits::HEADER_FIELDS,
+            cookie_crumbs: limits::COOKIE_CRUMBS,
+            list_bytes: limits::HEADER_LIST_BYTES,
+            block_bytes: limits::HEADER_BLOCK_BYTES,
+        }
+    }
+}
+
+/// The limit that a header block passed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// [`FieldLimits::fields`]
+    Fields,
+    /// [`FieldLimits::cookie_crumbs`]
+    CookieCrumbs,
+    /// [`FieldLimits::list_bytes`]
+    ListBytes,
+}
+
+/// What a whole header block amounted to, fields that were not delivered included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded {
+    /// Fields without cookie crumbs.
+    pub fields: u32,
+    /// Cookie crumbs.
+    pub cookie_crumbs: u32,
+    /// Sum of name, value and 32 octets a field.
+    pub list_bytes: u64,
+    /// The limit that was passed, if any: from there on nothing was delivered, and the message must be
+    /// refused (a server may answer 431). The compression state is right nevertheless.
+    pub excess: Option<Excess>,
+}
+
+/// The receiving half of a connection's header compression.
+pub struct Decoder {
+    table: Table,
+    /// The table size that our settings allow.
+    limit: usize,
+    /// The lowest that `limit` has been since the last block, when that is below the table's size: the next
+    /// block must begin with a size update at most this large (RFC 7541 §4.2).
+    due_update: Option<usize>,
+}
+
+impl Decoder {
+    /// Makes a decoder whose table may grow to `max_table_size` octets, which must be what the peer believes:
+    /// 4,096 until it has acknowledged settings that say otherwise.
+    pub fn new(max_table_size: usize) -> Decoder {
+        Decoder { table: Table::new(max_table_size), limit: max_table_size, due_update: None }
+    }
+
+    /// Takes over `SETTINGS_HEADER_TABLE_SIZE` once the peer has acknowledged it.
+    pub fn set_max_table_size(&mut self, max_table_size: usize) {
+        self.limit = max_table_size;
+        let lowest = self.due_update.map_or(max_table_size, |lowest| lowest.min(max_table_size));
+        self.due_update = (lowest < self.table.max_size()).then_some(lowest);
+    }
+
+    /// Decodes one whole header block and hands its fields to `sink` in order.
+    ///
+    /// # Errors
+    ///
+    /// The connection's compression state is lost; it must be closed with `COMPRESSION_ERROR`, or with
+    /// `ENHANCE_YOUR_CALM` for [`DecodeError::BlockTooLong`].
+    pub fn decode(
+        &mut self,
+        block: &[u8],
+        limits: &FieldLimits,
+        mut sink: impl FnMut(Field),
+    ) -> Result<Decoded, DecodeError> {
+        if block.len() > limits.block_bytes {
+            return Err(DecodeError::BlockTooLong);
+        }
+        let mut input = block;
+        self.take_size_updates(&mut input)?;
+        let mut tally = Tally::new(limits);
+        while let Some(&first) = input.first() {
+            if first & 0x80 != 0 {
+                let index = integer::decode(&mut input, 7)?;
+                self.indexed(index as usize, &mut tally, &mut sink)?;
+            } else if first & 0x40 != 0 {
+                self.literal(&mut input, Literal::Indexed, &mut tally, &mut sink)?;
+            } else if first & 0x20 != 0 {
+                return Err(DecodeError::SizeUpdateMisplaced);
+            } else if first & 0x10 != 0 {
+                self.literal(&mut input, Literal::NeverIndexed, &mut tally, &mut sink)?;
+            } else {
+                self.literal(&mut input, Literal::NotIndexed, &mut tally, &mut sink)?;
+            }
+        }
+        Ok(tally.decoded)
+    }
+
+    /// At most two, at the beginning: the lowest and the last of the sizes chosen since the last block.
+    #[inline]
+    fn take_size_updates(&mut self, input: &mut &[u8]) -> Result<(), DecodeError> {
+        for _ in 0..2 {
+            if input.first().is_none_or(|first| first & 0xe0 != 0x20) {
+                break;
+            }
+            let size = integer::decode(input, 5)? as usize;
+            if size > self.limit {
+                return Err(DecodeError::SizeUpdateTooLarge);
+            }
+            if self.due_update.is_some_and(|due| size <= due) {
+                self.due_update = None;
+            }
+            self.table.set_max_size(size);
+        }
+        if self.due_update.is_some() { Err(DecodeError::SizeUpdateMissing) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn indexed(
+        &mut self,
+        index: usize,
+        tally: &mut Tally<'_>,
+        sink: &mut impl FnMut(Field),
+    ) -> Result<(), DecodeError> {
+        if let Some(field) = static_table::field(index) {
+            let (name, value) = static_table::text(index).ok_or(DecodeError::InvalidIndex)?;
+            let is_cookie = matches!(field, Field::Header { kind: FieldKind::Cookie, .. });
+            if tally.admit(name.len() + value.len() + ENTRY_OVERHEAD, is_cookie) {
+                sink(field.clone());
+            }
+            return Ok(());
+        }
+        let entry = self.dynamic(index)?;
+        if tally.admit(entry.size as usize, entry.is_cookie()) {
+            sink(entry.content.to_field());
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn dynamic(&self, index: usize) -> Result<&Entry, DecodeError> {
+        let age = index.checked_sub(static_table::LEN + 1).ok_or(DecodeError::InvalidIndex)?;
+        self.table.get(age).ok_or(DecodeError::InvalidIndex)
+    }
+
+    fn literal(
+        &mut self,
+        input: &mut &[u8],
+        kind: Literal,
+        tally: &mut Tally<'_>,
+        sink: &mut impl FnMut(Field),
+    ) -> Result<(), DecodeError> {
+        let (name, name_len) = self.literal_name(input, kind)?;
+        let mut scratch = Scratch::new();
+        let value = scratch.text(StringLiteral::take(input)?)?;
+        let size = name_len + value.len() + ENTRY_OVERHEAD;
+        let admitted = tally.admit(size, name.is_cookie());
+        let stored = kind == Literal::Indexed && self.table.make_room(size);
+        if !admitted && !stored {
+            return Ok(());
+        }
+        let content = match name.with_value(value, kind == Literal::NeverIndexed) {
+            Ok(field) => Content::Field(field),
+            Err(defect) => Content::Defective { name, defect },
+        };
+        if admitted {
+            sink(content.to_field());
+        }
+        if stored {
+            self.table.insert(Entry { content, name_len: name_len as u32, size: size as u32 });
+        }
+        Ok(())
+    }
+
+    /// The name of a literal and the length of its octets.
+    fn literal_name(&self, input: &mut &[u8], kind: Literal) -> Result<(Name, usize), DecodeError> {
+        let prefix = if kind == Literal::Indexed { 6 } else { 4 };
+        let index = integer::decode(input, prefix)? as usize;
+        if index == 0 {
+            let mut scratch = Scratch::new();
+            let octets = scratch.text(StringLiteral::take(input)?)?;
+            return Ok((Name::parse(octets), octets.len()));
+        }
+        if let (Some(field), Some((name, _))) = (static_table::field(index), static_table::text(index)) {
+            let parsed = if index == 1 { Name::Authority } else { field.name() };
+            return Ok((parsed, name.len()));
+        }
+        let entry = self.dynamic(index)?;
+        Ok((entry.name(), entry.name_len as usize))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Literal {
+    Indexed,
+    NotIndexed,
+    NeverIndexed,
+}
+
+/// A string as it stands in the block (RFC 7541 §5.2).
+struct StringLiteral<'a> {
+    octets: &'a [u8],
+    huffman: bool,
+}
+
+impl<'a> StringLiteral<'a> {
+    fn take(input: &mut &'a [u8]) -> Result<StringLiteral<'a>, DecodeError> {
+        let huffman = input.first().ok_or(DecodeError::Truncated)? & 0x80 != 0;
+        let len = integer::decode(input, 7)? as usize;
+        let (octets, rest) = input.split_at_checked(len).ok_or(DecodeError::Truncated)?;
+        *input = rest;
+        Ok(StringLiteral { octets, huffman })
+    }
+}
+
+/// Room to decode a Huffman string: on the stack for the usual ones.
+struct Scratch {
+    small: [u8; Scratch::SMALL],
+    large: Vec<u8>,
+}
+
+impl Scratch {
+    const SMALL: usize = 256;
+
+    fn new() -> Scratch {
+        Scratch { small: [0; Scratch::SMALL], large: Vec::new() }
+    }
+
+    #[inline]
+    fn text<'b>(&'b mut self, string: StringLiteral<'b>) -> Result<&'b [u8], DecodeError> {
+        if !string.huffman {
+            return Ok(string.octets);
+        }
+        let room = huffman::max_decoded_len(string.octets.len()) + huffman::DECODE_SLACK;
+        let out = if room <= Scratch::SMALL {
+            &mut self.small[..]
+        } else {
+            self.large.resize(room, 0);
+            &mut self.large[..]
+        };
+        let len = huffman::decode(string.octets, out)?;
+        Ok(&out[..len])
+    }
+}
+
+/// Counts a block's fields against its limits.
+struct Tally<'a> {
+    limits: &'a FieldLimits,
+    decoded: Decoded,
+}
+
+impl<'a> Tally<'a> {
+    fn new(limits: &'a FieldLimits) -> Tally<'a> {
+        Tally { limits, decoded: Decoded { fields: 0, cookie_crumbs: 0, list_bytes: 0, excess: None } }
+    }
+
+    /// Counts a field; true when it may be delivered.
+    #[inline]
+    fn admit(&mut self, size: usize, is_cookie: bool) -> bool {
+        let (decoded, limits) = (&mut self.decoded, self.limits);
+        decoded.list_bytes += size as u64;
+        decoded.fields += u32::from(!is_cookie);
+        decoded.cookie_crumbs += u32::from(is_cookie);
+        if decoded.excess.is_some() {
+            return false;
+        }
+        decoded.excess = if decoded.list_bytes > u64::from(limits.list_bytes) {
+            Some(Excess::ListBytes)
+        } else if decoded.fields > limits.fields {
+            Some(Excess::Fields)
+        } else if decoded.cookie_crumbs > limits.cookie_crumbs {
+            Some(Excess::CookieCrumbs)
+        } else {
+            None
+        };
+        decoded.excess.is_none()
+    }
+}

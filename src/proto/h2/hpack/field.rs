@@ -1,0 +1,191 @@
+//! A decoded field in parsed form, and how octets become one.
+//!
+//! Invariant: a `Field` that is not `Malformed` satisfies the field syntax of RFC 9113 §8.2.1; which fields
+//! may stand where (order, duplicates, connection-specific ones) is the stream layer's business.
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, StatusCode};
+
+/// A field as the decoder delivers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field {
+    /// `:method`
+    Method(Method),
+    /// `:scheme`
+    Scheme(Scheme),
+    /// `:authority`, never empty.
+    Authority(Authority),
+    /// `:path`, never empty; whether it starts with a slash is not checked here.
+    Path(PathAndQuery),
+    /// `:protocol` (RFC 8441), a token.
+    Protocol(Bytes),
+    /// `:status`, three digits.
+    Status(StatusCode),
+    /// An ordinary field. The value is marked sensitive when the peer said that it must never be indexed.
+    Header {
+        /// The name, lower case.
+        name: HeaderName,
+        /// The value.
+        value: HeaderValue,
+        /// What the stream layer must know about the name.
+        kind: FieldKind,
+    },
+    /// A field that makes its message malformed; the compression state is not affected.
+    Malformed(Defect),
+}
+
+/// Names with a meaning in the protocol, told apart once, when a name enters the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldKind {
+    /// Nothing special.
+    Ordinary,
+    /// `cookie`: crumbs are to be joined (RFC 9113 §8.2.3).
+    Cookie,
+    /// `content-length`
+    ContentLength,
+    /// `host`
+    Host,
+    /// `te`: only `trailers` is allowed (RFC 9113 §8.2.2).
+    Te,
+    /// `expect`
+    Expect,
+    /// `priority` (RFC 9218)
+    Priority,
+    /// Connection-specific: the message is malformed (RFC 9113 §8.2.2).
+    ConnectionSpecific,
+}
+
+impl FieldKind {
+    /// Tells the kind of a name.
+    pub fn of(name: &HeaderName) -> FieldKind {
+        match name.as_str() {
+            "cookie" => FieldKind::Cookie,
+            "content-length" => FieldKind::ContentLength,
+            "host" => FieldKind::Host,
+            "te" => FieldKind::Te,
+            "expect" => FieldKind::Expect,
+            "priority" => FieldKind::Priority,
+            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => {
+                FieldKind::ConnectionSpecific
+            }
+            _ => FieldKind::Ordinary,
+        }
+    }
+}
+
+/// What is wrong with a malformed field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defect {
+    /// Empty, upper case, or an octet that no name may have.
+    Name,
+    /// A pseudo-header field that no specification defines.
+    UnknownPseudo,
+    /// CR, LF, NUL or another control, or a blank at either end.
+    Value,
+    /// `:method` is not a token.
+    Method,
+    /// `:scheme` is not a scheme.
+    Scheme,
+    /// `:authority` is empty or no authority.
+    Authority,
+    /// `:path` is empty or has octets that no path may have.
+    Path,
+    /// `:protocol` is not a token.
+    Protocol,
+    /// `:status` is not three digits.
+    Status,
+}
+
+/// The name part of an entry, for literals that borrow it by index.
+#[derive(Debug, Clone)]
+pub(super) enum Name {
+    Method,
+    Scheme,
+    Authority,
+    Path,
+    Protocol,
+    Status,
+    Header(HeaderName, FieldKind),
+    Defective(Defect),
+}
+
+impl Name {
+    pub(super) fn parse(octets: &[u8]) -> Name {
+        if octets.first() == Some(&b':') {
+            return match octets {
+                b":method" => Name::Method,
+                b":scheme" => Name::Scheme,
+                b":authority" => Name::Authority,
+                b":path" => Name::Path,
+                b":protocol" => Name::Protocol,
+                b":status" => Name::Status,
+                _ => Name::Defective(Defect::UnknownPseudo),
+            };
+        }
+        match HeaderName::from_lowercase(octets) {
+            Ok(name) => {
+                let kind = FieldKind::of(&name);
+                Name::Header(name, kind)
+            }
+            Err(_) => Name::Defective(Defect::Name),
+        }
+    }
+
+    pub(super) fn is_cookie(&self) -> bool {
+        matches!(self, Name::Header(_, FieldKind::Cookie))
+    }
+
+    /// Joins the name with a value's octets: here and nowhere else is a value allocated and validated.
+    pub(super) fn with_value(&self, octets: &[u8], sensitive: bool) -> Result<Field, Defect> {
+        match self {
+            Name::Header(name, kind) => {
+                let value = parse_value(octets, sensitive).ok_or(Defect::Value)?;
+                Ok(Field::Header { name: name.clone(), value, kind: *kind })
+            }
+            Name::Method => Method::from_bytes(octets).map(Field::Method).map_err(|_| Defect::Method),
+            Name::Scheme => Scheme::try_from(octets).map(Field::Scheme).map_err(|_| Defect::Scheme),
+            Name::Authority => {
+                Authority::try_from(octets).map(Field::Authority).map_err(|_| Defect::Authority)
+            }
+            Name::Path => PathAndQuery::try_from(octets).map(Field::Path).map_err(|_| Defect::Path),
+            Name::Status => StatusCode::from_bytes(octets).map(Field::Status).map_err(|_| Defect::Status),
+            Name::Protocol if is_token(octets) => Ok(Field::Protocol(Bytes::copy_from_slice(octets))),
+            Name::Protocol => Err(Defect::Protocol),
+            Name::Defective(defect) => Err(*defect),
+        }
+    }
+}
+
+fn parse_value(octets: &[u8], sensitive: bool) -> Option<HeaderValue> {
+    let blank = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
+    if blank(octets.first()) || blank(octets.last()) {
+        return None;
+    }
+    let mut value = HeaderValue::from_bytes(octets).ok()?;
+    value.set_sensitive(sensitive);
+    Some(value)
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(octets: &[u8]) -> bool {
+    !octets.is_empty()
+        && octets.iter().all(|octet| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet))
+}
+
+impl Field {
+    /// The name under which a literal may refer to this field.
+    pub(super) fn name(&self) -> Name {
+        match self {
+            Field::Method(_) => Name::Method,
+            Field::Scheme(_) => Name::Scheme,
+            Field::Authority(_) => Name::Authority,
+            Field::Path(_) => Name::Path,
+            Field::Protocol(_) => Name::Protocol,
+            Field::Status(_) => Name::Status,
+            Field::Header { name, kind, .. } => Name::Header(name.clone(), *kind),
+            Field::Malformed(defect) => Name::Defective(*defect),
+        }
+    }
+}
