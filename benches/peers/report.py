@@ -76,6 +76,19 @@ def table(name, table, records):
     return "\n\n".join(parts)
 
 
+def groups(name, table, records):
+    """What a chart of the table shows: for each column the servers' best cost and its ratio to the baseline."""
+    shown = []
+    for column in table.columns:
+        best = {}
+        for server in table.servers:
+            if spent := values(records, "cpu_us", table=name, server=server, column=column):
+                best[server] = min(spent)
+        if base := best.get(table.baseline):
+            shown.append((column, [(server, cost, cost / base) for server, cost in best.items()]))
+    return shown
+
+
 def verdict(name, table, ours, records):
     """Whether the table's target is met (None when it was not measured), and a sentence."""
     column, peer, limit = table.target
