@@ -36,6 +36,7 @@ mod call;
 mod epoll;
 mod event;
 pub(crate) mod options;
+pub(crate) mod signal;
 pub(crate) mod socket;
 
 // Constants that differ from system to system.
@@ -63,7 +64,7 @@ mod os;
 #[path = "os_other.rs"]
 mod os;
 
-// How a socket comes into being close-on-exec and non-blocking: with flags, or in steps.
+// How a socket or a pipe comes into being close-on-exec and non-blocking: with flags, or in steps.
 #[cfg(target_vendor = "apple")]
 #[path = "open_apple.rs"]
 mod open;

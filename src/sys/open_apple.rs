@@ -27,10 +27,28 @@ pub(super) fn accept(listener: BorrowedFd<'_>, peer: &mut Storage) -> io::Result
     prepare(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// pipe(2), then close-on-exec and non-blocking: the end to read from, the end to write to.
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: the pointer is to an array of two integers, which is what the call fills.
+    cvt(unsafe { libc::pipe(ends.as_mut_ptr()) })?;
+    // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
+    let read_end = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: as for the other end.
+    let write_end = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    set_flags(read_end.as_fd())?;
+    set_flags(write_end.as_fd())?;
+    Ok((read_end, write_end))
+}
+
 fn prepare(fd: OwnedFd) -> io::Result<OwnedFd> {
-    // SAFETY: F_SETFD takes an integer and touches no memory of ours.
-    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    super::socket::set_nonblocking(fd.as_fd())?;
+    set_flags(fd.as_fd())?;
     options::set(fd.as_fd(), libc::SOL_SOCKET, libc::SO_NOSIGPIPE, &1)?;
     Ok(fd)
+}
+
+fn set_flags(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: F_SETFD takes an integer and touches no memory of ours.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    super::socket::set_nonblocking(fd)
 }

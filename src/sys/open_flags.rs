@@ -1,4 +1,4 @@
-//! Sockets that are born close-on-exec and non-blocking: one call, no window for a fork in between.
+//! Sockets and pipes that are born close-on-exec and non-blocking: one call, no window for a fork in between.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -26,4 +26,16 @@ pub(super) fn accept(listener: BorrowedFd<'_>, peer: &mut Storage) -> io::Result
     let fd = retry(|| unsafe { libc::accept4(listener.as_raw_fd(), address, length, FLAGS) })?;
     // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// pipe2(2) with both flags: the end to read from, the end to write to.
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: the pointer is to an array of two integers, which is what the call fills.
+    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+    // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
+    let read_end = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: as for the other end.
+    let write_end = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    Ok((read_end, write_end))
 }

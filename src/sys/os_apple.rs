@@ -1,5 +1,6 @@
-//! macOS and its kin, where the socket itself is told not to raise `SIGPIPE`: constants of the socket layer; `os_linux.rs` says what each means.
+//! macOS and its kin, where the socket itself is told not to raise `SIGPIPE`: constants of the socket layer, and `errno`; `os_linux.rs` says what each means.
 
+pub(super) use libc::__error as errno_location;
 use libc::c_int;
 
 pub(super) const SEND_FLAGS: c_int = 0;

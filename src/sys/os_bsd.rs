@@ -1,5 +1,9 @@
-//! NetBSD and DragonFly BSD: constants of the socket layer; `os_linux.rs` says what each means.
+//! NetBSD and DragonFly BSD: constants of the socket layer, and `errno`; `os_linux.rs` says what each means.
 
+#[cfg(target_os = "netbsd")]
+pub(super) use libc::__errno as errno_location;
+#[cfg(target_os = "dragonfly")]
+pub(super) use libc::__errno_location as errno_location;
 use libc::c_int;
 
 pub(super) const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL;

@@ -1,6 +1,13 @@
-//! Linux and Android: constants of the socket layer.
+//! Linux and Android: constants of the socket layer, and `errno`.
 
 use libc::c_int;
+
+/// Where the calling thread's `errno` lies.
+#[cfg(target_os = "android")]
+pub(super) use libc::__errno as errno_location;
+/// Where the calling thread's `errno` lies.
+#[cfg(target_os = "linux")]
+pub(super) use libc::__errno_location as errno_location;
 
 /// Writing to a connection that the peer has closed is an error, not a signal.
 pub(super) const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL;

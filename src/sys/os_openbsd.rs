@@ -1,5 +1,6 @@
-//! OpenBSD, which has no idle time per socket: constants of the socket layer; `os_linux.rs` says what each means.
+//! OpenBSD, which has no idle time per socket: constants of the socket layer, and `errno`; `os_linux.rs` says what each means.
 
+pub(super) use libc::__errno as errno_location;
 use libc::c_int;
 
 pub(super) const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL;
