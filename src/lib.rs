@@ -17,11 +17,18 @@ compile_error!("wakering packs its waker handles into 64-bit pointers");
 mod clock;
 mod error;
 mod limits;
+mod net;
 mod proto;
+mod reactor;
 mod slab;
 mod sys;
+mod task;
+mod wake;
+mod worker;
 
 pub use error::{Elapsed, JoinError, RuntimeError, SpawnError};
+pub use task::{JoinHandle, TaskId};
+pub use worker::{Builder, Handle, RemoteJoinHandle, Runtime, YieldNow, run, spawn, spawn_on, yield_now};
 
 #[doc(hidden)]
 pub mod internals {

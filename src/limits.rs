@@ -3,6 +3,8 @@
 //! A queue, table, loop or list anywhere in the crate takes its limit from here, so that a reader finds
 //! in one place what the process can grow to. Relations between bounds are asserted at compile time.
 
+use std::time::Duration;
+
 // Sections, one per module: keep them in the order of the floors.
 
 // clock
@@ -54,3 +56,40 @@ pub(crate) const HEADER_LIST_BYTES: u32 = 16 * 1024;
 pub(crate) const HEADER_BLOCK_BYTES: usize = 32 * 1024;
 
 const _: () = assert!(HEADER_BLOCK_BYTES >= HEADER_LIST_BYTES as usize);
+
+// task
+
+/// Tasks of one worker: the slot's 24 bits in a waker handle.
+pub(crate) const MAX_TASKS: usize = 1 << 24;
+/// Futures over this many bytes are boxed when spawned, so that moving them cannot overflow a stack.
+pub(crate) const HUGE_FUTURE: usize = 16 * 1024;
+/// System calls that one poll of a task may make before the others get their turn; as in tokio.
+pub(crate) const COOPERATIVE_BUDGET: u32 = 128;
+/// Empty handler cells that a server keeps per worker: as many requests as commonly run at once.
+pub(crate) const RECYCLED_CELLS: usize = 1024;
+
+// reactor
+
+/// Events that one wait fetches. What does not fit comes with the next wait, so this bounds a turn's length.
+pub(crate) const EVENT_BATCH: usize = 1024;
+/// Timers that one turn fires. A million that are due together take turns with tasks and descriptors.
+pub(crate) const TIMERS_PER_TURN: usize = 4096;
+
+// worker
+
+/// Tasks polled before the loop flushes and reads the clock.
+pub(crate) const TASK_BUDGET: usize = 128;
+/// Tasks polled before a busy worker looks at its selector.
+pub(crate) const LOOK_EVERY: usize = 128;
+/// Spawns from other threads that may wait for a worker; one more is refused.
+pub(crate) const INJECTED_SPAWNS: usize = 4096;
+/// How long dropping a runtime waits for workers that are inside a poll.
+pub(crate) const DROP_DEADLINE: Duration = Duration::from_secs(10);
+/// Workers of one runtime. The process has 4,096 in all: the worker's 12 bits in a waker handle.
+pub(crate) const MAX_WORKERS: usize = 1024;
+/// A block of the worker's read buffer: most of what one socket's buffer holds, read in one call.
+pub(crate) const SCRATCH_BLOCK: usize = 64 * 1024;
+/// A read buffer with less room than this left is replaced by a new block.
+pub(crate) const SCRATCH_LEAST: usize = 16 * 1024;
+
+const _: () = assert!(SCRATCH_LEAST <= SCRATCH_BLOCK);

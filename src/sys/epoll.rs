@@ -28,6 +28,9 @@ use crate::sys::event::{Event, Interest, Readiness, Token};
 /// Whether a short read from a TCP socket means that it is drained. Edges of epoll come per arrival, so it does.
 pub const SHORT_READ_RULE: bool = true;
 
+/// Whether closing a descriptor that has no duplicate ends its registration (epoll(7), question 6).
+pub const CLOSE_DEREGISTERS: bool = true;
+
 /// Waits for many descriptors at once; see the contract in `sys/mod.rs`.
 #[derive(Debug)]
 pub struct Selector {

@@ -22,6 +22,9 @@
 //! 7. The doorbell's events end a wait and are never among `events()`. Rings coalesce; a ring before the wait counts.
 //! 8. The error of a wait is the caller's mistake or exhaustion; `EINTR` is a wait without events.
 //!
+//! Closing a descriptor that nobody duplicated ends its registration where [`CLOSE_DEREGISTERS`] says so; elsewhere, and
+//! for descriptors that were lent out, `deregister` comes first.
+//!
 //! Dropping a selector closes its descriptors and deregisters nothing, so that a forked child may drop it.
 //!
 //! # The backends
@@ -78,7 +81,7 @@ mod os;
 use epoll as backend;
 
 pub use affinity::pin_to_cpu;
-pub use backend::{Bell, SHORT_READ_RULE, Selector};
+pub use backend::{Bell, CLOSE_DEREGISTERS, SHORT_READ_RULE, Selector};
 pub use event::{Event, Interest, Readiness, Token};
 
 /// The id of this process, as the system tells it now: a forked child compares it with its parent's.

@@ -1,0 +1,192 @@
+//! Sources, readiness and deadlines: who waits for what outside the process.
+//!
+//! A *source* is a descriptor that some future had to wait on. Its readiness is a flag per direction, set
+//! by the selector's events and cleared only by `WouldBlock` or a short read; the wakers of those who wait
+//! lie beside the flags. The reactor stores wakers and hands them back; it never sees a task.
+//!
+//! Invariants: no waker is woken and none is dropped while a table is borrowed; an event finds its source by slot *and*
+//! generation, so a recycled descriptor number never gets a stale event.
+
+mod source;
+mod turn;
+
+pub(crate) use self::source::{Direction, SourceKey};
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    os::fd::BorrowedFd,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use crate::{
+    clock::{TimerKey, Wheel},
+    limits::EVENT_BATCH,
+    reactor::source::{Seen, Source},
+    slab::Slab,
+    sys::{self, Interest, Selector, Token},
+};
+
+/// The reactor of one worker.
+pub(crate) struct Reactor {
+    selector: RefCell<Option<Selector>>,
+    sources: RefCell<Slab<Source>>,
+    timers: RefCell<Wheel<Waker>>,
+    woken: RefCell<Vec<Waker>>,
+    waits: Cell<u64>,
+}
+
+impl Reactor {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Reactor {
+            selector: RefCell::new(Some(Selector::new(EVENT_BATCH)?)),
+            sources: RefCell::new(Slab::new()),
+            timers: RefCell::new(Wheel::new()),
+            woken: RefCell::default(),
+            waits: Cell::new(0),
+        })
+    }
+
+    /// What another thread rings to end this reactor's wait.
+    pub(crate) fn bell(&self) -> sys::Bell {
+        self.selector.borrow().as_ref().expect("a reactor is asked for its bell before it is closed").bell()
+    }
+
+    /// Starts to watch a descriptor in both directions. What is ready now is reported by the next wait;
+    /// until then the direction `untried` counts as ready, since nobody has seen it block.
+    pub(crate) fn watch(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        untried: Option<Direction>,
+    ) -> io::Result<SourceKey> {
+        let selector = self.selector.borrow();
+        let selector = selector.as_ref().ok_or_else(closed)?;
+        let key = self.sources.borrow_mut().insert(Source::new(untried));
+        match selector.register(fd, Token(key.to_bits()), interest) {
+            Ok(()) => Ok(SourceKey(key)),
+            Err(error) => {
+                self.sources.borrow_mut().remove(key);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the watch. `keeps_open` says that the descriptor, or a duplicate, may live on, so that the
+    /// kernel would go on reporting it; otherwise its close ends the registration by itself.
+    pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>, key: SourceKey, keeps_open: bool) -> io::Result<()> {
+        let source = self.sources.borrow_mut().remove(key.0);
+        drop(source);
+        if keeps_open || !sys::CLOSE_DEREGISTERS {
+            if let Some(selector) = self.selector.borrow().as_ref() {
+                return selector.deregister(fd);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the direction may be tried; if not, the waker is kept until it may.
+    pub(crate) fn poll_ready(
+        &self,
+        fd: BorrowedFd<'_>,
+        key: SourceKey,
+        direction: Direction,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let selector = self.selector.borrow();
+        let Some(selector) = selector.as_ref() else { return Poll::Ready(Err(closed())) };
+        let mut sources = self.sources.borrow_mut();
+        let Some(source) = sources.get_mut(key.0) else { return Poll::Ready(Err(closed())) };
+        if source.is_ready(direction) {
+            return Poll::Ready(Ok(()));
+        }
+        let newly_waiting = source.wait(direction, context.waker());
+        let interest = source.awaited();
+        drop(sources);
+        if newly_waiting {
+            selector.rearm(fd, Token(key.0.to_bits()), interest)?;
+        }
+        Poll::Pending
+    }
+
+    /// Notes that an attempt would have blocked.
+    pub(crate) fn clear_ready(&self, key: SourceKey, direction: Direction) {
+        if let Some(source) = self.sources.borrow_mut().get_mut(key.0) {
+            source.clear(direction);
+        }
+    }
+
+    /// Notes that a read took less than it asked for: on an edge-triggered backend the source is drained,
+    /// unless a condition was seen that a further read has to report.
+    pub(crate) fn clear_after_short_read(&self, key: SourceKey) {
+        if let Some(source) = self.sources.borrow_mut().get_mut(key.0) {
+            if !source.seen(Seen::URGENT_OR_ENDED) {
+                source.clear(Direction::Read);
+            }
+        }
+    }
+
+    /// Arms a timer: `waker` is woken by the first turn at or after `deadline`.
+    pub(crate) fn arm(&self, deadline: u64, waker: Waker) -> TimerKey {
+        self.timers.borrow_mut().insert(deadline, waker)
+    }
+
+    /// Takes a timer back; its waker, if it had not fired.
+    pub(crate) fn disarm(&self, key: TimerKey) -> Option<Waker> {
+        self.timers.borrow_mut().cancel(key)
+    }
+
+    /// Gives an armed timer another waker; false when it has fired.
+    pub(crate) fn set_timer_waker(&self, key: TimerKey, waker: &Waker) -> bool {
+        let replaced = {
+            let mut timers = self.timers.borrow_mut();
+            match timers.get_mut(key) {
+                None => return false,
+                Some(armed) if armed.will_wake(waker) => None,
+                Some(armed) => Some(std::mem::replace(armed, waker.clone())),
+            }
+        };
+        drop(replaced);
+        true
+    }
+
+    /// Whether any timer is armed.
+    pub(crate) fn has_timers(&self) -> bool {
+        self.timers.borrow().len() > 0
+    }
+
+    /// When the next timer is due.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.timers.borrow_mut().next_deadline()
+    }
+
+    /// Sources that are watched.
+    pub(crate) fn sources(&self) -> usize {
+        self.sources.borrow().len()
+    }
+
+    /// Closes the selector; from now on everything that would wait gets an error.
+    pub(crate) fn close(&self) {
+        let selector = self.selector.borrow_mut().take();
+        drop(selector);
+        let sources = std::mem::replace(&mut *self.sources.borrow_mut(), Slab::new());
+        drop(sources);
+        let timers = std::mem::replace(&mut *self.timers.borrow_mut(), Wheel::new());
+        drop(timers);
+    }
+
+    /// Sleeps in the selector, at most for `timeout`, and records what became ready.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.waits.set(self.waits.get() + 1);
+        let mut selector = self.selector.borrow_mut();
+        let selector = selector.as_mut().ok_or_else(closed)?;
+        selector.wait(timeout)?;
+        self.record(selector);
+        Ok(())
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the runtime that this was registered with has ended")
+}

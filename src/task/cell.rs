@@ -1,0 +1,246 @@
+//! The cell a future lives in, from spawn to join.
+//!
+//! One allocation holds the header, the future and later its output. The cell is shared by the worker's
+//! table and by the task's `JoinHandle` through `Rc`: it never leaves its thread. `Phase` says who may touch
+//! the stage, and every access goes through it:
+//!
+//! * `Pending` → only `poll`/`cancel` may, and they set `Polling` first, so that nothing re-enters;
+//! * `Polling` → only the frame that set it;
+//! * `Finished` → only `take`, which leaves `Empty` behind.
+//!
+//! The future is never moved after `fill`: it is dropped in place before the stage changes.
+
+use std::{
+    any::Any,
+    cell::{Cell, UnsafeCell},
+    future::Future,
+    mem,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use crate::{error::JoinError, task::waker::waker, wake::Handle};
+
+/// What is known of a task without knowing its type.
+pub(crate) struct Header {
+    id: Cell<u64>,
+    handle: Cell<Handle>,
+    spawned: Cell<&'static Location<'static>>,
+    phase: Cell<Phase>,
+    cancelled: Cell<bool>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Empty,
+    Pending,
+    Polling,
+    Finished,
+}
+
+impl Header {
+    pub(crate) fn id(&self) -> u64 {
+        self.id.get()
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        matches!(self.phase.get(), Phase::Finished | Phase::Empty)
+    }
+
+    /// Asks the task to end: it is dropped, unpolled, when its worker comes to it.
+    pub(crate) fn cancel(&self) {
+        if !self.is_finished() && !self.cancelled.replace(true) {
+            waker(self.handle.get()).wake();
+        }
+    }
+
+    /// Where the task was spawned.
+    pub(crate) fn spawned(&self) -> &'static Location<'static> {
+        self.spawned.get()
+    }
+}
+
+/// A task as its worker's table sees it.
+pub(crate) trait Runnable {
+    /// Polls once; `Ready` when the task has ended in whatever way. Panics of the future are contained.
+    fn poll(&self, context: &mut Context<'_>) -> Poll<()>;
+    /// Drops the future now, as cancelled. Does nothing while the task is being polled.
+    fn abandon(&self);
+    /// The task's slot is given back; a recycled cell keeps its slot and answers false.
+    fn gives_slot_back(&self) -> bool;
+    /// The table lets go of the task, which has ended.
+    fn retire(self: std::rc::Rc<Self>);
+    fn header(&self) -> &Header;
+}
+
+enum Stage<F: Future> {
+    Empty,
+    Future(F),
+    Output(Result<F::Output, JoinError>),
+}
+
+/// A future and what is left of it.
+pub(crate) struct TaskCell<F: Future> {
+    header: Header,
+    joiner: Cell<Option<Waker>>,
+    stage: UnsafeCell<Stage<F>>,
+}
+
+impl<F: Future> TaskCell<F> {
+    /// A cell with nothing in it, that belongs to the slot of `handle`.
+    pub(crate) fn empty(handle: Handle) -> Self {
+        TaskCell {
+            header: Header {
+                id: Cell::new(0),
+                handle: Cell::new(handle),
+                spawned: Cell::new(Location::caller()),
+                phase: Cell::new(Phase::Empty),
+                cancelled: Cell::new(false),
+            },
+            joiner: Cell::new(None),
+            stage: UnsafeCell::new(Stage::Empty),
+        }
+    }
+
+    /// A cell with `future` in it, ready to be polled.
+    pub(crate) fn new(future: F, id: u64, handle: Handle, spawned: &'static Location<'static>) -> Self {
+        let mut cell = TaskCell::empty(handle);
+        cell.stage = UnsafeCell::new(Stage::Future(future));
+        cell.header.start(id, spawned);
+        cell
+    }
+
+    /// Puts a new future into an empty cell.
+    ///
+    /// # Panics
+    ///
+    /// When the cell is not empty.
+    pub(crate) fn fill(&self, future: F, id: u64, spawned: &'static Location<'static>) {
+        assert_eq!(self.header.phase.get(), Phase::Empty, "a task cell is filled only when empty");
+        // SAFETY: the phase is `Empty`, so no reference into the stage exists: `poll`, `abandon` and `take`
+        // touch it only in other phases, and each gives its reference up before it leaves its phase. What is
+        // overwritten is `Stage::Empty`, which has nothing to drop.
+        unsafe { *self.stage.get() = Stage::Future(future) };
+        self.header.start(id, spawned);
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Polls the future once; see [`Runnable::poll`].
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.header.phase.get() != Phase::Pending {
+            return Poll::Pending;
+        }
+        if self.header.cancelled.get() {
+            self.abandon();
+            return Poll::Ready(());
+        }
+        self.header.phase.set(Phase::Polling);
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_future(context)));
+        let result = match polled {
+            Ok(Poll::Pending) => {
+                self.header.phase.set(Phase::Pending);
+                return Poll::Pending;
+            }
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(payload) => Err(JoinError::panicked(payload)),
+        };
+        self.finish(result);
+        Poll::Ready(())
+    }
+
+    /// Drops the future, unless it is being polled or has ended; see [`Runnable::abandon`].
+    pub(crate) fn abandon(&self) {
+        if self.header.phase.get() == Phase::Pending {
+            self.header.phase.set(Phase::Polling);
+            self.finish(Err(JoinError::cancelled()));
+        }
+    }
+
+    /// Takes the output, or leaves `context`'s waker to be woken when there is one.
+    pub(crate) fn poll_join(&self, context: &Context<'_>) -> Poll<Result<F::Output, JoinError>> {
+        match self.header.phase.get() {
+            Phase::Finished => Poll::Ready(self.take()),
+            Phase::Pending | Phase::Polling => {
+                let joiner = match self.joiner.take() {
+                    Some(joiner) if joiner.will_wake(context.waker()) => joiner,
+                    Some(_) | None => context.waker().clone(),
+                };
+                self.joiner.set(Some(joiner));
+                Poll::Pending
+            }
+            Phase::Empty => panic!("a JoinHandle was polled after it had given its output"),
+        }
+    }
+
+    /// Takes the output of a finished task and leaves the cell empty.
+    pub(crate) fn take(&self) -> Result<F::Output, JoinError> {
+        assert_eq!(self.header.phase.get(), Phase::Finished, "only a finished task has an output");
+        self.header.phase.set(Phase::Empty);
+        // SAFETY: the phase was `Finished`, in which no reference into the stage exists; the cell is on its
+        // own thread (`UnsafeCell` is not `Sync`), and nothing foreign runs before the reference ends.
+        match mem::replace(unsafe { &mut *self.stage.get() }, Stage::Empty) {
+            Stage::Output(output) => output,
+            Stage::Empty | Stage::Future(_) => unreachable!("a finished task holds its output"),
+        }
+    }
+
+    fn poll_future(&self, context: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: the phase is `Polling`, set by the caller on this thread, so this is the only reference
+        // into the stage until `finish` or the return to `Pending`.
+        let stage = unsafe { &mut *self.stage.get() };
+        let Stage::Future(future) = stage else { unreachable!("a pending task holds its future") };
+        // SAFETY: the future lives inside an `Rc` allocation from its first poll on, is never moved out of
+        // the stage, and is dropped in place (`drop_future`) before the stage is written again.
+        unsafe { Pin::new_unchecked(future) }.poll(context)
+    }
+
+    /// Replaces the future, dropped in place, by `result`, and wakes who waits for it.
+    fn finish(&self, mut result: Result<F::Output, JoinError>) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.drop_future())) {
+            // The future's own destructor panicked: that is how the task ended.
+            drop_contained(mem::replace(&mut result, Err(JoinError::panicked(payload))));
+        }
+        // SAFETY: the phase is still `Polling`, so nobody else holds a reference; the stage is `Empty` since
+        // `drop_future`, so nothing is dropped by the assignment.
+        unsafe { *self.stage.get() = Stage::Output(result) };
+        self.header.phase.set(Phase::Finished);
+        if let Some(joiner) = self.joiner.take() {
+            // A foreign waker may panic; it must not take the worker with it.
+            drop_contained(catch_unwind(AssertUnwindSafe(|| joiner.wake())));
+        }
+    }
+
+    fn drop_future(&self) {
+        // SAFETY: the phase is `Polling` and `poll_future` has returned: this is the only reference. The
+        // assignment drops the future where it lies, which is what pinning asks for, and stores `Empty`
+        // also when that drop unwinds.
+        unsafe { *self.stage.get() = Stage::Empty };
+    }
+}
+
+impl Header {
+    fn start(&self, id: u64, spawned: &'static Location<'static>) {
+        self.id.set(id);
+        self.spawned.set(spawned);
+        self.cancelled.set(false);
+        self.phase.set(Phase::Pending);
+    }
+}
+
+/// Drops `value`; a panic of its destructor ends here.
+pub(crate) fn drop_contained<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        forget_payload(payload);
+    }
+}
+
+/// A panic's payload may panic when dropped, too: once is enough.
+fn forget_payload(payload: Box<dyn Any + Send>) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(second);
+    }
+}

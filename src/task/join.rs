@@ -1,0 +1,143 @@
+//! Waiting for a task's output.
+
+use std::{
+    fmt,
+    future::Future,
+    panic::Location,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use crate::{
+    error::JoinError,
+    task::cell::{Header, Runnable, TaskCell, drop_contained},
+};
+
+/// Names a task; never used twice in a process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TaskId(u64);
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "#{}", self.0)
+    }
+}
+
+/// Waits for a task of the same worker and gives its output.
+///
+/// Made by [`spawn`](crate::spawn). Dropping it lets the task run on, detached, as in `std::thread`.
+///
+/// # Errors
+///
+/// Awaiting it yields a [`JoinError`] when the task panicked or was aborted.
+///
+/// # Panics
+///
+/// When it is polled again after it has given its output.
+///
+/// # Cancellation
+///
+/// Dropping a `JoinHandle` while it waits loses only the output; the task runs on.
+///
+/// # Examples
+///
+/// ```
+/// let sum = wakering::run(async {
+///     let task = wakering::spawn(async { 20 + 22 });
+///     task.await.expect("the task neither panics nor is aborted")
+/// })?;
+/// assert_eq!(sum, 42);
+/// # Ok::<(), wakering::RuntimeError>(())
+/// ```
+pub struct JoinHandle<T> {
+    task: Rc<dyn Joinable<T>>,
+}
+
+impl<T> JoinHandle<T> {
+    pub(crate) fn new<F>(task: Rc<TaskCell<F>>) -> Self
+    where
+        F: Future<Output = T> + 'static,
+    {
+        JoinHandle { task }
+    }
+
+    /// Ends the task: its future is dropped, on its own worker, when the worker comes to it.
+    ///
+    /// Awaiting the handle then yields [`JoinError`] with `is_cancelled()`, unless the task had ended before.
+    /// A task that aborts itself ends at its next `await` that is not ready.
+    pub fn abort(&self) {
+        self.task.header().cancel();
+    }
+
+    /// Names the task.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        TaskId(self.task.header().id())
+    }
+
+    /// Whether the task has ended, in whatever way.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.header().is_finished()
+    }
+
+    /// Where the task was spawned.
+    #[must_use]
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.task.header().spawned()
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.task.poll_join(context)
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("JoinHandle").field("id", &self.id()).field("finished", &self.is_finished()).finish()
+    }
+}
+
+/// A task as its `JoinHandle` sees it.
+trait Joinable<T> {
+    fn poll_join(&self, context: &Context<'_>) -> Poll<Result<T, JoinError>>;
+    fn header(&self) -> &Header;
+}
+
+impl<F: Future> Joinable<F::Output> for TaskCell<F> {
+    fn poll_join(&self, context: &Context<'_>) -> Poll<Result<F::Output, JoinError>> {
+        TaskCell::poll_join(self, context)
+    }
+
+    fn header(&self) -> &Header {
+        TaskCell::header(self)
+    }
+}
+
+impl<F: Future> Runnable for TaskCell<F> {
+    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        TaskCell::poll(self, context)
+    }
+
+    fn abandon(&self) {
+        TaskCell::abandon(self);
+    }
+
+    fn gives_slot_back(&self) -> bool {
+        true
+    }
+
+    fn retire(self: Rc<Self>) {
+        // The last owner drops the output nobody joined for.
+        drop_contained(self);
+    }
+
+    fn header(&self) -> &Header {
+        TaskCell::header(self)
+    }
+}

@@ -1,0 +1,234 @@
+//! What a worker owns, and how the code that runs on it gets there.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    panic::Location,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+
+use crate::{
+    clock::{Clock, tick_end},
+    error::{RuntimeError, SpawnError},
+    limits::{SCRATCH_BLOCK, SCRATCH_LEAST},
+    reactor::Reactor,
+    task::{JoinHandle, Scoped, Tasks},
+    wake::{self, Entry},
+    worker::{
+        handle::Shared,
+        inject::Injector,
+        remote::{self, RemoteJoinHandle},
+    },
+};
+
+thread_local! {
+    static CURRENT: Scoped<Context> = const { Scoped::new() };
+}
+
+/// Something with bytes to write: it is asked once, after the tasks of a turn.
+pub(crate) trait Flush {
+    fn flush(self: Rc<Self>);
+}
+
+/// Everything that belongs to one worker.
+pub(crate) struct Context {
+    pub(super) entry: &'static Entry,
+    pub(super) tasks: Tasks,
+    pub(super) injector: Arc<Injector>,
+    reactor: Rc<Reactor>,
+    clock: Clock,
+    shared: Arc<Shared>,
+    now: Cell<u64>,
+    pub(super) unlooked: Cell<usize>,
+    pub(super) flush_list: RefCell<Vec<Rc<dyn Flush>>>,
+    scratch: RefCell<BytesMut>,
+}
+
+/// Lends the current worker's context.
+///
+/// # Panics
+///
+/// Outside a runtime.
+#[track_caller]
+pub(crate) fn with<R>(body: impl FnOnce(&Context) -> R) -> R {
+    try_with(|context| match context {
+        Some(context) => body(context),
+        None => panic!("this needs a running wakering runtime: call it from inside `block_on` or a task"),
+    })
+}
+
+/// Lends the current worker's context, if there is one.
+pub(crate) fn try_with<R>(body: impl FnOnce(Option<&Context>) -> R) -> R {
+    CURRENT.with(|current| current.with(body))
+}
+
+impl Context {
+    /// Builds worker `index` of a runtime, on the thread that it will run on.
+    pub(super) fn new(shared: &Arc<Shared>, index: usize) -> Result<Self, RuntimeError> {
+        let reach = &shared.workers[index];
+        let entry = reach.entry;
+        let clock = Clock::real();
+        let now = clock.now();
+        let reactor = Rc::new(Reactor::new()?);
+        entry.open(reactor.bell());
+        Ok(Context {
+            entry,
+            tasks: Tasks::new(entry),
+            injector: reach.injector.clone(),
+            reactor,
+            clock,
+            shared: shared.clone(),
+            now: Cell::new(now),
+            unlooked: Cell::new(0),
+            flush_list: RefCell::default(),
+            scratch: RefCell::default(),
+        })
+    }
+
+    /// Makes this worker current while `body` runs.
+    pub(super) fn enter<R>(&self, body: impl FnOnce() -> R) -> R {
+        CURRENT.with(|current| current.enter(self, || self.tasks.enter(body)))
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    pub(crate) fn reactor(&self) -> &Rc<Reactor> {
+        &self.reactor
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Nanoseconds since the clock's origin, read now.
+    pub(crate) fn now(&self) -> u64 {
+        let now = self.clock.now();
+        self.now.set(now);
+        now
+    }
+
+    /// The time when the clock was last read: at most a turn old. For deadlines that may be late by that.
+    pub(crate) fn turn_time(&self) -> u64 {
+        self.now.get()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Asks for `connection` to be flushed after the tasks of this turn. The caller asks once a turn.
+    pub(crate) fn flush_later(&self, connection: Rc<dyn Flush>) {
+        self.flush_list.borrow_mut().push(connection);
+    }
+
+    /// Lends the worker's read buffer, with at least [`SCRATCH_LEAST`] bytes of room.
+    ///
+    /// What was split off it and is still referenced stays valid: a block in use is replaced, not reused.
+    pub(crate) fn with_scratch<R>(&self, body: impl FnOnce(&mut BytesMut) -> R) -> R {
+        let mut scratch = std::mem::take(&mut *self.scratch.borrow_mut());
+        scratch.clear();
+        if scratch.capacity() < SCRATCH_LEAST {
+            scratch.reserve(SCRATCH_BLOCK);
+        }
+        let result = body(&mut scratch);
+        *self.scratch.borrow_mut() = scratch;
+        result
+    }
+
+    /// Ends everything that lives on this worker. The reactor works until the last task is dropped.
+    pub(super) fn close(&self) {
+        self.enter(|| {
+            self.injector.close();
+            self.tasks.close();
+            self.flush_list.borrow_mut().clear();
+            self.tasks.close();
+        });
+        self.entry.close();
+        self.reactor.close();
+        self.entry.release();
+    }
+
+    /// How long the selector may sleep, if only timers count.
+    pub(super) fn until_next_deadline(&self) -> Option<Duration> {
+        let wake_at = tick_end(self.reactor.next_deadline()?);
+        Some(Duration::from_nanos(wake_at.saturating_sub(self.now())))
+    }
+}
+
+/// Takes one unit of the running task's budget; when none is left the task is queued again and the caller
+/// must return `Pending`.
+pub(crate) fn spend(context: &std::task::Context<'_>) -> bool {
+    let granted = try_with(|worker| worker.is_none_or(|worker| worker.tasks.spend()));
+    if !granted {
+        context.waker().wake_by_ref();
+    }
+    granted
+}
+
+/// Starts a task on the current worker. It need not be `Send`, and never leaves this thread.
+///
+/// The task is polled when the run queue comes to it, first in, first out. Futures larger than 16 KiB are
+/// boxed.
+///
+/// # Panics
+///
+/// Outside a runtime, and when the worker has 2^24 tasks. A panic *inside* the task ends that task only,
+/// and is what its [`JoinHandle`] yields.
+///
+/// # Cancellation
+///
+/// Dropping the handle detaches the task; [`JoinHandle::abort`] ends it. When the runtime is dropped, its
+/// tasks are dropped on their own worker. Spawning while that happens yields a task that is cancelled at once.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+///
+/// wakering::run(async {
+///     let count = Rc::new(Cell::new(0));
+///     let shared = count.clone();
+///     wakering::spawn(async move { shared.set(1) }).await.expect("no panic, no abort");
+///     assert_eq!(count.get(), 1);
+/// })?;
+/// # Ok::<(), wakering::RuntimeError>(())
+/// ```
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+{
+    let spawned = Location::caller();
+    with(|context| context.tasks.spawn(future, spawned))
+}
+
+/// Starts a task on worker `worker` of the current runtime; see [`Handle::spawn_on`](crate::Handle::spawn_on).
+///
+/// # Errors
+///
+/// As [`Handle::spawn_on`](crate::Handle::spawn_on).
+///
+/// # Panics
+///
+/// Outside a runtime.
+#[track_caller]
+pub fn spawn_on<M, F>(worker: usize, make: M) -> Result<RemoteJoinHandle<F::Output>, SpawnError>
+where
+    M: FnOnce() -> F + Send + 'static,
+    F: Future + 'static,
+    F::Output: Send,
+{
+    let spawned = Location::caller();
+    with(|context| remote::spawn_on(&context.shared, worker, make, spawned))
+}
+
+/// Gives a worker id back when its context could not be built.
+pub(super) fn claim() -> Result<&'static Entry, RuntimeError> {
+    wake::claim().map_err(|_full| RuntimeError::TableFull)
+}

@@ -1,0 +1,111 @@
+//! What other threads may hold of a runtime.
+
+use std::{fmt, future::Future, panic::Location, sync::Arc};
+
+use crate::{
+    error::SpawnError,
+    sys,
+    wake::Entry,
+    worker::{
+        context,
+        inject::{Injector, Job},
+        remote::{self, RemoteJoinHandle},
+    },
+};
+
+/// The part of a runtime that all its workers and handles share.
+pub(crate) struct Shared {
+    pub(super) workers: Vec<Reach>,
+    pub(super) process: u32,
+}
+
+/// How to reach one worker from anywhere.
+pub(super) struct Reach {
+    pub(super) entry: &'static Entry,
+    pub(super) injector: Arc<Injector>,
+}
+
+impl Shared {
+    pub(super) fn inject(&self, worker: usize, job: Job) -> Result<(), SpawnError> {
+        if sys::process_id() != self.process {
+            return Err(SpawnError::Forked);
+        }
+        let reach = self.workers.get(worker).ok_or(SpawnError::NoSuchWorker)?;
+        reach.injector.push(job)?;
+        reach.entry.notify();
+        Ok(())
+    }
+}
+
+/// Reaches a runtime from any thread.
+///
+/// Cloning it is cheap. It does not keep the runtime alive: once the runtime is dropped, everything asked of
+/// the handle is an error.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Handle { shared }
+    }
+
+    /// The handle of the runtime that runs on this thread.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    #[must_use]
+    #[track_caller]
+    pub fn current() -> Self {
+        context::with(|context| Handle::new(context.shared().clone()))
+    }
+
+    /// How many workers the runtime has.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.shared.workers.len()
+    }
+
+    /// Starts a task on worker `worker` (from 0), from any thread.
+    ///
+    /// `make` is sent over and called there; the future that it makes need not be `Send`.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnError`]: there is no such worker, its queue of injected spawns is full, the runtime has ended,
+    /// or this is a forked child of the runtime's process. `make` is then dropped on the calling thread.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the handle detaches the task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = wakering::Runtime::builder().workers(2).build()?;
+    /// let handle = runtime.handle();
+    /// let name = runtime.block_on(async move {
+    ///     let task = handle.spawn_on(1, || async { std::thread::current().name().map(str::to_owned) });
+    ///     task.expect("the worker runs").await.expect("no panic, no abort")
+    /// })?;
+    /// assert_eq!(name.as_deref(), Some("wakering-1"));
+    /// # Ok::<(), wakering::RuntimeError>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_on<M, F>(&self, worker: usize, make: M) -> Result<RemoteJoinHandle<F::Output>, SpawnError>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future + 'static,
+        F::Output: Send,
+    {
+        remote::spawn_on(&self.shared, worker, make, Location::caller())
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Handle").field("workers", &self.workers()).finish()
+    }
+}

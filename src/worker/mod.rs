@@ -1,0 +1,33 @@
+//! The worker: one thread, one selector, one run queue, and the order in which they take turns.
+//!
+//! Everything a worker touches is its own. This is the only floor that knows both tasks and descriptors;
+//! below it, `reactor` hands back wakers without knowing what they wake, and `task` polls futures without
+//! knowing what they wait for.
+//!
+//! The order of a turn (the numbers stand in `turn.rs` too):
+//!
+//! 1. drain what other threads left: lanes, overflow, sweep, injected spawns, the stop word;
+//! 2. run at most [`TASK_BUDGET`](crate::limits::TASK_BUDGET) tasks; then (2b) flush: connections with
+//!    output stand on a list, and each writes once;
+//! 3. read the clock once, fire timers;
+//! 4. if nothing is runnable: park, and look again at all of step 1;
+//! 5. wait in the selector until the next deadline, rounded up; with something runnable only look, and that
+//!    only every so many tasks;
+//! 6. unpark, record readiness;
+//! 7. wake those who waited, outside every borrow.
+
+pub(crate) mod context;
+mod handle;
+mod inject;
+mod remote;
+mod runtime;
+mod turn;
+mod yields;
+
+pub use self::{
+    context::{spawn, spawn_on},
+    handle::Handle,
+    remote::RemoteJoinHandle,
+    runtime::{Builder, Runtime, run},
+    yields::{YieldNow, yield_now},
+};

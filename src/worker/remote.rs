@@ -1,0 +1,200 @@
+//! Waiting, from anywhere, for a task of another worker.
+//!
+//! Output and waker cross threads through queues of one place each. Who completes puts the output in, then
+//! looks for a waker; who waits puts the waker in, then looks for the output; a fence between the two
+//! steps on both sides makes sure that at least one of them sees the other.
+
+use std::{
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering, fence},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::{
+    error::{JoinError, SpawnError},
+    task::JoinHandle,
+    worker::{context, handle::Shared},
+};
+
+struct Meeting<T> {
+    output: ArrayQueue<Result<T, JoinError>>,
+    joiner: ArrayQueue<Waker>,
+    task: ArrayQueue<Waker>,
+    aborted: AtomicBool,
+}
+
+impl<T> Meeting<T> {
+    fn complete(&self, output: Result<T, JoinError>) {
+        let refused = self.output.push(output);
+        debug_assert!(refused.is_ok(), "a task completes once");
+        fence(Ordering::SeqCst); // PAIRS: the fence in RemoteJoinHandle::poll (output, then joiner)
+        if let Some(joiner) = self.joiner.pop() {
+            joiner.wake();
+        }
+    }
+}
+
+/// Waits for a task that was started with `spawn_on`; may be sent to any thread.
+///
+/// # Errors
+///
+/// Awaiting it yields a [`JoinError`] when the task panicked or was aborted, or its runtime ended first.
+///
+/// # Panics
+///
+/// Never; polled again after its output was given, it waits for ever.
+///
+/// # Cancellation
+///
+/// Dropping it detaches the task.
+pub struct RemoteJoinHandle<T> {
+    meeting: Arc<Meeting<T>>,
+}
+
+impl<T> RemoteJoinHandle<T> {
+    /// Asks the task's worker to end it; it is dropped there.
+    pub fn abort(&self) {
+        self.meeting.aborted.store(true, Ordering::Release); // PAIRS: Supervised::poll
+        fence(Ordering::SeqCst); // PAIRS: the fence in Supervised::poll (flag, then the task's waker)
+        if let Some(task) = self.meeting.task.pop() {
+            task.wake();
+        }
+    }
+
+    /// Whether the task's output has arrived.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        !self.meeting.output.is_empty()
+    }
+}
+
+impl<T> Future for RemoteJoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(output) = self.meeting.output.pop() {
+            return Poll::Ready(output);
+        }
+        drop(self.meeting.joiner.force_push(context.waker().clone()));
+        fence(Ordering::SeqCst); // PAIRS: the fence in Meeting::complete (joiner, then output)
+        match self.meeting.output.pop() {
+            Some(output) => Poll::Ready(output),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> fmt::Debug for RemoteJoinHandle<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("RemoteJoinHandle").field("finished", &self.is_finished()).finish()
+    }
+}
+
+pub(super) fn spawn_on<M, F>(
+    shared: &Shared,
+    worker: usize,
+    make: M,
+    spawned: &'static Location<'static>,
+) -> Result<RemoteJoinHandle<F::Output>, SpawnError>
+where
+    M: FnOnce() -> F + Send + 'static,
+    F: Future + 'static,
+    F::Output: Send,
+{
+    let meeting = Arc::new(Meeting {
+        output: ArrayQueue::new(1),
+        joiner: ArrayQueue::new(1),
+        task: ArrayQueue::new(1),
+        aborted: AtomicBool::new(false),
+    });
+    let guard = Guard { meeting: meeting.clone(), reported: false };
+    let job = move || {
+        context::with(|context| {
+            let supervised = Supervised::new(make, guard);
+            // Detached: the meeting is how its output is waited for.
+            drop(context.tasks().spawn(supervised, spawned));
+        });
+    };
+    shared.inject(worker, Box::new(job))?;
+    Ok(RemoteJoinHandle { meeting })
+}
+
+/// Reports a cancellation, unless an output was reported first.
+struct Guard<T> {
+    meeting: Arc<Meeting<T>>,
+    reported: bool,
+}
+
+impl<T> Guard<T> {
+    fn complete(&mut self, output: Result<T, JoinError>) {
+        self.reported = true;
+        self.meeting.complete(output);
+    }
+}
+
+impl<T> Drop for Guard<T> {
+    fn drop(&mut self) {
+        if !self.reported {
+            self.meeting.complete(Err(JoinError::cancelled()));
+        }
+    }
+}
+
+/// The future on the owner's side: makes the caller's future there, and reports how it ended.
+struct Supervised<M, F: Future> {
+    make: Option<M>,
+    task: Option<JoinHandle<F::Output>>,
+    guard: Guard<F::Output>,
+}
+
+// Nothing in it is pinned: the caller's future lives in a task of its own.
+impl<M, F: Future> Unpin for Supervised<M, F> {}
+
+impl<M, F> Supervised<M, F>
+where
+    M: FnOnce() -> F,
+    F: Future + 'static,
+{
+    fn new(make: M, guard: Guard<F::Output>) -> Self {
+        Supervised { make: Some(make), task: None, guard }
+    }
+}
+
+impl<M, F> Future for Supervised<M, F>
+where
+    M: FnOnce() -> F,
+    F: Future + 'static,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if let Some(make) = this.make.take() {
+            match catch_unwind(AssertUnwindSafe(make)) {
+                Ok(future) => this.task = Some(context::spawn(future)),
+                Err(payload) => this.guard.complete(Err(JoinError::panicked(payload))),
+            }
+        }
+        drop(this.guard.meeting.task.force_push(context.waker().clone()));
+        fence(Ordering::SeqCst); // PAIRS: the fence in RemoteJoinHandle::abort (task's waker, then flag)
+        let Some(task) = &mut this.task else { return Poll::Ready(()) };
+        if this.guard.meeting.aborted.load(Ordering::Acquire) {
+            task.abort(); // PAIRS: RemoteJoinHandle::abort's Release
+        }
+        match Pin::new(task).poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(result) => {
+                this.guard.complete(result);
+                Poll::Ready(())
+            }
+        }
+    }
+}

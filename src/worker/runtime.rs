@@ -1,0 +1,305 @@
+//! The runtime: its workers, from build to drop.
+
+use std::{
+    cell::Cell,
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::pin,
+    sync::{Arc, mpsc},
+    task, thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::RuntimeError,
+    limits::{DROP_DEADLINE, MAX_WORKERS},
+    sys,
+    task::{ROOT_SLOT, waker},
+    worker::{
+        context::{self, Context},
+        handle::{Handle, Reach, Shared},
+        inject::Injector,
+    },
+};
+
+/// Runs a future to its end on a runtime of one worker, the calling thread, made for the purpose.
+///
+/// No thread is spawned. When the future is done, tasks that still run are dropped.
+///
+/// # Errors
+///
+/// [`RuntimeError`], when the runtime cannot be built or the selector fails.
+///
+/// # Panics
+///
+/// With the future's own panic.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(wakering::run(async { 6 * 7 })?, 42);
+/// # Ok::<(), wakering::RuntimeError>(())
+/// ```
+pub fn run<F: Future>(future: F) -> Result<F::Output, RuntimeError> {
+    Runtime::new()?.block_on(future)
+}
+
+/// Some workers; the first belongs to the thread that built it, and runs while that thread is in `block_on`.
+///
+/// It is not `Send`. Other threads reach it through its [`Handle`].
+///
+/// Dropping it ends every task, each on its own worker, and joins the other workers' threads. A worker that
+/// does not come back from a poll within 10 s is named on standard error and its thread abandoned. In a
+/// forked child, dropping closes descriptors and does nothing else.
+///
+/// # Examples
+///
+/// ```
+/// let runtime = wakering::Runtime::new()?;
+/// let answer = runtime.block_on(async { wakering::spawn(async { 42 }).await })?;
+/// assert_eq!(answer.expect("no panic, no abort"), 42);
+/// # Ok::<(), wakering::RuntimeError>(())
+/// ```
+pub struct Runtime {
+    context: Context,
+    shared: Arc<Shared>,
+    threads: Vec<Worker>,
+    ended: mpsc::Receiver<usize>,
+    not_send: PhantomData<*const ()>,
+}
+
+struct Worker {
+    index: usize,
+    thread: thread::JoinHandle<()>,
+}
+
+/// Settings of a [`Runtime`].
+///
+/// # Examples
+///
+/// ```
+/// let runtime = wakering::Runtime::builder().workers(2).thread_name("proxy").build()?;
+/// assert_eq!(runtime.handle().workers(), 2);
+/// # Ok::<(), wakering::RuntimeError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    workers: usize,
+    thread_name: String,
+}
+
+impl Builder {
+    /// How many workers, the calling thread included; 1 to 1,024, default 1.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// The first part of the other workers' thread names; default `wakering`, as in `wakering-1`.
+    #[must_use]
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// Builds the runtime and starts the other workers' threads.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError`]: the number of workers is out of range, the process has 4,096 workers already, a
+    /// thread cannot be started, or the system has no descriptors left.
+    pub fn build(self) -> Result<Runtime, RuntimeError> {
+        if self.workers == 0 || self.workers > MAX_WORKERS {
+            return Err(RuntimeError::WorkerCount { asked: self.workers, most: MAX_WORKERS });
+        }
+        let mut workers = Vec::with_capacity(self.workers);
+        for _ in 0..self.workers {
+            match context::claim() {
+                Ok(entry) => workers.push(Reach { entry, injector: Arc::new(Injector::new()) }),
+                Err(error) => {
+                    release(&workers);
+                    return Err(error);
+                }
+            }
+        }
+        let shared = Arc::new(Shared { workers, process: sys::process_id() });
+        let context = match Context::new(&shared, 0) {
+            Ok(context) => context,
+            Err(error) => {
+                release(&shared.workers);
+                return Err(error);
+            }
+        };
+        let (report, ended) = mpsc::channel();
+        let mut runtime = Runtime { context, shared, threads: Vec::new(), ended, not_send: PhantomData };
+        for index in 1..self.workers {
+            match start_worker(&self.thread_name, &runtime.shared, index, report.clone()) {
+                Ok(thread) => runtime.threads.push(Worker { index, thread }),
+                Err(error) => {
+                    // The workers from here on never ran; the drop of `runtime` ends those that do.
+                    release(&runtime.shared.workers[index..]);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(runtime)
+    }
+}
+
+impl Runtime {
+    /// A runtime of one worker: the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn new() -> Result<Self, RuntimeError> {
+        Runtime::builder().build()
+    }
+
+    /// Settings to build one from.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder { workers: 1, thread_name: "wakering".to_owned() }
+    }
+
+    /// What other threads may hold of this runtime.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.shared.clone())
+    }
+
+    /// Runs the first worker's loop on the calling thread until `future` is done.
+    ///
+    /// Tasks of this worker run only meanwhile; what is left when `future` is done goes on in the next call.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::Nested`] when a runtime runs on this thread already, [`RuntimeError::Forked`] in a
+    /// forked child, [`RuntimeError::Io`] when the selector fails.
+    ///
+    /// # Panics
+    ///
+    /// With the future's own panic; the runtime may be used again afterwards.
+    pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, RuntimeError> {
+        if context::try_with(|current| current.is_some()) {
+            return Err(RuntimeError::Nested);
+        }
+        if sys::process_id() != self.shared.process {
+            return Err(RuntimeError::Forked);
+        }
+        let mut future = pin!(future);
+        let waker = waker(self.context.tasks().root_handle());
+        let mut polling = task::Context::from_waker(&waker);
+        let done = Cell::new(false);
+        let mut output = None;
+        let mut root = || {
+            if done.get() {
+                return;
+            }
+            if let task::Poll::Ready(value) = future.as_mut().poll(&mut polling) {
+                output = Some(value);
+                done.set(true);
+            }
+        };
+        self.context.enter(|| {
+            self.context.tasks().enqueue(ROOT_SLOT);
+            self.context.turn_until(&done, &mut root)
+        })?;
+        output.ok_or(RuntimeError::Closed)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if sys::process_id() != self.shared.process {
+            // A forked child has only this thread, and the selector is its parent's: close descriptors.
+            self.context.reactor().close();
+            return;
+        }
+        for worker in &self.threads {
+            let reach = &self.shared.workers[worker.index];
+            reach.injector.stop();
+            reach.entry.notify();
+        }
+        self.context.close();
+        join(std::mem::take(&mut self.threads), &self.ended);
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Runtime")
+            .field("workers", &self.shared.workers.len())
+            .field("tasks", &self.context.tasks().live())
+            .field("sources", &self.context.reactor().sources())
+            .finish()
+    }
+}
+
+/// Gives claimed ids back that no worker uses.
+fn release(workers: &[Reach]) {
+    for worker in workers {
+        worker.entry.close();
+        worker.entry.release();
+    }
+}
+
+/// Starts a worker's thread and waits until its context is built there.
+fn start_worker(
+    name: &str,
+    shared: &Arc<Shared>,
+    index: usize,
+    report: mpsc::Sender<usize>,
+) -> Result<thread::JoinHandle<()>, RuntimeError> {
+    let (built, outcome) = mpsc::channel();
+    let shared = shared.clone();
+    let thread = thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
+        let context = match Context::new(&shared, index) {
+            Ok(context) => context,
+            Err(error) => {
+                let _ = built.send(Err(error));
+                return;
+            }
+        };
+        let _ = built.send(Ok(()));
+        let turned = context.enter(|| context.turn_until(&Cell::new(false), &mut || {}));
+        if let Err(error) = turned {
+            eprintln!("wakering: worker {index} ends, its selector failed: {error}");
+        }
+        context.close();
+        let _ = report.send(index);
+    })?;
+    match outcome.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(error),
+        Err(_gone) => Err(RuntimeError::Closed),
+    }
+}
+
+/// Joins the workers that end in time; names the others and lets them be.
+fn join(threads: Vec<Worker>, ended: &mpsc::Receiver<usize>) {
+    let give_up = Instant::now() + DROP_DEADLINE;
+    let mut running: Vec<Worker> = threads;
+    while !running.is_empty() {
+        let left = give_up.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        match ended.recv_timeout(left) {
+            Ok(index) => {
+                let position = running.iter().position(|worker| worker.index == index);
+                if let Some(position) = position {
+                    drop(running.swap_remove(position).thread.join());
+                }
+            }
+            Err(_late) => {
+                for worker in running {
+                    let name = worker.thread.thread().name().unwrap_or("wakering").to_owned();
+                    eprintln!(
+                        "wakering: worker {name} is still inside a poll or a drop; its thread is abandoned"
+                    );
+                }
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! One turn of the loop. The numbers are those of the module page.
+
+use std::{cell::Cell, io, rc::Rc, time::Duration};
+
+use crate::{
+    limits::{LOOK_EVERY, TASK_BUDGET},
+    worker::context::{Context, Flush},
+};
+
+impl Context {
+    /// Turns the loop until `done`; `root` is polled when its slot is woken.
+    pub(super) fn turn_until(&self, done: &Cell<bool>, root: &mut dyn FnMut()) -> io::Result<()> {
+        while !done.get() && !self.injector.is_stopped() {
+            self.drain(); // 1
+            let ran = self.tasks.run(TASK_BUDGET, root); // 2
+            self.flush(); // 2b
+            if done.get() {
+                break;
+            }
+            self.unlooked.set(self.unlooked.get() + ran);
+            self.fire_timers(); // 3
+            if self.tasks.is_runnable() {
+                if self.unlooked.get() >= LOOK_EVERY {
+                    self.look(Some(Duration::ZERO))?; // 5–7
+                }
+            } else if self.entry.park(|| self.injector.has_work()) {
+                // 4: parked, and nothing came meanwhile
+                let waited = self.look(self.until_next_deadline()); // 5–7
+                waited?;
+            }
+        }
+        Ok(())
+    }
+
+    /// 1: what other threads left for this worker, as of now.
+    fn drain(&self) {
+        self.entry.drain(|slot| self.tasks.enqueue(slot));
+        self.injector.run();
+    }
+
+    /// 2b: each connection with output writes once.
+    fn flush(&self) {
+        if self.flush_list.borrow().is_empty() {
+            return;
+        }
+        let mut list: Vec<Rc<dyn Flush>> = std::mem::take(&mut *self.flush_list.borrow_mut());
+        for connection in list.drain(..) {
+            connection.flush();
+        }
+        let mut slot = self.flush_list.borrow_mut();
+        if slot.is_empty() {
+            *slot = list; // keep the allocation
+        }
+    }
+
+    /// 3: what is due fires, in the order of deadlines; a bounded number a turn.
+    fn fire_timers(&self) {
+        if self.reactor().has_timers() {
+            self.reactor().expire(self.now());
+            self.reactor().wake_collected();
+        }
+    }
+
+    /// 5 to 7: the selector, with or without sleep, then unpark, record and wake.
+    fn look(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.unlooked.set(0);
+        let waited = self.reactor().wait(timeout); // 5
+        self.entry.unpark(); // 6
+        self.reactor().wake_collected(); // 7
+        waited
+    }
+}
