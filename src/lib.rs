@@ -17,7 +17,7 @@ compile_error!("wakering packs its waker handles into 64-bit pointers");
 mod clock;
 mod error;
 mod limits;
-mod net;
+pub mod net;
 mod proto;
 mod reactor;
 mod slab;

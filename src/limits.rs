@@ -93,3 +93,18 @@ pub(crate) const SCRATCH_BLOCK: usize = 64 * 1024;
 pub(crate) const SCRATCH_LEAST: usize = 16 * 1024;
 
 const _: () = assert!(SCRATCH_LEAST <= SCRATCH_BLOCK);
+
+// net
+
+/// Connections that may wait in a listener's queue, unless the builder says otherwise. It is Linux's own bound
+/// (`somaxconn`) since 5.4: a burst of connects is cut by the system and not by us.
+pub(crate) const LISTEN_BACKLOG: u32 = 4096;
+/// How long a listener rests when only time can help: long enough to cost nothing, and short enough that nobody whose
+/// connection is queued takes notice.
+pub(crate) const ACCEPT_PAUSE_MS: u64 = 50;
+/// Dead or shed connections in a row after which a listener rests, so that a flood of them cannot hold its worker.
+pub(crate) const ACCEPT_TROUBLES_MAX: u32 = 64;
+/// Room that `read_buf` makes in a buffer that has none left: a page.
+pub(crate) const READ_BUF_LEAST: usize = 4096;
+/// Pieces of a `Buf` that `write_all_buf` hands to one call: 1 KiB of stack.
+pub(crate) const WRITE_BUF_SLICES: usize = 64;

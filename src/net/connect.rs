@@ -1,0 +1,173 @@
+//! Connecting: each address in turn, and the outcome by `SO_ERROR`.
+
+use std::{
+    io, mem,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use crate::{
+    net::{
+        addresses::{AddressAction, AddressError, Addresses, no_address},
+        ready::Io,
+        tcp::TcpStream,
+    },
+    reactor::Direction,
+    sys::{
+        options,
+        socket::{self, Connect, Kind},
+    },
+};
+
+/// Makes connections from a chosen local address, or with options that have to be set before connecting.
+///
+/// It can be used again and again.
+///
+/// # Examples
+///
+/// ```
+/// use wakering::net::{TcpConnector, TcpListener};
+///
+/// wakering::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
+///     let local = "127.0.0.1:0".parse().expect("an address");
+///     let stream = TcpConnector::new()
+///         .local_addr(local)
+///         .nodelay(true)
+///         .connect(listener.local_addr()?)
+///         .await?;
+///     assert!(stream.nodelay()?);
+///     Ok::<(), std::io::Error>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct TcpConnector {
+    local_addr: Option<SocketAddr>,
+    nodelay: bool,
+    recv_buffer_size: Option<usize>,
+    send_buffer_size: Option<usize>,
+}
+
+impl TcpConnector {
+    /// A connector that leaves everything to the system.
+    pub fn new() -> TcpConnector {
+        TcpConnector::default()
+    }
+
+    /// Connects from this address; with port 0 the system chooses one.
+    #[must_use]
+    pub fn local_addr(mut self, address: SocketAddr) -> TcpConnector {
+        self.local_addr = Some(address);
+        self
+    }
+
+    /// Sends small writes at once (`TCP_NODELAY`); off by default.
+    #[must_use]
+    pub fn nodelay(mut self, on: bool) -> TcpConnector {
+        self.nodelay = on;
+        self
+    }
+
+    /// Asks for a receive buffer of `bytes`, which bounds the window that is announced to the peer.
+    #[must_use]
+    pub fn recv_buffer_size(mut self, bytes: usize) -> TcpConnector {
+        self.recv_buffer_size = Some(bytes);
+        self
+    }
+
+    /// Asks for a send buffer of `bytes`.
+    #[must_use]
+    pub fn send_buffer_size(mut self, bytes: usize) -> TcpConnector {
+        self.send_buffer_size = Some(bytes);
+        self
+    }
+
+    /// Connects to the first of `addresses` that answers, trying one after the other.
+    ///
+    /// The system's own time limit for one address is minutes long: wrap the call in a timeout of your own.
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpStream::connect`].
+    ///
+    /// # Cancellation
+    ///
+    /// The attempt ends and its socket is closed.
+    pub async fn connect(&self, addresses: impl Addresses) -> io::Result<TcpStream> {
+        let mut last = no_address();
+        for address in addresses.addresses()? {
+            match self.connect_one(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_one(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let named = AddressError::wrap(AddressAction::Connect, address);
+        let fd = socket::socket_for(&address, Kind::Stream).map_err(named)?;
+        self.prepare(fd.as_fd())?;
+        let io = Io::new(fd);
+        let connected = match socket::connect(io.fd(), &address) {
+            Ok(Connect::Done) => Ok(()),
+            Ok(Connect::InProgress) => established(&io).await,
+            Err(error) => Err(error),
+        };
+        connected.and_then(|()| self.refuse_itself(io.fd(), address)).map_err(named)?;
+        Ok(TcpStream::from_io(io))
+    }
+
+    fn prepare(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        if let Some(size) = self.recv_buffer_size {
+            options::set_recv_buffer(fd, size)?;
+        }
+        if let Some(size) = self.send_buffer_size {
+            options::set_send_buffer(fd, size)?;
+        }
+        if self.nodelay {
+            options::set_nodelay(fd, true)?;
+        }
+        if let Some(local) = self.local_addr {
+            socket::bind(fd, &local).map_err(AddressError::wrap(AddressAction::Bind, local))?;
+        }
+        Ok(())
+    }
+
+    /// A connect to a free port of this host, in the range that local ports are chosen from, can meet itself: both ends
+    /// are one socket then (simultaneous open, RFC 9293 §3.5). Nobody listens there, so it is a refusal.
+    fn refuse_itself(&self, fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+        // Who has bound the local end has chosen the port, and may mean it.
+        if self.local_addr.is_none() && socket::local_addr(fd)? == address {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the outcome of a connect in progress.
+async fn established(io: &Io) -> io::Result<()> {
+    // The first look is spared: the kernel has just said that the outcome is open.
+    let mut just_begun = true;
+    io.io(Direction::Write, |fd| {
+        if mem::take(&mut just_begun) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        outcome(fd)
+    })
+    .await
+}
+
+/// Writability alone says nothing: the error does, and without one the peer's address.
+fn outcome(fd: BorrowedFd<'_>) -> io::Result<()> {
+    if let Some(error) = options::take_error(fd)? {
+        return Err(error);
+    }
+    match socket::peer_addr(fd) {
+        Ok(_) => Ok(()),
+        // Woken too early: still in progress.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
+        Err(error) => Err(error),
+    }
+}

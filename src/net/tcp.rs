@@ -1,0 +1,487 @@
+//! A TCP connection: the single operations. Loops over them are in `transfer`, halves in `split`, options in
+//! `tcp_options`.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice, IoSliceMut},
+    net::Shutdown,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+
+use crate::{
+    limits::{IO_SLICES_MAX, READ_BUF_LEAST, WRITE_BUF_SLICES},
+    net::{
+        addresses::Addresses,
+        connect::TcpConnector,
+        ready::Io,
+        split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf},
+        transfer,
+    },
+    reactor::Direction,
+    sys::socket,
+    worker::context,
+};
+
+/// A TCP connection.
+///
+/// It belongs to one thread: the worker on which it first had to wait. To move it to another, take it out with
+/// [`into_std`](TcpStream::into_std) and in again with [`from_std`](TcpStream::from_std). It may be made outside of a
+/// runtime; only waiting needs one. A connection that never has to wait is never registered with the selector.
+///
+/// Reading and writing take `&mut self`, so that two tasks cannot steal each other's bytes by accident;
+/// [`split`](TcpStream::split) and [`into_split`](TcpStream::into_split) give one half to each. Nothing is buffered
+/// here: what a write has accepted is with the kernel, and there is no `flush`.
+///
+/// Dropping it closes the connection at once. Bytes that the kernel has accepted are still delivered, unless there
+/// are unread bytes in the receive buffer, in which case the peer gets a reset (RFC 2525 §2.17): end with
+/// [`shutdown`](TcpStream::shutdown) and read to the end where that matters.
+///
+/// # Cancellation
+///
+/// Dropping any future of a connection leaves the connection as it was. What is lost with it:
+///
+/// | call | dropped before it is done |
+/// |---|---|
+/// | `read`, `read_buf`, `read_vectored`, `peek`, `write`, `write_vectored`, `readable`, `writable`, `read_with` | nothing: no byte was moved |
+/// | [`read_at_least`](TcpStream::read_at_least), [`write_all_buf`](TcpStream::write_all_buf) | nothing: the caller's buffer says how far it got; call again to go on |
+/// | [`read_exact`](TcpStream::read_exact), [`write_all`](TcpStream::write_all) | no byte, but the count of those already moved: prefer the two above under a `timeout` or in a `select` |
+///
+/// # Examples
+///
+/// ```
+/// use wakering::net::{TcpListener, TcpStream};
+///
+/// wakering::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
+///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (mut server, _peer) = listener.accept().await?;
+///     client.write_all(b"ping").await?;
+///     let mut buffer = [0; 4];
+///     server.read_exact(&mut buffer).await?;
+///     assert_eq!(&buffer, b"ping");
+///     Ok::<(), std::io::Error>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Source: tcp(7), socket(7).
+#[derive(Debug)]
+pub struct TcpStream {
+    io: Io,
+}
+
+impl TcpStream {
+    /// Connects to the first of `addresses` that answers, trying one after the other.
+    ///
+    /// [`TcpConnector`] sets the local address and options of the new socket.
+    ///
+    /// # Errors
+    ///
+    /// The last refusal, as an [`AddressError`](super::AddressError) that names the address: `ConnectionRefused`,
+    /// `TimedOut`, `HostUnreachable`, `NetworkUnreachable` … `InvalidInput` when there is no address at all.
+    ///
+    /// # Cancellation
+    ///
+    /// The attempt ends and its socket is closed.
+    pub async fn connect(addresses: impl Addresses) -> io::Result<TcpStream> {
+        TcpConnector::new().connect(addresses).await
+    }
+
+    /// Takes over a connection of the standard library and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// The system's, of setting the flag.
+    pub fn from_std(stream: std::net::TcpStream) -> io::Result<TcpStream> {
+        stream.set_nonblocking(true)?;
+        let stream = TcpStream::from_fd(OwnedFd::from(stream));
+        // A `try_clone` made before may be alive.
+        stream.io.note_lent();
+        Ok(stream)
+    }
+
+    /// Gives the connection out as one of the standard library, which can go to another thread.
+    ///
+    /// It is still non-blocking: call its `set_nonblocking(false)` to use it with blocking calls.
+    pub fn into_std(self) -> std::net::TcpStream {
+        std::net::TcpStream::from(self.io.into_owned_fd())
+    }
+
+    pub(crate) fn from_fd(fd: OwnedFd) -> TcpStream {
+        TcpStream { io: Io::new(fd) }
+    }
+
+    pub(super) fn from_io(io: Io) -> TcpStream {
+        TcpStream { io }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.io.fd()
+    }
+
+    /// Reads what there is, at most as much as `buffer` holds, and says how much it was.
+    ///
+    /// Zero is the end of the stream: the peer has shut its side down (or `buffer` is empty).
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionReset` when the peer has reset the connection, and other errors of recv(2). Never `WouldBlock` or
+    /// `Interrupted`.
+    ///
+    /// # Cancellation
+    ///
+    /// No byte is taken from the stream.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        transfer::read(self, buffer).await
+    }
+
+    /// As [`read`](TcpStream::read), into several buffers, each filled before the next. At most 1,024 of them are
+    /// used.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](TcpStream::read).
+    ///
+    /// # Cancellation
+    ///
+    /// No byte is taken from the stream.
+    pub async fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read_vectored(cx, buffers)).await
+    }
+
+    /// Reads what there is and appends it to `buffer`; zero is the end of the stream.
+    ///
+    /// It fills the spare capacity of `buffer` without zeroing it first, and reserves 4 KiB when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](TcpStream::read).
+    ///
+    /// # Cancellation
+    ///
+    /// No byte is taken from the stream.
+    pub async fn read_buf(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        transfer::read_buf(self, buffer).await
+    }
+
+    /// Reads until `buffer` is full.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` when the stream ends before; else as [`read`](TcpStream::read).
+    ///
+    /// # Cancellation
+    ///
+    /// Bytes that were read lie at the front of `buffer`, but nothing says how many:
+    /// [`read_at_least`](TcpStream::read_at_least) does.
+    pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        transfer::read_exact(self, buffer).await
+    }
+
+    /// Reads until `buffer` holds at least `length` bytes, those counted that it held before; it may hold more then.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` when the stream ends before, what came until then being in `buffer`; else as
+    /// [`read`](TcpStream::read).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: what came is in `buffer`, and the same call goes on from there.
+    pub async fn read_at_least(&mut self, buffer: &mut BytesMut, length: usize) -> io::Result<()> {
+        transfer::read_at_least(self, buffer, length).await
+    }
+
+    /// Waits for bytes without a buffer, then reads into one that the worker lends, and hands them to `user`.
+    ///
+    /// An idle connection so owns no buffer at all. An empty slice is the end of the stream. `user` runs inside the
+    /// read: what it does not keep of the bytes is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](TcpStream::read); `user` is not called then.
+    ///
+    /// # Cancellation
+    ///
+    /// No byte is taken from the stream, and `user` is not called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use wakering::net::{TcpListener, TcpStream};
+    /// # wakering::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let mut client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (mut server, _peer) = listener.accept().await?;
+    /// # client.write_all(b"hello").await?;
+    /// let length = server.read_with(|bytes| bytes.len()).await?;
+    /// assert_eq!(length, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// # })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn read_with<R>(&mut self, user: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+        transfer::read_with(self, user).await
+    }
+
+    /// Reads as [`read`](TcpStream::read) does, and leaves the bytes in the stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](TcpStream::read).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        transfer::peek(self, buffer).await
+    }
+
+    /// Writes what the kernel takes now, waiting only when it takes nothing, and says how much that was.
+    ///
+    /// # Errors
+    ///
+    /// `BrokenPipe` or `ConnectionReset` when the peer is gone, and other errors of send(2). `SIGPIPE` is never raised.
+    /// Never `WouldBlock` or `Interrupted`.
+    ///
+    /// # Cancellation
+    ///
+    /// No byte was written.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        transfer::write(self, bytes).await
+    }
+
+    /// As [`write`](TcpStream::write), from several buffers in turn. At most 1,024 of them are looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](TcpStream::write).
+    ///
+    /// # Cancellation
+    ///
+    /// No byte was written.
+    pub async fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_write_vectored(cx, buffers)).await
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](TcpStream::write); a part may have been written then.
+    ///
+    /// # Cancellation
+    ///
+    /// A part may have been written, and nothing says how much: [`write_all_buf`](TcpStream::write_all_buf) does.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        transfer::write_all(self, bytes).await
+    }
+
+    /// Writes all that `bytes` holds, with vectored writes where it is in pieces, and advances it by what is written.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](TcpStream::write); `bytes` then holds what was not written.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: `bytes` holds what was not written, and the same call goes on from there.
+    pub async fn write_all_buf(&mut self, bytes: &mut impl Buf) -> io::Result<()> {
+        transfer::write_all_buf(self, bytes).await
+    }
+
+    /// Shuts one direction or both down.
+    ///
+    /// Shutting the writing side sends what was written and then the end of the stream; reading goes on. Nothing is
+    /// buffered on this side, so there is nothing to wait for.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` when the connection has already ended; others of shutdown(2).
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        socket::shutdown(self.fd(), how)
+    }
+
+    /// Waits until a read would say something: bytes, the end of the stream, or an error.
+    ///
+    /// It is a hint: [`try_read`](TcpStream::try_read) may still say `WouldBlock`.
+    ///
+    /// # Errors
+    ///
+    /// Of the registration with the selector: no more memory or watches, or no runtime.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn readable(&self) -> io::Result<()> {
+        poll_fn(|cx| self.io.poll_ready(cx, Direction::Read)).await
+    }
+
+    /// Waits until a write would take bytes or report an error. It is a hint, as [`readable`](TcpStream::readable) is.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](TcpStream::readable).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn writable(&self) -> io::Result<()> {
+        poll_fn(|cx| self.io.poll_ready(cx, Direction::Write)).await
+    }
+
+    /// Reads what there is now.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is nothing; else as [`read`](TcpStream::read).
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = buffer.len();
+        let read = self.io.try_io(Direction::Read, |fd| socket::recv(fd, buffer))?;
+        self.after_read(read, room);
+        Ok(read)
+    }
+
+    /// Writes what the kernel takes now.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when it takes nothing; else as [`write`](TcpStream::write).
+    pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.io.try_io(Direction::Write, |fd| socket::send(fd, bytes))?;
+        self.after_write(written, bytes.len());
+        Ok(written)
+    }
+
+    /// As [`try_write`](TcpStream::try_write), from several buffers in turn.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_write`](TcpStream::try_write).
+    pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let written = self.io.try_io(Direction::Write, |fd| socket::send_vectored(fd, buffers))?;
+        self.after_write(written, length_of(buffers));
+        Ok(written)
+    }
+
+    /// Lends the connection as a half that reads and a half that writes.
+    pub fn split(&mut self) -> (ReadHalf<&TcpStream>, WriteHalf<&TcpStream>) {
+        split::borrow(self)
+    }
+
+    /// Takes the connection apart into two halves that can go to two tasks of the same worker.
+    ///
+    /// Dropping the writing half shuts the writing side down; the connection closes with the second half.
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        split::own(self)
+    }
+
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let room = buffer.len();
+        let read = ready!(self.io.poll_io(cx, Direction::Read, |fd| socket::recv(fd, buffer)))?;
+        self.after_read(read, room);
+        Poll::Ready(Ok(read))
+    }
+
+    pub(crate) fn poll_read_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let room = buffers.iter().take(IO_SLICES_MAX).map(|buffer| buffer.len()).sum();
+        let read = ready!(self.io.poll_io(cx, Direction::Read, |fd| socket::recv_vectored(fd, buffers)))?;
+        self.after_read(read, room);
+        Poll::Ready(Ok(read))
+    }
+
+    pub(crate) fn poll_read_buf(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve(READ_BUF_LEAST);
+        }
+        let room = buffer.capacity() - buffer.len();
+        let read = ready!(self.io.poll_io(cx, Direction::Read, |fd| socket::recv_buf(fd, buffer)))?;
+        self.after_read(read, room);
+        Poll::Ready(Ok(read))
+    }
+
+    /// Reads into the worker's scratch, and calls `user` with what came.
+    pub(super) fn poll_read_with<R>(
+        &self,
+        cx: &mut Context<'_>,
+        user: &mut Option<impl FnOnce(&[u8]) -> R>,
+    ) -> Poll<io::Result<R>> {
+        context::with(|worker| {
+            worker.with_scratch(|scratch| {
+                ready!(self.poll_read_buf(cx, scratch))?;
+                let user = user.take().expect("a future is not polled after it was ready");
+                Poll::Ready(Ok(user(scratch)))
+            })
+        })
+    }
+
+    pub(super) fn poll_peek(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        // A short peek says nothing of what a read would find, so it never counts as drained.
+        self.io.poll_io(cx, Direction::Read, |fd| socket::peek(fd, buffer))
+    }
+
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(self.io.poll_io(cx, Direction::Write, |fd| socket::send(fd, bytes)))?;
+        self.after_write(written, bytes.len());
+        Poll::Ready(Ok(written))
+    }
+
+    pub(crate) fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(self.io.poll_io(cx, Direction::Write, |fd| socket::send_vectored(fd, buffers)))?;
+        self.after_write(written, length_of(buffers));
+        Poll::Ready(Ok(written))
+    }
+
+    /// Writes from `bytes` without advancing it.
+    pub(super) fn poll_write_buf(&self, cx: &mut Context<'_>, bytes: &impl Buf) -> Poll<io::Result<usize>> {
+        if bytes.chunk().len() == bytes.remaining() {
+            return self.poll_write(cx, bytes.chunk());
+        }
+        let mut slices = [IoSlice::new(&[]); WRITE_BUF_SLICES];
+        let count = bytes.chunks_vectored(&mut slices);
+        self.poll_write_vectored(cx, &slices[..count])
+    }
+
+    fn after_read(&self, read: usize, room: usize) {
+        // Zero is the end of the stream, which a further read has to see again.
+        if 0 < read && read < room {
+            self.io.clear_after_short_read();
+        }
+    }
+
+    fn after_write(&self, written: usize, offered: usize) {
+        // A short write has met a full send buffer, and the kernel reports when there is room again.
+        if written < offered {
+            self.io.clear_ready(Direction::Write);
+        }
+    }
+}
+
+/// The bytes that one vectored call looks at.
+fn length_of(buffers: &[IoSlice<'_>]) -> usize {
+    buffers.iter().take(IO_SLICES_MAX).map(|buffer| buffer.len()).sum()
+}
+
+/// Lends the descriptor. From then on it may have been duplicated, so that closing the connection costs one more
+/// system call (epoll(7), question 6).
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.note_lent();
+        self.io.fd()
+    }
+}

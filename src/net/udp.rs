@@ -1,0 +1,437 @@
+//! UDP: datagrams, each whole or not at all.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use crate::{
+    net::{
+        addresses::{AddressAction, AddressError, Addresses, first_that_works},
+        ready::Io,
+    },
+    reactor::Direction,
+    sys::{
+        options,
+        socket::{self, Kind},
+    },
+};
+
+/// A UDP socket.
+///
+/// All methods take `&self`: a datagram is received or sent whole, and several tasks of a worker may share the socket.
+///
+/// Errors that belong to an earlier datagram, such as `ConnectionRefused` after an ICMP message, are returned once by the
+/// next call on a *connected* socket, and the socket goes on; the call's own datagram was not sent then. A datagram that is too
+/// large for the way (`EMSGSIZE`) is an error of that call only.
+///
+/// # Cancellation
+///
+/// Dropping a future of a call loses nothing: the datagram was neither received nor sent.
+///
+/// # Examples
+///
+/// ```
+/// use wakering::net::UdpSocket;
+///
+/// wakering::run(async {
+///     let server = UdpSocket::bind("127.0.0.1:0")?;
+///     let client = UdpSocket::bind("127.0.0.1:0")?;
+///     client.connect(server.local_addr()?)?;
+///     client.send(b"ping").await?;
+///     let mut buffer = [0; 64];
+///     let datagram = server.recv_from(&mut buffer).await?;
+///     assert_eq!(&buffer[..datagram.len], b"ping");
+///     assert_eq!(datagram.source, client.local_addr()?);
+///     Ok::<(), std::io::Error>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Source: udp(7), ip(7), socket(7).
+#[derive(Debug)]
+pub struct UdpSocket {
+    io: Io,
+}
+
+/// What is known of a received datagram; its bytes are in the caller's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Datagram {
+    /// How many bytes were put into the buffer. Zero is an empty datagram, not an end.
+    pub len: usize,
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// The datagram was longer than the buffer, and the rest of it is gone.
+    pub truncated: bool,
+}
+
+impl From<socket::Datagram> for Datagram {
+    fn from(datagram: socket::Datagram) -> Datagram {
+        let socket::Datagram { len, source, truncated } = datagram;
+        Datagram { len, source, truncated }
+    }
+}
+
+impl UdpSocket {
+    /// Binds a socket to the first of `addresses` that can be had. Port 0 lets the system choose one.
+    ///
+    /// # Errors
+    ///
+    /// The last refusal, as an [`AddressError`] that names the address: `AddrInUse`,
+    /// `AddrNotAvailable` … `InvalidInput` when there is no address at all.
+    pub fn bind(addresses: impl Addresses) -> io::Result<UdpSocket> {
+        UdpSocketBuilder::default().bind(addresses)
+    }
+
+    /// A builder, for the options that are set before binding.
+    pub fn builder() -> UdpSocketBuilder {
+        UdpSocketBuilder::default()
+    }
+
+    /// Takes over a socket of the standard library and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// The system's, of setting the flag.
+    pub fn from_std(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
+        socket.set_nonblocking(true)?;
+        let socket = UdpSocket { io: Io::new(OwnedFd::from(socket)) };
+        socket.io.note_lent();
+        Ok(socket)
+    }
+
+    /// Gives the socket out as one of the standard library. It is still non-blocking.
+    pub fn into_std(self) -> std::net::UdpSocket {
+        std::net::UdpSocket::from(self.io.into_owned_fd())
+    }
+
+    /// Sets the peer: from now on [`send`](UdpSocket::send) goes there, and only its datagrams are received. It is done at
+    /// once and sends nothing. Connecting again changes the peer.
+    ///
+    /// # Errors
+    ///
+    /// The last refusal, as an [`AddressError`] that names the address.
+    pub fn connect(&self, addresses: impl Addresses) -> io::Result<()> {
+        first_that_works(addresses, |address| {
+            let connected = socket::connect(self.io.fd(), &address);
+            connected.map(|_| ()).map_err(AddressError::wrap(AddressAction::Connect, address))
+        })
+    }
+
+    /// Sends one datagram to the peer set by [`connect`](UdpSocket::connect), and returns its length. An empty one is sent
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionRefused` and the like for an earlier datagram, once; `EMSGSIZE` when it is too large; `NotConnected` or
+    /// `EDESTADDRREQ` without a peer; others of send(2).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing was sent.
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.io.poll_io(cx, Direction::Write, |fd| socket::send(fd, bytes))).await
+    }
+
+    /// Sends one datagram to `target`, and returns its length. An empty one is sent too.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](UdpSocket::send).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing was sent.
+    pub async fn send_to(&self, bytes: &[u8], target: SocketAddr) -> io::Result<usize> {
+        poll_fn(|cx| self.io.poll_io(cx, Direction::Write, |fd| socket::send_to(fd, bytes, &target))).await
+    }
+
+    /// Receives one datagram and says how many of its bytes are in `buffer`. Zero is an empty datagram, not an end.
+    ///
+    /// A datagram that is longer than `buffer` is cut without a word; where that matters use
+    /// [`recv_from`](UdpSocket::recv_from), which tells.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionRefused` and the like on a connected socket, for an earlier datagram, once; others of recv(2).
+    ///
+    /// # Cancellation
+    ///
+    /// No datagram is taken.
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.io.poll_io(cx, Direction::Read, |fd| socket::recv(fd, buffer))).await
+    }
+
+    /// Receives one datagram, and says where it came from and whether it was cut.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](UdpSocket::recv).
+    ///
+    /// # Cancellation
+    ///
+    /// No datagram is taken.
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<Datagram> {
+        poll_fn(|cx| self.io.poll_io(cx, Direction::Read, |fd| socket::recv_from(fd, buffer)))
+            .await
+            .map(Datagram::from)
+    }
+
+    /// Looks at the next datagram as [`recv`](UdpSocket::recv) does, and leaves it there.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](UdpSocket::recv).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.io.poll_io(cx, Direction::Read, |fd| socket::peek(fd, buffer))).await
+    }
+
+    /// Looks at the next datagram as [`recv_from`](UdpSocket::recv_from) does, and leaves it there.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](UdpSocket::recv).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<Datagram> {
+        poll_fn(|cx| self.io.poll_io(cx, Direction::Read, |fd| socket::peek_from(fd, buffer)))
+            .await
+            .map(Datagram::from)
+    }
+
+    /// Waits until there may be a datagram or an error to receive. It is a hint.
+    ///
+    /// # Errors
+    ///
+    /// Of the registration with the selector: no more memory or watches, or no runtime.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn readable(&self) -> io::Result<()> {
+        poll_fn(|cx| self.io.poll_ready(cx, Direction::Read)).await
+    }
+
+    /// Waits until a datagram may be sent. It is a hint.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](UdpSocket::readable).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn writable(&self) -> io::Result<()> {
+        poll_fn(|cx| self.io.poll_ready(cx, Direction::Write)).await
+    }
+
+    /// Receives a datagram that is there now, as [`recv`](UdpSocket::recv) does.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is none; else as [`recv`](UdpSocket::recv).
+    pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.io.try_io(Direction::Read, |fd| socket::recv(fd, buffer))
+    }
+
+    /// Receives a datagram that is there now, as [`recv_from`](UdpSocket::recv_from) does.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when there is none; else as [`recv`](UdpSocket::recv).
+    pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<Datagram> {
+        self.io.try_io(Direction::Read, |fd| socket::recv_from(fd, buffer)).map(Datagram::from)
+    }
+
+    /// Sends a datagram to the peer if the kernel takes it now.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when it does not; else as [`send`](UdpSocket::send).
+    pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.io.try_io(Direction::Write, |fd| socket::send(fd, bytes))
+    }
+
+    /// Sends a datagram to `target` if the kernel takes it now.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when it does not; else as [`send`](UdpSocket::send).
+    pub fn try_send_to(&self, bytes: &[u8], target: SocketAddr) -> io::Result<usize> {
+        self.io.try_io(Direction::Write, |fd| socket::send_to(fd, bytes, &target))
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    ///
+    /// The system's, of getsockname(2).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        socket::local_addr(self.io.fd())
+    }
+
+    /// The peer that was set by [`connect`](UdpSocket::connect).
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` when there is none.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        socket::peer_addr(self.io.fd())
+    }
+
+    /// Takes an error that nobody has been told of yet (`SO_ERROR`).
+    ///
+    /// # Errors
+    ///
+    /// The system's, of getsockopt(2).
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        options::take_error(self.io.fd())
+    }
+
+    /// Whether datagrams may be sent to a broadcast address.
+    ///
+    /// # Errors
+    ///
+    /// The system's, of getsockopt(2).
+    pub fn broadcast(&self) -> io::Result<bool> {
+        options::broadcast(self.io.fd())
+    }
+
+    /// Allows datagrams to a broadcast address, which are `PermissionDenied` otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The system's, of setsockopt(2).
+    pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
+        options::set_broadcast(self.io.fd(), on)
+    }
+
+    /// The hop limit of outgoing datagrams.
+    ///
+    /// # Errors
+    ///
+    /// The system's, of getsockopt(2).
+    pub fn ttl(&self) -> io::Result<u32> {
+        options::ttl(self.io.fd())
+    }
+
+    /// Sets the hop limit of outgoing datagrams, 1 to 255.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for other values; others of setsockopt(2).
+    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
+        options::set_ttl(self.io.fd(), hops)
+    }
+
+    /// The size of the kernel's receive buffer in bytes. Linux says twice what was set: socket(7).
+    ///
+    /// # Errors
+    ///
+    /// The system's, of getsockopt(2).
+    pub fn recv_buffer_size(&self) -> io::Result<usize> {
+        options::recv_buffer(self.io.fd())
+    }
+
+    /// Asks for a receive buffer of `bytes`; the system bounds it.
+    ///
+    /// # Errors
+    ///
+    /// The system's, of setsockopt(2).
+    pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        options::set_recv_buffer(self.io.fd(), bytes)
+    }
+
+    /// The size of the kernel's send buffer in bytes. Linux says twice what was set: socket(7).
+    ///
+    /// # Errors
+    ///
+    /// The system's, of getsockopt(2).
+    pub fn send_buffer_size(&self) -> io::Result<usize> {
+        options::send_buffer(self.io.fd())
+    }
+
+    /// Asks for a send buffer of `bytes`; the system bounds it.
+    ///
+    /// # Errors
+    ///
+    /// The system's, of setsockopt(2).
+    pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
+        options::set_send_buffer(self.io.fd(), bytes)
+    }
+}
+
+/// Lends the descriptor. From then on it may have been duplicated, so that closing costs one more system call.
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.note_lent();
+        self.io.fd()
+    }
+}
+
+/// Options of a [`UdpSocket`] that are set before it is bound.
+///
+/// # Examples
+///
+/// ```
+/// use wakering::net::UdpSocket;
+///
+/// let one = UdpSocket::builder().reuse_port(true).bind("127.0.0.1:0")?;
+/// let two = UdpSocket::builder().reuse_port(true).bind(one.local_addr()?)?;
+/// assert_eq!(one.local_addr()?, two.local_addr()?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct UdpSocketBuilder {
+    reuse_port: bool,
+    v6only: Option<bool>,
+}
+
+impl UdpSocketBuilder {
+    /// Whether several sockets may have this address at once, the system spreading datagrams over them by their source;
+    /// off by default. All of them have to say so. `bind` is `Unsupported` on systems without it.
+    #[must_use]
+    pub fn reuse_port(mut self, on: bool) -> UdpSocketBuilder {
+        self.reuse_port = on;
+        self
+    }
+
+    /// Whether an IPv6 address leaves IPv4 alone; as the system is set up by default. Without effect on an IPv4 address.
+    #[must_use]
+    pub fn v6only(mut self, on: bool) -> UdpSocketBuilder {
+        self.v6only = Some(on);
+        self
+    }
+
+    /// Binds a socket to the first of `addresses` that can be had.
+    ///
+    /// # Errors
+    ///
+    /// As [`UdpSocket::bind`].
+    pub fn bind(&self, addresses: impl Addresses) -> io::Result<UdpSocket> {
+        first_that_works(addresses, |address| {
+            self.bind_one(address).map_err(AddressError::wrap(AddressAction::Bind, address))
+        })
+    }
+
+    fn bind_one(&self, address: SocketAddr) -> io::Result<UdpSocket> {
+        let fd = socket::socket_for(&address, Kind::Datagram)?;
+        if self.reuse_port {
+            options::set_reuse_port(fd.as_fd(), true)?;
+        }
+        if let (Some(on), SocketAddr::V6(_)) = (self.v6only, address) {
+            options::set_v6only(fd.as_fd(), on)?;
+        }
+        socket::bind(fd.as_fd(), &address)?;
+        Ok(UdpSocket { io: Io::new(fd) })
+    }
+}
