@@ -1,0 +1,155 @@
+//! hyper's client against `examples/h2_server`: both directions of flow control with a peer that is not ours.
+
+#![cfg(not(loom))]
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+use support::server::Server;
+
+const TEN_MIB: usize = 10 * 1024 * 1024;
+
+/// Runs a client on tokio's single-threaded runtime, with a time limit.
+fn client(run: impl Future<Output = ()>) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
+    let ended = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), run).await });
+    ended.expect("the exchange ends");
+}
+
+async fn connect<B>(server: &Server) -> SendRequest<B>
+where
+    B: Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
+{
+    let stream = TcpStream::connect(server.address).await.expect("the server accepts");
+    let (sender, connection) =
+        handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a handshake");
+    tokio::spawn(async move { connection.await.expect("the connection ends well") });
+    sender
+}
+
+fn request<B>(server: &Server, method: Method, path: &str, body: B) -> Request<B> {
+    Request::builder().method(method).uri(server.url(path)).body(body).expect("a request")
+}
+
+async fn send<B>(sender: &mut SendRequest<B>, request: Request<B>) -> Response<Incoming>
+where
+    B: Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
+{
+    sender.ready().await.expect("an open connection");
+    sender.send_request(request).await.expect("an answer")
+}
+
+/// Bytes in which a lost or doubled piece shows.
+fn pattern(length: usize) -> Bytes {
+    (0..length).map(|at| (at % 251) as u8).collect()
+}
+
+#[test]
+fn a_get_is_answered() {
+    let server = Server::start("h2_server", &[]);
+    client(async {
+        let mut sender = connect(&server).await;
+        for _ in 0..3 {
+            let answer = send(&mut sender, request(&server, Method::GET, "/", Empty::<Bytes>::new())).await;
+            assert_eq!(answer.status(), 200);
+            assert_eq!(answer.into_body().collect().await.expect("a body").to_bytes(), "Hello, World!");
+        }
+    });
+}
+
+#[test]
+fn ten_mib_up_come_back_byte_for_byte() {
+    let server = Server::start("h2_server", &[]);
+    client(async {
+        let mut sender = connect(&server).await;
+        let sent = pattern(TEN_MIB);
+        let upload = request(&server, Method::POST, "/echo", Full::new(sent.clone()));
+        let answer = send(&mut sender, upload).await;
+        assert_eq!(answer.status(), 200);
+        let received = answer.into_body().collect().await.expect("a body").to_bytes();
+        assert!(received == sent, "{} of {} bytes came back as sent", received.len(), sent.len());
+    });
+}
+
+#[test]
+fn an_upload_waits_while_its_echo_is_not_read() {
+    let server = Server::start("h2_server", &[]);
+    client(async {
+        let mut sender = connect(&server).await;
+        let base = server.resident_kib();
+        let upload = request(&server, Method::POST, "/echo", Full::new(pattern(TEN_MIB)));
+        let answer = send(&mut sender, upload).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let grown = server.resident_kib().saturating_sub(base);
+        assert!(grown < 4 * 1024, "{grown} KiB for an echo that nobody reads");
+        assert_eq!(answer.into_body().collect().await.expect("a body").to_bytes().len(), TEN_MIB);
+    });
+}
+
+#[test]
+fn ten_mib_down_wait_for_the_reader() {
+    let server = Server::start("h2_server", &[]);
+    client(async {
+        let mut sender = connect(&server).await;
+        let path = format!("/bytes?n={TEN_MIB}");
+        let base = server.resident_kib();
+        let mut body =
+            send(&mut sender, request(&server, Method::GET, &path, Empty::<Bytes>::new())).await.into_body();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let grown = server.resident_kib().saturating_sub(base);
+        assert!(grown < 4 * 1024, "{grown} KiB for a download that nobody reads");
+        // The stream that is not read leaves room for others.
+        let other = send(&mut sender, request(&server, Method::GET, "/", Empty::new())).await;
+        assert_eq!(other.status(), 200);
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            length += frame.expect("a frame").into_data().expect("data").len();
+        }
+        assert_eq!(length, TEN_MIB);
+    });
+}
+
+#[test]
+fn a_hundred_requests_at_once_each_get_their_own_answer() {
+    let server = Server::start("h2_server", &[]);
+    client(async {
+        let sender = connect(&server).await;
+        let mut waiting = Vec::new();
+        for number in 0..100 {
+            let mut sender = sender.clone();
+            let text = format!("request {number}");
+            let upload = request(&server, Method::POST, "/echo", Full::new(Bytes::from(text.clone())));
+            waiting.push(tokio::spawn(async move {
+                let answer = send(&mut sender, upload).await;
+                assert_eq!(answer.into_body().collect().await.expect("a body").to_bytes(), text);
+            }));
+        }
+        for one in waiting {
+            one.await.expect("each is answered");
+        }
+    });
+}
+
+#[test]
+fn a_dropped_answer_frees_its_stream() {
+    let server = Server::start("h2_server", &[]);
+    client(async {
+        let mut sender = connect(&server).await;
+        for _ in 0..50 {
+            let endless = request(&server, Method::GET, "/bytes?n=1099511627776", Empty::<Bytes>::new());
+            drop(send(&mut sender, endless).await);
+        }
+        let answer = send(&mut sender, request(&server, Method::GET, "/", Empty::new())).await;
+        assert_eq!(answer.status(), 200);
+    });
+}

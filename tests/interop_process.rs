@@ -1,0 +1,160 @@
+//! The example servers as processes: arguments, signals, what they print, and that they rest when nobody asks.
+
+mod support;
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use support::h2::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, Raw, frame, get, is_200};
+use support::idle::{time_slices, traced_calls};
+use support::server::{Server, Signal, example};
+use support::{program, run, skip};
+
+const SERVERS: &[&str] = &["h2_server", "echo", "udp_echo"];
+const LIMIT: Duration = Duration::from_secs(20);
+const WHOLE: u8 = END_HEADERS | END_STREAM;
+
+#[test]
+fn help_goes_to_standard_output_with_code_0() {
+    for name in SERVERS {
+        let ran = run(&example(name).display().to_string(), &["--help"], LIMIT);
+        assert_eq!(ran.code, Some(0), "{name}: {ran:?}");
+        for option in ["--addr", "--workers", "--help"] {
+            assert!(ran.stdout.contains(option), "{name} --help does not tell {option}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn bad_arguments_are_one_line_and_code_2() {
+    let bad: &[&[&str]] = &[
+        &["--nonsense"],
+        &["--addr"],
+        &["--addr", "nowhere"],
+        &["--addr", "127.0.0.1:99999"],
+        &["--workers", "0"],
+        &["--workers", "many"],
+        &["stray"],
+    ];
+    for name in SERVERS {
+        for arguments in bad {
+            let ran = run(&example(name).display().to_string(), arguments, LIMIT);
+            assert_eq!(ran.code, Some(2), "{name} {arguments:?}: {ran:?}");
+            assert_eq!(
+                (ran.stderr.lines().count(), ran.stdout.as_str()),
+                (1, ""),
+                "{name} {arguments:?}: {ran:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn either_signal_ends_an_idle_server_with_code_0() {
+    for name in SERVERS {
+        for signal in [Signal::Interrupt, Signal::Terminate] {
+            let server = Server::start(name, &[]);
+            let started = Instant::now();
+            server.signal(signal);
+            let (status, lines, errors) = server.wait(LIMIT);
+            assert_eq!(status.code(), Some(0), "{name} {signal:?}: {errors}");
+            assert_eq!(lines, [""; 0], "{name} prints its address and nothing else");
+            assert!(started.elapsed() < Duration::from_secs(4), "{name} waited for nobody");
+        }
+    }
+}
+
+#[test]
+fn a_request_in_flight_is_answered_after_sigterm_and_new_ones_are_refused() {
+    let server = Server::start("h2_server", &[]);
+    let address = server.address;
+    let mut client = Raw::open(address);
+    client.send(&frame(HEADERS, WHOLE, 1, &get("/slow?ms=1500")));
+    settle(&mut client);
+    server.signal(Signal::Terminate);
+    let goaway = client.read_until(|frame| frame.kind == GOAWAY);
+    assert_eq!(goaway.payload[4..8], [0; 4], "GOAWAY says NO_ERROR");
+    let refused = support::eventually(Duration::from_secs(1), || TcpStream::connect(address).is_err());
+    assert!(refused, "a stopping server must not accept");
+    let head = client.read_until(|frame| frame.kind == HEADERS);
+    assert!(is_200(&head.payload), "{head:?}");
+    let (status, _, errors) = server.wait(LIMIT);
+    assert_eq!(status.code(), Some(0), "{errors}");
+}
+
+#[test]
+fn handlers_that_outlast_the_grace_are_aborted_and_the_code_is_0() {
+    let server = Server::start("h2_server", &["--grace", "1"]);
+    let mut client = Raw::open(server.address);
+    client.send(&frame(HEADERS, WHOLE, 1, &get("/slow?ms=60000")));
+    settle(&mut client);
+    let started = Instant::now();
+    server.signal(Signal::Terminate);
+    let (status, _, errors) = server.wait(LIMIT);
+    assert_eq!(status.code(), Some(0), "{errors}");
+    let took = started.elapsed();
+    assert!(
+        took >= Duration::from_millis(900) && took < Duration::from_secs(4),
+        "a grace of 1 s took {took:?}"
+    );
+}
+
+#[test]
+fn a_second_signal_ends_at_once_with_code_130() {
+    for (first, second) in [(Signal::Interrupt, Signal::Interrupt), (Signal::Terminate, Signal::Interrupt)] {
+        let server = Server::start("h2_server", &["--grace", "60"]);
+        let mut client = Raw::open(server.address);
+        client.send(&frame(HEADERS, WHOLE, 1, &get("/slow?ms=60000")));
+        settle(&mut client);
+        server.signal(first);
+        // Two signals of one kind may melt into one before they are seen: the first must have been.
+        client.read_until(|frame| frame.kind == GOAWAY);
+        let started = Instant::now();
+        server.signal(second);
+        let (status, _, errors) = server.wait(LIMIT);
+        assert_eq!(status.code(), Some(130), "{errors}");
+        assert!(started.elapsed() < Duration::from_secs(3), "at once took {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = Server::start("h2_server", &[]);
+    let address = taken.address.to_string();
+    let ran = run(&example("h2_server").display().to_string(), &["--addr", &address], LIMIT);
+    assert!(ran.code.is_some_and(|code| code != 0), "{ran:?}");
+    assert!(ran.stderr.contains(&address), "{ran:?}");
+}
+
+#[test]
+fn idle_process_makes_no_system_call() {
+    let window = Duration::from_secs(5);
+    let quiet = Server::start("h2_server", &[]);
+    let traced = Server::start("h2_server", &["--workers", "2"]);
+    // A connection that was used and stays open must not keep the server busy either.
+    let mut clients = [Raw::open(quiet.address), Raw::open(traced.address)];
+    for client in &mut clients {
+        client.send(&frame(HEADERS, WHOLE, 1, &get("/block?ms=1")));
+        client.answer(1);
+        settle(client);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let before = time_slices(&quiet);
+    let calls = if program("strace").is_some() {
+        traced_calls(&traced, window)
+    } else {
+        std::thread::sleep(window);
+        Some(Vec::new())
+    };
+    assert_eq!(before, time_slices(&quiet), "a thread of the idle server ran within {window:?}");
+    match calls {
+        Some(calls) => assert!(calls.is_empty(), "system calls of the idle server:\n{}", calls.join("\n")),
+        None => skip("strace may not attach here; that no thread ran was checked"),
+    }
+}
+
+/// A PING there and back: the server has seen all that was sent before.
+fn settle(client: &mut Raw) {
+    client.send(&frame(support::h2::PING, 0, 0, b"settle.."));
+    client.read_until(|frame| frame.kind == support::h2::PING);
+}
