@@ -81,6 +81,9 @@ pub enum SpawnError {
     /// The runtime has no worker of that number.
     #[error("the runtime has no such worker")]
     NoSuchWorker,
+    /// The work needs a thread, there is none, and the system refuses to start one.
+    #[error("no thread could be started for the work")]
+    NoThread,
 }
 
 impl SpawnError {
@@ -91,7 +94,7 @@ impl SpawnError {
 
     /// Whether a bound was reached, so that trying again later may help.
     pub fn is_full(&self) -> bool {
-        matches!(self, SpawnError::Full)
+        matches!(self, SpawnError::Full | SpawnError::NoThread)
     }
 }
 
@@ -99,7 +102,9 @@ impl From<SpawnError> for io::Error {
     fn from(error: SpawnError) -> io::Error {
         match error {
             SpawnError::Full => io::Error::new(io::ErrorKind::WouldBlock, error),
-            SpawnError::Closed | SpawnError::Forked | SpawnError::NoSuchWorker => io::Error::other(error),
+            SpawnError::Closed | SpawnError::Forked | SpawnError::NoSuchWorker | SpawnError::NoThread => {
+                io::Error::other(error)
+            }
         }
     }
 }

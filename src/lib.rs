@@ -14,6 +14,7 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("wakering packs its waker handles into 64-bit pointers");
 
+mod blocking;
 mod clock;
 mod error;
 mod limits;
@@ -26,6 +27,7 @@ mod task;
 mod wake;
 mod worker;
 
+pub use blocking::BlockingHandle;
 pub use error::{Elapsed, JoinError, RuntimeError, SpawnError};
 pub use task::{JoinHandle, TaskId};
 pub use worker::{Builder, Handle, RemoteJoinHandle, Runtime, YieldNow, run, spawn, spawn_on, yield_now};

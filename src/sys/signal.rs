@@ -152,7 +152,7 @@ pub(crate) fn drain(pipe: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 ///
 /// `EINVAL` for what is not a signal.
-pub fn raise(signal: c_int) -> io::Result<()> {
+pub(crate) fn raise(signal: c_int) -> io::Result<()> {
     // SAFETY: raise takes an integer and touches no memory of ours.
     let failed = unsafe { libc::raise(signal) };
     if failed == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EINVAL)) }
