@@ -248,7 +248,7 @@ impl fmt::Debug for Pool {
 
 /// Waits for a blocking job and gives its result; may be sent to any thread.
 ///
-/// Dropping it lets the job run, detached.
+/// Made by [`spawn_blocking`](crate::spawn_blocking). Dropping it lets the job run, detached.
 ///
 /// # Errors
 ///
@@ -342,7 +342,7 @@ impl<T> Completion<T> {
         // If nobody waits any more, the result ends here: its destructor is foreign code as well.
         drop_contained(meeting);
         if let Stage::Waiting(Some(waker)) = former {
-            drop(catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(mem::forget));
+            contain(|| waker.wake());
         }
     }
 }
@@ -353,8 +353,15 @@ impl<T> Drop for Completion<T> {
     }
 }
 
-/// Drops what may hold foreign code; a panic in there has been printed and ends here.
+/// Drops what may hold foreign code.
 fn drop_contained<T>(value: T) {
-    // A payload whose own destructor panics would start over.
-    drop(catch_unwind(AssertUnwindSafe(|| drop(value))).map_err(mem::forget));
+    contain(|| drop(value));
+}
+
+/// Runs foreign code; a panic in it has been printed and ends here.
+fn contain(body: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+        // Its own destructor might panic and start over.
+        mem::forget(payload);
+    }
 }

@@ -30,7 +30,9 @@ mod worker;
 pub use blocking::BlockingHandle;
 pub use error::{Elapsed, JoinError, RuntimeError, SpawnError};
 pub use task::{JoinHandle, TaskId};
-pub use worker::{Builder, Handle, RemoteJoinHandle, Runtime, YieldNow, run, spawn, spawn_on, yield_now};
+pub use worker::{
+    Builder, Handle, RemoteJoinHandle, Runtime, YieldNow, run, spawn, spawn_blocking, spawn_on, yield_now,
+};
 
 #[doc(hidden)]
 pub mod internals {

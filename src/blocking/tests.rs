@@ -44,7 +44,7 @@ fn occupy(pool: &Arc<Pool>) -> (mpsc::Sender<()>, BlockingHandle<()>) {
     let (begun, seen) = mpsc::channel();
     let handle = spawn(pool, move || {
         begun.send(()).unwrap();
-        drop(held.recv());
+        let _ = held.recv();
     });
     seen.recv().unwrap();
     (release, handle.unwrap())

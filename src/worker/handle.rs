@@ -3,6 +3,7 @@
 use std::{fmt, future::Future, panic::Location, sync::Arc};
 
 use crate::{
+    blocking::Pool,
     error::SpawnError,
     sys,
     wake::Entry,
@@ -17,6 +18,7 @@ use crate::{
 pub(crate) struct Shared {
     pub(super) workers: Vec<Reach>,
     pub(super) process: u32,
+    pub(super) blocking: Arc<Pool>,
 }
 
 /// How to reach one worker from anywhere.
@@ -26,6 +28,10 @@ pub(super) struct Reach {
 }
 
 impl Shared {
+    pub(super) fn blocking(&self) -> &Arc<Pool> {
+        &self.blocking
+    }
+
     pub(super) fn inject(&self, worker: usize, job: Job) -> Result<(), SpawnError> {
         if sys::process_id() != self.process {
             return Err(SpawnError::Forked);

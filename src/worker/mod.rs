@@ -19,6 +19,7 @@
 pub(crate) mod context;
 mod handle;
 mod inject;
+mod offload;
 mod remote;
 mod runtime;
 mod turn;
@@ -27,6 +28,7 @@ mod yields;
 pub use self::{
     context::{spawn, spawn_on},
     handle::Handle,
+    offload::spawn_blocking,
     remote::RemoteJoinHandle,
     runtime::{Builder, Runtime, run},
     yields::{YieldNow, yield_now},

@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    blocking::{Config, Pool},
     error::RuntimeError,
     limits::{DROP_DEADLINE, MAX_WORKERS},
     sys,
@@ -49,8 +50,9 @@ pub fn run<F: Future>(future: F) -> Result<F::Output, RuntimeError> {
 ///
 /// It is not `Send`. Other threads reach it through its [`Handle`].
 ///
-/// Dropping it ends every task, each on its own worker, and joins the other workers' threads. A worker that
-/// does not come back from a poll within 10 s is named on standard error and its thread abandoned. In a
+/// Dropping it ends every task, each on its own worker, and joins the other workers' threads; blocking jobs that
+/// wait are cancelled. A worker that does not come back from a poll within 10 s, and a blocking job that does not
+/// end, is named on standard error and its thread abandoned. In a
 /// forked child, dropping closes descriptors and does nothing else.
 ///
 /// # Examples
@@ -124,7 +126,9 @@ impl Builder {
                 }
             }
         }
-        let shared = Arc::new(Shared { workers, process: sys::process_id() });
+        let blocking =
+            Pool::new(Config { thread_name: format!("{}-block", self.thread_name), ..Config::default() });
+        let shared = Arc::new(Shared { workers, process: sys::process_id(), blocking });
         let context = match Context::new(&shared, 0) {
             Ok(context) => context,
             Err(error) => {
@@ -218,13 +222,17 @@ impl Drop for Runtime {
             self.context.reactor().close();
             return;
         }
+        let give_up = Instant::now() + DROP_DEADLINE;
         for worker in &self.threads {
             let reach = &self.shared.workers[worker.index];
             reach.injector.stop();
             reach.entry.notify();
         }
         self.context.close();
-        join(std::mem::take(&mut self.threads), &self.ended);
+        join(std::mem::take(&mut self.threads), &self.ended, give_up);
+        for job in self.shared.blocking().shutdown(give_up) {
+            eprintln!("wakering: {job}; its thread is abandoned");
+        }
     }
 }
 
@@ -279,8 +287,7 @@ fn start_worker(
 }
 
 /// Joins the workers that end in time; names the others and lets them be.
-fn join(threads: Vec<Worker>, ended: &mpsc::Receiver<usize>) {
-    let give_up = Instant::now() + DROP_DEADLINE;
+fn join(threads: Vec<Worker>, ended: &mpsc::Receiver<usize>, give_up: Instant) {
     let mut running: Vec<Worker> = threads;
     while !running.is_empty() {
         let left = give_up.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));

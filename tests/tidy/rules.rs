@@ -33,7 +33,8 @@ const ROOMS: &[Room] = &[
     room_at("reactor", 2, &[]),
     // Never sees a descriptor.
     Room { name: "task", floor: 2, beside: &["wake"], barred: &["sys", "proto"] },
-    room_at("worker", 3, &[]),
+    // The runtime owns the blocking pool.
+    room_at("worker", 3, &["blocking"]),
     room_at("blocking", 3, &[]),
     room_at("net", 4, &[]),
     room_at("time", 4, &[]),
