@@ -94,6 +94,19 @@ pub(crate) const SCRATCH_LEAST: usize = 16 * 1024;
 
 const _: () = assert!(SCRATCH_LEAST <= SCRATCH_BLOCK);
 
+// blocking
+
+/// Threads for blocking work: enough to keep a disk or a resolver busy, few enough that their stacks (2 MiB
+/// of address space each) do not count.
+pub(crate) const BLOCKING_THREADS_MAX: usize = 64;
+
+/// Jobs that wait for a thread. Past that the caller is told: more would only make everyone wait longer.
+pub(crate) const BLOCKING_QUEUE_MAX: usize = 4096;
+
+/// How long an idle thread stays: starting one costs about 30 µs, so the pauses of steady traffic should
+/// not end it.
+pub(crate) const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(10);
+
 // net
 
 /// Connections that may wait in a listener's queue, unless the builder says otherwise. It is Linux's own bound
@@ -108,15 +121,3 @@ pub(crate) const ACCEPT_TROUBLES_MAX: u32 = 64;
 pub(crate) const READ_BUF_LEAST: usize = 4096;
 /// Pieces of a `Buf` that `write_all_buf` hands to one call: 1 KiB of stack.
 pub(crate) const WRITE_BUF_SLICES: usize = 64;
-// blocking
-
-/// Threads for blocking work: enough to keep a disk or a resolver busy, few enough that their stacks (2 MiB
-/// of address space each) do not count.
-pub(crate) const BLOCKING_THREADS_MAX: usize = 64;
-
-/// Jobs that wait for a thread. Past that the caller is told: more would only make everyone wait longer.
-pub(crate) const BLOCKING_QUEUE_MAX: usize = 4096;
-
-/// How long an idle thread stays: starting one costs about 30 µs, so the pauses of steady traffic should
-/// not end it.
-pub(crate) const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(10);
