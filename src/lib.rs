@@ -21,7 +21,9 @@ mod limits;
 pub mod net;
 mod proto;
 mod reactor;
+mod ring;
 mod slab;
+mod sync;
 mod sys;
 mod task;
 mod wake;
@@ -38,6 +40,9 @@ pub use worker::{
 pub mod internals {
     pub mod clock {
         pub use crate::clock::{Clock, NEVER, TimerKey, Wheel};
+    }
+    pub mod ring {
+        pub use crate::ring::{Consumer, Full, Producer, Ring};
     }
     pub mod slab {
         pub use crate::slab::{Key, Slab};

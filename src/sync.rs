@@ -1,0 +1,108 @@
+//! The one switch between the real synchronisation primitives and their models.
+//!
+//! Everything that takes part in the wake path imports its atomics, cells and queues from here, so that
+//! `--cfg loom` exchanges them for loom's and `tests/wake_loom.rs` can walk through every interleaving. The
+//! names and signatures are the same on both sides; a module that uses them carries no `cfg` of its own.
+
+use std::ops::{Deref, DerefMut};
+
+#[cfg(not(loom))]
+pub(crate) use real::{ArrayQueue, UnsafeCell, yield_now};
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(loom)]
+pub(crate) use model::{ArrayQueue, UnsafeCell, yield_now};
+
+/// A value alone on its cache lines.
+///
+/// 128 bytes, since x86-64 fetches lines in pairs and some aarch64 cores have lines of that size.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct CachePadded<T>(pub(crate) T);
+
+impl<T> Deref for CachePadded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for CachePadded<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+#[cfg(not(loom))]
+mod real {
+    pub(crate) use crossbeam_queue::ArrayQueue;
+    pub(crate) use std::thread::yield_now;
+
+    /// `std`'s cell behind the interface of loom's, which has to see where an access begins and ends.
+    #[derive(Debug)]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) const fn new(value: T) -> UnsafeCell<T> {
+            UnsafeCell(std::cell::UnsafeCell::new(value))
+        }
+
+        #[inline]
+        pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+            read(self.0.get())
+        }
+
+        #[inline]
+        pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+            write(self.0.get())
+        }
+    }
+}
+
+#[cfg(loom)]
+mod model {
+    use std::collections::VecDeque;
+
+    use loom::sync::Mutex;
+
+    pub(crate) use loom::cell::UnsafeCell;
+    pub(crate) use loom::thread::yield_now;
+
+    /// Stands in for `crossbeam_queue::ArrayQueue`, whose own atomics loom cannot see.
+    #[derive(Debug)]
+    pub(crate) struct ArrayQueue<T> {
+        items: Mutex<VecDeque<T>>,
+        capacity: usize,
+    }
+
+    impl<T> ArrayQueue<T> {
+        pub(crate) fn new(capacity: usize) -> ArrayQueue<T> {
+            ArrayQueue { items: Mutex::new(VecDeque::with_capacity(capacity)), capacity }
+        }
+
+        pub(crate) fn push(&self, value: T) -> Result<(), T> {
+            let mut items = self.items.lock().expect("a model that panicked has failed already");
+            if items.len() == self.capacity {
+                return Err(value);
+            }
+            items.push_back(value);
+            Ok(())
+        }
+
+        pub(crate) fn pop(&self) -> Option<T> {
+            self.items.lock().expect("a model that panicked has failed already").pop_front()
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            self.items.lock().expect("a model that panicked has failed already").len()
+        }
+
+        pub(crate) fn is_empty(&self) -> bool {
+            self.len() == 0
+        }
+    }
+}
