@@ -57,4 +57,10 @@ pub mod internals {
             Bell, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token, pin_to_cpu, process_id,
         };
     }
+    pub mod wake {
+        pub use crate::wake::{
+            Bounds, Doorbell, Entry, Handle, Lane, Mailbox, Table, TableFull, WakeStats, claim, entry,
+            use_overflow_only, wake,
+        };
+    }
 }

@@ -57,10 +57,47 @@ pub(crate) const HEADER_BLOCK_BYTES: usize = 32 * 1024;
 
 const _: () = assert!(HEADER_BLOCK_BYTES >= HEADER_LIST_BYTES as usize);
 
+// wake
+
+/// Worker ids of the process: what 12 bits of a handle can name.
+pub(crate) const WORKERS_MAX: usize = 1 << 12;
+
+/// Remote words in the first segment of a worker's table; every further segment is twice as long as the one
+/// before. 64 words fill two cache-line pairs, and a small server never needs a second segment.
+pub(crate) const FIRST_SLOT_SEGMENT: usize = 64;
+
+/// Segments of remote words.
+pub(crate) const SLOT_SEGMENTS: usize = 18;
+
+/// Slots of a worker: all the segments together, just under what 24 bits of a handle can name.
+pub(crate) const SLOTS_MAX: usize = FIRST_SLOT_SEGMENT * ((1 << SLOT_SEGMENTS) - 1);
+const _: () = assert!(SLOTS_MAX <= 1 << 24);
+
+/// Lanes into one worker, of which the number of workers and [`LANES_BEYOND_WORKERS`] are lent out. A lane
+/// that nobody ever claimed is 24 bytes; a claimed one has a ring of [`LANE_CAPACITY`] indices (1.5 KiB).
+pub(crate) const LANES_MAX: usize = 256;
+
+/// Lanes for threads that are not workers: enough for the threads that a host program wakes tasks from often;
+/// the rest share the overflow.
+pub(crate) const LANES_BEYOND_WORKERS: usize = 32;
+const _: () = assert!(LANES_BEYOND_WORKERS < LANES_MAX);
+
+/// Entries of a lane. One wake of a slot takes one entry until the owner has seen it, so 256 different tasks
+/// fit into a lane between two turns; more go through the overflow.
+pub(crate) const LANE_CAPACITY: usize = 256;
+
+/// Entries of the overflow that threads without a lane share.
+pub(crate) const OVERFLOW_CAPACITY: usize = 1024;
+
+/// Wakes of a worker after which a thread gets a lane of its own. A thread that wakes once and ends (a
+/// callback of the resolver, a short-lived helper) should not take one; 16 wakes through the overflow cost
+/// about a microsecond.
+pub(crate) const WAKES_BEFORE_LANE: u8 = 16;
+
 // task
 
-/// Tasks of one worker: the slot's 24 bits in a waker handle.
-pub(crate) const MAX_TASKS: usize = 1 << 24;
+/// Tasks of one worker: each has a slot.
+pub(crate) const MAX_TASKS: usize = SLOTS_MAX;
 /// Futures over this many bytes are boxed when spawned, so that moving them cannot overflow a stack.
 pub(crate) const HUGE_FUTURE: usize = 16 * 1024;
 /// System calls that one poll of a task may make before the others get their turn; as in tokio.

@@ -4,10 +4,10 @@
 //!
 //! - **I1** `head ≤ tail ≤ head + capacity`.
 //! - **I2** At most one [`Producer`] and one [`Consumer`] of a ring are alive. Each is made by the swap of a
-//!   flag from clear to set, and only its drop clears the flag. (A forgotten end leaves its flag set for ever,
-//!   which costs the ring its use and nothing else.)
-//! - **I3** A slot whose index lies in `head .. tail` holds a value and is touched by the consumer alone. Every
-//!   other slot is touched by the producer alone.
+//!   flag from clear to set, and only its drop clears the flag. (A forgotten end leaves its flag set for
+//!   ever, which costs the ring its use and nothing else.)
+//! - **I3** A slot whose index lies in `head .. tail` holds a value and is touched by the consumer alone.
+//!   Every other slot is touched by the producer alone.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -36,7 +36,8 @@ impl<T: Copy + Send> Ring<T> {
     ///
     /// # Panics
     ///
-    /// If `capacity` is not a power of two, or exceeds 2³¹, where a full ring and an empty one would look alike.
+    /// If `capacity` is not a power of two, or exceeds 2³¹, where a full ring and an empty one would look
+    /// alike.
     pub fn new(capacity: usize) -> Ring<T> {
         assert!(capacity.is_power_of_two() && capacity <= 1 << 31, "a ring's capacity is a power of two");
         Ring {
