@@ -175,10 +175,13 @@ impl Encoder {
     pub fn encode_field(&mut self, name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
         let name = NameKey::of(name.as_str().as_bytes());
         let octets = value.as_bytes();
-        if name.static_index() == Some(ACCEPT_ENCODING) && octets == b"gzip, deflate" {
+        let policy = if value.is_sensitive() { Policy::Never } else { policy(&name, octets) };
+        if name.static_index() == Some(ACCEPT_ENCODING)
+            && octets == b"gzip, deflate"
+            && policy == Policy::Stable
+        {
             return out.push(INDEXED | ACCEPT_ENCODING as u8);
         }
-        let policy = if value.is_sensitive() { Policy::Never } else { policy(&name, octets) };
         self.pair(name, octets, policy, out);
     }
 

@@ -145,6 +145,8 @@ impl Name {
                 Ok(Field::Header { name: name.clone(), value, kind: *kind })
             }
             Name::Method => Method::from_bytes(octets).map(Field::Method).map_err(|_| Defect::Method),
+            // RFC 3986 §3.1: the `http` crate takes an empty scheme, and one that begins with a digit.
+            Name::Scheme if !octets.first().is_some_and(u8::is_ascii_alphabetic) => Err(Defect::Scheme),
             Name::Scheme => Scheme::try_from(octets).map(Field::Scheme).map_err(|_| Defect::Scheme),
             Name::Authority => {
                 Authority::try_from(octets).map(Field::Authority).map_err(|_| Defect::Authority)
