@@ -54,7 +54,8 @@ pub mod internals {
     }
     pub mod sys {
         pub use crate::sys::{
-            Bell, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token, pin_to_cpu, process_id,
+            Bell, CLOSE_DEREGISTERS, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token,
+            pin_to_cpu, process_id,
         };
     }
     pub mod wake {
