@@ -26,6 +26,7 @@ mod slab;
 mod sync;
 mod sys;
 mod task;
+pub mod time;
 mod wake;
 mod worker;
 

@@ -148,6 +148,11 @@ pub(crate) const BLOCKING_QUEUE_MAX: usize = 4096;
 /// not end it.
 pub(crate) const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+// time
+
+/// How late a tick may be taken and still count as in time: a busy worker is often a few turns late.
+pub(crate) const TICK_LATE_NANOS: u64 = 5_000_000;
+
 // net
 
 /// Connections that may wait in a listener's queue, unless the builder says otherwise. It is Linux's own bound
