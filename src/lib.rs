@@ -26,7 +26,6 @@ mod slab;
 mod sync;
 mod sys;
 mod task;
-pub mod time;
 mod wake;
 mod worker;
 
@@ -48,6 +47,11 @@ pub mod internals {
     pub mod slab {
         pub use crate::slab::{Key, Slab};
     }
+    pub mod h2 {
+        pub use crate::proto::h2::{
+            CommandError, Config, Connection, ConnectionError, Event, Kind, Reason, Role, StreamKey,
+        };
+    }
     pub mod hpack {
         pub use crate::proto::h2::hpack::{
             DecodeError, Decoded, Decoder, Defect, Encoder, Excess, Field, FieldKind, FieldLimits,
@@ -55,8 +59,7 @@ pub mod internals {
     }
     pub mod sys {
         pub use crate::sys::{
-            Bell, CLOSE_DEREGISTERS, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token,
-            pin_to_cpu, process_id,
+            Bell, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token, pin_to_cpu, process_id,
         };
     }
     pub mod wake {

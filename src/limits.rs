@@ -32,10 +32,6 @@ const _: () = assert!(TIMER_SHIFT_MAX < TIMER_SORT_MAX && TIMER_SORT_MAX < TIMER
 /// (16 bytes an event), and the kernel's counts are 32 bits wide.
 pub(crate) const SELECTOR_EVENTS_MAX: usize = 1 << 16;
 
-/// The longest sleep of a selector (24.8 days): `epoll_wait` counts milliseconds in 31 bits, and some kernels refuse
-/// longer timeouts of `kevent`. Who wants to sleep longer is woken in between and sleeps again.
-pub(crate) const SELECTOR_WAIT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
-
 /// Buffers handed to one vectored call: `IOV_MAX` is 1,024 on Linux, macOS and the BSDs, and more of
 /// them is `EINVAL`. The rest waits for the next call.
 pub(crate) const IO_SLICES_MAX: usize = 1024;
@@ -60,6 +56,63 @@ pub(crate) const HEADER_LIST_BYTES: u32 = 16 * 1024;
 pub(crate) const HEADER_BLOCK_BYTES: usize = 32 * 1024;
 
 const _: () = assert!(HEADER_BLOCK_BYTES >= HEADER_LIST_BYTES as usize);
+
+// proto::h2
+
+/// Receive window of a stream, until it is worth growing: what one round trip of a LAN fills.
+pub(crate) const H2_STREAM_WINDOW: u32 = 64 * 1024;
+/// Receive window of a connection: sixteen streams at full window.
+pub(crate) const H2_CONNECTION_WINDOW: u32 = 1 << 20;
+/// Largest frame that is accepted: the protocol's initial value, so that no frame that must be whole takes more.
+pub(crate) const H2_FRAME_BYTES: u32 = 16 * 1024;
+/// Streams of one connection at a time: twice what browsers use.
+pub(crate) const H2_CONCURRENT_STREAMS: u32 = 256;
+/// Dynamic table of the decoder.
+pub(crate) const H2_HEADER_TABLE_BYTES: u32 = HPACK_TABLE_BYTES as u32;
+/// CONTINUATION frames of one header block: with 16 KiB frames the encoded bound is reached long before.
+pub(crate) const H2_CONTINUATIONS: u32 = 8;
+/// Entries of one SETTINGS frame: four times what is defined.
+pub(crate) const H2_SETTINGS_ENTRIES: u32 = 32;
+/// PING and SETTINGS acknowledgements that wait to be written, each: honest peers have one or two.
+pub(crate) const H2_WAITING_ACKS: u32 = 16;
+/// Streams that may die early at once and in a second: a browser that closes a tab, not rapid reset.
+pub(crate) const H2_RESET_BURST: u32 = 100;
+pub(crate) const H2_RESETS_PER_SECOND: u32 = 33;
+/// Empty DATA frames and PRIORITY frames at once and in a second: some clients send a few for each stream.
+pub(crate) const H2_GLITCH_BURST: u32 = 1_000;
+pub(crate) const H2_GLITCHES_PER_SECOND: u32 = 100;
+/// Output that may wait before new streams are refused: two turns.
+pub(crate) const H2_OUTPUT_BYTES: usize = 256 * 1024;
+/// Content that one stream queues: half a turn, so that a stream can be refilled while the rest is written.
+pub(crate) const H2_STREAM_QUEUE_BYTES: usize = 64 * 1024;
+/// What one vectored write aims at: most of a socket's send buffer.
+pub(crate) const H2_TURN_BYTES: usize = 128 * 1024;
+/// Largest DATA frame that we make: four of them are a turn, so that streams alternate.
+pub(crate) const H2_DATA_FRAME_BYTES: usize = 32 * 1024;
+/// Content shorter than this is copied into the output buffer: cheaper than a slice of its own.
+pub(crate) const H2_COPY_BYTES: usize = 2 * 1024;
+/// Received content at least this long is shared with the read buffer; less is copied, so that a byte cannot
+/// pin a block.
+pub(crate) const H2_SLICE_MIN_BYTES: usize = 4 * 1024;
+/// Memory that a drained output buffer keeps while its connection is at work.
+pub(crate) const H2_OUTPUT_KEPT_BYTES: usize = 64 * 1024;
+/// Memory that the buffer for partial frames keeps while its connection is at work: a usual header block.
+pub(crate) const H2_PARTIAL_KEPT_BYTES: usize = 1024;
+/// Debug data of a GOAWAY that is kept or sent: enough for a sentence.
+pub(crate) const H2_DEBUG_BYTES: usize = 256;
+/// The client's preface and first SETTINGS: one round trip, and slow networks.
+pub(crate) const H2_PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A header block from its first byte to its last.
+pub(crate) const H2_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection without streams.
+pub(crate) const H2_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The acknowledgement of our SETTINGS, and of the PING that announces our end.
+pub(crate) const H2_SETTINGS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Output of which not a single byte is taken.
+pub(crate) const H2_SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+const _: () = assert!(H2_STREAM_WINDOW <= H2_CONNECTION_WINDOW);
+const _: () = assert!(H2_TURN_BYTES <= H2_OUTPUT_BYTES && H2_DATA_FRAME_BYTES <= H2_TURN_BYTES);
 
 // wake
 
@@ -147,11 +200,6 @@ pub(crate) const BLOCKING_QUEUE_MAX: usize = 4096;
 /// How long an idle thread stays: starting one costs about 30 µs, so the pauses of steady traffic should
 /// not end it.
 pub(crate) const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(10);
-
-// time
-
-/// How late a tick may be taken and still count as in time: a busy worker is often a few turns late.
-pub(crate) const TICK_LATE_NANOS: u64 = 5_000_000;
 
 // net
 

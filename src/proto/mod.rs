@@ -1,4 +1,5 @@
-//! Pure protocol machines: bytes and time come in as arguments, events and bytes are polled out.
+//! Pure protocol machines: no I/O and no clock. Bytes and the time come in as arguments, events and bytes are
+//! polled out; that is what lets two machines be wired back to back in a test, split at every byte.
 
 #[forbid(unsafe_code)]
 pub(crate) mod h2;

@@ -22,7 +22,6 @@ mod inject;
 mod offload;
 mod remote;
 mod runtime;
-pub(crate) mod timer;
 mod turn;
 mod yields;
 

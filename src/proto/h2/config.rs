@@ -1,0 +1,84 @@
+//! What a user may set, with defaults from `limits`.
+
+use std::time::Duration;
+
+use super::hpack::FieldLimits;
+use crate::limits;
+
+/// Settings, bounds and deadlines of one connection; the defaults are those of `limits.rs`.
+///
+/// Share one between connections: the constructors take anything that turns into an `Arc<Config>`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Receive window of a stream (`SETTINGS_INITIAL_WINDOW_SIZE`).
+    pub stream_window: u32,
+    /// Receive window of the connection; at least 65,535, which the protocol starts with.
+    pub connection_window: u32,
+    /// Largest frame that we accept (`SETTINGS_MAX_FRAME_SIZE`, 16,384 to 16,777,215).
+    pub max_frame_size: u32,
+    /// Streams that the peer may have at a time (`SETTINGS_MAX_CONCURRENT_STREAMS`).
+    pub max_concurrent_streams: u32,
+    /// Dynamic table of our decoder (`SETTINGS_HEADER_TABLE_SIZE`).
+    pub header_table_size: u32,
+    /// Bounds of a received header block; the list's size is announced (`SETTINGS_MAX_HEADER_LIST_SIZE`).
+    pub fields: FieldLimits,
+    /// CONTINUATION frames of one header block.
+    pub continuations: u32,
+    /// Entries of one SETTINGS frame.
+    pub settings_entries: u32,
+    /// PING and SETTINGS acknowledgements that may wait to be written, each.
+    pub waiting_acks: u32,
+    /// Streams that may die early at once …
+    pub reset_burst: u32,
+    /// … and in a second, in the long run.
+    pub resets_per_second: u32,
+    /// Useless frames (empty DATA, PRIORITY) that a peer may send at once …
+    pub glitch_burst: u32,
+    /// … and in a second, in the long run.
+    pub glitches_per_second: u32,
+    /// Bytes that may wait to be written before new streams are refused; at twice this much the connection
+    /// wants no more input.
+    pub output_bytes: usize,
+    /// Bytes of content that one stream may queue.
+    pub stream_queue_bytes: usize,
+    /// Bytes that one turn of `poll_transmit` aims at.
+    pub turn_bytes: usize,
+    /// How long the client's preface and first SETTINGS may take.
+    pub preface_timeout: Duration,
+    /// How long a header block, or any frame but DATA, may take from its first byte to its last.
+    pub header_timeout: Duration,
+    /// How long a connection without streams is kept.
+    pub idle_timeout: Duration,
+    /// How long the peer may take to acknowledge our SETTINGS.
+    pub settings_timeout: Duration,
+    /// How long output may wait without a single byte being taken.
+    pub send_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            stream_window: limits::H2_STREAM_WINDOW,
+            connection_window: limits::H2_CONNECTION_WINDOW,
+            max_frame_size: limits::H2_FRAME_BYTES,
+            max_concurrent_streams: limits::H2_CONCURRENT_STREAMS,
+            header_table_size: limits::H2_HEADER_TABLE_BYTES,
+            fields: FieldLimits::default(),
+            continuations: limits::H2_CONTINUATIONS,
+            settings_entries: limits::H2_SETTINGS_ENTRIES,
+            waiting_acks: limits::H2_WAITING_ACKS,
+            reset_burst: limits::H2_RESET_BURST,
+            resets_per_second: limits::H2_RESETS_PER_SECOND,
+            glitch_burst: limits::H2_GLITCH_BURST,
+            glitches_per_second: limits::H2_GLITCHES_PER_SECOND,
+            output_bytes: limits::H2_OUTPUT_BYTES,
+            stream_queue_bytes: limits::H2_STREAM_QUEUE_BYTES,
+            turn_bytes: limits::H2_TURN_BYTES,
+            preface_timeout: limits::H2_PREFACE_TIMEOUT,
+            header_timeout: limits::H2_HEADER_TIMEOUT,
+            idle_timeout: limits::H2_IDLE_TIMEOUT,
+            settings_timeout: limits::H2_SETTINGS_TIMEOUT,
+            send_timeout: limits::H2_SEND_TIMEOUT,
+        }
+    }
+}

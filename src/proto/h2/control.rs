@@ -1,0 +1,246 @@
+//! Frames about the connection or a stream as such: SETTINGS, PING, GOAWAY, WINDOW_UPDATE, RST_STREAM,
+//! PRIORITY, PUSH_PROMISE.
+
+use bytes::Bytes;
+
+use super::connection::{Connection, Going, Notice, Phase, Remote, Role};
+use super::error::{Fault, Reason};
+use super::event::Event;
+use super::flow::Overflow;
+use super::frame::{ACK, Head, Kind, MAX_STREAM_ID, u32_at};
+use super::settings::{ENTRY_LEN, INITIAL_WINDOW, Setting};
+use super::stream::Stream;
+use super::streams::Ending;
+use crate::limits;
+
+/// The payload of the PING that tells when the peer has read our first GOAWAY.
+pub(super) const SHUTDOWN_PING: [u8; 8] = *b"wakergo\0";
+
+impl Connection {
+    pub(super) fn on_settings(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
+        if head.stream != 0 {
+            return Err(Fault::protocol("SETTINGS on a stream"));
+        }
+        if head.has(ACK) {
+            return self.on_settings_ack(payload);
+        }
+        if payload.len() % ENTRY_LEN != 0 {
+            return Err(Fault::size("SETTINGS is not a multiple of 6 bytes"));
+        }
+        if payload.len() / ENTRY_LEN > self.config.settings_entries as usize {
+            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many SETTINGS entries"));
+        }
+        for entry in payload.chunks_exact(ENTRY_LEN) {
+            let Ok(entry) = entry.try_into() else { continue };
+            match Setting::parse(entry, self.role)? {
+                Setting::HeaderTableSize(size) => self.encoder.set_peer_table_size(size),
+                Setting::MaxConcurrentStreams(count) => self.peer.max_concurrent_streams = count,
+                Setting::MaxFrameSize(size) => self.peer.max_frame_size = size,
+                Setting::InitialWindowSize(size) => self.on_initial_window(size)?,
+                Setting::Ignored => {}
+            }
+        }
+        if self.phase == Phase::FirstSettings {
+            self.phase = Phase::Open;
+            self.timers.preface_read();
+        }
+        self.acks.settings_waiting += 1;
+        if self.acks.settings_waiting > self.config.waiting_acks {
+            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "SETTINGS flood"));
+        }
+        self.write_frame(Kind::Settings, ACK, 0, &[]);
+        Ok(())
+    }
+
+    fn on_settings_ack(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        if !payload.is_empty() {
+            return Err(Fault::size("SETTINGS ACK with a payload"));
+        }
+        if !self.timers.settings_acked() {
+            return Err(Fault::protocol("SETTINGS ACK that nobody waits for"));
+        }
+        self.decoder.set_max_table_size(self.config.header_table_size as usize);
+        if self.config.stream_window < INITIAL_WINDOW {
+            self.stream_window = self.config.stream_window;
+            let delta = i64::from(self.config.stream_window) - i64::from(INITIAL_WINDOW);
+            for (_, stream) in self.streams.iter_mut() {
+                stream.receive_window.shift(delta);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every open stream's window moves by the difference (RFC 9113 §6.9.2).
+    fn on_initial_window(&mut self, size: u32) -> Result<(), Fault> {
+        let delta = i64::from(size) - i64::from(self.peer.initial_window);
+        self.peer.initial_window = size;
+        if delta == 0 {
+            return Ok(());
+        }
+        let mut grown = Vec::new();
+        for (key, stream) in self.streams.iter_mut() {
+            if stream.send_window.shift(delta) == Err(Overflow) {
+                let text = "INITIAL_WINDOW_SIZE drives a stream's window above 2^31-1";
+                return Err(Fault::Connection(Reason::FLOW_CONTROL_ERROR, text));
+            }
+            grown.push(key);
+        }
+        for key in grown {
+            self.on_room(key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_ping(&mut self, head: Head, payload: &[u8]) -> Result<Option<Event>, Fault> {
+        if head.stream != 0 {
+            return Err(Fault::protocol("PING on a stream"));
+        }
+        let Ok(payload) = <[u8; 8]>::try_from(payload) else {
+            return Err(Fault::size("PING is not 8 bytes"));
+        };
+        if head.has(ACK) {
+            return Ok(self.on_pong(payload));
+        }
+        self.acks.pings_waiting += 1;
+        if self.acks.pings_waiting > self.config.waiting_acks {
+            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "PING flood"));
+        }
+        self.write_frame(Kind::Ping, ACK, 0, &payload);
+        Ok(None)
+    }
+
+    fn on_pong(&mut self, payload: [u8; 8]) -> Option<Event> {
+        if payload == SHUTDOWN_PING && self.going == Going::Announced {
+            self.go_finally(Reason::NO_ERROR, &[]);
+            return None;
+        }
+        self.acks.pings_out = self.acks.pings_out.checked_sub(1)?;
+        Some(Event::Pong { payload })
+    }
+
+    pub(super) fn on_goaway(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
+        if head.stream != 0 {
+            return Err(Fault::protocol("GOAWAY on a stream"));
+        }
+        let (Some(last), Some(code), Some(debug)) =
+            (u32_at(payload, 0), u32_at(payload, 4), payload.get(8..))
+        else {
+            return Err(Fault::size("GOAWAY is shorter than 8 bytes"));
+        };
+        let last = last & MAX_STREAM_ID;
+        if self.peer_last.is_some_and(|before| last > before) {
+            return Err(Fault::protocol("GOAWAY raises the last stream"));
+        }
+        self.peer_last = Some(last);
+        let debug = Bytes::copy_from_slice(&debug[..debug.len().min(limits::H2_DEBUG_BYTES)]);
+        self.notices.push_back(Notice::GoAway(last, Reason(code), debug));
+        if self.role == Role::Client {
+            self.abandon_above(last);
+            self.check_gone();
+        }
+        Ok(())
+    }
+
+    /// Streams that the peer says it never looked at.
+    fn abandon_above(&mut self, last: u32) {
+        let above: Vec<_> =
+            self.streams.iter_mut().filter(|(_, stream)| stream.id > last).map(|(key, _)| key).collect();
+        for key in above {
+            self.bury(key, Reason::REFUSED_STREAM, Remote::Yes);
+        }
+    }
+
+    #[inline]
+    pub(super) fn on_window_update(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
+        let (4, Some(word)) = (payload.len(), u32_at(payload, 0)) else {
+            return Err(Fault::size("WINDOW_UPDATE is not 4 bytes"));
+        };
+        let increment = word & MAX_STREAM_ID;
+        let id = head.stream;
+        if id == 0 {
+            return self.on_connection_update(increment);
+        }
+        let Some(key) = self.streams.find(id) else {
+            if self.is_idle_id(id) {
+                return Err(Fault::protocol("WINDOW_UPDATE on an idle stream"));
+            }
+            return Ok(());
+        };
+        let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.dead) else { return Ok(()) };
+        if increment == 0 {
+            return Err(Fault::Stream(id, Reason::PROTOCOL_ERROR, "WINDOW_UPDATE of 0"));
+        }
+        if stream.send_window.increase(increment) == Err(Overflow) {
+            return Err(Fault::Stream(id, Reason::FLOW_CONTROL_ERROR, "stream window above 2^31-1"));
+        }
+        self.on_room(key);
+        Ok(())
+    }
+
+    fn on_connection_update(&mut self, increment: u32) -> Result<(), Fault> {
+        if increment == 0 {
+            return Err(Fault::protocol("WINDOW_UPDATE of 0 on the connection"));
+        }
+        let was_closed = self.send_window.available() == 0;
+        if self.send_window.increase(increment) == Err(Overflow) {
+            return Err(Fault::Connection(Reason::FLOW_CONTROL_ERROR, "connection window above 2^31-1"));
+        }
+        if was_closed {
+            self.wake_writers();
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_rst_stream(&mut self, head: Head, payload: &[u8]) -> Result<Option<Event>, Fault> {
+        let id = head.stream;
+        if id == 0 {
+            return Err(Fault::protocol("RST_STREAM on stream 0"));
+        }
+        let (4, Some(code)) = (payload.len(), u32_at(payload, 0)) else {
+            return Err(Fault::size("RST_STREAM is not 4 bytes"));
+        };
+        let Some(key) = self.streams.find(id) else {
+            if self.is_idle_id(id) {
+                return Err(Fault::protocol("RST_STREAM on an idle stream"));
+            }
+            return Ok(None);
+        };
+        if self.streams.get(key).is_none_or(Stream::is_closed) {
+            return Ok(None);
+        }
+        self.endings.note(id, Ending::PeerReset);
+        if self.role == Role::Server && !self.charge_reset() {
+            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many streams died early"));
+        }
+        self.bury(key, Reason(code), Remote::Yes);
+        Ok(None)
+    }
+
+    /// Deprecated and ignored, but it must be well formed (RFC 9113 §6.3).
+    pub(super) fn on_priority(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
+        let id = head.stream;
+        if id == 0 {
+            return Err(Fault::protocol("PRIORITY on stream 0"));
+        }
+        // An idle stream must not be reset (RFC 9113 §6.4), so there the connection pays.
+        let idle = self.is_idle_id(id);
+        let fault =
+            |code, text| if idle { Fault::Connection(code, text) } else { Fault::Stream(id, code, text) };
+        let (5, Some(word)) = (payload.len(), u32_at(payload, 0)) else {
+            return Err(fault(Reason::FRAME_SIZE_ERROR, "PRIORITY is not 5 bytes"));
+        };
+        if word & MAX_STREAM_ID == id {
+            return Err(fault(Reason::PROTOCOL_ERROR, "a stream depends on itself"));
+        }
+        self.charge_glitch()
+    }
+
+    /// A client must not send it (RFC 9113 §8.4), and a server must not send it to us: our SETTINGS say so.
+    #[cold]
+    pub(super) fn on_push_promise(&mut self) -> Fault {
+        match self.role {
+            Role::Server => Fault::protocol("a client sent PUSH_PROMISE"),
+            Role::Client => Fault::protocol("PUSH_PROMISE although push is off"),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! From decoded fields to a message head: what may stand in a request, a response and trailers.
+//!
+//! The HPACK decoder has checked each field by itself; here are the rules between them (RFC 9113 §8): pseudo
+//! fields first, once each and only where they belong, no connection-specific fields, `te` only for trailers,
+//! one `content-length`, cookie crumbs joined, `host` in accord with `:authority`. The first offence is kept and
+//! the rest of the block ignored: decoding goes on for the sake of the compression state.
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{Method, Request, Response, StatusCode, Version};
+
+use super::hpack::{Field, FieldKind};
+
+/// What the block is the head of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Request,
+    Response,
+    Trailers,
+}
+
+/// Why a message is malformed (RFC 9113 §8.1.1).
+pub(super) type Malformed = &'static str;
+
+#[derive(Debug)]
+pub(super) struct HeadSink {
+    shape: Shape,
+    offence: Option<Malformed>,
+    /// An ordinary field was seen: pseudo fields must not follow.
+    ordinary: bool,
+    method: Option<Method>,
+    scheme: Option<Scheme>,
+    authority: Option<Authority>,
+    path: Option<PathAndQuery>,
+    status: Option<StatusCode>,
+    content_length: Option<u64>,
+    cookie: Cookie,
+    headers: HeaderMap,
+}
+
+/// Crumbs of one cookie jar (RFC 9113 §8.2.3).
+#[derive(Debug)]
+enum Cookie {
+    None,
+    One(HeaderValue),
+    Joined(Vec<u8>),
+}
+
+impl HeadSink {
+    /// `headers` is empty; it brings memory along.
+    #[inline]
+    pub(super) fn new(shape: Shape, headers: HeaderMap) -> HeadSink {
+        HeadSink {
+            shape,
+            offence: None,
+            ordinary: false,
+            method: None,
+            scheme: None,
+            authority: None,
+            path: None,
+            status: None,
+            content_length: None,
+            cookie: Cookie::None,
+            headers,
+        }
+    }
+
+    /// Takes the next field.
+    #[inline]
+    pub(super) fn take(&mut self, field: Field) {
+        let taken = match field {
+            Field::Header { name, value, kind } => self.take_ordinary(name, value, kind),
+            Field::Method(method) => {
+                self.pseudo(Shape::Request).and_then(|sink| once(&mut sink.method, method))
+            }
+            Field::Scheme(scheme) => {
+                self.pseudo(Shape::Request).and_then(|sink| once(&mut sink.scheme, scheme))
+            }
+            Field::Authority(authority) => {
+                self.pseudo(Shape::Request).and_then(|sink| once(&mut sink.authority, authority))
+            }
+            Field::Path(path) => self.pseudo(Shape::Request).and_then(|sink| once(&mut sink.path, path)),
+            Field::Status(status) => {
+                self.pseudo(Shape::Response).and_then(|sink| once(&mut sink.status, status))
+            }
+            // Only meaningful once ENABLE_CONNECT_PROTOCOL has been sent (RFC 8441 §4): we do not.
+            Field::Protocol(_) => Err("unknown pseudo-header field"),
+            Field::Malformed(_) => Err("malformed field"),
+        };
+        if let Err(offence) = taken {
+            self.offence.get_or_insert(offence);
+        }
+    }
+
+    #[inline]
+    fn pseudo(&mut self, shape: Shape) -> Result<&mut HeadSink, Malformed> {
+        if self.ordinary {
+            return Err("pseudo-header field after an ordinary one");
+        }
+        if self.shape != shape {
+            return Err("pseudo-header field where it does not belong");
+        }
+        Ok(self)
+    }
+
+    #[inline]
+    fn take_ordinary(
+        &mut self,
+        name: HeaderName,
+        value: HeaderValue,
+        kind: FieldKind,
+    ) -> Result<(), Malformed> {
+        self.ordinary = true;
+        match kind {
+            FieldKind::Ordinary | FieldKind::Expect | FieldKind::Priority => {}
+            FieldKind::Cookie => {
+                self.cookie.add(value);
+                return Ok(());
+            }
+            FieldKind::ContentLength => {
+                let length = parse_length(&value).ok_or("content-length is not a number")?;
+                if self.shape == Shape::Trailers {
+                    return Err("content-length in trailers");
+                }
+                if self.content_length.replace(length).is_some_and(|before| before != length) {
+                    return Err("two different content-lengths");
+                }
+                self.headers.insert(name, value);
+                return Ok(());
+            }
+            FieldKind::Host => {
+                if self.headers.contains_key(header::HOST) {
+                    return Err("two host fields");
+                }
+            }
+            FieldKind::Te => {
+                if !value.as_bytes().eq_ignore_ascii_case(b"trailers") {
+                    return Err("te is not trailers");
+                }
+            }
+            FieldKind::ConnectionSpecific => return Err("connection-specific field"),
+        }
+        self.headers.try_append(name, value).map(|_| ()).map_err(|_| "too many fields")
+    }
+
+    /// The announced length of the content.
+    #[inline]
+    pub(super) fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    #[inline]
+    fn finish(&mut self) -> Result<(), Malformed> {
+        match std::mem::replace(&mut self.cookie, Cookie::None) {
+            Cookie::None => {}
+            Cookie::One(value) => {
+                self.headers.insert(header::COOKIE, value);
+            }
+            Cookie::Joined(jar) => {
+                let value =
+                    HeaderValue::from_maybe_shared(Bytes::from(jar)).map_err(|_| "malformed cookie")?;
+                self.headers.insert(header::COOKIE, value);
+            }
+        }
+        self.offence.map_or(Ok(()), Err)
+    }
+
+    /// The request, or why it is malformed.
+    #[inline]
+    pub(super) fn into_request(mut self) -> Result<Request<()>, Malformed> {
+        self.finish()?;
+        let method = self.method.take().ok_or(":method is missing")?;
+        let uri = self.target(&method)?;
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = self.headers;
+        Ok(request)
+    }
+
+    /// Puts the target together (RFC 9113 §8.3.1, for CONNECT §8.5).
+    #[inline]
+    fn target(&mut self, method: &Method) -> Result<Uri, Malformed> {
+        let mut authority = self.authority.take();
+        if let Some(host) = self.headers.get(header::HOST) {
+            match &authority {
+                Some(authority) if authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {}
+                Some(_) => return Err("host contradicts :authority"),
+                None if host.is_empty() => {}
+                None => {
+                    authority =
+                        Some(Authority::try_from(host.as_bytes()).map_err(|_| "host is no authority")?);
+                }
+            }
+        }
+        if *method == Method::CONNECT {
+            return self.tunnel(authority);
+        }
+        let scheme = self.scheme.take().ok_or(":scheme is missing")?;
+        let path = self.path.take().ok_or(":path is missing")?;
+        let origin = match path.as_str().as_bytes().first() {
+            Some(b'/') => true,
+            Some(b'*') => path.as_str().len() == 1 && *method == Method::OPTIONS,
+            Some(_) | None => false,
+        };
+        if !origin {
+            return Err(":path does not start with a slash");
+        }
+        let mut parts = http::uri::Parts::default();
+        parts.path_and_query = Some(path);
+        if let Some(authority) = authority {
+            if authority.as_str().as_bytes().contains(&b'@') {
+                return Err("user information in :authority");
+            }
+            parts.authority = Some(authority);
+            parts.scheme = Some(scheme);
+        }
+        Uri::from_parts(parts).map_err(|_| "the target is no URI")
+    }
+
+    fn tunnel(&mut self, authority: Option<Authority>) -> Result<Uri, Malformed> {
+        if self.scheme.is_some() || self.path.is_some() {
+            return Err("CONNECT with :scheme or :path");
+        }
+        let mut parts = http::uri::Parts::default();
+        parts.authority = Some(authority.ok_or("CONNECT without :authority")?);
+        Uri::from_parts(parts).map_err(|_| "the target is no URI")
+    }
+
+    /// The response, or why it is malformed.
+    pub(super) fn into_response(mut self) -> Result<Response<()>, Malformed> {
+        self.finish()?;
+        let status = self.status.take().ok_or(":status is missing")?;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err("101 does not exist in HTTP/2");
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.version_mut() = Version::HTTP_2;
+        *response.headers_mut() = self.headers;
+        Ok(response)
+    }
+
+    /// The trailers, or why they are malformed.
+    pub(super) fn into_trailers(mut self) -> Result<HeaderMap, Malformed> {
+        self.finish()?;
+        Ok(self.headers)
+    }
+}
+
+impl Cookie {
+    fn add(&mut self, value: HeaderValue) {
+        *self = match std::mem::replace(self, Cookie::None) {
+            Cookie::None => Cookie::One(value),
+            Cookie::One(first) => Cookie::Joined([first.as_bytes(), b"; ", value.as_bytes()].concat()),
+            Cookie::Joined(mut jar) => {
+                jar.extend_from_slice(b"; ");
+                jar.extend_from_slice(value.as_bytes());
+                Cookie::Joined(jar)
+            }
+        };
+    }
+}
+
+#[inline]
+fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), Malformed> {
+    if slot.is_some() {
+        return Err("pseudo-header field twice");
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+/// Digits and nothing else (RFC 9110 §8.6).
+#[inline]
+pub(super) fn parse_length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.as_bytes();
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |sum, digit| match digit {
+        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    })
+}

@@ -1,0 +1,345 @@
+//! HEADERS and CONTINUATION: gathering a header block, and what it means for its stream.
+//!
+//! A block in one frame is decoded where it lies. Whatever is wrong with a stream, its block is decoded all the
+//! same: the compression state belongs to the connection.
+
+use http::{HeaderMap, StatusCode};
+
+use super::connection::{Connection, Going, Role};
+use super::error::{Fault, Reason};
+use super::event::Event;
+use super::flow::{ReceiveWindow, SendWindow};
+use super::frame::{self, END_HEADERS, END_STREAM, Head, Kind, MAX_STREAM_ID};
+use super::head::{HeadSink, Malformed, Shape};
+use super::hpack::DecodeError;
+use super::output::Part;
+use super::stream::{Asked, Content, Mismatch, Receiving, Sending, StreamKey};
+use super::streams::Ending;
+
+/// What a HEADERS frame said besides its block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening {
+    pub(super) stream: u32,
+    pub(super) end: bool,
+    /// The stream depends on itself (RFC 7540 §5.3.1).
+    pub(super) circular: bool,
+}
+
+/// A header block that goes on in CONTINUATION frames.
+#[derive(Debug)]
+pub(super) struct Assembly {
+    pub(super) opening: Opening,
+    block: Vec<u8>,
+    continuations: u32,
+}
+
+/// What a header block is for.
+enum Target {
+    Request,
+    Response(StreamKey),
+    Trailers(StreamKey),
+    /// Nobody: decoded for the table's sake, then the fault, if any.
+    Nobody(Option<Fault>),
+}
+
+impl Connection {
+    #[inline]
+    pub(super) fn on_headers(&mut self, head: Head, payload: &[u8]) -> Result<Option<Event>, Fault> {
+        if head.stream == 0 {
+            return Err(Fault::protocol("HEADERS on stream 0"));
+        }
+        let layout =
+            frame::headers_layout(head, payload).map_err(|(code, text)| Fault::Connection(code, text))?;
+        let opening = Opening {
+            stream: head.stream,
+            end: head.has(END_STREAM),
+            circular: layout.dependency == Some(head.stream),
+        };
+        let fragment = &payload[layout.start..layout.end];
+        if head.has(END_HEADERS) {
+            return self.on_block(opening, fragment);
+        }
+        self.assembly = Some(Box::new(Assembly { opening, block: fragment.to_vec(), continuations: 0 }));
+        Ok(None)
+    }
+
+    pub(super) fn on_continuation(&mut self, head: Head, payload: &[u8]) -> Result<Option<Event>, Fault> {
+        let Some(mut assembly) = self.assembly.take() else {
+            return Err(Fault::protocol("CONTINUATION without a header block"));
+        };
+        assembly.continuations += 1;
+        if assembly.continuations > self.config.continuations {
+            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many CONTINUATION frames"));
+        }
+        if assembly.block.len() + payload.len() > self.config.fields.block_bytes {
+            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "encoded header block too long"));
+        }
+        assembly.block.extend_from_slice(payload);
+        if head.has(END_HEADERS) {
+            return self.on_block(assembly.opening, &assembly.block);
+        }
+        self.assembly = Some(assembly);
+        Ok(None)
+    }
+
+    /// A whole header block is there.
+    #[inline]
+    fn on_block(&mut self, opening: Opening, block: &[u8]) -> Result<Option<Event>, Fault> {
+        match self.target(opening)? {
+            Target::Request => self.on_request(opening, block),
+            Target::Response(key) => self.on_response(opening, key, block),
+            Target::Trailers(key) => self.on_trailers(opening, key, block),
+            Target::Nobody(fault) => {
+                self.decode_for_nobody(block)?;
+                fault.map_or(Ok(None), Err)
+            }
+        }
+    }
+
+    /// Decides what a header block on this stream means (RFC 9113 §5.1).
+    #[inline]
+    fn target(&mut self, opening: Opening) -> Result<Target, Fault> {
+        let id = opening.stream;
+        let from_peer = id % 2 == u32::from(self.role == Role::Server);
+        if from_peer && id > self.last_peer {
+            return self.opens(opening);
+        }
+        let Some(key) = self.streams.find(id) else { return self.late_headers(id, from_peer) };
+        let Some(stream) = self.streams.get(key).filter(|stream| !stream.dead) else {
+            return self.late_headers(id, from_peer);
+        };
+        if opening.circular {
+            return Ok(Target::Nobody(Some(Fault::Stream(id, Reason::PROTOCOL_ERROR, "depends on itself"))));
+        }
+        match stream.receiving {
+            Receiving::Head => Ok(Target::Response(key)),
+            Receiving::Body if opening.end => Ok(Target::Trailers(key)),
+            Receiving::Body => Ok(Target::Nobody(Some(Fault::Stream(
+                id,
+                Reason::PROTOCOL_ERROR,
+                "trailers without END_STREAM",
+            )))),
+            Receiving::Ended if stream.sending == Sending::Ended => {
+                Err(Fault::Connection(Reason::STREAM_CLOSED, "HEADERS on a closed stream"))
+            }
+            Receiving::Ended => {
+                Ok(Target::Nobody(Some(Fault::Stream(id, Reason::STREAM_CLOSED, "HEADERS after END_STREAM"))))
+            }
+        }
+    }
+
+    /// A stream that the peer opens.
+    #[inline]
+    fn opens(&mut self, opening: Opening) -> Result<Target, Fault> {
+        let id = opening.stream;
+        if self.role == Role::Client {
+            return Err(Fault::protocol("a server opened a stream although push is off"));
+        }
+        if id > self.last_peer + 2 && self.last_peer + 2 > id % 2 {
+            self.endings.note_skipped(self.last_peer, id);
+        }
+        self.last_peer = id;
+        if let Going::Final(_) = self.going {
+            return Ok(Target::Nobody(None));
+        }
+        if opening.circular {
+            return Ok(Target::Nobody(Some(Fault::Stream(id, Reason::PROTOCOL_ERROR, "depends on itself"))));
+        }
+        let crowded = self.streams.len() >= self.config.max_concurrent_streams;
+        if crowded || self.output.len() > self.config.output_bytes {
+            self.refuse(id, Reason::REFUSED_STREAM);
+            return Ok(Target::Nobody(None));
+        }
+        Ok(Target::Request)
+    }
+
+    /// HEADERS on a stream that is not there any more.
+    #[cold]
+    fn late_headers(&mut self, id: u32, from_peer: bool) -> Result<Target, Fault> {
+        if self.is_idle_id(id) {
+            return Err(Fault::protocol("HEADERS on an idle stream that is not the peer's to open"));
+        }
+        match self.endings.of(id) {
+            Ending::Skipped if from_peer => Err(Fault::protocol("stream ids do not ascend")),
+            Ending::Complete | Ending::Skipped => {
+                Err(Fault::Connection(Reason::STREAM_CLOSED, "HEADERS on a closed stream"))
+            }
+            Ending::PeerReset => {
+                Ok(Target::Nobody(Some(Fault::Stream(id, Reason::STREAM_CLOSED, "HEADERS after RST_STREAM"))))
+            }
+            Ending::OwnReset | Ending::Forgotten => Ok(Target::Nobody(None)),
+        }
+    }
+
+    /// Rejects a stream that was not opened; costs the peer nothing but the stream.
+    fn refuse(&mut self, id: u32, reason: Reason) {
+        self.write_frame(Kind::RstStream, 0, id, &reason.0.to_be_bytes());
+        self.endings.note(id, Ending::OwnReset);
+    }
+
+    fn decode_for_nobody(&mut self, block: &[u8]) -> Result<(), Fault> {
+        let config = &self.config;
+        self.decoder.decode(block, &config.fields, |_| {}).map(|_| ()).map_err(undecodable)
+    }
+
+    /// Decodes into a sink; whether a limit was passed comes with it.
+    #[inline]
+    fn decode(&mut self, shape: Shape, block: &[u8]) -> Result<(HeadSink, bool), Fault> {
+        let mut sink = HeadSink::new(shape, self.spare.take().unwrap_or_default());
+        let config = &self.config;
+        let decoded =
+            self.decoder.decode(block, &config.fields, |field| sink.take(field)).map_err(undecodable)?;
+        Ok((sink, decoded.excess.is_some()))
+    }
+
+    #[inline]
+    fn on_request(&mut self, opening: Opening, block: &[u8]) -> Result<Option<Event>, Fault> {
+        let id = opening.stream;
+        let (sink, excess) = self.decode(Shape::Request, block)?;
+        if excess {
+            return self.refuse_too_large(opening);
+        }
+        let length = sink.content_length();
+        let request = sink.into_request().map_err(|text| malformed(id, text))?;
+        let asked = Asked::by(request.method());
+        let to_receive = match asked {
+            Asked::Content | Asked::HeadOnly => content_rule(length, opening)?,
+            Asked::Tunnel => Content::Free,
+        };
+        let key = self.streams.insert(
+            id,
+            SendWindow::new(self.peer.initial_window),
+            ReceiveWindow::new(self.stream_window),
+        );
+        self.timers.busy();
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.receiving = if opening.end { Receiving::Ended } else { Receiving::Body };
+            stream.to_receive = to_receive;
+            stream.asked = asked;
+        }
+        Ok(Some(Event::Request { stream: key, request, end: opening.end }))
+    }
+
+    /// The head passed a limit: the client learns it as 431 (RFC 6585 §5), and it counts as a stream that died.
+    #[cold]
+    fn refuse_too_large(&mut self, opening: Opening) -> Result<Option<Event>, Fault> {
+        if !self.charge_reset() {
+            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many streams died early"));
+        }
+        let encoder = &mut self.encoder;
+        self.output.block(
+            self.peer.max_frame_size as usize,
+            |out| {
+                encoder.begin_block(out);
+                encoder.encode_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, out);
+            },
+            |length, part| block_head(length, part, opening.stream, true),
+        );
+        if !opening.end {
+            self.refuse(opening.stream, Reason::NO_ERROR);
+        }
+        Ok(None)
+    }
+
+    fn on_response(
+        &mut self,
+        opening: Opening,
+        key: StreamKey,
+        block: &[u8],
+    ) -> Result<Option<Event>, Fault> {
+        let id = opening.stream;
+        let (sink, excess) = self.decode(Shape::Response, block)?;
+        if excess {
+            return Err(Fault::Stream(id, Reason::ENHANCE_YOUR_CALM, "response head too large"));
+        }
+        let length = sink.content_length();
+        let response = sink.into_response().map_err(|text| malformed(id, text))?;
+        let Some(stream) = self.streams.get_mut(key) else { return Ok(None) };
+        if response.status().is_informational() {
+            if opening.end {
+                return Err(malformed(id, "an interim response that ends the stream"));
+            }
+            self.charge_glitch()?;
+            return Ok(Some(Event::Informational { stream: key, response }));
+        }
+        let status = response.status();
+        let bare = has_no_content(stream.asked, status);
+        let tunnel = stream.asked == Asked::Tunnel && status.is_success();
+        stream.to_receive = match length {
+            _ if bare => Content::Forbidden,
+            _ if tunnel => Content::Free,
+            length => content_rule(length, opening)?,
+        };
+        stream.receiving = if opening.end { Receiving::Ended } else { Receiving::Body };
+        let held = stream.held;
+        self.retire(key);
+        Ok(held.then_some(Event::Response { stream: key, response, end: opening.end }))
+    }
+
+    fn on_trailers(
+        &mut self,
+        opening: Opening,
+        key: StreamKey,
+        block: &[u8],
+    ) -> Result<Option<Event>, Fault> {
+        let id = opening.stream;
+        let (sink, excess) = self.decode(Shape::Trailers, block)?;
+        if excess {
+            return Err(Fault::Stream(id, Reason::ENHANCE_YOUR_CALM, "trailers too large"));
+        }
+        let trailers: HeaderMap = sink.into_trailers().map_err(|text| malformed(id, text))?;
+        let Some(stream) = self.streams.get_mut(key) else { return Ok(None) };
+        if stream.to_receive.take(0, true) == Err(Mismatch) {
+            return Err(malformed(id, "content shorter than content-length"));
+        }
+        stream.receiving = Receiving::Ended;
+        let held = stream.held;
+        self.retire(key);
+        Ok(held.then_some(Event::Trailers { stream: key, trailers }))
+    }
+}
+
+/// Whether a response has no content, whatever its fields say (RFC 9110 §6.4.1).
+#[inline]
+pub(super) fn has_no_content(asked: Asked, status: StatusCode) -> bool {
+    asked == Asked::HeadOnly || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+}
+
+/// The rule that a content-length makes.
+#[inline]
+fn content_rule(length: Option<u64>, opening: Opening) -> Result<Content, Fault> {
+    match length {
+        None => Ok(Content::Free),
+        Some(1..) if opening.end => Err(malformed(opening.stream, "content-length without content")),
+        Some(length) => Ok(Content::Remaining(length)),
+    }
+}
+
+#[cold]
+fn malformed(id: u32, text: Malformed) -> Fault {
+    Fault::Stream(id, Reason::PROTOCOL_ERROR, text)
+}
+
+#[cold]
+fn undecodable(error: DecodeError) -> Fault {
+    let (reason, text) = match error {
+        DecodeError::Truncated => (Reason::COMPRESSION_ERROR, "header block ends inside a field"),
+        DecodeError::IntegerOverflow => (Reason::COMPRESSION_ERROR, "integer overflow in a header block"),
+        DecodeError::InvalidIndex => (Reason::COMPRESSION_ERROR, "header field index out of range"),
+        DecodeError::InvalidHuffman => (Reason::COMPRESSION_ERROR, "invalid Huffman string"),
+        DecodeError::SizeUpdateTooLarge => (Reason::COMPRESSION_ERROR, "table size update above the limit"),
+        DecodeError::SizeUpdateMisplaced => (Reason::COMPRESSION_ERROR, "table size update out of place"),
+        DecodeError::SizeUpdateMissing => (Reason::COMPRESSION_ERROR, "table size update missing"),
+        DecodeError::BlockTooLong => (Reason::ENHANCE_YOUR_CALM, "encoded header block too long"),
+    };
+    Fault::Connection(reason, text)
+}
+
+/// The head of a HEADERS frame, or of the CONTINUATION that a long block needs.
+#[inline]
+pub(super) fn block_head(length: u32, part: Part, stream: u32, end: bool) -> Head {
+    let kind = if part.first { Kind::Headers } else { Kind::Continuation };
+    let end_stream = if part.first && end { END_STREAM } else { 0 };
+    let end_headers = if part.last { END_HEADERS } else { 0 };
+    Head { length, kind, flags: end_stream | end_headers, stream: stream & MAX_STREAM_ID }
+}

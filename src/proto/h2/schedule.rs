@@ -1,0 +1,172 @@
+//! Which queued content goes out next, and handing the output to the socket.
+//!
+//! Streams with content and window stand in a ring; each turn of it frames at most one DATA frame a stream, so
+//! that a large download cannot hold up a small one. This is the place where urgency (RFC 9218) would choose.
+
+use std::io::IoSlice;
+
+use super::connection::{Connection, Notice};
+use super::frame::{END_STREAM, Head, Kind};
+use super::stream::{Piece, Room, Sending, StreamKey};
+use super::streams::queue_of;
+use crate::limits;
+
+impl Connection {
+    /// Whether `poll_transmit` would fill anything.
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty() || (!self.ready.is_empty() && self.send_window.available() > 0)
+    }
+
+    /// Bytes that are framed and wait to be written.
+    pub fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Whether `poll_event` has something to say without new bytes.
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
+    /// Frames queued content as far as windows and the turn's size allow, and fills `slices` for one vectored
+    /// write; returns how many were filled. `transmitted` is due afterwards with what the write took.
+    #[inline]
+    pub fn poll_transmit<'a>(&'a mut self, now: u64, slices: &mut [IoSlice<'a>]) -> usize {
+        self.tell(now);
+        while !self.ready.is_empty() && self.output.len() < self.config.turn_bytes {
+            if self.send_window.available() == 0 {
+                break;
+            }
+            self.frame_next();
+        }
+        if !self.output.is_empty() {
+            self.timers.waiting(now);
+        }
+        self.output.slices(slices)
+    }
+
+    /// Says that the first `n` bytes of what `poll_transmit` showed have been written.
+    #[inline]
+    pub fn transmitted(&mut self, n: usize) {
+        self.output.written(n);
+        if self.output.is_empty() {
+            self.acks.pings_waiting = 0;
+            self.acks.settings_waiting = 0;
+        }
+        if n > 0 {
+            self.timers.progress();
+        }
+    }
+
+    /// Makes one DATA frame for the stream whose turn it is.
+    fn frame_next(&mut self) {
+        let Some(key) = self.ready.pop_front() else { return };
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        let queued = stream.queued();
+        let most = (self.peer.max_frame_size as usize).min(limits::H2_DATA_FRAME_BYTES);
+        let n = queued.min(most).min(stream.send_window.available()).min(self.send_window.available());
+        let last = n == queued && stream.sending == Sending::Closing;
+        let trailers = if last { queue_of(stream).trailers.take() } else { None };
+        let end = last && trailers.is_none();
+        let id = stream.id;
+        if n > 0 {
+            self.output.head(Head {
+                length: n as u32,
+                kind: Kind::Data,
+                flags: if end { END_STREAM } else { 0 },
+                stream: id,
+            });
+            let output = &mut self.output;
+            queue_of(stream).take(n, limits::H2_COPY_BYTES, |piece| match piece {
+                Piece::Small(bytes) => output.copy(bytes),
+                Piece::Large(bytes) => output.splice(bytes),
+            });
+            stream.send_window.take(n);
+            self.send_window.take(n);
+        }
+        let more = queued > n && stream.send_window.available() > 0;
+        stream.scheduled = more;
+        if last {
+            stream.sending = Sending::Ended;
+        }
+        if more {
+            self.ready.push_back(key);
+        }
+        if let Some(trailers) = trailers {
+            self.write_trailers(id, &trailers);
+        }
+        self.after_frame(key);
+    }
+
+    /// The stream may be done, or have room again.
+    fn after_frame(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get(key) else { return };
+        if stream.sending == Sending::Ended {
+            if !stream.held {
+                self.let_go(key);
+            }
+        } else if stream.room == Room::Wanted {
+            self.notify_room(key);
+        }
+    }
+
+    /// Puts a stream into the ring, if it has content and window.
+    pub(super) fn schedule(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        if !stream.scheduled && stream.queued() > 0 && stream.send_window.available() > 0 {
+            stream.scheduled = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// The stream's window grew.
+    pub(super) fn on_room(&mut self, key: StreamKey) {
+        self.schedule(key);
+        if self.streams.get(key).is_some_and(|stream| stream.room == Room::Wanted) {
+            self.notify_room(key);
+        }
+    }
+
+    /// The connection's window opened again: whoever found it closed is told.
+    #[cold]
+    pub(super) fn wake_writers(&mut self) {
+        let wanting: Vec<StreamKey> = self
+            .streams
+            .iter_mut()
+            .filter(|(_, stream)| stream.room == Room::Wanted)
+            .map(|(key, _)| key)
+            .collect();
+        for key in wanting {
+            self.notify_room(key);
+        }
+    }
+
+    /// What the stream should queue now: what the windows allow, up to a bound for each stream, less what is
+    /// queued. A stream whose own window is closed gets nothing, so stalled streams cannot eat up the memory
+    /// that others need.
+    #[inline]
+    pub(super) fn room_of(&self, key: StreamKey) -> usize {
+        let Some(stream) = self.streams.get(key) else { return 0 };
+        if stream.dead || !matches!(stream.sending, Sending::Head | Sending::Body) {
+            return 0;
+        }
+        stream
+            .send_window
+            .available()
+            .min(self.send_window.available())
+            .min(self.config.stream_queue_bytes)
+            .saturating_sub(stream.queued())
+    }
+
+    /// Tells the application of room once there is enough to be worth a wake-up.
+    fn notify_room(&mut self, key: StreamKey) {
+        let room = self.room_of(key);
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        let worth = room >= self.config.stream_queue_bytes / 4 || (room > 0 && stream.queued() == 0);
+        if worth {
+            stream.room = Room::Unasked;
+            self.notices.push_back(Notice::Writable(key));
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! Commands: heads, content, trailers, and letting go.
+//!
+//! A small response is framed straight into the output buffer. Content that does not fit the windows, or that
+//! other content is ahead of, waits in its stream's queue for [`poll_transmit`](Connection::poll_transmit).
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, StatusCode};
+
+use super::connection::{Connection, Going, Phase, Role};
+use super::control::SHUTDOWN_PING;
+use super::error::{CommandError, Reason};
+use super::flow::{ReceiveWindow, SendWindow};
+use super::frame::{END_STREAM, Head, Kind, MAX_STREAM_ID};
+use super::head::parse_length;
+use super::headers::{block_head, has_no_content};
+use super::stream::{Asked, Content, Mismatch, Room, Sending, Stream, StreamKey};
+use super::streams::{Ending, queue_of};
+use crate::limits;
+
+impl Connection {
+    /// Sends a response's final head (server). `end`: there is no content.
+    ///
+    /// After HEAD, and with 204 or 304, the stream ends here in any case, and content sent later is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]; nothing was sent then, and the stream may still be answered differently.
+    #[inline]
+    pub fn respond(
+        &mut self,
+        stream: StreamKey,
+        status: StatusCode,
+        headers: &HeaderMap,
+        end: bool,
+    ) -> Result<(), CommandError> {
+        let length = self.check_response(status, headers)?;
+        let target = open_stream(self.streams.get_mut(stream))?;
+        if target.sending != Sending::Head {
+            return Err(CommandError::WrongState);
+        }
+        let bare = has_no_content(target.asked, status);
+        let to_send = match length {
+            _ if bare => Content::Forbidden,
+            Some(length) if target.asked != Asked::Tunnel => Content::Remaining(length),
+            _ => Content::Free,
+        };
+        let end = end || bare;
+        if end && matches!(to_send, Content::Remaining(1..)) {
+            return Err(CommandError::ContentLength);
+        }
+        target.to_send = to_send;
+        target.sending = if end { Sending::Ended } else { Sending::Body };
+        let id = target.id;
+        self.write_response(id, status, headers, end);
+        if end {
+            self.retire(stream);
+        }
+        Ok(())
+    }
+
+    /// Sends an interim response, 1xx but not 101 (server).
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]; nothing was sent then.
+    pub fn inform(
+        &mut self,
+        stream: StreamKey,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<(), CommandError> {
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(CommandError::Status);
+        }
+        self.check_alive(Role::Server)?;
+        check_fields(headers)?;
+        let target = open_stream(self.streams.get_mut(stream))?;
+        if target.sending != Sending::Head {
+            return Err(CommandError::WrongState);
+        }
+        let id = target.id;
+        self.write_response(id, status, headers, false);
+        Ok(())
+    }
+
+    #[inline]
+    fn check_response(&self, status: StatusCode, headers: &HeaderMap) -> Result<Option<u64>, CommandError> {
+        self.check_alive(Role::Server)?;
+        if status.is_informational() {
+            return Err(CommandError::Status);
+        }
+        check_fields(headers)
+    }
+
+    #[inline]
+    fn check_alive(&self, role: Role) -> Result<(), CommandError> {
+        if self.phase == Phase::Dead {
+            return Err(CommandError::ConnectionClosed);
+        }
+        if self.role != role {
+            return Err(CommandError::WrongRole);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn write_response(&mut self, id: u32, status: StatusCode, headers: &HeaderMap, end: bool) {
+        let encoder = &mut self.encoder;
+        self.output.block(
+            self.peer.max_frame_size as usize,
+            |out| {
+                encoder.begin_block(out);
+                encoder.encode_status(status, out);
+                for (name, value) in headers {
+                    encoder.encode_field(name, value, out);
+                }
+            },
+            |length, part| block_head(length, part, id, end),
+        );
+    }
+
+    /// Sends a request (client). `end`: there is no content.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]; nothing was sent then.
+    pub fn request<B>(&mut self, request: &Request<B>, end: bool) -> Result<StreamKey, CommandError> {
+        self.check_alive(Role::Client)?;
+        if self.peer_last.is_some() || self.going != Going::No || self.last_own > MAX_STREAM_ID - 2 {
+            return Err(CommandError::GoingAway);
+        }
+        if self.streams.len() >= self.peer.max_concurrent_streams {
+            return Err(CommandError::TooManyStreams);
+        }
+        let length = check_fields(request.headers())?;
+        check_target(request)?;
+        if end && length.is_some_and(|length| length > 0) {
+            return Err(CommandError::ContentLength);
+        }
+        let id = if self.last_own == 0 { 1 } else { self.last_own + 2 };
+        self.last_own = id;
+        let key = self.streams.insert(
+            id,
+            SendWindow::new(self.peer.initial_window),
+            ReceiveWindow::new(self.stream_window),
+        );
+        self.timers.busy();
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.sending = if end { Sending::Ended } else { Sending::Body };
+            stream.to_send = length.map_or(Content::Free, Content::Remaining);
+            stream.asked = Asked::by(request.method());
+        }
+        self.write_request(id, request, end);
+        Ok(key)
+    }
+
+    fn write_request<B>(&mut self, id: u32, request: &Request<B>, end: bool) {
+        let encoder = &mut self.encoder;
+        self.output.block(
+            self.peer.max_frame_size as usize,
+            |out| {
+                let uri = request.uri();
+                encoder.begin_block(out);
+                encoder.encode_method(request.method(), out);
+                if let (Some(scheme), Some(path)) = (uri.scheme(), uri.path_and_query()) {
+                    encoder.encode_scheme(scheme, out);
+                    encoder.encode_path(path.as_str(), out);
+                }
+                if let Some(authority) = uri.authority() {
+                    encoder.encode_authority(authority.as_str(), out);
+                }
+                for (name, value) in request.headers() {
+                    encoder.encode_field(name, value, out);
+                }
+            },
+            |length, part| block_head(length, part, id, end),
+        );
+    }
+
+    /// Sends content, or queues what the windows do not allow yet; ask `send_capacity` before, so that the
+    /// queue stays short. `end`: there is no more, and there are no trailers.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]; nothing was queued then.
+    #[inline]
+    pub fn send_data(&mut self, stream: StreamKey, data: Bytes, end: bool) -> Result<(), CommandError> {
+        let target = open_stream(self.streams.get_mut(stream))?;
+        if target.to_send == Content::Forbidden && target.sending != Sending::Head {
+            return Ok(());
+        }
+        if target.sending != Sending::Body {
+            return Err(CommandError::WrongState);
+        }
+        // Checked on a copy: a refused piece must not count.
+        let mut to_send = target.to_send;
+        if to_send.take(data.len() as u64, end) == Err(Mismatch) {
+            return Err(CommandError::ContentLength);
+        }
+        target.to_send = to_send;
+        if data.is_empty() && !end {
+            return Ok(());
+        }
+        let at_once = target.queued() == 0
+            && (data.is_empty()
+                || (data.len() <= limits::H2_COPY_BYTES
+                    && data.len() <= target.send_window.available()
+                    && data.len() <= self.send_window.available()
+                    && self.output.len() < self.config.turn_bytes));
+        if at_once {
+            let id = target.id;
+            target.send_window.take(data.len());
+            self.send_window.take(data.len());
+            target.sending = if end { Sending::Ended } else { Sending::Body };
+            self.write_frame(Kind::Data, if end { END_STREAM } else { 0 }, id, &data);
+            if end {
+                self.retire(stream);
+            }
+            return Ok(());
+        }
+        queue_of(target).push(data, limits::H2_COPY_BYTES);
+        target.sending = if end { Sending::Closing } else { Sending::Body };
+        self.schedule(stream);
+        Ok(())
+    }
+
+    /// Sends trailers behind whatever is queued; they end the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]; nothing was sent then.
+    pub fn send_trailers(&mut self, stream: StreamKey, trailers: HeaderMap) -> Result<(), CommandError> {
+        check_fields(&trailers)?;
+        let target = open_stream(self.streams.get_mut(stream))?;
+        if target.to_send == Content::Forbidden && target.sending != Sending::Head {
+            return Ok(());
+        }
+        if target.sending != Sending::Body {
+            return Err(CommandError::WrongState);
+        }
+        if target.to_send.take(0, true) == Err(Mismatch) {
+            return Err(CommandError::ContentLength);
+        }
+        if target.queued() > 0 {
+            queue_of(target).trailers = Some(trailers);
+            target.sending = Sending::Closing;
+            return Ok(());
+        }
+        target.sending = Sending::Ended;
+        let id = target.id;
+        self.write_trailers(id, &trailers);
+        self.retire(stream);
+        Ok(())
+    }
+
+    pub(super) fn write_trailers(&mut self, id: u32, trailers: &HeaderMap) {
+        if trailers.is_empty() {
+            // An empty header block is legal and useless: END_STREAM needs only DATA.
+            self.output.head(Head { length: 0, kind: Kind::Data, flags: END_STREAM, stream: id });
+            return;
+        }
+        let encoder = &mut self.encoder;
+        self.output.block(
+            self.peer.max_frame_size as usize,
+            |out| {
+                encoder.begin_block(out);
+                for (name, value) in trailers {
+                    encoder.encode_field(name, value, out);
+                }
+            },
+            |length, part| block_head(length, part, id, true),
+        );
+    }
+
+    /// How much content the stream should queue now; after a 0, `Event::Writable` says when to ask again.
+    #[inline]
+    pub fn send_capacity(&mut self, stream: StreamKey) -> usize {
+        let room = self.room_of(stream);
+        if room == 0
+            && let Some(target) = self.streams.get_mut(stream)
+        {
+            target.room = Room::Wanted;
+        }
+        room
+    }
+
+    /// Resets the stream; `finish` is still due. Nothing happens when it is over already.
+    pub fn reset(&mut self, stream: StreamKey, reason: Reason) {
+        let Some(target) = self.streams.get_mut(stream) else { return };
+        if target.is_closed() {
+            return;
+        }
+        target.dead = true;
+        target.room = Room::Unasked;
+        let id = target.id;
+        if let Some(queue) = &mut target.queue {
+            queue.clear();
+        }
+        if std::mem::take(&mut target.scheduled) {
+            self.ready.retain(|&other| other != stream);
+        }
+        self.write_frame(Kind::RstStream, 0, id, &reason.0.to_be_bytes());
+        self.endings.note(id, Ending::OwnReset);
+        self.retire(stream);
+    }
+
+    /// Lets go of the stream: no event mentions it any more, and it stops counting once it is closed. What is
+    /// queued is still sent if the message was ended; a message that was not is reset. The key is stale after.
+    #[inline]
+    pub fn finish(&mut self, stream: StreamKey) {
+        let Some(target) = self.streams.get_mut(stream) else { return };
+        target.held = false;
+        target.room = Room::Unasked;
+        let unreleased = std::mem::take(&mut target.unreleased);
+        if unreleased > 0 {
+            self.give_back(unreleased);
+        }
+        self.let_go(stream);
+    }
+
+    /// What becomes of a stream that the application has let go of.
+    #[inline]
+    pub(super) fn let_go(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get(key) else { return };
+        if !stream.is_closed() {
+            match (stream.sending, self.role) {
+                (Sending::Closing, _) => return,
+                // RFC 9113 §8.1: the answer is complete, the rest of the request is not needed.
+                (Sending::Ended, Role::Server) => self.reset(key, Reason::NO_ERROR),
+                (Sending::Head | Sending::Body, Role::Server) => self.reset(key, Reason::INTERNAL_ERROR),
+                (Sending::Head | Sending::Body | Sending::Ended, Role::Client) => {
+                    self.reset(key, Reason::CANCEL)
+                }
+            }
+            return;
+        }
+        self.retire(key);
+    }
+
+    /// Sends a PING; `Event::Pong` brings it back.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Busy`] when too many are on their way.
+    pub fn ping(&mut self, payload: [u8; 8]) -> Result<(), CommandError> {
+        if self.phase == Phase::Dead {
+            return Err(CommandError::ConnectionClosed);
+        }
+        if self.acks.pings_out >= self.config.waiting_acks {
+            return Err(CommandError::Busy);
+        }
+        self.acks.pings_out += 1;
+        self.write_frame(Kind::Ping, 0, 0, &payload);
+        Ok(())
+    }
+
+    /// Goes away in good order. A server announces it, waits for a PING to come back so that no request that
+    /// is on its way gets lost, and then names the last stream; `Closed` comes when the last stream is done.
+    pub fn shutdown(&mut self) {
+        match (self.phase, self.going, self.role) {
+            (Phase::Dead, ..) | (_, Going::Announced | Going::Final(_), _) => {}
+            (Phase::Preface, ..) => self.close(None),
+            (Phase::FirstSettings | Phase::Open, Going::No, Role::Client) => {
+                self.go_finally(Reason::NO_ERROR, &[]);
+            }
+            (Phase::FirstSettings | Phase::Open, Going::No, Role::Server) => {
+                self.going = Going::Announced;
+                self.write_goaway(MAX_STREAM_ID, Reason::NO_ERROR, &[]);
+                self.write_frame(Kind::Ping, 0, 0, &SHUTDOWN_PING);
+                self.timers.announced(self.now, &self.config);
+            }
+        }
+    }
+
+    /// Names the last stream that will be processed.
+    pub(super) fn go_finally(&mut self, reason: Reason, debug: &[u8]) {
+        let last = self.last_peer;
+        self.going = Going::Final(last);
+        self.timers.gone();
+        self.write_goaway(last, reason, debug);
+        self.check_gone();
+    }
+
+    /// Ends the connection at once with this reason; `debug` is for the peer's log.
+    pub fn goaway(&mut self, reason: Reason, debug: &[u8]) {
+        if self.phase == Phase::Dead {
+            return;
+        }
+        if self.phase != Phase::Preface {
+            self.write_goaway(self.last_peer, reason, &debug[..debug.len().min(limits::H2_DEBUG_BYTES)]);
+        }
+        self.close(None);
+    }
+}
+
+/// The stream of a command, alive and still in the application's hands.
+#[inline]
+fn open_stream(stream: Option<&mut Stream>) -> Result<&mut Stream, CommandError> {
+    stream.filter(|stream| !stream.dead && stream.held).ok_or(CommandError::StreamGone)
+}
+
+/// Checks fields that are to be sent; returns their `content-length`.
+#[inline]
+fn check_fields(headers: &HeaderMap) -> Result<Option<u64>, CommandError> {
+    let mut length = None;
+    for (name, value) in headers {
+        check_value(value)?;
+        if let Some(announced) = check_field(name, value)?
+            && length.replace(announced).is_some_and(|before| before != announced)
+        {
+            return Err(CommandError::ForbiddenField);
+        }
+    }
+    Ok(length)
+}
+
+/// A value must not begin or end with a blank (RFC 9113 §8.2.1); everything else its type rules out.
+#[inline]
+fn check_value(value: &HeaderValue) -> Result<(), CommandError> {
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let bytes = value.as_bytes();
+    if blank(bytes.first()) || blank(bytes.last()) { Err(CommandError::ForbiddenField) } else { Ok(()) }
+}
+
+/// Connection-specific fields do not exist in HTTP/2 (RFC 9113 §8.2.2).
+#[inline]
+fn check_field(name: &HeaderName, value: &HeaderValue) -> Result<Option<u64>, CommandError> {
+    let name = name.as_str();
+    let forbidden = match name.len() {
+        2 => name == "te" && !value.as_bytes().eq_ignore_ascii_case(b"trailers"),
+        7 => name == "upgrade",
+        10 => name == "connection" || name == "keep-alive",
+        14 if name == "content-length" => {
+            return parse_length(value).map(Some).ok_or(CommandError::ContentLength);
+        }
+        16 => name == "proxy-connection",
+        17 => name == "transfer-encoding",
+        _ => false,
+    };
+    if forbidden { Err(CommandError::ForbiddenField) } else { Ok(None) }
+}
+
+fn check_target<B>(request: &Request<B>) -> Result<(), CommandError> {
+    let uri = request.uri();
+    let complete = if request.method() == Method::CONNECT {
+        uri.authority().is_some() && uri.scheme().is_none() && uri.path_and_query().is_none()
+    } else {
+        uri.authority().is_some() && uri.scheme().is_some() && uri.path_and_query().is_some()
+    };
+    if complete { Ok(()) } else { Err(CommandError::Target) }
+}

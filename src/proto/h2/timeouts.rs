@@ -1,0 +1,167 @@
+//! Deadlines: how long the peer may take for what the protocol asks of it.
+//!
+//! All of them are plain numbers in nanoseconds; [`NEVER`] is none. The driver asks for the earliest with
+//! `next_deadline`, arms one timer, and calls `handle_timeout` when it fires. A deadline that has moved on
+//! meanwhile simply is not due yet: the timer need not be re-armed for every frame.
+
+use std::time::Duration;
+
+use super::config::Config;
+use super::connection::{Connection, Phase};
+use super::error::Reason;
+
+const NEVER: u64 = u64::MAX;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timers {
+    /// The peer's first SETTINGS, and the preface before it.
+    preface: u64,
+    /// The frame or header block that has begun.
+    block: u64,
+    settings_ack: u64,
+    /// The PING behind our first GOAWAY.
+    announced: u64,
+    /// Since when there has been no stream.
+    idle_since: u64,
+    /// Since when output has waited without progress.
+    waiting_since: u64,
+}
+
+fn after(now: u64, timeout: Duration) -> u64 {
+    now.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(NEVER))
+}
+
+impl Timers {
+    pub(super) fn new(config: &Config, now: u64) -> Timers {
+        Timers {
+            preface: after(now, config.preface_timeout),
+            block: NEVER,
+            settings_ack: NEVER,
+            announced: NEVER,
+            idle_since: now,
+            waiting_since: NEVER,
+        }
+    }
+
+    pub(super) fn preface_read(&mut self) {
+        self.preface = NEVER;
+    }
+
+    pub(super) fn settings_sent(&mut self, now: u64, config: &Config) {
+        self.settings_ack = after(now, config.settings_timeout);
+    }
+
+    /// `false` when no acknowledgement was awaited.
+    pub(super) fn settings_acked(&mut self) -> bool {
+        std::mem::replace(&mut self.settings_ack, NEVER) != NEVER
+    }
+
+    pub(super) fn announced(&mut self, now: u64, config: &Config) {
+        self.announced = after(now, config.settings_timeout);
+    }
+
+    pub(super) fn gone(&mut self) {
+        self.announced = NEVER;
+    }
+
+    /// A stream was opened.
+    #[inline]
+    pub(super) fn busy(&mut self) {
+        self.idle_since = NEVER;
+    }
+
+    /// Output waits to be written.
+    #[inline]
+    pub(super) fn waiting(&mut self, now: u64) {
+        if self.waiting_since == NEVER {
+            self.waiting_since = now;
+        }
+    }
+
+    /// Some of it was written.
+    #[inline]
+    pub(super) fn progress(&mut self) {
+        self.waiting_since = NEVER;
+    }
+
+    pub(super) fn stop(&mut self) {
+        *self = Timers {
+            preface: NEVER,
+            block: NEVER,
+            settings_ack: NEVER,
+            announced: NEVER,
+            idle_since: NEVER,
+            // What is framed must still be written.
+            waiting_since: self.waiting_since,
+        };
+    }
+}
+
+impl Connection {
+    /// Takes the time.
+    #[inline]
+    pub(super) fn tell(&mut self, now: u64) {
+        self.now = now;
+        if self.streams.len() == 0 && self.timers.idle_since == NEVER && self.phase != Phase::Dead {
+            self.timers.idle_since = now;
+        }
+    }
+
+    /// Starts or stops the clock of a frame or header block that is not complete.
+    #[inline]
+    pub(super) fn watch_partial(&mut self) {
+        if !self.input.is_partial() && self.assembly.is_none() {
+            self.timers.block = NEVER;
+        } else if self.timers.block == NEVER {
+            self.timers.block = after(self.now, self.config.header_timeout);
+        }
+    }
+
+    /// When `handle_timeout` is due at the latest, if at all.
+    #[inline]
+    pub fn next_deadline(&mut self, now: u64) -> Option<u64> {
+        self.tell(now);
+        let timers = &self.timers;
+        let mut earliest = timers.preface.min(timers.block).min(timers.settings_ack).min(timers.announced);
+        if timers.idle_since != NEVER {
+            earliest = earliest.min(after(timers.idle_since, self.config.idle_timeout));
+        }
+        if timers.waiting_since != NEVER {
+            earliest = earliest.min(after(timers.waiting_since, self.config.send_timeout));
+        }
+        (earliest != NEVER).then_some(earliest)
+    }
+
+    /// Acts on every deadline that has passed. Calling it early does nothing.
+    pub fn handle_timeout(&mut self, now: u64) {
+        self.tell(now);
+        let timers = self.timers;
+        if timers.waiting_since != NEVER && after(timers.waiting_since, self.config.send_timeout) <= now {
+            // The peer does not read: a GOAWAY would only wait behind the rest.
+            self.output.clear();
+            self.timers.progress();
+            if self.phase != Phase::Dead {
+                self.time_out(Reason::NO_ERROR, "timeout: the peer does not read");
+                self.output.clear();
+            }
+            return;
+        }
+        if timers.preface <= now {
+            self.time_out(Reason::NO_ERROR, "timeout: no preface or no SETTINGS");
+        } else if timers.block <= now {
+            self.time_out(Reason::NO_ERROR, "timeout: a frame or header block does not end");
+        } else if timers.settings_ack <= now {
+            self.time_out(Reason::SETTINGS_TIMEOUT, "timeout: SETTINGS not acknowledged");
+        } else if timers.announced <= now {
+            self.go_finally(Reason::NO_ERROR, &[]);
+        } else if timers.idle_since != NEVER && after(timers.idle_since, self.config.idle_timeout) <= now {
+            self.goaway(Reason::NO_ERROR, b"idle");
+        }
+    }
+
+    #[cold]
+    fn time_out(&mut self, reason: Reason, text: &'static str) {
+        self.current = None;
+        self.fail(reason, text);
+    }
+}
