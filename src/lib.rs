@@ -26,6 +26,7 @@ mod slab;
 mod sync;
 mod sys;
 mod task;
+pub mod time;
 mod wake;
 mod worker;
 
@@ -59,7 +60,8 @@ pub mod internals {
     }
     pub mod sys {
         pub use crate::sys::{
-            Bell, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token, pin_to_cpu, process_id,
+            Bell, CLOSE_DEREGISTERS, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token,
+            pin_to_cpu, process_id,
         };
     }
     pub mod wake {

@@ -32,6 +32,10 @@ const _: () = assert!(TIMER_SHIFT_MAX < TIMER_SORT_MAX && TIMER_SORT_MAX < TIMER
 /// (16 bytes an event), and the kernel's counts are 32 bits wide.
 pub(crate) const SELECTOR_EVENTS_MAX: usize = 1 << 16;
 
+/// The longest sleep of a selector (24.8 days): `epoll_wait` counts milliseconds in 31 bits, and some kernels refuse
+/// longer timeouts of `kevent`. Who wants to sleep longer is woken in between and sleeps again.
+pub(crate) const SELECTOR_WAIT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// Buffers handed to one vectored call: `IOV_MAX` is 1,024 on Linux, macOS and the BSDs, and more of
 /// them is `EINVAL`. The rest waits for the next call.
 pub(crate) const IO_SLICES_MAX: usize = 1024;
@@ -200,6 +204,11 @@ pub(crate) const BLOCKING_QUEUE_MAX: usize = 4096;
 /// How long an idle thread stays: starting one costs about 30 µs, so the pauses of steady traffic should
 /// not end it.
 pub(crate) const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+// time
+
+/// How late a tick may be taken and still count as in time: a busy worker is often a few turns late.
+pub(crate) const TICK_LATE_NANOS: u64 = 5_000_000;
 
 // net
 

@@ -45,6 +45,11 @@ fn nothing_is_silenced_ignored_or_unfinished() {
 }
 
 #[test]
+fn the_oldest_supported_rust_can_read_it() {
+    expect_none(all_files(), rules::let_chains);
+}
+
+#[test]
 fn every_source_file_says_what_it_is_for() {
     expect_none(all_files(), rules::header);
 }

@@ -9,12 +9,15 @@
 
 mod wheel;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 pub use self::wheel::{TimerKey, Wheel};
 use crate::limits::TICK_NANOS;
+
+/// Where all real clocks of the process begin, so that their deadlines mean the same.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The deadline that does not come.
 pub const NEVER: u64 = u64::MAX;
@@ -37,9 +40,9 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// Makes a clock that follows the system's monotonic clock and starts at zero.
+    /// Makes a clock that follows the system's monotonic clock, counted from the first such clock of the process.
     pub fn real() -> Clock {
-        Clock::Real { origin: Instant::now() }
+        Clock::Real { origin: *ORIGIN }
     }
 
     /// Makes a clock that starts at zero and stands still.

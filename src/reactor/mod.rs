@@ -151,6 +151,11 @@ impl Reactor {
         true
     }
 
+    /// Gives an armed timer another deadline; false when it has fired.
+    pub(crate) fn reset_timer(&self, key: TimerKey, deadline: u64) -> bool {
+        self.timers.borrow_mut().reset(key, deadline)
+    }
+
     /// Whether any timer is armed.
     pub(crate) fn has_timers(&self) -> bool {
         self.timers.borrow().len() > 0

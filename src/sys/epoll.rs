@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-use crate::limits::SELECTOR_EVENTS_MAX;
+use crate::limits::{SELECTOR_EVENTS_MAX, SELECTOR_WAIT_MAX};
 use crate::sys::call::{cvt, retry};
 use crate::sys::event::{Event, Interest, Readiness, Token};
 
@@ -118,7 +118,7 @@ impl Selector {
     /// None that a running process can meet; a signal is a wait without events.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.filled = 0;
-        match self.wait_once(timeout) {
+        match self.wait_once(timeout.map(|timeout| timeout.min(SELECTOR_WAIT_MAX))) {
             Ok(filled) => {
                 self.filled = filled;
                 Ok(())
@@ -283,9 +283,9 @@ fn readiness_of(flags: u32) -> Readiness {
     readiness
 }
 
-/// Whether milliseconds cannot express the timeout; one that is too long for them is cut short instead.
+/// Whether milliseconds cannot express the timeout.
 fn needs_fine_timeout(timeout: Duration) -> bool {
-    timeout.subsec_nanos() % 1_000_000 != 0 && timeout.as_millis() < i32::MAX as u128
+    timeout.subsec_nanos() % 1_000_000 != 0
 }
 
 /// The timeout in whole milliseconds, never less than it is, and at most what the kernel takes.
@@ -318,7 +318,7 @@ mod tests {
         assert!(!needs_fine_timeout(Duration::from_millis(3)));
         assert!(needs_fine_timeout(Duration::from_micros(64)));
         assert!(needs_fine_timeout(Duration::from_micros(3_500)));
-        assert!(!needs_fine_timeout(Duration::MAX));
+        assert!(!needs_fine_timeout(SELECTOR_WAIT_MAX));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! 1. `Selector::new(event_capacity)` makes the selector and its doorbell. Every descriptor in it is close-on-exec.
 //! 2. `register(fd, token, interest)` reports the state that is present already as well as every later edge, so a
 //!    source may be registered after a try on it said `WouldBlock`: no edge is lost between the two. A second
-//!    registration of one descriptor is an error; what cannot be waited for (a regular file) is `EPERM`.
+//!    registration of one descriptor is a mistake, and an error where the kernel can tell (not kqueue). What cannot
+//!    be waited for (a regular file, on epoll) is `EPERM`.
 //! 3. An edge is reported once. A reader that has not drained the source to `WouldBlock` (or to a short read, where
 //!    [`SHORT_READ_RULE`] says so) must remember that the source is still ready: it is not told again.
 //!    [`Interest::READ_SHARED`] alone is level-triggered: it is for listeners that several workers share.
@@ -36,7 +37,6 @@
 pub(crate) mod addr;
 mod affinity;
 mod call;
-mod epoll;
 mod event;
 pub(crate) mod options;
 pub(crate) mod signal;
@@ -78,7 +78,40 @@ mod open;
 #[path = "os_apple.rs"]
 mod os;
 
-use epoll as backend;
+// The backend. `polling` is a dependency (`Cargo.toml`) under the same condition as `fallback` here.
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(any(wakering_fallback, wakering_kqueue))))]
+#[path = "epoll.rs"]
+mod backend;
+#[cfg(all(
+    any(
+        wakering_kqueue,
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly"
+    ),
+    not(wakering_fallback)
+))]
+#[path = "kqueue.rs"]
+mod backend;
+#[cfg(any(
+    wakering_fallback,
+    not(any(
+        wakering_kqueue,
+        target_os = "linux",
+        target_os = "android",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly"
+    ))
+))]
+#[path = "fallback.rs"]
+mod backend;
 
 pub use affinity::pin_to_cpu;
 pub use backend::{Bell, CLOSE_DEREGISTERS, SHORT_READ_RULE, Selector};

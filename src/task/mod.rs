@@ -19,6 +19,7 @@
 //! A handle may outlive its task. A stale wake finds another generation, or at worst polls the slot's next
 //! tenant once more than needed; nothing is ever freed under it.
 
+mod beside;
 mod cell;
 mod join;
 mod pool;
@@ -26,7 +27,10 @@ mod scoped;
 mod table;
 mod waker;
 
-pub use self::join::{JoinHandle, TaskId};
+pub use self::{
+    beside::Beside,
+    join::{JoinHandle, TaskId},
+};
 pub(crate) use self::{
     cell::Header,
     pool::{Pool, Started},

@@ -22,6 +22,7 @@ mod inject;
 mod offload;
 mod remote;
 mod runtime;
+pub(crate) mod timer;
 mod turn;
 mod yields;
 

@@ -55,14 +55,18 @@ pub(crate) fn room(name: &str) -> Option<&'static Room> {
     ROOMS.iter().find(|room| room.name == name)
 }
 
-/// The modules that a file declares.
+/// The modules that a file declares outside any block.
 pub(crate) fn modules(file: &File) -> Vec<String> {
-    let tokens = tokens(&file.text);
-    tokens
-        .windows(3)
-        .filter(|w| w[0].text == "mod" && [";", "{"].contains(&w[2].text.as_str()))
-        .map(|w| w[1].text.clone())
-        .collect()
+    let (tokens, mut depth, mut found) = (tokens(&file.text), 0, Vec::new());
+    for (at, token) in tokens.iter().enumerate() {
+        match token.text.as_str() {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            "mod" if depth == 0 => found.extend(tokens.get(at + 1).map(|name| name.text.clone())),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// The module path of a source file below `src/`; empty for `lib.rs`. `x_tests.rs` is the module `tests` of `x`.
@@ -111,7 +115,7 @@ pub(crate) fn purity(file: &File) -> Vec<String> {
         of_std.map(|(line, name)| at(file, line, &format!("`std::{name}` in a pure module"))).collect();
     let named = tokens.iter().filter(|token| words.contains(&token.text.as_str()));
     faults.extend(named.map(|token| at(file, token.line, &format!("`{}` in a pure module", token.text))));
-    if file.path == "src/proto/mod.rs" && !file.text.contains("#![forbid(unsafe_code)]") {
+    if file.path == "src/proto/mod.rs" && !file.text.contains("forbid(unsafe_code)") {
         faults.push(format!("{}: does not forbid unsafe code", file.path));
     }
     faults
@@ -196,6 +200,35 @@ pub(crate) fn attributes(file: &File) -> Vec<String> {
             if token.text == "expect" && next == "(" && !inner.iter().any(|token| token.text == "reason") {
                 faults.push(at(file, token.line, "`#[expect]` without a reason"));
             }
+        }
+    }
+    faults
+}
+
+/// No `let` chains: they came with Rust 1.88, and a newer compiler does not warn of them.
+pub(crate) fn let_chains(file: &File) -> Vec<String> {
+    let tokens = if file.path.ends_with(".rs") { tokens(&file.text) } else { Vec::new() };
+    let mut faults = Vec::new();
+    for (at, token) in
+        tokens.iter().enumerate().filter(|(_, token)| ["if", "while"].contains(&token.text.as_str()))
+    {
+        let (mut depth, mut has_let, mut chained, mut last) = (0, false, false, "");
+        for token in &tokens[at + 1..] {
+            match token.text.as_str() {
+                "{" | "=>" | ";" if depth == 0 => break,
+                "(" | "[" | "{" => depth += 1,
+                ")" | "]" | "}" => depth -= 1,
+                "let" if depth == 0 => has_let = true,
+                "&" if depth == 0 && last == "&" => chained = true,
+                _ => {}
+            }
+            if depth < 0 {
+                break;
+            }
+            last = &token.text;
+        }
+        if has_let && chained {
+            faults.push(self::at(file, token.line, "a `let` chain needs Rust 1.88"));
         }
     }
     faults
@@ -362,6 +395,22 @@ mod tests {
             faults(attributes, "a.rs", "#[expect(dead_code, reason = \"r\")] // #[allow(x)]\nfn allow() {}"),
             0
         );
+    }
+
+    #[test]
+    fn a_let_chain_is_a_fault() {
+        assert_eq!(faults(let_chains, "a.rs", "if let Some(x) = y && x {}"), 1);
+        assert_eq!(faults(let_chains, "a.rs", "while a && let Some(x) = f(|| { b }) {}"), 1);
+        assert_eq!(
+            faults(let_chains, "a.rs", "if let Some(x) = f(a && b) { c && d; } if a && b { let x = 1; }"),
+            0
+        );
+    }
+
+    #[test]
+    fn only_modules_outside_blocks_are_top_level() {
+        let lib = file("src/lib.rs", "mod a; pub mod b; pub mod internals { pub mod c {} } mod d {}");
+        assert_eq!(modules(&lib), ["a", "b", "internals", "d"]);
     }
 
     #[test]
