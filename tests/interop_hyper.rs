@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -151,5 +152,23 @@ fn a_dropped_answer_frees_its_stream() {
         }
         let answer = send(&mut sender, request(&server, Method::GET, "/", Empty::new())).await;
         assert_eq!(answer.status(), 200);
+    });
+}
+
+#[test]
+fn trailers_come_back_after_the_echo() {
+    let server = Server::start("h2_server", &[]);
+    client(async {
+        let mut sender = connect(&server).await;
+        let mut trailers = HeaderMap::new();
+        trailers.append("x-sum", HeaderValue::from_static("1"));
+        trailers.append("x-sum", HeaderValue::from_static("2"));
+        let sent = trailers.clone();
+        let body =
+            Full::new(Bytes::from("words")).with_trailers(async move { Some(Ok(sent)) }).boxed_unsync();
+        let answer = send(&mut sender, request(&server, Method::POST, "/echo", body)).await;
+        let received = answer.into_body().collect().await.expect("a body");
+        assert_eq!(received.trailers(), Some(&trailers));
+        assert_eq!(received.to_bytes(), "words");
     });
 }
