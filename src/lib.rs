@@ -22,6 +22,7 @@ pub mod net;
 mod proto;
 mod reactor;
 mod ring;
+pub mod signal;
 mod slab;
 mod sync;
 mod sys;

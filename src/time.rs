@@ -5,7 +5,7 @@
 //! deadline and arming. Durations and instants may be as large as they like: what lies beyond 584 years does
 //! not fire.
 //!
-//! The futures here belong to the worker that made them; they are not `Send`. Making one needs a runtime.
+//! The futures here belong to the worker that polls them first; they are not `Send`. Awaiting one needs a runtime.
 //!
 //! # Examples
 //!
@@ -30,9 +30,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub use self::interval::{Interval, MissedTicks, interval, interval_at};
-use crate::clock::nanos;
+use crate::clock::{Clock, nanos};
 use crate::error::Elapsed;
-use crate::task::Beside;
+#[doc(hidden)]
+pub use crate::task::Beside;
 use crate::worker::context;
 use crate::worker::timer::Timer;
 
@@ -42,7 +43,7 @@ use crate::worker::timer::Timer;
 ///
 /// # Panics
 ///
-/// Outside a runtime.
+/// When it is awaited outside a runtime; it may be made there.
 ///
 /// # Cancellation
 ///
@@ -60,7 +61,6 @@ use crate::worker::timer::Timer;
 /// })?;
 /// # Ok::<(), wakering::RuntimeError>(())
 /// ```
-#[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
     Sleep { timer: Timer::at(deadline_after(duration)) }
 }
@@ -69,7 +69,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///
 /// # Panics
 ///
-/// Outside a runtime.
+/// When it is awaited outside a runtime; it may be made there.
 ///
 /// # Cancellation
 ///
@@ -87,7 +87,6 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// })?;
 /// # Ok::<(), wakering::RuntimeError>(())
 /// ```
-#[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep { timer: Timer::at(deadline_at(deadline)) }
 }
@@ -103,7 +102,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 ///
 /// # Panics
 ///
-/// Outside a runtime.
+/// When it is awaited outside a runtime; it may be made there.
 ///
 /// # Cancellation
 ///
@@ -124,7 +123,6 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// })?;
 /// # Ok::<(), wakering::RuntimeError>(())
 /// ```
-#[track_caller]
 pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
     Beside::new(future.into_future(), Limit { timer: Timer::at(deadline_after(duration)) })
 }
@@ -137,7 +135,7 @@ pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoF
 ///
 /// # Panics
 ///
-/// Outside a runtime.
+/// When it is awaited outside a runtime; it may be made there.
 ///
 /// # Cancellation
 ///
@@ -158,7 +156,6 @@ pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoF
 /// })?;
 /// # Ok::<(), wakering::RuntimeError>(())
 /// ```
-#[track_caller]
 pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::IntoFuture> {
     Beside::new(future.into_future(), Limit { timer: Timer::at(deadline_at(deadline)) })
 }
@@ -175,20 +172,11 @@ impl Sleep {
     /// Moves the deadline. A sleep that is waited for stays so: the waker need not be given again.
     ///
     /// For time limits that are put off with every sign of life: nothing is allocated, and no task is polled.
-    ///
-    /// # Panics
-    ///
-    /// Outside a runtime.
-    #[track_caller]
     pub fn reset(&mut self, deadline: Instant) {
         self.timer.set_deadline(deadline_at(deadline));
     }
 
     /// Moves the deadline to a duration from now.
-    ///
-    /// # Panics
-    ///
-    /// Outside a runtime.
     ///
     /// # Examples
     ///
@@ -204,7 +192,6 @@ impl Sleep {
     /// })?;
     /// # Ok::<(), wakering::RuntimeError>(())
     /// ```
-    #[track_caller]
     pub fn reset_after(&mut self, duration: Duration) {
         self.timer.set_deadline(deadline_after(duration));
     }
@@ -249,12 +236,18 @@ impl<F: Future> Future for Beside<F, Limit> {
     }
 }
 
-#[track_caller]
 fn deadline_after(duration: Duration) -> u64 {
-    context::with(|worker| worker.now().saturating_add(nanos(duration)))
+    now().saturating_add(nanos(duration))
 }
 
-#[track_caller]
+/// The worker's time; outside a runtime the time of the clock that a runtime has unless it is told otherwise.
+fn now() -> u64 {
+    context::try_with(|worker| worker.map_or_else(|| Clock::real().now(), |worker| worker.now()))
+}
+
 fn deadline_at(instant: Instant) -> u64 {
-    context::with(|worker| worker.clock().deadline_at(instant))
+    context::try_with(|worker| match worker {
+        Some(worker) => worker.clock().deadline_at(instant),
+        None => Clock::real().deadline_at(instant),
+    })
 }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::deadline_at;
+use super::{deadline_at, now};
 use crate::clock::{NEVER, nanos};
 use crate::limits::TICK_LATE_NANOS;
 use crate::worker::context;
@@ -14,7 +14,7 @@ use crate::worker::timer::Timer;
 ///
 /// # Panics
 ///
-/// Outside a runtime, and when the period is zero.
+/// When the period is zero, and when a tick is awaited outside a runtime.
 ///
 /// # Examples
 ///
@@ -34,7 +34,7 @@ use crate::worker::timer::Timer;
 /// ```
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    Interval::new(context::with(|worker| worker.now()), period)
+    Interval::new(now(), period)
 }
 
 /// Ticks at `start`, and from then on every `period`.
@@ -127,14 +127,8 @@ impl Interval {
     }
 
     /// Starts anew: the next tick comes one period from now.
-    ///
-    /// # Panics
-    ///
-    /// Outside a runtime.
-    #[track_caller]
     pub fn reset(&mut self) {
-        let now = context::with(|worker| worker.now());
-        self.timer.set_deadline(now.saturating_add(self.period));
+        self.timer.set_deadline(now().saturating_add(self.period));
     }
 }
 

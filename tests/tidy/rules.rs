@@ -38,7 +38,8 @@ const ROOMS: &[Room] = &[
     room_at("blocking", 3, &[]),
     room_at("net", 4, &[]),
     room_at("time", 4, &[]),
-    room_at("signal", 4, &[]),
+    // Waits on a pipe as sockets wait.
+    room_at("signal", 4, &["net"]),
     room_at("http", 5, &[]),
     room_at("message", 5, &[]),
 ];
