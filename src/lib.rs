@@ -17,6 +17,7 @@ compile_error!("wakering packs its waker handles into 64-bit pointers");
 mod blocking;
 mod clock;
 mod error;
+pub mod http;
 mod limits;
 pub mod net;
 mod proto;

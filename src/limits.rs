@@ -224,3 +224,14 @@ pub(crate) const ACCEPT_TROUBLES_MAX: u32 = 64;
 pub(crate) const READ_BUF_LEAST: usize = 4096;
 /// Pieces of a `Buf` that `write_all_buf` hands to one call: 1 KiB of stack.
 pub(crate) const WRITE_BUF_SLICES: usize = 64;
+
+// http
+
+/// Bytes that a `Body::channel` holds before its sender waits; frames count what they take to keep.
+pub(crate) const CHANNEL_BYTES: usize = 64 * 1024;
+/// Pieces of one vectored write: 64 hold 128 KiB of content in 16 KiB frames, each with its head, and more.
+pub(crate) const WRITE_SLICES: usize = 64;
+/// How long a connection that was ended by us waits for the peer to end it too.
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// How long the last words of a connection (a GOAWAY, the rest of a response) may take to be written.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(10);

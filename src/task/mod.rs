@@ -32,7 +32,6 @@ pub use self::{
     join::{JoinHandle, TaskId},
 };
 pub(crate) use self::{
-    cell::Header,
     pool::{Pool, Started},
     scoped::Scoped,
     table::{ROOT_SLOT, Tasks},

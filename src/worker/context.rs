@@ -157,7 +157,7 @@ impl Context {
     /// How long the selector may sleep, if only timers count.
     pub(super) fn until_next_deadline(&self) -> Option<Duration> {
         let wake_at = tick_end(self.reactor.next_deadline()?);
-        Some(Duration::from_nanos(wake_at.saturating_sub(self.now())))
+        Some(Duration::from_nanos(wake_at.saturating_sub(self.turn_time())))
     }
 }
 

@@ -23,9 +23,12 @@ impl Context {
                 if self.unlooked.get() >= LOOK_EVERY {
                     self.look(Some(Duration::ZERO))?; // 5–7
                 }
+            } else if !self.flush_list.borrow().is_empty() {
+                self.look(Some(Duration::ZERO))?; // 5–7: a connection has more to write than fits one turn
             } else if self.entry.park(|| self.injector.has_work()) {
                 // 4: parked, and nothing came meanwhile
                 let waited = self.look(self.until_next_deadline()); // 5–7
+                self.now(); // The tasks of the next turn see the time after the sleep.
                 waited?;
             }
         }
@@ -45,7 +48,7 @@ impl Context {
         }
         let mut list: Vec<Rc<dyn Flush>> = std::mem::take(&mut *self.flush_list.borrow_mut());
         for connection in list.drain(..) {
-            connection.flush();
+            self.tasks.charged(0, || connection.flush());
         }
         let mut slot = self.flush_list.borrow_mut();
         if slot.is_empty() {

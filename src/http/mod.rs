@@ -1,0 +1,35 @@
+//! HTTP servers: the pure protocol machine of `proto::h2` bound to sockets and handlers.
+//!
+//! A handler is an async function from a [`Request`] to a [`Response`], both of the `http` crate, with a
+//! streaming [`Body`]. A [`Server`] accepts connections on the current worker, or on every worker of the
+//! runtime, and calls the handler for each request.
+//!
+//! ```text
+//! connection.rs  one task a connection: reads, hands bytes to the core, events to handlers
+//! wire.rs        the connection as its handlers see it: core, socket, per-stream mailboxes, flush
+//! exchange.rs    one request: from the handler's answer to the last frame
+//! body.rs        content, either way
+//! server.rs      accepting, stopping, and who is still there
+//! stop.rs        the word that ends a server, from any thread
+//! ```
+//!
+//! The handler runs in the connection's turn, with no borrow of the connection held. Most handlers are
+//! done at once; one that has to wait becomes a task where it lies, and ends with its stream. What the turn's
+//! requests have produced leaves in one vectored write after the tasks have run.
+
+mod body;
+mod connection;
+mod date;
+mod exchange;
+mod server;
+mod stop;
+mod wire;
+
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+
+pub use crate::proto::h2::{Config, Reason};
+
+pub use self::{
+    body::{Body, BodyError, Content, Frame, Sender, Unwanted},
+    server::{Builder, Handler, Server, Stopped},
+};

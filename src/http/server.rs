@@ -1,0 +1,387 @@
+//! Accepting connections, and ending them in good order.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    panic::Location,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use ::http::{Request, Response};
+
+use crate::{
+    http::{
+        body::Body,
+        connection::{self, Service},
+        exchange::Exchange,
+        stop::Stop,
+        wire::Wire,
+    },
+    net::{TcpListener, TcpStream},
+    proto::h2::{Config, Connection},
+    slab::{Key, Slab},
+    task::JoinHandle,
+    time,
+    worker::{self, Handle, RemoteJoinHandle, context},
+};
+
+/// Answers requests.
+///
+/// Any `Fn(Request<Body>) -> impl Future<Output = Response<Body>>` is one. It stays on the worker that it
+/// was made on and need not be `Send`, and neither need its futures.
+///
+/// A future is dropped when its stream ends before it does: the peer reset it, or the connection closed. A
+/// panic ends its stream with INTERNAL_ERROR and nothing else.
+pub trait Handler: 'static {
+    /// What answers one request.
+    type Future: Future<Output = Response<Body>> + 'static;
+
+    /// Starts to answer.
+    fn call(&self, request: Request<Body>) -> Self::Future;
+}
+
+impl<H, F> Handler for H
+where
+    H: Fn(Request<Body>) -> F + 'static,
+    F: Future<Output = Response<Body>> + 'static,
+{
+    type Future = F;
+
+    fn call(&self, request: Request<Body>) -> F {
+        self(request)
+    }
+}
+
+/// An HTTP/2 server, on one worker or on all of them.
+///
+/// It runs until it is stopped or its runtime ends; dropping this value detaches it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use wakering::{http::{Body, Request, Response, Server}, net::TcpListener};
+///
+/// wakering::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
+///     let server = Server::start(listener, |_: Request<Body>| async {
+///         Response::new(Body::from("Hello, World!"))
+///     })?;
+///     println!("listening on {}", server.local_addr());
+///     let stopped = server.stop(Duration::from_secs(5)).await;
+///     assert_eq!(stopped.aborted_connections, 0);
+///     Ok::<(), std::io::Error>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server {
+    local_addr: SocketAddr,
+    workers: Vec<Serving>,
+}
+
+struct Serving {
+    stop: Arc<Stop>,
+    task: Task,
+}
+
+enum Task {
+    Here(JoinHandle<Stopped>),
+    Elsewhere(RemoteJoinHandle<Stopped>),
+}
+
+/// How a server came to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Connections that were still open when the grace was over, and were closed.
+    pub aborted_connections: usize,
+    /// Handlers that were still at work on them.
+    pub aborted_handlers: usize,
+}
+
+/// Settings of a [`Server`].
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    config: Config,
+}
+
+impl Builder {
+    /// Settings, bounds and deadlines of the connections.
+    #[must_use]
+    pub fn http2(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Starts a server on the current worker.
+    ///
+    /// # Errors
+    ///
+    /// When the listener has no address, or the runtime takes no more tasks.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn start<H: Handler>(self, listener: TcpListener, handler: H) -> io::Result<Server> {
+        let spawned = Location::caller();
+        let local_addr = listener.local_addr()?;
+        let stop = Arc::new(Stop::new());
+        let config = Arc::new(self.config);
+        let said = stop.clone();
+        let task = worker::spawn(serve(listener, handler, config, said, spawned));
+        Ok(Server { local_addr, workers: vec![Serving { stop, task: Task::Here(task) }] })
+    }
+
+    /// Starts a server on every worker of the current runtime, each with a listener of its own on one port
+    /// (`SO_REUSEPORT`) and a handler of its own, made there by `factory`.
+    ///
+    /// State may be shared in three ways: what `factory` makes belongs to one worker; what it captures in an
+    /// `Arc` belongs to all; and a handler may ask another worker through
+    /// [`spawn_on`](crate::spawn_on).
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be bound; nothing runs then.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn start_on_all<M, H>(self, address: SocketAddr, factory: M) -> io::Result<Server>
+    where
+        M: Fn() -> H + Send + Sync + 'static,
+        H: Handler,
+    {
+        let spawned = Location::caller();
+        let handle = Handle::current();
+        let first = TcpListener::builder().reuse_port(handle.workers() > 1).bind(address)?;
+        let local_addr = first.local_addr()?;
+        let mut listeners = vec![first.into_std()];
+        while listeners.len() < handle.workers() {
+            listeners.push(TcpListener::builder().reuse_port(true).bind(local_addr)?.into_std());
+        }
+        let config = Arc::new(self.config);
+        let factory = Arc::new(factory);
+        let mut workers = Vec::with_capacity(listeners.len());
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let stop = Arc::new(Stop::new());
+            let (said, config, factory) = (stop.clone(), config.clone(), factory.clone());
+            let make = move || async move {
+                match TcpListener::from_std(listener) {
+                    Ok(listener) => serve(listener, factory(), config, said, spawned).await,
+                    Err(_bad) => Stopped::default(),
+                }
+            };
+            let task = handle.spawn_on(index, make).map_err(io::Error::other)?;
+            workers.push(Serving { stop, task: Task::Elsewhere(task) });
+        }
+        Ok(Server { local_addr, workers })
+    }
+}
+
+impl Server {
+    /// Settings to start one with.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts a server on the current worker; see [`Builder::start`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn start<H: Handler>(listener: TcpListener, handler: H) -> io::Result<Server> {
+        Server::builder().start(listener, handler)
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Stops: accepts what is queued already and no more, sends GOAWAY, lets handlers finish for `grace`, then
+    /// closes what is left.
+    ///
+    /// # Cancellation
+    ///
+    /// Once polled, the server goes on stopping by itself.
+    pub async fn stop(self, grace: Duration) -> Stopped {
+        for worker in &self.workers {
+            worker.stop.say(grace);
+        }
+        let mut total = Stopped::default();
+        for worker in self.workers {
+            // A worker that is gone has closed its connections with it.
+            let stopped = match worker.task {
+                Task::Here(task) => task.await,
+                Task::Elsewhere(task) => task.await,
+            };
+            let stopped = stopped.unwrap_or_default();
+            total.aborted_connections += stopped.aborted_connections;
+            total.aborted_handlers += stopped.aborted_handlers;
+        }
+        total
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let workers = self.workers.len();
+        out.debug_struct("Server").field("local_addr", &self.local_addr).field("workers", &workers).finish()
+    }
+}
+
+/// The connections of one worker.
+#[derive(Default)]
+struct Members {
+    open: RefCell<Slab<Member>>,
+    waiter: RefCell<Option<Waker>>,
+}
+
+struct Member {
+    wire: Rc<Wire>,
+    task: Option<JoinHandle<()>>,
+}
+
+/// Serves one worker until the word is said and the connections are gone.
+async fn serve<H: Handler>(
+    listener: TcpListener,
+    handler: H,
+    config: Arc<Config>,
+    stop: Arc<Stop>,
+    spawned: &'static Location<'static>,
+) -> Stopped {
+    let make = move |exchange: Exchange, request: Request<Body>| {
+        let answer = handler.call(request);
+        async move { exchange.answer(answer.await).await }
+    };
+    let service = Service::new(make, spawned);
+    let members = Rc::new(Members::default());
+    let admit = |stream: TcpStream| {
+        // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.
+        let _ = stream.set_nodelay(true);
+        let now = context::with(context::Context::turn_time);
+        let wire = Wire::new(Connection::server(config.clone(), now), stream);
+        members.admit(wire.clone(), connection::drive(service.clone(), wire));
+    };
+    let grace = loop {
+        match accept_or_stop(&listener, &stop).await {
+            Next::Connection(stream) => admit(stream),
+            // What is short (descriptors, memory) the listener waits out itself; this one is broken.
+            Next::Failed(_error) => break poll_fn(|context| stop.poll(context)).await,
+            Next::Stop(grace) => break grace,
+        }
+    };
+    while let Ok((stream, _peer)) = listener.try_accept() {
+        admit(stream);
+    }
+    drop(listener);
+    members.go_away();
+    let _ = time::timeout(grace, members.emptied()).await;
+    members.abort().await
+}
+
+enum Next {
+    Connection(TcpStream),
+    Failed(io::Error),
+    Stop(Duration),
+}
+
+async fn accept_or_stop(listener: &TcpListener, stop: &Stop) -> Next {
+    let mut accept = pin!(listener.accept());
+    poll_fn(|context| {
+        if let Poll::Ready(grace) = stop.poll(context) {
+            return Poll::Ready(Next::Stop(grace));
+        }
+        accept.as_mut().poll(context).map(|accepted| match accepted {
+            Ok((stream, _peer)) => Next::Connection(stream),
+            Err(error) => Next::Failed(error),
+        })
+    })
+    .await
+}
+
+impl Members {
+    fn admit(self: &Rc<Self>, wire: Rc<Wire>, drive: impl Future<Output = ()> + 'static) {
+        let key = self.open.borrow_mut().insert(Member { wire, task: None });
+        let leaving = Leaving { members: self.clone(), key };
+        let task = worker::spawn(async move {
+            let _leaving = leaving;
+            drive.await;
+        });
+        if let Some(member) = self.open.borrow_mut().get_mut(key) {
+            member.task = Some(task);
+        }
+    }
+
+    /// Tells every connection to take no more requests and to end when those under way are done.
+    fn go_away(&self) {
+        let wires: Vec<Rc<Wire>> =
+            self.open.borrow().iter().map(|(_key, member)| member.wire.clone()).collect();
+        for wire in wires {
+            wire.core.borrow_mut().shutdown();
+            wire.ask_flush();
+            wire.wake_driver();
+        }
+    }
+
+    /// Ready when no connection is left.
+    async fn emptied(&self) {
+        poll_fn(|context| {
+            if self.open.borrow().is_empty() {
+                return Poll::Ready(());
+            }
+            *self.waiter.borrow_mut() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Closes the connections that are left.
+    async fn abort(&self) -> Stopped {
+        let mut stopped = Stopped::default();
+        for (_key, member) in self.open.borrow().iter() {
+            stopped.aborted_connections += 1;
+            stopped.aborted_handlers += member.wire.busy_streams();
+            if let Some(task) = &member.task {
+                task.abort();
+            }
+        }
+        self.emptied().await;
+        stopped
+    }
+}
+
+/// Takes a connection off the list, however its task ends.
+struct Leaving {
+    members: Rc<Members>,
+    key: Key,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let member = self.members.open.borrow_mut().remove(self.key);
+        drop(member);
+        if self.members.open.borrow().is_empty() {
+            let waiter = self.members.waiter.borrow_mut().take();
+            if let Some(waiter) = waiter {
+                waiter.wake();
+            }
+        }
+    }
+}

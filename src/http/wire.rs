@@ -1,0 +1,411 @@
+//! A connection as its handlers see it.
+//!
+//! The protocol core, the socket, and for each stream that has somebody waiting a mailbox. Whoever changes
+//! the core asks for a flush; the worker calls it back once, after the tasks of the turn, and everything the
+//! turn has produced leaves in one vectored write.
+//!
+//! Invariants: the core is never borrowed while foreign code runs (handlers, wakers, destructors of
+//! bodies); a mailbox is reached by its stream's key, so that one of an earlier stream is never mistaken for
+//! it.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    io::{self, IoSlice},
+    net::Shutdown,
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use ::http::HeaderMap;
+use bytes::Bytes;
+
+use crate::{
+    http::body::{BodyError, Frame},
+    limits::WRITE_SLICES,
+    net::TcpStream,
+    proto::h2::{Connection, Reason, StreamKey},
+    task::Started,
+    worker::context::{self, Flush},
+};
+
+/// One connection.
+pub(super) struct Wire {
+    pub(super) core: RefCell<Connection>,
+    stream: RefCell<Option<TcpStream>>,
+    mailboxes: RefCell<Vec<Option<Box<Mailbox>>>>,
+    driver: RefCell<Option<Waker>>,
+    flush_asked: Cell<bool>,
+    broken: Cell<bool>,
+}
+
+/// What waits on one stream.
+struct Mailbox {
+    key: StreamKey,
+    received: VecDeque<Bytes>,
+    ending: Ending,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    handler: Option<Started>,
+    /// Somebody still wants what the peer sends.
+    wanted: bool,
+}
+
+enum Ending {
+    Open,
+    Trailers(HeaderMap),
+    Ended,
+    Reset(Reason),
+    Lost,
+}
+
+impl Wire {
+    pub(super) fn new(core: Connection, stream: TcpStream) -> Rc<Self> {
+        Rc::new(Wire {
+            core: RefCell::new(core),
+            stream: RefCell::new(Some(stream)),
+            mailboxes: RefCell::default(),
+            driver: RefCell::new(None),
+            flush_asked: Cell::new(false),
+            broken: Cell::new(false),
+        })
+    }
+
+    /// Notes who drives the connection; called when the driver is polled.
+    pub(super) fn set_driver(&self, waker: &Waker) {
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|it| it.will_wake(waker)) {
+            *driver = Some(waker.clone());
+        }
+    }
+
+    /// Has the driver look at the connection again.
+    pub(super) fn wake_driver(&self) {
+        let driver = self.driver.borrow().clone();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Has the connection written out after this turn's tasks, if it has anything to write.
+    pub(super) fn ask_flush(self: &Rc<Self>) {
+        if !self.flush_asked.get() && self.core.borrow().has_output() {
+            let connection: Rc<dyn Flush> = self.clone();
+            // Outside the loop (a body dropped late) the next turn's poll asks again.
+            let asked = context::try_with(|worker| worker.map(|it| it.flush_later(connection)));
+            self.flush_asked.set(asked.is_some());
+        }
+    }
+
+    /// Reads into the worker's buffer and hands the bytes to the core; false at the end of input.
+    pub(super) fn poll_receive(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let stream = self.stream.borrow();
+        let Some(stream) = stream.as_ref() else { return Poll::Ready(Ok(false)) };
+        let received = context::with(|worker| {
+            worker.with_scratch(|scratch| match stream.poll_read_buf(context, scratch) {
+                Poll::Ready(Ok(count)) => Poll::Ready(Ok(scratch.split_to(count).freeze())),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            })
+        });
+        match received {
+            Poll::Ready(Ok(bytes)) if bytes.is_empty() => {
+                self.core.borrow_mut().receive_end();
+                Poll::Ready(Ok(false))
+            }
+            Poll::Ready(Ok(bytes)) => {
+                self.core.borrow_mut().receive(bytes);
+                Poll::Ready(Ok(true))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Reads and forgets, so that the peer can read our last words before the socket closes.
+    pub(super) fn poll_discard(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = self.stream.borrow();
+        let Some(stream) = stream.as_ref() else { return Poll::Ready(Ok(0)) };
+        context::with(|worker| worker.with_scratch(|scratch| stream.poll_read_buf(context, scratch)))
+    }
+
+    /// Writes bytes that are not HTTP/2: the answer to a client that speaks something else.
+    pub(super) fn say(&self, text: &[u8]) {
+        if let Some(stream) = self.stream.borrow().as_ref() {
+            // A fresh socket takes a few hundred bytes at once; if not, the peer is not reading.
+            let _ = stream.try_write(text);
+        }
+    }
+
+    /// Ends our side of the socket; what was written before is delivered.
+    pub(super) fn shutdown_write(&self) {
+        if let Some(stream) = self.stream.borrow().as_ref() {
+            // It fails only when the peer has gone, which is what it is for.
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Closes the socket now, and tells everybody who waits on a stream.
+    pub(super) fn close(&self) {
+        let stream = self.stream.borrow_mut().take();
+        drop(stream);
+        let mailboxes = std::mem::take(&mut *self.mailboxes.borrow_mut());
+        for mut mailbox in mailboxes.into_iter().flatten() {
+            mailbox.ending = Ending::Lost;
+            mailbox.rouse();
+            if let Some(handler) = mailbox.handler.take() {
+                handler.cancel();
+            }
+        }
+    }
+
+    /// Whether the socket failed while writing.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
+    /// Handlers that wait, and bodies that are read.
+    pub(super) fn busy_streams(&self) -> usize {
+        self.mailboxes.borrow().iter().flatten().filter(|it| it.handler.is_some()).count()
+    }
+
+    // What the driver leaves for the streams.
+
+    /// Opens the mailbox of a stream whose request has content.
+    pub(super) fn open_mailbox(self: &Rc<Self>, key: StreamKey) -> Incoming {
+        self.with_mailbox(key, |mailbox| mailbox.wanted = true);
+        Incoming { wire: self.clone(), key, done: false }
+    }
+
+    /// Notes the handler of a stream, which did not finish at once.
+    pub(super) fn keep_handler(&self, key: StreamKey, handler: Started) {
+        self.with_mailbox(key, |mailbox| mailbox.handler = Some(handler));
+    }
+
+    /// Content came.
+    pub(super) fn deliver(&self, key: StreamKey, data: Bytes, end: bool) {
+        let length = data.len();
+        let (taken, reader) = match self.find(key, |mailbox| {
+            if end {
+                mailbox.ending = Ending::Ended;
+            }
+            if mailbox.wanted && length > 0 {
+                mailbox.received.push_back(data);
+            }
+            (mailbox.wanted, mailbox.reader.take())
+        }) {
+            Some(found) => found,
+            None => (false, None),
+        };
+        if !taken && length > 0 {
+            self.core.borrow_mut().release(key, length);
+        }
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Trailers came.
+    pub(super) fn deliver_trailers(&self, key: StreamKey, trailers: HeaderMap) {
+        let reader = self.find(key, |mailbox| {
+            mailbox.ending = Ending::Trailers(trailers);
+            mailbox.reader.take()
+        });
+        if let Some(Some(reader)) = reader {
+            reader.wake();
+        }
+    }
+
+    /// The stream is dead: its handler ends, its body says why.
+    pub(super) fn stream_died(&self, key: StreamKey, reason: Reason) {
+        let handler = self.find(key, |mailbox| {
+            mailbox.ending = Ending::Reset(reason);
+            mailbox.received.clear();
+            (mailbox.handler.take(), mailbox.reader.take(), mailbox.writer.take())
+        });
+        if let Some((handler, reader, writer)) = handler {
+            if let Some(handler) = handler {
+                handler.cancel();
+            }
+            for waker in [reader, writer].into_iter().flatten() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// There is room to send again.
+    pub(super) fn stream_writable(&self, key: StreamKey) {
+        if let Some(Some(writer)) = self.find(key, |mailbox| mailbox.writer.take()) {
+            writer.wake();
+        }
+    }
+
+    /// Waits for room to send on a stream; false when there will never be any.
+    pub(super) fn poll_room(&self, key: StreamKey, context: &Context<'_>) -> Poll<bool> {
+        if self.stream.borrow().is_none() {
+            return Poll::Ready(false);
+        }
+        let mut core = self.core.borrow_mut();
+        if core.stream_id(key).is_none() {
+            return Poll::Ready(false);
+        }
+        if core.send_capacity(key) > 0 {
+            return Poll::Ready(true);
+        }
+        self.with_mailbox(key, |mailbox| mailbox.writer = Some(context.waker().clone()));
+        Poll::Pending
+    }
+
+    /// The handler is gone, and with it the stream's mailbox.
+    pub(super) fn forget(&self, key: StreamKey) {
+        let mailbox = {
+            let mut mailboxes = self.mailboxes.borrow_mut();
+            match mailboxes.get_mut(key.index()) {
+                Some(place) if place.as_ref().is_some_and(|it| it.key == key) => place.take(),
+                Some(_) | None => None,
+            }
+        };
+        if let Some(mailbox) = mailbox {
+            let unread: usize = mailbox.received.iter().map(Bytes::len).sum();
+            if unread > 0 {
+                self.core.borrow_mut().release(key, unread);
+            }
+        }
+        self.core.borrow_mut().finish(key);
+    }
+
+    fn find<R>(&self, key: StreamKey, body: impl FnOnce(&mut Mailbox) -> R) -> Option<R> {
+        let mut mailboxes = self.mailboxes.borrow_mut();
+        let mailbox = mailboxes.get_mut(key.index())?.as_mut()?;
+        (mailbox.key == key).then(|| body(mailbox))
+    }
+
+    fn with_mailbox<R>(&self, key: StreamKey, body: impl FnOnce(&mut Mailbox) -> R) -> R {
+        let mut mailboxes = self.mailboxes.borrow_mut();
+        if mailboxes.len() <= key.index() {
+            mailboxes.resize_with(key.index() + 1, || None);
+        }
+        let place = &mut mailboxes[key.index()];
+        let mailbox = match place {
+            Some(mailbox) if mailbox.key == key => mailbox,
+            Some(_) | None => place.insert(Box::new(Mailbox::new(key))),
+        };
+        body(mailbox)
+    }
+
+    /// One write of what the core has. `Pending`: the socket takes nothing now, and wakes the driver when it
+    /// does.
+    fn write(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = self.stream.borrow();
+        let Some(stream) = stream.as_ref() else { return Poll::Ready(Ok(())) };
+        let now = context::with(context::Context::turn_time);
+        let mut core = self.core.borrow_mut();
+        let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+        let filled = core.poll_transmit(now, &mut slices);
+        if filled == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let written = ready!(stream.poll_write_vectored(context, &slices[..filled]))?;
+        core.transmitted(written);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Flush for Wire {
+    fn flush(self: Rc<Self>) {
+        self.flush_asked.set(false);
+        let Some(driver) = self.driver.borrow().clone() else { return };
+        let mut context = Context::from_waker(&driver);
+        match self.write(&mut context) {
+            Poll::Ready(Ok(())) => self.ask_flush(),
+            Poll::Ready(Err(_gone)) => {
+                self.broken.set(true);
+                self.wake_driver();
+                return;
+            }
+            Poll::Pending => return,
+        }
+        let core = self.core.borrow();
+        let wants_driver = core.has_events() || core.is_closed();
+        drop(core);
+        if wants_driver {
+            self.wake_driver();
+        }
+    }
+}
+
+impl Mailbox {
+    fn new(key: StreamKey) -> Self {
+        Mailbox {
+            key,
+            received: VecDeque::new(),
+            ending: Ending::Open,
+            reader: None,
+            writer: None,
+            handler: None,
+            wanted: false,
+        }
+    }
+
+    fn rouse(&mut self) {
+        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}
+
+/// Content that the peer sends.
+pub(super) struct Incoming {
+    wire: Rc<Wire>,
+    key: StreamKey,
+    done: bool,
+}
+
+impl Incoming {
+    pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        let found = self.wire.find(self.key, |mailbox| {
+            if let Some(data) = mailbox.received.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::Data(data))));
+            }
+            match std::mem::replace(&mut mailbox.ending, Ending::Ended) {
+                Ending::Open => {
+                    mailbox.ending = Ending::Open;
+                    mailbox.reader = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                Ending::Trailers(trailers) => Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
+                Ending::Ended => Poll::Ready(None),
+                Ending::Reset(reason) => Poll::Ready(Some(Err(BodyError::Reset(reason)))),
+                Ending::Lost => Poll::Ready(Some(Err(BodyError::ConnectionClosed))),
+            }
+        });
+        let frame = found.unwrap_or(Poll::Ready(Some(Err(BodyError::ConnectionClosed))));
+        match &frame {
+            Poll::Ready(Some(Ok(Frame::Data(data)))) => {
+                self.wire.core.borrow_mut().release(self.key, data.len());
+                self.wire.ask_flush();
+            }
+            Poll::Ready(_) => self.done = true,
+            Poll::Pending => {}
+        }
+        frame
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // What lies here unread is given back; what still comes is given back as it comes.
+        let unread = self.wire.find(self.key, |mailbox| {
+            mailbox.wanted = false;
+            std::mem::take(&mut mailbox.received)
+        });
+        let unread: usize = unread.into_iter().flatten().map(|data| data.len()).sum();
+        if unread > 0 {
+            self.wire.core.borrow_mut().release(self.key, unread);
+            self.wire.ask_flush();
+        }
+    }
+}
