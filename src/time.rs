@@ -163,6 +163,13 @@ pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::Int
 /// Resolves at a deadline; made by [`sleep`] and [`sleep_until`].
 ///
 /// Once it has resolved it is ready whenever it is polled, until it is [`reset`](Sleep::reset).
+///
+/// It stays on its thread, so its timer cannot fire on one thread while another cancels it:
+///
+/// ```compile_fail,E0277
+/// fn may_cross_threads<T: Send>(_: T) {}
+/// may_cross_threads(wakering::time::sleep(std::time::Duration::ZERO));
+/// ```
 #[must_use = "a sleep does nothing unless it is awaited"]
 pub struct Sleep {
     timer: Timer,

@@ -1,0 +1,118 @@
+//! Blocking work from inside a runtime. The pool by itself is tested beside its code.
+
+#![cfg(not(loom))]
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wakering::time::sleep;
+use wakering::{Runtime, run, spawn, spawn_blocking};
+
+#[test]
+fn the_worker_goes_on_while_a_job_blocks() {
+    run(async {
+        let (release, held) = mpsc::channel::<()>();
+        let job = spawn_blocking(move || held.recv().is_err()).unwrap();
+        let others = spawn(async {
+            for _ in 0..5 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            7
+        });
+        assert_eq!(others.await.unwrap(), 7);
+        assert!(!job.is_finished());
+        drop(release);
+        assert!(job.await.unwrap());
+    })
+    .unwrap();
+}
+
+#[test]
+fn results_come_back_to_every_worker() {
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let handle = runtime.handle();
+    let sums = runtime
+        .block_on(async move {
+            let tasks = [0, 1].map(|worker| {
+                let sum = move || async move {
+                    let mut sum = 0;
+                    let jobs: Vec<_> = (0..100).map(|n| spawn_blocking(move || n).unwrap()).collect();
+                    for job in jobs {
+                        sum += job.await.unwrap();
+                    }
+                    sum
+                };
+                handle.spawn_on(worker, sum).unwrap()
+            });
+            let mut sums = Vec::new();
+            for task in tasks {
+                sums.push(task.await.unwrap());
+            }
+            sums
+        })
+        .unwrap();
+    assert_eq!(sums, [4950, 4950]);
+}
+
+#[test]
+fn a_panic_of_a_job_reaches_who_awaits_it_and_nobody_else() {
+    run(async {
+        let failed = spawn_blocking(|| -> () { panic!("on purpose") }).unwrap().await.unwrap_err();
+        assert_eq!(failed.to_string(), "the task panicked: on purpose");
+        assert_eq!(spawn_blocking(|| 5).unwrap().await.unwrap(), 5);
+    })
+    .unwrap();
+}
+
+#[test]
+fn dropping_the_runtime_waits_for_the_running_job_and_cancels_the_queued() {
+    let done = Arc::new(AtomicUsize::new(0));
+    let runtime = Runtime::new().unwrap();
+    let (begun, has_begun) = mpsc::channel();
+    runtime
+        .block_on(async {
+            // As many as the pool has threads, and more that wait for them.
+            for _ in 0..200 {
+                let (done, begun) = (done.clone(), begun.clone());
+                let job = move || {
+                    begun.send(()).unwrap();
+                    thread::sleep(Duration::from_millis(100));
+                    done.fetch_add(1, Ordering::Relaxed);
+                };
+                drop(spawn_blocking(job).unwrap());
+            }
+        })
+        .unwrap();
+    has_begun.recv().unwrap();
+    let start = Instant::now();
+    drop(runtime);
+    drop(begun);
+    assert!(start.elapsed() < Duration::from_secs(8));
+    let begun = 1 + has_begun.iter().count();
+    assert_eq!(done.load(Ordering::Relaxed), begun, "what had begun was waited for");
+    assert!(begun < 200, "what was queued was cancelled");
+}
+
+#[test]
+fn a_runtime_that_never_blocks_has_no_thread_for_it() {
+    let named = |name: &str| {
+        let Ok(tasks) = fs::read_dir("/proc/self/task") else { return None };
+        let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        Some(names.filter(|comm| comm.trim_end().starts_with(name)).count())
+    };
+    let runtime = Runtime::builder().thread_name("idle").build().unwrap();
+    runtime.block_on(sleep(Duration::from_millis(1))).unwrap();
+    assert!(named("idle-block").is_none_or(|count| count == 0));
+    runtime.block_on(async { spawn_blocking(|| ()).unwrap().await.unwrap() }).unwrap();
+    assert!(named("idle-block").is_none_or(|count| count == 1));
+    drop(runtime);
+}
+
+#[test]
+#[should_panic(expected = "needs a running wakering runtime")]
+fn outside_a_runtime_there_is_no_pool() {
+    drop(spawn_blocking(|| ()));
+}
