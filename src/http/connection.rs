@@ -187,9 +187,9 @@ where
         let head_only = request.method() == Method::HEAD;
         let body = if end { Body::empty() } else { Body::incoming(self.wire.open_mailbox(stream)) };
         let exchange = Exchange::new(self.wire.clone(), self.service.date.clone(), stream, head_only);
-        let future = (self.service.make)(exchange, request.map(|()| body));
+        let make = || (self.service.make)(exchange, request.map(|()| body));
         let started =
-            context::with(|worker| self.service.cells.start(worker.tasks(), future, self.service.spawned));
+            context::with(|worker| self.service.cells.start(worker.tasks(), make, self.service.spawned));
         if let Some(handler) = started {
             self.wire.keep_handler(stream, handler);
         }

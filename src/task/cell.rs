@@ -111,17 +111,19 @@ impl<F: Future> TaskCell<F> {
         cell
     }
 
-    /// Puts a new future into an empty cell.
+    /// Has `make` build a new future in an empty cell, in place where the compiler can.
     ///
     /// # Panics
     ///
     /// When the cell is not empty.
-    pub(crate) fn fill(&self, future: F, id: u64, spawned: &'static Location<'static>) {
+    #[inline]
+    pub(crate) fn fill(&self, make: impl FnOnce() -> F, id: u64, spawned: &'static Location<'static>) {
         assert_eq!(self.header.phase.get(), Phase::Empty, "a task cell is filled only when empty");
-        // SAFETY: the phase is `Empty`, so no reference into the stage exists: `poll`, `abandon` and `take`
-        // touch it only in other phases, and each gives its reference up before it leaves its phase. What is
-        // overwritten is `Stage::Empty`, which has nothing to drop.
-        unsafe { *self.stage.get() = Stage::Future(future) };
+        // SAFETY: the phase is `Empty`, so no reference into the stage exists: `poll`, `abandon`, `take` and
+        // `discard` touch it only in other phases, and each gives its reference up before it leaves its
+        // phase. `make` may be foreign code, but this cell is not yet reachable for it. What is overwritten
+        // is `Stage::Empty`, which has nothing to drop.
+        unsafe { self.stage.get().write(Stage::Future(make())) };
         self.header.start(id, spawned);
     }
 
@@ -186,6 +188,16 @@ impl<F: Future> TaskCell<F> {
             Stage::Output(output) => output,
             Stage::Empty | Stage::Future(_) => unreachable!("a finished task holds its output"),
         }
+    }
+
+    /// Drops the output of a finished task where it lies and leaves the cell empty.
+    pub(crate) fn discard(&self) {
+        assert_eq!(self.header.phase.get(), Phase::Finished, "only a finished task has an output");
+        // SAFETY: the phase is `Finished`, in which no reference into the stage exists. The output's
+        // destructor may run foreign code; `Finished` only lets it come back here or to `take`, and neither
+        // is called by anybody but the cell's pool.
+        unsafe { *self.stage.get() = Stage::Empty };
+        self.header.phase.set(Phase::Empty);
     }
 
     fn poll_future(&self, context: &mut Context<'_>) -> Poll<F::Output> {

@@ -8,7 +8,7 @@
 use std::{
     cell::RefCell,
     future::Future,
-    panic::Location,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     rc::{Rc, Weak},
     task::{Context, Poll},
 };
@@ -50,13 +50,14 @@ impl<F: Future<Output = ()> + 'static> Pool<F> {
         Rc::new(Pool { free: RefCell::default() })
     }
 
-    /// Runs `future` on the spot; when it has to wait it becomes a task.
+    /// Runs the future that `make` builds on the spot; when it has to wait it becomes a task.
     ///
-    /// A panic of the future ends the future, as it would end a task.
+    /// A panic of `make` or of the future ends the future, as it would end a task.
+    #[inline]
     pub(crate) fn start(
         self: &Rc<Self>,
         tasks: &Tasks,
-        future: F,
+        make: impl FnOnce() -> F,
         spawned: &'static Location<'static>,
     ) -> Option<Started> {
         let recycled = self.free.borrow_mut().pop();
@@ -65,7 +66,12 @@ impl<F: Future<Output = ()> + 'static> Pool<F> {
             Rc::new(Pooled { cell: TaskCell::empty(handle), handle, home: Rc::downgrade(self) })
         });
         let id = tasks.id();
-        pooled.cell.fill(future, id, spawned);
+        let filled = catch_unwind(AssertUnwindSafe(|| pooled.cell.fill(make, id, spawned)));
+        if let Err(payload) = filled {
+            drop_contained(payload);
+            self.keep(pooled);
+            return None;
+        }
         let waker = waker(pooled.handle);
         let mut context = Context::from_waker(&waker);
         if tasks.charged(id, || pooled.cell.poll(&mut context)).is_ready() {
@@ -74,6 +80,14 @@ impl<F: Future<Output = ()> + 'static> Pool<F> {
         }
         tasks.link(pooled.handle.slot(), pooled.clone());
         Some(Started { task: pooled, id })
+    }
+
+    /// Takes an empty cell back.
+    fn keep(&self, cell: Rc<Pooled<F>>) {
+        let mut free = self.free.borrow_mut();
+        if free.len() < RECYCLED_CELLS {
+            free.push(cell);
+        }
     }
 }
 
@@ -98,14 +112,9 @@ impl<F: Future<Output = ()> + 'static> Runnable for Pooled<F> {
     }
 
     fn retire(self: Rc<Self>) {
-        if self.cell.header().is_finished() {
-            drop_contained(self.cell.take());
-        }
+        self.cell.discard();
         if let Some(home) = self.home.upgrade() {
-            let mut free = home.free.borrow_mut();
-            if free.len() < RECYCLED_CELLS {
-                free.push(self);
-            }
+            home.keep(self);
         }
     }
 
