@@ -7,14 +7,14 @@
 use std::ops::{Deref, DerefMut};
 
 #[cfg(not(loom))]
-pub(crate) use real::{ArrayQueue, UnsafeCell, yield_now};
+pub(crate) use real::{ArrayQueue, OnceLock, UnsafeCell, yield_now};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
-pub(crate) use model::{ArrayQueue, UnsafeCell, yield_now};
+pub(crate) use model::{ArrayQueue, OnceLock, UnsafeCell, yield_now};
 
 /// A value alone on its cache lines.
 ///
@@ -40,6 +40,7 @@ impl<T> DerefMut for CachePadded<T> {
 #[cfg(not(loom))]
 mod real {
     pub(crate) use crossbeam_queue::ArrayQueue;
+    pub(crate) use std::sync::OnceLock;
     pub(crate) use std::thread::yield_now;
 
     /// `std`'s cell behind the interface of loom's, which has to see where an access begins and ends.
@@ -68,9 +69,35 @@ mod model {
     use std::collections::VecDeque;
 
     use loom::sync::Mutex;
+    use loom::sync::atomic::{AtomicBool, Ordering};
 
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::thread::yield_now;
+
+    /// `std`'s cell, with an atomic in front of it for what loom cannot see: that who finds the value also sees all that
+    /// was written before it was put there.
+    #[derive(Debug)]
+    pub(crate) struct OnceLock<T> {
+        value: std::sync::OnceLock<T>,
+        is_set: AtomicBool,
+    }
+
+    impl<T> OnceLock<T> {
+        pub(crate) fn new() -> OnceLock<T> {
+            OnceLock { value: std::sync::OnceLock::new(), is_set: AtomicBool::new(false) }
+        }
+
+        pub(crate) fn get(&self) -> Option<&T> {
+            if self.is_set.load(Ordering::Acquire) { self.value.get() } else { None }
+        }
+
+        /// For one thread at a time: a second one would have to wait where loom cannot see it.
+        pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+            let value = self.value.get_or_init(make);
+            self.is_set.store(true, Ordering::Release);
+            value
+        }
+    }
 
     /// Stands in for `crossbeam_queue::ArrayQueue`, whose own atomics loom cannot see.
     #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! Invariants, with counters compared modulo 2³²:
 //!
 //! - **I1** `head ≤ tail ≤ head + capacity`.
-//! - **I2** At most one [`Producer`] and one [`Consumer`] of a ring are alive. Each is made by the swap of a
+//! - **I2** At most one [`Producer`] and one [`Consumer`] of a ring are alive. Each is made by the exchange of a
 //!   flag from clear to set, and only its drop clears the flag. (A forgotten end leaves its flag set for
 //!   ever, which costs the ring its use and nothing else.)
 //! - **I3** A slot whose index lies in `head .. tail` holds a value and is touched by the consumer alone.
@@ -53,10 +53,8 @@ impl<T: Copy + Send> Ring<T> {
     pub fn producer(&self) -> Option<Producer<'_, T>> {
         // PAIRS: the Release store in `Producer::drop`. What the last producer wrote, `tail` and the slots it
         // no longer owned, is then visible to this one.
-        if self.producer_lent.swap(true, Ordering::Acquire) {
-            return None;
-        }
-        // Relaxed: only producers write `tail`, and the last one's store was seen by the swap above.
+        self.producer_lent.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        // Relaxed: only producers write `tail`, and the last one's store was seen by the exchange above.
         let tail = self.tail.load(Ordering::Relaxed);
         // PAIRS: the Release stores of `head` in `Consumer`, as in `push`.
         let head_seen = self.head.load(Ordering::Acquire);
@@ -66,10 +64,8 @@ impl<T: Copy + Send> Ring<T> {
     /// Lends the consuming end, unless somebody has it.
     pub fn consumer(&self) -> Option<Consumer<'_, T>> {
         // PAIRS: the Release store in `Consumer::drop`, for the last consumer's `head`.
-        if self.consumer_lent.swap(true, Ordering::Acquire) {
-            return None;
-        }
-        // Relaxed: only consumers write `head`, and the last one's store was seen by the swap above.
+        self.consumer_lent.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        // Relaxed: only consumers write `head`, and the last one's store was seen by the exchange above.
         let head = self.head.load(Ordering::Relaxed);
         Some(Consumer { ring: self, head, tail_seen: head })
     }
@@ -139,7 +135,7 @@ impl<T: Copy + Send> Producer<'_, T> {
 
 impl<T> Drop for Producer<'_, T> {
     fn drop(&mut self) {
-        // PAIRS: the Acquire swap in `Ring::producer`.
+        // PAIRS: the Acquire exchange in `Ring::producer`.
         self.ring.producer_lent.store(false, Ordering::Release);
     }
 }
@@ -216,7 +212,7 @@ impl<T: Copy + Send> Consumer<'_, T> {
 
 impl<T> Drop for Consumer<'_, T> {
     fn drop(&mut self) {
-        // PAIRS: the Acquire swap in `Ring::consumer`.
+        // PAIRS: the Acquire exchange in `Ring::consumer`.
         self.ring.consumer_lent.store(false, Ordering::Release);
     }
 }

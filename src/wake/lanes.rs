@@ -22,10 +22,8 @@
 //! tail sees the push. If it is the owner's, the producer sees the bit clear, and sets it. In a burst the
 //! owner is not back yet, and the producer only reads a word that nobody writes.
 
-use std::sync::OnceLock;
-
 use crate::ring::{Producer, Ring};
-use crate::sync::{AtomicBool, AtomicU64, CachePadded, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU64, CachePadded, OnceLock, Ordering, fence};
 
 /// All lanes into one worker.
 #[derive(Debug)]

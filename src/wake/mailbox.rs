@@ -108,7 +108,7 @@ impl<B: Doorbell> Mailbox<B> {
     /// Takes the bell down; on return nobody rings it any more, so it may be closed. For the owner, awake.
     pub fn close(&self) {
         // Nobody sleeps behind this door: spare later wakes the way to it.
-        self.parked.store(false, Ordering::Relaxed);
+        self.parked.swap(false, Ordering::Relaxed);
         self.door.close();
     }
 
@@ -192,12 +192,14 @@ impl<B: Doorbell> Mailbox<B> {
     /// `also` looks at whatever else is announced by [`Mailbox::notify`]. After `true`, [`Mailbox::unpark`]
     /// follows when the sleep is over. After `false`, one late ring is possible.
     pub fn park(&self, also: impl FnOnce() -> bool) -> bool {
-        self.parked.store(true, Ordering::Relaxed);
+        // A swap, here and wherever the owner writes the flag: it continues the wakers' swaps instead of ignoring
+        // them, so that the flag has one line of changes. It is nothing next to the system call that follows.
+        self.parked.swap(true, Ordering::Relaxed);
         // PAIRS: store of `parked` before, loads of all entries after; `Mailbox::notify` and `Lane::push`
         // have them the other way round.
         fence(Ordering::SeqCst);
         if self.has_work() || also() {
-            self.parked.store(false, Ordering::Relaxed);
+            self.parked.swap(false, Ordering::Relaxed);
             return false;
         }
         true

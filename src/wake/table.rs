@@ -70,7 +70,7 @@ impl<B: Doorbell, const IDS: usize> Table<B, IDS> {
         for (id, entry) in (0_u16..).zip(&self.entries) {
             let entry = entry.get_or_init(|| Box::new(Entry::new(id, bounds)));
             // PAIRS: the Release store in `Entry::release`: this owner goes on where the last one stopped.
-            if !entry.claimed.swap(true, Ordering::Acquire) {
+            if entry.claimed.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 // Relaxed: written by owners, one after the other; who compares epochs got his from one of
                 // them.
                 entry.epoch.fetch_add(1, Ordering::Relaxed);
@@ -142,7 +142,7 @@ impl<B: Doorbell> Entry<B> {
 
     /// Gives the id back to the table, for the next runtime. After [`Entry::close`].
     pub fn release(&self) {
-        // PAIRS: the Acquire swap in `Table::claim_with`.
+        // PAIRS: the Acquire exchange in `Table::claim_with`.
         self.claimed.store(false, Ordering::Release);
     }
 
