@@ -1,0 +1,197 @@
+//! An HTTP/2 server with a route for everything that is worth trying.
+//!
+//! `cargo run --release --example h2_server`, then
+//! `curl --http2-prior-knowledge http://127.0.0.1:8080/`
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET /` | 13 bytes of text |
+//! | `GET /json` | a small object |
+//! | `POST /echo` | the request's content, as it comes |
+//! | `GET /headers` | the request's head, as JSON |
+//! | `GET /slow?ms=N` | after N milliseconds, without blocking anybody |
+//! | `GET /block?ms=N` | after a thread of the blocking pool has slept N milliseconds |
+//! | `GET /bytes?n=N` | N bytes, up to 2^40, one chunk at a time |
+
+#[path = "support/ending.rs"]
+mod ending;
+#[path = "support/options.rs"]
+mod options;
+
+use std::{
+    error::Error,
+    pin::Pin,
+    process::ExitCode,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use wakering::{
+    http::{
+        Body, BodyError, Content, Frame, HeaderValue, Method, Request, Response, Server, StatusCode, header,
+    },
+    spawn_blocking,
+    time::sleep,
+};
+
+use self::options::{About, Options};
+
+const ABOUT: About = About { name: "h2_server", what: "serves HTTP/2 in cleartext", addr: "127.0.0.1:8080" };
+
+fn main() -> ExitCode {
+    options::code(ABOUT.name, run(&ABOUT.options()))
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let runtime = wakering::Runtime::builder().workers(options.workers).build()?;
+    runtime.block_on(serve(options))?
+}
+
+async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
+    let server = Server::builder().start_on_all(options.addr, || route)?;
+    ending::first_signal(server.local_addr()).await?;
+    server.stop(options.grace).await;
+    Ok(())
+}
+
+async fn route(request: Request<Body>) -> Response<Body> {
+    match request.uri().path() {
+        "/" => get(&request).unwrap_or_else(|| text("Hello, World!")),
+        "/json" => get(&request).unwrap_or_else(|| object(&json!({ "message": "Hello, World!" }))),
+        "/echo" => echo(request),
+        "/headers" => get(&request).unwrap_or_else(|| headers(&request)),
+        "/slow" => slow(request).await,
+        "/block" => block(request).await,
+        "/bytes" => get(&request).unwrap_or_else(|| bytes(&request)),
+        _ => status(StatusCode::NOT_FOUND),
+    }
+}
+
+/// The refusal of anything but GET and HEAD; `None` for those.
+fn get(request: &Request<Body>) -> Option<Response<Body>> {
+    match *request.method() {
+        Method::GET | Method::HEAD => None,
+        _ => Some(not_allowed("GET, HEAD")),
+    }
+}
+
+fn echo(request: Request<Body>) -> Response<Body> {
+    if request.method() != Method::POST {
+        return not_allowed("POST");
+    }
+    let kind = request.headers().get(header::CONTENT_TYPE).cloned();
+    let mut response = Response::new(request.into_body());
+    if let Some(kind) = kind {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    response
+}
+
+fn headers(request: &Request<Body>) -> Response<Body> {
+    let fields = request.headers().iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        json!([name.as_str(), value])
+    });
+    let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
+    object(&json!({
+        "method": request.method().as_str(),
+        "path": path,
+        "headers": fields.collect::<Vec<Value>>(),
+    }))
+}
+
+async fn slow(request: Request<Body>) -> Response<Body> {
+    if let Some(refusal) = get(&request) {
+        return refusal;
+    }
+    let Some(ms) = number(&request, "ms") else { return status(StatusCode::BAD_REQUEST) };
+    sleep(Duration::from_millis(ms)).await;
+    text("slow")
+}
+
+async fn block(request: Request<Body>) -> Response<Body> {
+    if let Some(refusal) = get(&request) {
+        return refusal;
+    }
+    let Some(ms) = number(&request, "ms") else { return status(StatusCode::BAD_REQUEST) };
+    let Ok(job) = spawn_blocking(move || std::thread::sleep(Duration::from_millis(ms))) else {
+        return status(StatusCode::SERVICE_UNAVAILABLE); // the pool's queue is full
+    };
+    match job.await {
+        Ok(()) => text("block"),
+        Err(_gone) => status(StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+fn bytes(request: &Request<Body>) -> Response<Body> {
+    match number(request, "n") {
+        Some(left) if left <= 1 << 40 => {
+            let mut response = Response::new(Body::streaming(Pattern { left }));
+            set_type(&mut response, "application/octet-stream");
+            response
+        }
+        Some(_) | None => status(StatusCode::BAD_REQUEST),
+    }
+}
+
+/// Zero bytes, as many as asked for, in chunks of one static block.
+struct Pattern {
+    left: u64,
+}
+
+static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
+
+impl Content for Pattern {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, BodyError>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let length = self.left.min(BLOCK.len() as u64);
+        self.left -= length;
+        Poll::Ready(Some(Ok(Frame::Data(Bytes::from_static(&BLOCK[..length as usize])))))
+    }
+
+    fn exact_length(&self) -> Option<u64> {
+        Some(self.left)
+    }
+}
+
+/// The number that the query gives for `name`.
+fn number(request: &Request<Body>, name: &str) -> Option<u64> {
+    let query = request.uri().query()?;
+    let (_, value) = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name)?;
+    value.parse().ok()
+}
+
+fn text(text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    set_type(&mut response, "text/plain");
+    response
+}
+
+fn object(value: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(value.to_string()));
+    set_type(&mut response, "application/json");
+    response
+}
+
+fn status(status: StatusCode) -> Response<Body> {
+    let mut response = text(status.canonical_reason().unwrap_or("error"));
+    *response.status_mut() = status;
+    response
+}
+
+fn not_allowed(allow: &'static str) -> Response<Body> {
+    let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+fn set_type(response: &mut Response<Body>, kind: &'static str) {
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+}
