@@ -73,3 +73,8 @@ pub mod internals {
         };
     }
 }
+
+/// The README's example, compiled with the other examples of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -133,7 +133,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
     let own = env::current_exe().expect("the test program's path");
     let profile = own.parent().and_then(Path::parent).expect("target/PROFILE/deps/NAME");
     let program = profile.join("examples").join(name);
-    if modified(&program).is_none_or(|built| built < newest_source(name)) {
+    if modified(&program).is_none_or(|built| built < newest_source()) {
         build(name, profile);
     }
     program
@@ -150,11 +150,11 @@ fn build(name: &str, profile: &Path) {
     assert!(status.success(), "the example {name} cannot be built");
 }
 
-fn newest_source(name: &str) -> SystemTime {
+/// Of the library and of the examples, whose common parts lie in a folder beside them.
+fn newest_source() -> SystemTime {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut newest =
-        modified(&root.join("examples").join(format!("{name}.rs"))).unwrap_or(SystemTime::UNIX_EPOCH);
-    let mut folders = vec![root.join("src")];
+    let mut newest = SystemTime::UNIX_EPOCH;
+    let mut folders = vec![root.join("src"), root.join("examples")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("a readable folder").flatten() {
             if entry.path().is_dir() {
