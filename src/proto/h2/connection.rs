@@ -204,10 +204,10 @@ impl Connection {
     pub fn poll_event(&mut self, now: u64) -> Option<Event> {
         self.tell(now);
         loop {
-            if !self.notices.is_empty()
-                && let Some(event) = self.poll_notice()
-            {
-                return Some(event);
+            if !self.notices.is_empty() {
+                if let Some(event) = self.poll_notice() {
+                    return Some(event);
+                }
             }
             let step = match self.phase {
                 Phase::Preface => self.read_preface(),
@@ -333,10 +333,10 @@ impl Connection {
         if self.phase == Phase::FirstSettings && (head.kind != Kind::Settings || head.has(ACK)) {
             return Err(Fault::protocol("the first frame is not SETTINGS"));
         }
-        if let Some(assembly) = &self.assembly
-            && (head.kind != Kind::Continuation || head.stream != assembly.opening.stream)
-        {
-            return Err(Fault::protocol("a frame inside a header block"));
+        if let Some(assembly) = &self.assembly {
+            if head.kind != Kind::Continuation || head.stream != assembly.opening.stream {
+                return Err(Fault::protocol("a frame inside a header block"));
+            }
         }
         Ok(())
     }

@@ -127,11 +127,8 @@ impl Connection {
                 self.run = Some(run);
                 return None;
             }
-            if let Some(stream) = run.to
-                && let Some(target) = self.streams.get_mut(stream)
-                && target.held
-                && !target.dead
-            {
+            let target = run.to.and_then(|stream| Some((stream, self.streams.get_mut(stream)?)));
+            if let Some((stream, target)) = target.filter(|(_, target)| target.held && !target.dead) {
                 let data = self.input.content(run.left as usize);
                 let length = data.len() as u32;
                 run.left -= length;
@@ -166,10 +163,8 @@ impl Connection {
         }
         run.end = false;
         // The application has let go while its last bytes are being sent: the other direction ends too.
-        if let Some(key) = run.to
-            && let Some(stream) = self.streams.get_mut(key)
-            && !stream.dead
-        {
+        let Some(key) = run.to else { return };
+        if let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.dead) {
             stream.receiving = Receiving::Ended;
             self.retire(key);
         }

@@ -277,10 +277,10 @@ impl Connection {
     #[inline]
     pub fn send_capacity(&mut self, stream: StreamKey) -> usize {
         let room = self.room_of(stream);
-        if room == 0
-            && let Some(target) = self.streams.get_mut(stream)
-        {
-            target.room = Room::Wanted;
+        if room == 0 {
+            if let Some(target) = self.streams.get_mut(stream) {
+                target.room = Room::Wanted;
+            }
         }
         room
     }
@@ -406,10 +406,10 @@ fn check_fields(headers: &HeaderMap) -> Result<Option<u64>, CommandError> {
     let mut length = None;
     for (name, value) in headers {
         check_value(value)?;
-        if let Some(announced) = check_field(name, value)?
-            && length.replace(announced).is_some_and(|before| before != announced)
-        {
-            return Err(CommandError::ForbiddenField);
+        if let Some(announced) = check_field(name, value)? {
+            if length.replace(announced).is_some_and(|before| before != announced) {
+                return Err(CommandError::ForbiddenField);
+            }
         }
     }
     Ok(length)
