@@ -58,6 +58,7 @@ pub mod internals {
     pub mod hpack {
         pub use crate::proto::h2::hpack::{
             DecodeError, Decoded, Decoder, Defect, Encoder, Excess, Field, FieldKind, FieldLimits,
+            huffman_decode, huffman_encode, huffman_max_decoded_len,
         };
     }
     pub mod sys {

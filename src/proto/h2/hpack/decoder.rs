@@ -111,7 +111,7 @@ impl Decoder {
                 self.literal(&mut input, Literal::NotIndexed, &mut tally, &mut sink)?;
             }
         }
-        Ok(tally.decoded)
+        Ok(tally.finish())
     }
 
     /// At most two, at the beginning: the lowest and the last of the sizes chosen since the last block.
@@ -140,10 +140,9 @@ impl Decoder {
         tally: &mut Tally<'_>,
         sink: &mut impl FnMut(Field),
     ) -> Result<(), DecodeError> {
-        if let Some(field) = static_table::field(index) {
-            let (name, value) = static_table::text(index).ok_or(DecodeError::InvalidIndex)?;
+        if let Some((field, size)) = static_table::sized_field(index) {
             let is_cookie = matches!(field, Field::Header { kind: FieldKind::Cookie, .. });
-            if tally.admit(name.len() + value.len() + ENTRY_OVERHEAD, is_cookie) {
+            if tally.admit(size, is_cookie) {
                 sink(field.clone());
             }
             return Ok(());
@@ -179,14 +178,16 @@ impl Decoder {
         }
         let content = match name.with_value(value, kind == Literal::NeverIndexed) {
             Ok(field) => Content::Field(field),
-            Err(defect) => Content::Defective { name, defect },
+            Err((name, defect)) => Content::Defective { name, defect },
         };
+        if !stored {
+            sink(content.into_field());
+            return Ok(());
+        }
         if admitted {
             sink(content.to_field());
         }
-        if stored {
-            self.table.insert(Entry { content, name_len: name_len as u32, size: size as u32 });
-        }
+        self.table.insert(Entry { content, name_len: name_len as u32, size: size as u32 });
         Ok(())
     }
 
@@ -261,36 +262,57 @@ impl Scratch {
     }
 }
 
-/// Counts a block's fields against its limits.
+/// Counts a block's fields against its limits: what is left of each, below zero once it is passed.
 struct Tally<'a> {
     limits: &'a FieldLimits,
-    decoded: Decoded,
+    fields: i64,
+    cookie_crumbs: i64,
+    list_bytes: i64,
+    excess: Option<Excess>,
 }
 
 impl<'a> Tally<'a> {
     fn new(limits: &'a FieldLimits) -> Tally<'a> {
-        Tally { limits, decoded: Decoded { fields: 0, cookie_crumbs: 0, list_bytes: 0, excess: None } }
+        Tally {
+            limits,
+            fields: limits.fields.into(),
+            cookie_crumbs: limits.cookie_crumbs.into(),
+            list_bytes: limits.list_bytes.into(),
+            excess: None,
+        }
     }
 
     /// Counts a field; true when it may be delivered.
     #[inline]
     fn admit(&mut self, size: usize, is_cookie: bool) -> bool {
-        let (decoded, limits) = (&mut self.decoded, self.limits);
-        decoded.list_bytes += size as u64;
-        decoded.fields += u32::from(!is_cookie);
-        decoded.cookie_crumbs += u32::from(is_cookie);
-        if decoded.excess.is_some() {
-            return false;
+        self.list_bytes -= size as i64;
+        self.fields -= i64::from(!is_cookie);
+        self.cookie_crumbs -= i64::from(is_cookie);
+        // Nothing is ever added, so that what is below zero stays there.
+        let within = (self.list_bytes | self.fields | self.cookie_crumbs) >= 0;
+        if !within && self.excess.is_none() {
+            self.note_excess();
         }
-        decoded.excess = if decoded.list_bytes > u64::from(limits.list_bytes) {
-            Some(Excess::ListBytes)
-        } else if decoded.fields > limits.fields {
-            Some(Excess::Fields)
-        } else if decoded.cookie_crumbs > limits.cookie_crumbs {
-            Some(Excess::CookieCrumbs)
+        within
+    }
+
+    #[cold]
+    fn note_excess(&mut self) {
+        self.excess = Some(if self.list_bytes < 0 {
+            Excess::ListBytes
+        } else if self.fields < 0 {
+            Excess::Fields
         } else {
-            None
-        };
-        decoded.excess.is_none()
+            Excess::CookieCrumbs
+        });
+    }
+
+    fn finish(self) -> Decoded {
+        Decoded {
+            fields: (i64::from(self.limits.fields) - self.fields) as u32,
+            cookie_crumbs: (i64::from(self.limits.cookie_crumbs) - self.cookie_crumbs) as u32,
+            list_bytes: (i64::from(self.limits.list_bytes) - self.list_bytes) as u64,
+            excess: self.excess,
+        }
     }
 }

@@ -16,8 +16,9 @@ use crate::limits;
 use super::index::{Found, Index, NameKey, fingerprint};
 use super::{huffman, integer, static_table};
 
-/// How many candidates for indexing are remembered.
-const SEEN: usize = 16;
+/// How many candidates for indexing are remembered: those of a message with many, so that its repetition finds
+/// them.
+const SEEN: usize = 32;
 
 /// First octets of the representations (RFC 7541 §6).
 const INDEXED: u8 = 0x80;
@@ -64,6 +65,8 @@ pub struct Encoder {
     pending_size: Option<usize>,
     /// Hashes of fields that were not indexed lately.
     seen: [u32; SEEN],
+    /// Where the next one goes.
+    next_seen: u8,
     generation: u64,
 }
 
@@ -80,6 +83,7 @@ impl Encoder {
             index: Index::new(limits::HPACK_TABLE_BYTES),
             pending_size: None,
             seen: [0; SEEN],
+            next_seen: 0,
             generation: 0,
         }
     }
@@ -218,10 +222,14 @@ impl Encoder {
         }
     }
 
-    /// Remembers the hash of a field, and tells whether it was remembered already.
+    /// Tells whether the hash of a field is remembered, and remembers it in place of the oldest if not.
     fn seen_before(&mut self, hash: u32) -> bool {
-        let seen = &mut self.seen[(hash >> 28) as usize % SEEN];
-        std::mem::replace(seen, hash) == hash
+        if self.seen.iter().fold(false, |found, &seen| found | (seen == hash)) {
+            return true;
+        }
+        self.seen[usize::from(self.next_seen) % SEEN] = hash;
+        self.next_seen = self.next_seen.wrapping_add(1);
+        false
     }
 
     fn literal(

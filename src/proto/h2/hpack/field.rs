@@ -138,25 +138,27 @@ impl Name {
     }
 
     /// Joins the name with a value's octets: here and nowhere else is a value allocated and validated.
-    pub(super) fn with_value(&self, octets: &[u8], sensitive: bool) -> Result<Field, Defect> {
-        match self {
+    /// A name whose value is malformed comes back, because it may still be borrowed.
+    pub(super) fn with_value(self, octets: &[u8], sensitive: bool) -> Result<Field, (Name, Defect)> {
+        let (field, defect) = match self {
             Name::Header(name, kind) => {
-                let value = parse_value(octets, sensitive).ok_or(Defect::Value)?;
-                Ok(Field::Header { name: name.clone(), value, kind: *kind })
+                return match parse_value(octets, sensitive) {
+                    Some(value) => Ok(Field::Header { name, value, kind }),
+                    None => Err((Name::Header(name, kind), Defect::Value)),
+                };
             }
-            Name::Method => Method::from_bytes(octets).map(Field::Method).map_err(|_| Defect::Method),
+            Name::Method => (Method::from_bytes(octets).map(Field::Method).ok(), Defect::Method),
             // RFC 3986 §3.1: the `http` crate takes an empty scheme, and one that begins with a digit.
-            Name::Scheme if !octets.first().is_some_and(u8::is_ascii_alphabetic) => Err(Defect::Scheme),
-            Name::Scheme => Scheme::try_from(octets).map(Field::Scheme).map_err(|_| Defect::Scheme),
-            Name::Authority => {
-                Authority::try_from(octets).map(Field::Authority).map_err(|_| Defect::Authority)
-            }
-            Name::Path => PathAndQuery::try_from(octets).map(Field::Path).map_err(|_| Defect::Path),
-            Name::Status => StatusCode::from_bytes(octets).map(Field::Status).map_err(|_| Defect::Status),
-            Name::Protocol if is_token(octets) => Ok(Field::Protocol(Bytes::copy_from_slice(octets))),
-            Name::Protocol => Err(Defect::Protocol),
-            Name::Defective(defect) => Err(*defect),
-        }
+            Name::Scheme if !octets.first().is_some_and(u8::is_ascii_alphabetic) => (None, Defect::Scheme),
+            Name::Scheme => (Scheme::try_from(octets).map(Field::Scheme).ok(), Defect::Scheme),
+            Name::Authority => (Authority::try_from(octets).map(Field::Authority).ok(), Defect::Authority),
+            Name::Path => (PathAndQuery::try_from(octets).map(Field::Path).ok(), Defect::Path),
+            Name::Status => (StatusCode::from_bytes(octets).map(Field::Status).ok(), Defect::Status),
+            Name::Protocol if !is_token(octets) => (None, Defect::Protocol),
+            Name::Protocol => (Some(Field::Protocol(Bytes::copy_from_slice(octets))), Defect::Protocol),
+            Name::Defective(defect) => (None, defect),
+        };
+        field.ok_or((self, defect))
     }
 }
 

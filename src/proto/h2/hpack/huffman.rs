@@ -1,37 +1,76 @@
 //! The static Huffman code (RFC 7541 §5.2 and appendix B), table-driven both ways.
 //!
 //! Decoding looks at the next `PRIMARY_BITS` bits at once: an entry gives one symbol or, when two whole codes
-//! lie within those bits, two. Longer codes (rare octets) fall back on the code being canonical: within one
-//! length the codes are consecutive numbers, so a compare per length finds the symbol.
+//! lie within those bits, two, and most texts are made of such pairs. What limits it is the chain from one
+//! look-up to the next: so the bits that refill the window are loaded a round of look-ups ahead, and a
+//! round is checked for a long code only at its end, because a long code's entry consumes nothing. Long
+//! codes (rare octets) fall back on the code being canonical: within one length the codes are consecutive
+//! numbers, so a compare per length finds the symbol.
 //!
-//! Past the end the window is filled with ones, which is what legal padding looks like; a code that needs
-//! more bits than there were is the end, and what is left must be fewer than eight ones.
+//! Bits are held complemented. Padding consists of ones, so that past the end a shift brings in what legal
+//! padding looks like; a code that needs more bits than there are is the end, and what is left must be
+//! fewer than eight bits, all of them padding.
 
 use super::DecodeError;
 
 const EOS: usize = 256;
 
-/// How many bits one look-up covers.
-const PRIMARY_BITS: u32 = 10;
+/// How many bits one look-up covers: two codes of six bits. The table has 16 KiB.
+const PRIMARY_BITS: u32 = 12;
 const PRIMARY_SIZE: usize = 1 << PRIMARY_BITS;
+
+/// Look-ups between two refills of the window.
+const ROUND: u32 = 4;
+
+// The window has 64 bits when a round begins, and what refills it has 57.
+const _: () = assert!(ROUND * PRIMARY_BITS <= 57);
 
 /// The shortest code has five bits, the longest thirty.
 const MIN_CODE_BITS: usize = 5;
 const MAX_CODE_BITS: usize = 30;
 
-/// Two symbols, the length of the first code and of both; lengths of 0 mean a code longer than the look-up.
+/// One or two symbols and the bits of their codes; nothing at all for a code that is longer than the look-up.
+///
+/// From the lowest bit: 8 bits the length of all codes (a shift can take them as they are), 16 bits the symbols,
+/// 4 bits the length of the first code, 2 bits the number of symbols.
 #[derive(Clone, Copy)]
-struct Entry {
-    symbols: [u8; 2],
-    first_bits: u8,
-    all_bits: u8,
+struct Entry(u32);
+
+impl Entry {
+    const NONE: Entry = Entry(0);
+
+    const fn one(symbol: u8, bits: u8) -> Entry {
+        Entry(bits as u32 | (symbol as u32) << 8 | (bits as u32) << 24 | 1 << 28)
+    }
+
+    const fn and(self, second: Entry) -> Entry {
+        let bits = self.bits() + second.bits();
+        Entry(bits | self.0 & 0xff00 | (second.0 & 0xff00) << 8 | self.first_bits() << 24 | 2 << 28)
+    }
+
+    const fn bits(self) -> u32 {
+        self.0 & 0xff
+    }
+
+    const fn first_bits(self) -> u32 {
+        self.0 >> 24 & 0xf
+    }
+
+    const fn count(self) -> usize {
+        (self.0 >> 28) as usize
+    }
+
+    const fn symbols(self) -> [u8; 2] {
+        ((self.0 >> 8) as u16).to_le_bytes()
+    }
 }
 
+/// Indexed by complemented bits.
 static PRIMARY: [Entry; PRIMARY_SIZE] = primary_table();
 static LONG: LongCodes = long_codes();
 
 const fn primary_table() -> [Entry; PRIMARY_SIZE] {
-    let mut table = [Entry { symbols: [0; 2], first_bits: 0, all_bits: 0 }; PRIMARY_SIZE];
+    let mut singles = [Entry::NONE; PRIMARY_SIZE];
     let mut symbol = 0;
     while symbol < EOS {
         let (code, bits) = CODES[symbol];
@@ -40,27 +79,19 @@ const fn primary_table() -> [Entry; PRIMARY_SIZE] {
             let first = (code << spare) as usize;
             let mut at = first;
             while at < first + (1 << spare) {
-                table[at] = Entry { symbols: [symbol as u8, 0], first_bits: bits, all_bits: bits };
+                singles[at] = Entry::one(symbol as u8, bits);
                 at += 1;
             }
         }
         symbol += 1;
     }
-    let singles = table;
+    let mut table = [Entry::NONE; PRIMARY_SIZE];
     let mut at = 0;
     while at < PRIMARY_SIZE {
         let first = singles[at];
-        if first.first_bits != 0 {
-            let second = singles[(at << first.first_bits) & (PRIMARY_SIZE - 1)];
-            let all_bits = first.first_bits + second.first_bits;
-            if second.first_bits != 0 && all_bits as u32 <= PRIMARY_BITS {
-                table[at] = Entry {
-                    symbols: [first.symbols[0], second.symbols[0]],
-                    first_bits: first.first_bits,
-                    all_bits,
-                };
-            }
-        }
+        let second = singles[(at << first.bits()) & (PRIMARY_SIZE - 1)];
+        let pair = first.count() == 1 && second.count() == 1 && first.bits() + second.bits() <= PRIMARY_BITS;
+        table[!at & (PRIMARY_SIZE - 1)] = if pair { first.and(second) } else { first };
         at += 1;
     }
     table
@@ -115,7 +146,7 @@ const fn long_codes() -> LongCodes {
 }
 
 /// How many octets the decoded form of `encoded` octets can have at most.
-pub(super) const fn max_decoded_len(encoded: usize) -> usize {
+pub const fn max_decoded_len(encoded: usize) -> usize {
     encoded * 8 / MIN_CODE_BITS
 }
 
@@ -124,67 +155,160 @@ pub(super) const DECODE_SLACK: usize = 1;
 
 /// Decodes `input` into `out` and returns the length.
 ///
-/// `out` must have room for [`max_decoded_len`] and [`DECODE_SLACK`] octets.
-pub(super) fn decode(mut input: &[u8], out: &mut [u8]) -> Result<usize, DecodeError> {
+/// `out` must have room for [`max_decoded_len`] octets and one more.
+///
+/// # Errors
+///
+/// EOS, or wrong padding.
+///
+/// # Panics
+///
+/// When `out` is too short.
+pub fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, DecodeError> {
+    let mut reader = Reader { input, last: last_word(input), at: 0, end: input.len() * 8 };
     let mut written = 0;
-    // The next bits of the string stand at the top; behind the last of them there are only ones.
-    let mut window = u64::MAX;
-    let mut bits = 0u32;
-    loop {
-        if bits < 32 {
-            bits = refill(&mut input, &mut window, bits);
+    // As long as a whole word follows the window the refill can be loaded ahead.
+    let mut window = reader.full_window();
+    while let Some(ahead) = reader.ahead() {
+        let mut used = 0;
+        let mut entry = Entry::NONE;
+        for _ in 0..ROUND {
+            entry = take(&mut window, out, &mut written);
+            used += entry.bits();
         }
-        let entry = PRIMARY[(window >> (64 - PRIMARY_BITS)) as usize];
-        let (symbols, used, count) = if entry.first_bits == 0 {
-            let (symbol, used) = long_symbol((window >> 32) as u32);
-            if used > bits {
-                break;
-            }
-            let symbol = u8::try_from(symbol).map_err(|_| DecodeError::InvalidHuffman)?;
-            ([symbol, 0], used, 1)
-        } else if u32::from(entry.all_bits) <= bits {
-            let count = 1 + usize::from(entry.all_bits != entry.first_bits);
-            (entry.symbols, u32::from(entry.all_bits), count)
-        } else if u32::from(entry.first_bits) <= bits {
-            (entry.symbols, u32::from(entry.first_bits), 1)
+        reader.at += used as usize;
+        if entry.count() == 0 {
+            written += reader.long_symbol(out, written)?;
+            window = reader.full_window();
         } else {
-            break;
-        };
-        out[written..written + 2].copy_from_slice(&symbols);
-        written += count;
-        window = (window << used) | ((1 << used) - 1);
-        bits -= used;
+            window |= ahead >> (64 - used);
+        }
     }
-    let padding_is_legal = bits < 8 && window == u64::MAX;
-    if padding_is_legal { Ok(written) } else { Err(DecodeError::InvalidHuffman) }
+    while reader.left() > (ROUND * PRIMARY_BITS) as usize {
+        let mut window = reader.window();
+        let mut entry = Entry::NONE;
+        for _ in 0..ROUND {
+            entry = take(&mut window, out, &mut written);
+            reader.at += entry.bits() as usize;
+        }
+        if entry.count() == 0 {
+            written += reader.long_symbol(out, written)?;
+        }
+    }
+    reader.finish(out, written)
 }
 
-/// Puts as many whole octets behind the `bits` valid ones as there is room and input for.
+/// One look-up: stores its symbols and shifts its bits out.
+#[inline(always)]
+fn take(window: &mut u64, out: &mut [u8], written: &mut usize) -> Entry {
+    let entry = PRIMARY[(*window >> (64 - PRIMARY_BITS)) as usize];
+    out[*written..*written + 2].copy_from_slice(&entry.symbols());
+    *written += entry.count();
+    *window <<= entry.bits() & 63;
+    entry
+}
+
+/// Where in the string the decoder is.
+struct Reader<'a> {
+    input: &'a [u8],
+    /// The last eight octets, fewer if there are fewer.
+    last: u64,
+    /// Bits consumed, and bits in all.
+    at: usize,
+    end: usize,
+}
+
+impl Reader<'_> {
+    fn left(&self) -> usize {
+        self.end - self.at
+    }
+
+    /// The next 57 bits at least, and zeros, which are padding, behind the last.
+    #[inline]
+    fn window(&self) -> u64 {
+        let octet = self.at / 8;
+        let word = match self.input.get(octet..).and_then(<[u8]>::first_chunk) {
+            Some(chunk) => !u64::from_be_bytes(*chunk),
+            None => {
+                let missing = (octet + 8 - self.input.len()) as u32 * 8;
+                (!self.last).checked_shl(missing).unwrap_or(0)
+            }
+        };
+        word << (self.at % 8)
+    }
+
+    /// The next 64 bits, if there are as many.
+    #[inline]
+    fn full_window(&self) -> u64 {
+        let ninth = self.input.get(self.at / 8 + 8).map_or(0, |&octet| u64::from(!octet));
+        self.window() | ninth >> (8 - self.at % 8)
+    }
+
+    /// The 57 bits at least that follow the next 64, if there are as many.
+    #[inline]
+    fn ahead(&self) -> Option<u64> {
+        let chunk = self.input.get(self.at / 8 + 8..)?.first_chunk()?;
+        Some(!u64::from_be_bytes(*chunk) << (self.at % 8))
+    }
+
+    /// Decodes one symbol whose code is longer than a look-up.
+    #[cold]
+    fn long_symbol(&mut self, out: &mut [u8], written: usize) -> Result<usize, DecodeError> {
+        let (symbol, bits) = find_long_symbol((!self.window() >> 32) as u32);
+        let symbol = u8::try_from(symbol).map_err(|_| DecodeError::InvalidHuffman)?;
+        if bits as usize > self.left() {
+            return Err(DecodeError::InvalidHuffman);
+        }
+        out[written] = symbol;
+        self.at += bits as usize;
+        Ok(1)
+    }
+
+    /// Decodes the last symbols, of which the window holds all, and checks the padding.
+    fn finish(mut self, out: &mut [u8], mut written: usize) -> Result<usize, DecodeError> {
+        let mut window = self.window();
+        loop {
+            let left = self.left() as u32;
+            let entry = PRIMARY[(window >> (64 - PRIMARY_BITS)) as usize];
+            let (bits, count) =
+                if entry.bits() <= left { (entry.bits(), entry.count()) } else { (entry.first_bits(), 1) };
+            if left < 8 && (bits > left || count == 0) {
+                break;
+            }
+            if count == 0 {
+                written += self.long_symbol(out, written)?;
+                window = self.window();
+                continue;
+            }
+            if bits > left {
+                return Err(DecodeError::InvalidHuffman);
+            }
+            out[written..written + 2].copy_from_slice(&entry.symbols());
+            written += count;
+            window <<= bits;
+            self.at += bits as usize;
+        }
+        if window == 0 { Ok(written) } else { Err(DecodeError::InvalidHuffman) }
+    }
+}
+
+/// The last eight octets of `input`, or all of them in the low bits.
 #[inline]
-fn refill(input: &mut &[u8], window: &mut u64, mut bits: u32) -> u32 {
-    if let Some((word, _)) = input.split_first_chunk::<8>() {
-        // Everything below the valid bits is ones: replace it with the input's bits.
-        let next = u64::from_be_bytes(*word);
-        let octets = (63 - bits) / 8;
-        let kept = !(u64::MAX >> bits);
-        let filled = bits + octets * 8;
-        *window = (*window & kept) | (next >> bits) | (u64::MAX >> filled);
-        *input = &input[octets as usize..];
-        return filled;
+fn last_word(input: &[u8]) -> u64 {
+    if let Some(chunk) = input.last_chunk() {
+        return u64::from_be_bytes(*chunk);
     }
-    while bits <= 56 {
-        let Some((&octet, rest)) = input.split_first() else { break };
-        *input = rest;
-        let shift = 56 - bits;
-        *window &= !(u64::from(!octet) << shift);
-        bits += 8;
+    match (input.first_chunk(), input.last_chunk()) {
+        (Some(head), Some(tail)) => {
+            let shift = (input.len() - 4) * 8;
+            u64::from(u32::from_be_bytes(*head)) << shift | u64::from(u32::from_be_bytes(*tail))
+        }
+        _ => input.iter().fold(0, |word, &octet| word << 8 | u64::from(octet)),
     }
-    bits
 }
 
 /// Finds the code at the top of `window` by its length; `EOS` is a symbol here.
-#[cold]
-fn long_symbol(window: u32) -> (u16, u32) {
+fn find_long_symbol(window: u32) -> (u16, u32) {
     let mut bits = PRIMARY_BITS as usize + 1;
     while u64::from(window) >= LONG.lengths[bits].end && bits < MAX_CODE_BITS {
         bits += 1;
@@ -202,7 +326,7 @@ pub(super) fn encoded_len(text: &[u8]) -> usize {
 }
 
 /// Appends the Huffman form of `text`.
-pub(super) fn encode(text: &[u8], out: &mut Vec<u8>) {
+pub fn encode(text: &[u8], out: &mut Vec<u8>) {
     let mut window = 0u64;
     let mut bits = 0u32;
     for &octet in text {

@@ -24,6 +24,9 @@ mod table;
 pub use decoder::{Decoded, Decoder, Excess, FieldLimits};
 pub use encoder::Encoder;
 pub use field::{Defect, Field, FieldKind};
+pub use huffman::{
+    decode as huffman_decode, encode as huffman_encode, max_decoded_len as huffman_max_decoded_len,
+};
 
 /// Why a header block could not be decoded: the compression state of the connection is lost
 /// (`COMPRESSION_ERROR`, RFC 9113 §4.3).

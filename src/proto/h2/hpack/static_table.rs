@@ -5,6 +5,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Method, StatusCode};
 
 use super::field::{Defect, Field, FieldKind};
+use super::table::ENTRY_OVERHEAD;
 
 /// How many entries the static table has; dynamic indices follow.
 pub(super) const LEN: usize = 61;
@@ -13,6 +14,13 @@ pub(super) const LEN: usize = 61;
 #[inline]
 pub(super) fn field(index: usize) -> Option<&'static Field> {
     FIELDS.get(index.wrapping_sub(1))
+}
+
+/// The entry at `index`, counted from 1, and its size (RFC 7541 §4.1).
+#[inline]
+pub(super) fn sized_field(index: usize) -> Option<(&'static Field, usize)> {
+    let at = index.wrapping_sub(1);
+    Some((FIELDS.get(at)?, usize::from(SIZES[at])))
 }
 
 /// Name and value of the entry at `index`, counted from 1.
@@ -125,6 +133,16 @@ static FIELDS: [Field; LEN] = [
     plain(header::VIA, ""),
     plain(header::WWW_AUTHENTICATE, ""),
 ];
+
+static SIZES: [u8; LEN] = {
+    let mut sizes = [0; LEN];
+    let mut at = 0;
+    while at < LEN {
+        sizes[at] = (TEXTS[at].0.len() + TEXTS[at].1.len() + ENTRY_OVERHEAD) as u8;
+        at += 1;
+    }
+    sizes
+};
 
 static TEXTS: [(&str, &str); LEN] = [
     (":authority", ""),

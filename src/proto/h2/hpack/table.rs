@@ -39,6 +39,14 @@ impl Entry {
 }
 
 impl Content {
+    pub(super) fn into_field(self) -> Field {
+        match self {
+            Content::Field(field) => field,
+            Content::Defective { defect, .. } => Field::Malformed(defect),
+        }
+    }
+
+    #[inline]
     pub(super) fn to_field(&self) -> Field {
         match self {
             Content::Field(field) => field.clone(),
