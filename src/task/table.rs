@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    limits::{COOPERATIVE_BUDGET, HUGE_FUTURE, MAX_TASKS},
+    limits::{COOPERATIVE_BUDGET, MAX_TASKS},
     task::{
         JoinHandle, Scoped,
         cell::{Runnable, TaskCell},
@@ -108,16 +108,6 @@ impl Tasks {
 
     /// Starts a task; it is polled when the queue comes to it.
     pub(crate) fn spawn<F>(&self, future: F, spawned: &'static Location<'static>) -> JoinHandle<F::Output>
-    where
-        F: Future + 'static,
-    {
-        if size_of::<F>() > HUGE_FUTURE {
-            return self.spawn_sized(Box::pin(future), spawned);
-        }
-        self.spawn_sized(future, spawned)
-    }
-
-    fn spawn_sized<F>(&self, future: F, spawned: &'static Location<'static>) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
     {

@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use crate::{
     clock::{Clock, tick_end},
     error::{RuntimeError, SpawnError},
-    limits::{SCRATCH_BLOCK, SCRATCH_LEAST},
+    limits::{HUGE_FUTURE, SCRATCH_BLOCK, SCRATCH_LEAST},
     reactor::Reactor,
     task::{JoinHandle, Scoped, Tasks},
     wake::{self, Entry},
@@ -205,6 +205,11 @@ where
     F: Future + 'static,
 {
     let spawned = Location::caller();
+    if size_of::<F>() > HUGE_FUTURE {
+        // Before anything else: each call that passes it on by value would have another copy on the stack.
+        let future = Box::pin(future);
+        return with(|context| context.tasks.spawn(future, spawned));
+    }
     with(|context| context.tasks.spawn(future, spawned))
 }
 
