@@ -156,12 +156,10 @@ impl Selector {
         for change in &mut *changes {
             change.flags |= abi::EV_RECEIPT;
         }
-        let count = changes.len() as Count;
-        let list = changes.as_mut_ptr();
+        let (queue, count, list) = (self.queue.as_raw_fd(), changes.len() as Count, changes.as_mut_ptr());
         // SAFETY: both lists are the same `count` initialised structs, mutably borrowed; the kernel has read a
         // change before it overwrites it with its receipt, and for receipts it does not wait.
-        let receipts =
-            cvt(unsafe { abi::kevent(self.queue.as_raw_fd(), list, count, list, count, ptr::null()) });
+        let receipts = cvt(unsafe { abi::kevent(queue, list, count, list, count, ptr::null()) });
         match receipts {
             Ok(receipts) => changes.iter().take(receipts as usize).try_for_each(check_receipt),
             // The changes have been applied all the same.
@@ -206,9 +204,11 @@ impl Bell {
     pub fn ring(self) {
         let mut trigger = change(0, abi::EVFILT_USER, 0, Token::DOORBELL);
         trigger.fflags = abi::NOTE_TRIGGER;
-        // SAFETY: one initialised change on this stack is read, no events are asked for, and so nothing is waited for.
-        let rung =
-            retry(|| unsafe { abi::kevent(self.0, &raw const trigger, 1, ptr::null_mut(), 0, ptr::null()) });
+        let rung = retry(|| {
+            // SAFETY: one initialised change on this stack is read, and no events are asked for, so that nothing is
+            // waited for.
+            unsafe { abi::kevent(self.0, &raw const trigger, 1, ptr::null_mut(), 0, ptr::null()) }
+        });
         // It can only fail for a selector that is gone, and then nobody is to be woken.
         drop(rung);
     }

@@ -50,5 +50,9 @@ fn prepare(fd: OwnedFd) -> io::Result<OwnedFd> {
 fn set_flags(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: F_SETFD takes an integer and touches no memory of ours.
     cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    super::socket::set_nonblocking(fd)
+    // SAFETY: F_GETFL takes no argument and touches no memory of ours.
+    let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: F_SETFL takes an integer and touches no memory of ours.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    Ok(())
 }

@@ -235,17 +235,6 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a descriptor that came from elsewhere non-blocking.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: F_GETFL takes no argument and touches no memory of ours.
-    let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
-    if flags & libc::O_NONBLOCK == 0 {
-        // SAFETY: F_SETFL takes an integer and touches no memory of ours.
-        cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
-    }
-    Ok(())
-}
-
 /// A descriptor to hold in reserve, so that one can be freed when the process has run out of them. An
 /// unused socket, and not `/dev/null`, because it can be had in an empty root directory too.
 pub(crate) fn reserve() -> io::Result<OwnedFd> {

@@ -330,7 +330,7 @@ impl Connection {
                 (Sending::Ended, Role::Server) => self.reset(key, Reason::NO_ERROR),
                 (Sending::Head | Sending::Body, Role::Server) => self.reset(key, Reason::INTERNAL_ERROR),
                 (Sending::Head | Sending::Body | Sending::Ended, Role::Client) => {
-                    self.reset(key, Reason::CANCEL)
+                    self.reset(key, Reason::CANCEL);
                 }
             }
             return;
