@@ -19,9 +19,9 @@ use wakering::internals::sys::{
 };
 
 use self::support::{
-    PATIENCE, QUIET, Sleeper, assert_quiet, drain, fill, is_readable, open_descriptors, pipe, rearm,
-    register, ring_when_asleep, selector, send_urgent, tcp_listener, tcp_pair, unacknowledged, unix_pair,
-    until, wait, write_all_of,
+    PATIENCE, QUIET, Signal, Sleeper, assert_quiet, closes_on_exec, drain, fill, is_readable,
+    open_descriptors, pipe, rearm, register, ring_when_asleep, selector, send_urgent, tcp_listener, tcp_pair,
+    unacknowledged, unix_pair, until, wait, write_all_of,
 };
 
 #[path = "support/selector.rs"]
@@ -492,30 +492,16 @@ fn huge_timeout_sleeps() {
     }
 }
 
-static SIGNALS: AtomicUsize = AtomicUsize::new(0);
-
-extern "C" fn count_signal(_signal: libc::c_int) {
-    SIGNALS.fetch_add(1, Ordering::Relaxed);
-}
-
 fn signal_is_no_error() {
-    // SAFETY: zeroes are an empty action: no flags (so that waits are interrupted), no mask.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = count_signal as *const () as usize;
-    // SAFETY: the handler only adds to an atomic; the pointers are to this stack or null.
-    assert_eq!(unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) }, 0);
-
     let mut selector = selector();
     let (bell, sleeper) = (selector.bell(), Sleeper::this_thread());
-    // SAFETY: the call has no precondition.
-    let target = unsafe { libc::pthread_self() };
+    let signal = Signal::for_this_thread();
     let done = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&done);
     let signaller = thread::spawn(move || {
         sleeper.until_asleep();
-        // SAFETY: the thread joins this one and is therefore alive.
-        assert_eq!(unsafe { libc::pthread_kill(target, libc::SIGUSR1) }, 0);
-        while SIGNALS.load(Ordering::Relaxed) == 0 {
+        signal.send();
+        while !Signal::arrived() {
             thread::yield_now();
         }
         flag.store(true, Ordering::Relaxed);
@@ -542,9 +528,7 @@ fn every_descriptor_is_close_on_exec() {
         own = vec![selector.as_fd().as_raw_fd(), selector.bell().to_raw()];
     }
     for number in own {
-        // SAFETY: the call takes numbers and no pointer.
-        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
-        assert_eq!(flags, libc::FD_CLOEXEC, "descriptor {number}");
+        assert!(closes_on_exec(number), "descriptor {number}");
     }
     drop(selector);
     assert_eq!(open_descriptors(), before, "dropping a selector closes everything");

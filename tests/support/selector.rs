@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -194,4 +194,43 @@ pub(super) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: the pointer is to one struct, as the count says.
     unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
+}
+
+/// Whether a descriptor is open and will not survive `exec`.
+pub(super) fn closes_on_exec(number: RawFd) -> bool {
+    // SAFETY: the call takes numbers and no pointer.
+    unsafe { libc::fcntl(number, libc::F_GETFD) == libc::FD_CLOEXEC }
+}
+
+static SIGNALS: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn count_signal(_signal: libc::c_int) {
+    SIGNALS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A signal to one thread whose handler only counts, so that it interrupts what the thread does.
+pub(super) struct Signal {
+    target: libc::pthread_t,
+}
+
+impl Signal {
+    /// The handler is installed, and the calling thread is the one to be interrupted: it must outlive this value.
+    pub(super) fn for_this_thread() -> Signal {
+        // SAFETY: zeroes are an empty action: no flags (so that waits are interrupted), no mask.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = count_signal as *const () as usize;
+        // SAFETY: the handler only adds to an atomic; the pointers are to this stack or null.
+        assert_eq!(unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) }, 0);
+        // SAFETY: the call has no precondition.
+        Signal { target: unsafe { libc::pthread_self() } }
+    }
+
+    pub(super) fn send(&self) {
+        // SAFETY: the thread is alive: it joins the one that sends.
+        assert_eq!(unsafe { libc::pthread_kill(self.target, libc::SIGUSR1) }, 0);
+    }
+
+    pub(super) fn arrived() -> bool {
+        SIGNALS.load(Ordering::Relaxed) > 0
+    }
 }
