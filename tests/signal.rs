@@ -66,6 +66,8 @@ fn a_delivery_before_the_wait_is_not_lost_and_one_before_the_stream_is_not_given
 #[test]
 fn several_workers_and_runtimes_of_a_process_all_get_the_signal() {
     const KIND: Kind = Kind::HANGUP;
+    // The last signal may be under way when the last of the others has stopped listening, and would end us.
+    let _until_the_end = signal::stream(KIND).unwrap();
     let (ready, is_ready) = mpsc::channel();
     let runtimes: Vec<_> = (0..2)
         .map(|_| {

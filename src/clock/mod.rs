@@ -96,7 +96,8 @@ impl Clock {
 
 /// A duration in nanoseconds, [`NEVER`] where it is longer than 584 years.
 pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+    // In 64 bits throughout: this stands in the way of every timer.
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 
 /// The end of the tick in which a deadline falls: how long a worker that parks for it sleeps.
@@ -121,6 +122,8 @@ mod tests {
             assert_eq!(clock.deadline_after(Duration::MAX), NEVER);
             assert_eq!(clock.deadline_after(Duration::from_millis(u64::MAX)), NEVER);
         }
+        assert_eq!(nanos(Duration::from_nanos(NEVER)), NEVER);
+        assert_eq!(nanos(Duration::from_nanos(NEVER - 1)), NEVER - 1);
         let late = Clock::manual();
         late.advance_to(NEVER - 5);
         assert_eq!(late.deadline_after(Duration::from_nanos(7)), NEVER);
