@@ -35,7 +35,7 @@ use crate::error::Elapsed;
 #[doc(hidden)]
 pub use crate::task::Beside;
 use crate::worker::context;
-use crate::worker::timer::Timer;
+use crate::worker::timer::{Timer, now};
 
 /// Waits for a duration, counted from this call.
 ///
@@ -62,7 +62,7 @@ use crate::worker::timer::Timer;
 /// # Ok::<(), wakering::RuntimeError>(())
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { timer: Timer::at(deadline_after(duration)) }
+    Sleep { timer: Timer::after(duration) }
 }
 
 /// Waits until an instant; one that has passed is over at once.
@@ -124,7 +124,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 /// # Ok::<(), wakering::RuntimeError>(())
 /// ```
 pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
-    Beside::new(future.into_future(), Limit { timer: Timer::at(deadline_after(duration)) })
+    Beside::new(future.into_future(), Limit { timer: Timer::after(duration) })
 }
 
 /// Gives a future a time limit that falls on an instant; otherwise as [`timeout`].
@@ -200,7 +200,7 @@ impl Sleep {
     /// # Ok::<(), wakering::RuntimeError>(())
     /// ```
     pub fn reset_after(&mut self, duration: Duration) {
-        self.timer.set_deadline(deadline_after(duration));
+        self.timer.set_deadline(now().saturating_add(nanos(duration)));
     }
 }
 
@@ -241,15 +241,6 @@ impl<F: Future> Future for Beside<F, Limit> {
         // No budget is asked for: a future that has used it up must not get round its limit by that.
         limit.timer.poll_elapsed(context).map(|()| Err(Elapsed))
     }
-}
-
-fn deadline_after(duration: Duration) -> u64 {
-    now().saturating_add(nanos(duration))
-}
-
-/// The worker's time; outside a runtime the time of the clock that a runtime has unless it is told otherwise.
-fn now() -> u64 {
-    context::try_with(|worker| worker.map_or_else(|| Clock::real().now(), |worker| worker.now()))
 }
 
 fn deadline_at(instant: Instant) -> u64 {

@@ -13,7 +13,6 @@ use crate::{
     limits::{ACCEPT_PAUSE_MS, ACCEPT_TROUBLES_MAX, LISTEN_BACKLOG},
     net::{
         addresses::{AddressAction, AddressError, Addresses, first_that_works},
-        pause::Pause,
         ready::Io,
         tcp::TcpStream,
     },
@@ -22,6 +21,7 @@ use crate::{
         options,
         socket::{self, AcceptError, Kind},
     },
+    worker::timer::Timer,
 };
 
 /// A socket that listens for TCP connections.
@@ -123,7 +123,7 @@ impl TcpListener {
                 Some(Cure::Again) if troubles < ACCEPT_TROUBLES_MAX => troubles += 1,
                 Some(Cure::Again | Cure::Pause) => {
                     troubles = 0;
-                    Pause::new(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    Timer::after(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 }
                 Some(Cure::Wait) => self.acceptable().await?,
             }

@@ -3,7 +3,6 @@
 mod addresses;
 mod connect;
 mod listener;
-mod pause;
 pub(crate) mod ready;
 mod split;
 mod tcp;

@@ -4,11 +4,11 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::{deadline_at, now};
+use super::deadline_at;
 use crate::clock::{NEVER, nanos};
 use crate::limits::TICK_LATE_NANOS;
 use crate::worker::context;
-use crate::worker::timer::Timer;
+use crate::worker::timer::{Timer, now};
 
 /// Ticks at once, and from then on every `period`.
 ///

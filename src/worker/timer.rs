@@ -6,11 +6,18 @@
 
 use std::{
     fmt,
+    future::Future,
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use crate::{clock::TimerKey, reactor::Reactor, worker::context};
+use crate::{
+    clock::{Clock, TimerKey, nanos},
+    reactor::Reactor,
+    worker::context,
+};
 
 /// Resolves when the worker's clock has reached a deadline. Dropping it disarms it.
 pub(crate) struct Timer {
@@ -27,6 +34,11 @@ impl Timer {
     /// A timer for `deadline` on the worker's clock; nothing is armed yet.
     pub(crate) const fn at(deadline: u64) -> Self {
         Timer { deadline, armed: None }
+    }
+
+    /// A timer for `duration` from now.
+    pub(crate) fn after(duration: Duration) -> Self {
+        Timer::at(now().saturating_add(nanos(duration)))
     }
 
     pub(crate) fn deadline(&self) -> u64 {
@@ -71,6 +83,14 @@ impl Timer {
     }
 }
 
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_elapsed(context)
+    }
+}
+
 impl Drop for Timer {
     fn drop(&mut self) {
         self.disarm();
@@ -84,4 +104,9 @@ impl fmt::Debug for Timer {
             .field("armed", &self.armed.is_some())
             .finish()
     }
+}
+
+/// The worker's time; outside a runtime the time of the clock that a runtime has unless it is told otherwise.
+pub(crate) fn now() -> u64 {
+    context::try_with(|worker| worker.map_or_else(|| Clock::real().now(), |worker| worker.now()))
 }
