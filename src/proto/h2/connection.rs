@@ -18,9 +18,9 @@ use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{ACK, Head, Kind, PREFACE};
 use super::headers::Assembly;
 use super::hpack::{Decoder, Encoder};
-use super::output::Output;
+use super::output::{Output, Waiting};
 use super::receive::Input;
-use super::settings::{self, INITIAL_WINDOW, PeerSettings};
+use super::settings::{self, INITIAL_WINDOW, MIN_FRAME_SIZE, PeerSettings};
 use super::stream::{Room, StreamKey};
 use super::streams::{Ending, Endings, Streams};
 use super::timeouts::Timers;
@@ -110,11 +110,11 @@ pub struct Connection {
 }
 
 /// Acknowledgements on their way, in both directions.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Acks {
     /// Of the peer's PING and SETTINGS, in the output.
-    pub(super) pings_waiting: u32,
-    pub(super) settings_waiting: u32,
+    pub(super) pings: Waiting,
+    pub(super) settings: Waiting,
     /// Our own PINGs that have not come back.
     pub(super) pings_out: u32,
 }
@@ -327,7 +327,7 @@ impl Connection {
     /// What every frame must keep, before its payload is there.
     #[inline]
     fn check_head(&self, head: Head) -> Result<(), Fault> {
-        if head.length > self.config.max_frame_size {
+        if head.length > self.config.max_frame_size.max(MIN_FRAME_SIZE) {
             return Err(Fault::size("frame above MAX_FRAME_SIZE"));
         }
         if self.phase == Phase::FirstSettings && (head.kind != Kind::Settings || head.has(ACK)) {
@@ -470,9 +470,17 @@ impl Connection {
             text,
         };
         if self.phase != Phase::Preface {
-            self.write_goaway(self.last_peer, reason, error.to_string().as_bytes());
+            self.write_goaway(self.last_served(), reason, error.to_string().as_bytes());
         }
         self.close(Some(error));
+    }
+
+    /// The last stream that GOAWAY may name: once named, it does not rise any more (RFC 9113 §6.8).
+    pub(super) fn last_served(&self) -> u32 {
+        match self.going {
+            Going::No | Going::Announced => self.last_peer,
+            Going::Final(last) => last,
+        }
     }
 
     pub(super) fn write_goaway(&mut self, last: u32, reason: Reason, debug: &[u8]) {
@@ -552,6 +560,8 @@ impl Connection {
             self.ready = VecDeque::new();
         }
         self.streams.shrink();
+        self.acks.pings.shrink();
+        self.acks.settings.shrink();
         self.output.take_memory()
     }
 

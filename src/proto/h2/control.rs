@@ -44,11 +44,10 @@ impl Connection {
             self.phase = Phase::Open;
             self.timers.preface_read();
         }
-        self.acks.settings_waiting += 1;
-        if self.acks.settings_waiting > self.config.waiting_acks {
+        self.write_frame(Kind::Settings, ACK, 0, &[]);
+        if self.acks.settings.add(self.output.end()) > self.config.waiting_acks as usize {
             return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "SETTINGS flood"));
         }
-        self.write_frame(Kind::Settings, ACK, 0, &[]);
         Ok(())
     }
 
@@ -101,11 +100,10 @@ impl Connection {
         if head.has(ACK) {
             return Ok(self.on_pong(payload));
         }
-        self.acks.pings_waiting += 1;
-        if self.acks.pings_waiting > self.config.waiting_acks {
+        self.write_frame(Kind::Ping, ACK, 0, &payload);
+        if self.acks.pings.add(self.output.end()) > self.config.waiting_acks as usize {
             return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "PING flood"));
         }
-        self.write_frame(Kind::Ping, ACK, 0, &payload);
         Ok(None)
     }
 

@@ -73,6 +73,8 @@ impl ReceiveWindow {
     #[inline]
     pub(super) fn take(&mut self, n: u32) -> Result<(), Overflow> {
         match i32::try_from(n) {
+            // Nothing always fits, even when the window is negative (RFC 9113 §6.9).
+            Ok(0) => Ok(()),
             Ok(n) if n <= self.window => {
                 self.window -= n;
                 Ok(())

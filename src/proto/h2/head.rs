@@ -44,7 +44,8 @@ pub(super) struct HeadSink {
 enum Cookie {
     None,
     One(HeaderValue),
-    Joined(Vec<u8>),
+    /// Sensitive when one of the crumbs was.
+    Joined(Vec<u8>, bool),
 }
 
 impl HeadSink {
@@ -157,9 +158,10 @@ impl HeadSink {
             Cookie::One(value) => {
                 self.headers.insert(header::COOKIE, value);
             }
-            Cookie::Joined(jar) => {
-                let value =
+            Cookie::Joined(jar, sensitive) => {
+                let mut value =
                     HeaderValue::from_maybe_shared(Bytes::from(jar)).map_err(|_| "malformed cookie")?;
+                value.set_sensitive(sensitive);
                 self.headers.insert(header::COOKIE, value);
             }
         }
@@ -208,6 +210,9 @@ impl HeadSink {
         if !origin {
             return Err(":path does not start with a slash");
         }
+        if authority.is_none() && (scheme == Scheme::HTTP || scheme == Scheme::HTTPS) {
+            return Err("neither :authority nor host");
+        }
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path);
         if let Some(authority) = authority {
@@ -254,11 +259,14 @@ impl Cookie {
     fn add(&mut self, value: HeaderValue) {
         *self = match std::mem::replace(self, Cookie::None) {
             Cookie::None => Cookie::One(value),
-            Cookie::One(first) => Cookie::Joined([first.as_bytes(), b"; ", value.as_bytes()].concat()),
-            Cookie::Joined(mut jar) => {
+            Cookie::One(first) => Cookie::Joined(
+                [first.as_bytes(), b"; ", value.as_bytes()].concat(),
+                first.is_sensitive() || value.is_sensitive(),
+            ),
+            Cookie::Joined(mut jar, sensitive) => {
                 jar.extend_from_slice(b"; ");
                 jar.extend_from_slice(value.as_bytes());
-                Cookie::Joined(jar)
+                Cookie::Joined(jar, sensitive || value.is_sensitive())
             }
         };
     }

@@ -29,6 +29,8 @@ pub(super) struct Opening {
 #[derive(Debug)]
 pub(super) struct Assembly {
     pub(super) opening: Opening,
+    /// Where the HEADERS frame began in what was received.
+    pub(super) offset: u64,
     block: Vec<u8>,
     continuations: u32,
 }
@@ -59,7 +61,8 @@ impl Connection {
         if head.has(END_HEADERS) {
             return self.on_block(opening, fragment);
         }
-        self.assembly = Some(Box::new(Assembly { opening, block: fragment.to_vec(), continuations: 0 }));
+        let (offset, block) = (self.input.offset(), fragment.to_vec());
+        self.assembly = Some(Box::new(Assembly { opening, offset, block, continuations: 0 }));
         Ok(None)
     }
 
@@ -135,11 +138,14 @@ impl Connection {
         if self.role == Role::Client {
             return Err(Fault::protocol("a server opened a stream although push is off"));
         }
-        if id > self.last_peer + 2 && self.last_peer + 2 > id % 2 {
-            self.endings.note_skipped(self.last_peer, id);
+        let expected = if self.last_peer == 0 { 1 } else { self.last_peer + 2 };
+        if id > expected {
+            self.endings.note_skipped(expected, id);
         }
         self.last_peer = id;
         if let Going::Final(_) = self.going {
+            // What belongs to it may be on its way too (RFC 9113 §6.8).
+            self.endings.note(id, Ending::OwnReset);
             return Ok(Target::Nobody(None));
         }
         if opening.circular {

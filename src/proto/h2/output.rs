@@ -28,6 +28,37 @@ pub(super) struct Output {
     start: usize,
     splices: VecDeque<Splice>,
     len: usize,
+    /// Bytes written since the connection began.
+    written: u64,
+}
+
+/// Frames of one kind that wait in the output, by where they end in all that is ever sent.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    ends: VecDeque<u64>,
+}
+
+impl Waiting {
+    /// Notes a frame that was just appended; returns how many wait.
+    pub(super) fn add(&mut self, end: u64) -> usize {
+        self.ends.push_back(end);
+        self.ends.len()
+    }
+
+    /// Forgets the frames of which all bytes have been written.
+    #[inline]
+    pub(super) fn written(&mut self, written: u64) {
+        while self.ends.front().is_some_and(|&end| end <= written) {
+            self.ends.pop_front();
+        }
+    }
+
+    /// Gives memory back while none waits.
+    pub(super) fn shrink(&mut self) {
+        if self.ends.is_empty() {
+            self.ends = VecDeque::new();
+        }
+    }
 }
 
 impl Output {
@@ -35,6 +66,12 @@ impl Output {
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes since the connection began, those included that wait.
+    #[inline]
+    pub(super) fn end(&self) -> u64 {
+        self.written + self.len as u64
     }
 
     #[inline]
@@ -133,6 +170,7 @@ impl Output {
     pub(super) fn written(&mut self, n: usize) {
         let n = n.min(self.len);
         self.len -= n;
+        self.written += n as u64;
         if self.len == 0 {
             self.start = 0;
             self.bytes.clear();

@@ -50,12 +50,15 @@ impl Connection {
     #[inline]
     pub fn transmitted(&mut self, n: usize) {
         self.output.written(n);
-        if self.output.is_empty() {
-            self.acks.pings_waiting = 0;
-            self.acks.settings_waiting = 0;
-        }
+        let written = self.output.end() - self.output.len() as u64;
+        self.acks.pings.written(written);
+        self.acks.settings.written(written);
         if n > 0 {
             self.timers.progress();
+            if !self.output.is_empty() {
+                // The rest has its time from here on, also when nobody calls `poll_transmit` before it ends.
+                self.timers.waiting(self.now);
+            }
         }
     }
 

@@ -388,7 +388,7 @@ impl Connection {
             return;
         }
         if self.phase != Phase::Preface {
-            self.write_goaway(self.last_peer, reason, &debug[..debug.len().min(limits::H2_DEBUG_BYTES)]);
+            self.write_goaway(self.last_served(), reason, &debug[..debug.len().min(limits::H2_DEBUG_BYTES)]);
         }
         self.close(None);
     }

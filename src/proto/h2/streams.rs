@@ -275,13 +275,16 @@ impl Endings {
         }
     }
 
-    /// Notes that the ids between `before` and `id` were never used.
+    /// Notes that the ids from `first` up to `id` were never used.
     #[cold]
-    pub(super) fn note_skipped(&mut self, before: u32, id: u32) {
-        let first = before.saturating_add(2).max(id.saturating_sub(2 * REMEMBERED));
-        for skipped in (first..id).step_by(2) {
-            self.note(skipped, Ending::Skipped);
+    pub(super) fn note_skipped(&mut self, first: u32, id: u32) {
+        if self.marks.is_empty() {
+            self.marks = vec![0; REMEMBERED as usize / 4];
+            self.latest = first >> 1;
         }
+        self.advance(id);
+        let number = id >> 1;
+        self.fill((first >> 1).max((number + 1).saturating_sub(REMEMBERED)), number, 3);
     }
 
     pub(super) fn of(&mut self, id: u32) -> Ending {
@@ -305,11 +308,24 @@ impl Endings {
     /// Moves the ring so that it covers `id`, wiping what falls out.
     fn advance(&mut self, id: u32) {
         let number = id >> 1;
-        let steps = number.saturating_sub(self.latest).min(REMEMBERED);
-        for step in 0..steps {
-            self.set(number - step, 0);
+        if number > self.latest {
+            self.fill((self.latest + 1).max((number + 1).saturating_sub(REMEMBERED)), number + 1, 0);
+            self.latest = number;
         }
-        self.latest = self.latest.max(number);
+    }
+
+    /// Sets the marks of `from` up to `to`, at most a whole ring, four at a time: a peer may skip as many ids as it
+    /// likes with every frame.
+    fn fill(&mut self, mut from: u32, to: u32, bits: u8) {
+        while from < to {
+            if from % 4 == 0 && to - from >= 4 {
+                self.marks[(from % REMEMBERED) as usize / 4] = bits * 0b0101_0101;
+                from += 4;
+            } else {
+                self.set(from, bits);
+                from += 1;
+            }
+        }
     }
 
     fn set(&mut self, number: u32, bits: u8) {

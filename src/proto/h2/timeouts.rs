@@ -16,8 +16,9 @@ const NEVER: u64 = u64::MAX;
 pub(super) struct Timers {
     /// The peer's first SETTINGS, and the preface before it.
     preface: u64,
-    /// The frame or header block that has begun.
+    /// The frame or header block that has begun, and where it began in what was received.
     block: u64,
+    block_offset: u64,
     settings_ack: u64,
     /// The PING behind our first GOAWAY.
     announced: u64,
@@ -36,6 +37,7 @@ impl Timers {
         Timers {
             preface: after(now, config.preface_timeout),
             block: NEVER,
+            block_offset: 0,
             settings_ack: NEVER,
             announced: NEVER,
             idle_since: now,
@@ -88,6 +90,7 @@ impl Timers {
         *self = Timers {
             preface: NEVER,
             block: NEVER,
+            block_offset: 0,
             settings_ack: NEVER,
             announced: NEVER,
             idle_since: NEVER,
@@ -112,8 +115,13 @@ impl Connection {
     pub(super) fn watch_partial(&mut self) {
         if !self.input.is_partial() && self.assembly.is_none() {
             self.timers.block = NEVER;
-        } else if self.timers.block == NEVER {
+            return;
+        }
+        // Each has a time of its own: reads may end inside one frame after the other.
+        let offset = self.assembly.as_ref().map_or(self.input.offset(), |assembly| assembly.offset);
+        if self.timers.block == NEVER || self.timers.block_offset != offset {
             self.timers.block = after(self.now, self.config.header_timeout);
+            self.timers.block_offset = offset;
         }
     }
 
