@@ -24,7 +24,7 @@ use crate::{
     http::{body::Body, date::Date, exchange::Exchange, wire::Wire},
     limits::{LAST_WORDS, LINGER},
     proto::h2::{Event, StreamKey},
-    task::Pool,
+    task::{Pool, Tasks},
     worker::context,
 };
 
@@ -32,6 +32,7 @@ use crate::{
 pub(super) struct Service<M, F: Future<Output = ()> + 'static> {
     /// Makes the future of one exchange; the handler is inside.
     make: M,
+    tasks: Rc<Tasks>,
     cells: Rc<Pool<F>>,
     date: Rc<Date>,
     spawned: &'static Location<'static>,
@@ -43,7 +44,8 @@ where
     F: Future<Output = ()> + 'static,
 {
     pub(super) fn new(make: M, spawned: &'static Location<'static>) -> Rc<Self> {
-        Rc::new(Service { make, cells: Pool::new(), date: Rc::new(Date::new()), spawned })
+        let tasks = context::with(|worker| worker.tasks().clone());
+        Rc::new(Service { make, tasks, cells: Pool::new(), date: Rc::new(Date::new()), spawned })
     }
 }
 
@@ -187,9 +189,9 @@ where
         let head_only = request.method() == Method::HEAD;
         let body = if end { Body::empty() } else { Body::incoming(self.wire.open_mailbox(stream)) };
         let exchange = Exchange::new(self.wire.clone(), self.service.date.clone(), stream, head_only);
-        let make = || (self.service.make)(exchange, request.map(|()| body));
-        let started =
-            context::with(|worker| self.service.cells.start(worker.tasks(), make, self.service.spawned));
+        let service = &*self.service;
+        let make = || (service.make)(exchange, request.map(|()| body));
+        let started = service.cells.start(&service.tasks, make, service.spawned);
         if let Some(handler) = started {
             self.wire.keep_handler(stream, handler);
         }

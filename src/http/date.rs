@@ -1,7 +1,7 @@
 //! The `date` field of responses, made once a second and only while answering (RFC 9110 §6.6.1).
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,11 +21,11 @@ impl Date {
     }
 
     /// The date at `now` (the worker's nanoseconds).
-    pub(super) fn at(&self, now: u64) -> HeaderValue {
+    pub(super) fn at(&self, now: u64) -> Ref<'_, HeaderValue> {
         if now >= self.stale_at.get() {
             self.renew(now);
         }
-        self.value.borrow().clone()
+        self.value.borrow()
     }
 
     fn renew(&self, now: u64) {

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, rc::Rc};
 
-use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use ::http::{Response, StatusCode};
 
 use crate::{
     http::{
@@ -10,7 +10,7 @@ use crate::{
         date::Date,
         wire::Wire,
     },
-    proto::h2::{Reason, StreamKey},
+    proto::h2::{Reason, ResponseHead, StreamKey},
     worker::context,
 };
 
@@ -31,39 +31,38 @@ impl Exchange {
         Exchange { wire, date, key, head_only, answered: false }
     }
 
-    /// Sends the response; ready when its content has been handed to the connection.
-    pub(super) async fn answer(mut self, response: Response<Body>) {
+    /// Sends the response; what comes back is content that is still to be made, for [`stream`](Self::stream).
+    pub(super) fn answer(&mut self, response: Response<Body>) -> Option<Body> {
         let (parts, body) = response.into_parts();
-        let mut fields = parts.headers;
-        self.complete_fields(parts.status, &mut fields, &body);
-        let bodiless = self.head_only || !may_have_content(parts.status);
-        let end = bodiless || body.is_empty();
-        let head = self.wire.core.borrow_mut().respond(self.key, parts.status, &fields, end);
-        if head.is_err() {
-            // Either the stream is gone, or the handler made a field that HTTP/2 forbids: the drop says so.
-            return;
+        let has_content = may_have_content(parts.status);
+        let end = self.head_only || !has_content || body.is_empty();
+        let content_length = if has_content { body.exact_length() } else { None };
+        let now = context::with(context::Context::turn_time);
+        let date = self.date.at(now);
+        let head =
+            ResponseHead { status: parts.status, headers: &parts.headers, date: Some(&date), content_length };
+        let mut core = self.wire.core.borrow_mut();
+        if core.respond_with(self.key, head, end).is_err() {
+            // Either the stream is gone, or the handler made a field that HTTP/2 forbids: the drop resets it.
+            return None;
         }
-        if !end {
-            match body.kind {
-                Kind::Empty => {}
-                Kind::Full(bytes) => {
-                    if self.wire.core.borrow_mut().send_data(self.key, bytes, true).is_err() {
-                        return;
-                    }
-                }
-                kind @ (Kind::Incoming(_) | Kind::Streaming(_)) => {
-                    self.wire.ask_flush();
-                    if self.stream(Body { kind }).await.is_err() {
-                        return;
-                    }
-                }
-            }
+        core.recycle(parts.headers);
+        match body.kind {
+            _ if end => self.answered = true,
+            Kind::Empty => self.answered = true,
+            Kind::Full(bytes) => self.answered = core.send_data(self.key, bytes, true).is_ok(),
+            kind @ (Kind::Incoming(_) | Kind::Streaming(_)) => return Some(Body { kind }),
         }
-        self.answered = true;
+        None
     }
 
-    /// Sends content piece by piece, each when there is room.
-    async fn stream(&mut self, mut body: Body) -> Result<(), ()> {
+    /// Sends content piece by piece; ready when the last has been handed to the connection.
+    pub(super) async fn stream(&mut self, body: Body) {
+        self.wire.ask_flush();
+        self.answered = self.send_pieces(body).await.is_ok();
+    }
+
+    async fn send_pieces(&self, mut body: Body) -> Result<(), ()> {
         loop {
             if !poll_fn(|context| self.wire.poll_room(self.key, context)).await {
                 return Err(());
@@ -86,19 +85,6 @@ impl Exchange {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(_gone) => return Err(()),
-            }
-        }
-    }
-
-    /// Adds `date` and `content-length` where the handler left them out.
-    fn complete_fields(&self, status: StatusCode, fields: &mut HeaderMap, body: &Body) {
-        if !fields.contains_key(header::DATE) {
-            let now = context::with(context::Context::turn_time);
-            fields.insert(header::DATE, self.date.at(now));
-        }
-        if may_have_content(status) && !fields.contains_key(header::CONTENT_LENGTH) {
-            if let Some(length) = body.exact_length() {
-                fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
             }
         }
     }

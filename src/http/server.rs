@@ -266,9 +266,13 @@ async fn serve<H: Handler>(
     stop: Arc<Stop>,
     spawned: &'static Location<'static>,
 ) -> Stopped {
-    let make = move |exchange: Exchange, request: Request<Body>| {
-        let answer = handler.call(request);
-        async move { exchange.answer(answer.await).await }
+    let make = move |mut exchange: Exchange, request: Request<Body>| {
+        let response = handler.call(request);
+        async move {
+            if let Some(content) = exchange.answer(response.await) {
+                exchange.stream(content).await;
+            }
+        }
     };
     let service = Service::new(make, spawned);
     let members = Rc::new(Members::default());

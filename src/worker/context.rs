@@ -37,7 +37,7 @@ pub(crate) trait Flush {
 /// Everything that belongs to one worker.
 pub(crate) struct Context {
     pub(super) entry: &'static Entry,
-    pub(super) tasks: Tasks,
+    pub(super) tasks: Rc<Tasks>,
     pub(super) injector: Arc<Injector>,
     reactor: Rc<Reactor>,
     clock: Clock,
@@ -77,7 +77,7 @@ impl Context {
         entry.open(reactor.bell());
         Ok(Context {
             entry,
-            tasks: Tasks::new(entry),
+            tasks: Rc::new(Tasks::new(entry)),
             injector: reach.injector.clone(),
             reactor,
             clock,
@@ -94,7 +94,7 @@ impl Context {
         CURRENT.with(|current| current.enter(self, || self.tasks.enter(body)))
     }
 
-    pub(crate) fn tasks(&self) -> &Tasks {
+    pub(crate) fn tasks(&self) -> &Rc<Tasks> {
         &self.tasks
     }
 

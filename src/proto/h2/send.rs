@@ -4,7 +4,7 @@
 //! other content is ahead of, waits in its stream's queue for [`poll_transmit`](Connection::poll_transmit).
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::connection::{Connection, Going, Phase, Role};
@@ -17,6 +17,19 @@ use super::headers::{block_head, has_no_content};
 use super::stream::{Asked, Content, Mismatch, Room, Sending, Stream, StreamKey};
 use super::streams::{Ending, queue_of};
 use crate::limits;
+
+/// A response's head, with what its sender knows without having made fields of it.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    /// The final status.
+    pub status: StatusCode,
+    /// The fields.
+    pub headers: &'a HeaderMap,
+    /// Sent as `date` unless `headers` has one.
+    pub date: Option<&'a HeaderValue>,
+    /// Sent as `content-length` unless `headers` has one.
+    pub content_length: Option<u64>,
+}
 
 impl Connection {
     /// Sends a response's final head (server). `end`: there is no content.
@@ -34,7 +47,23 @@ impl Connection {
         headers: &HeaderMap,
         end: bool,
     ) -> Result<(), CommandError> {
-        let length = self.check_response(status, headers)?;
+        self.respond_with(stream, ResponseHead { status, headers, date: None, content_length: None }, end)
+    }
+
+    /// As [`respond`](Connection::respond), with a date and a length that need not be made into fields first.
+    ///
+    /// # Errors
+    ///
+    /// As [`respond`](Connection::respond).
+    #[inline]
+    pub fn respond_with(
+        &mut self,
+        stream: StreamKey,
+        mut head: ResponseHead<'_>,
+        end: bool,
+    ) -> Result<(), CommandError> {
+        let length = self.complete(&mut head)?;
+        let status = head.status;
         let target = open_stream(self.streams.get_mut(stream))?;
         if target.sending != Sending::Head {
             return Err(CommandError::WrongState);
@@ -52,7 +81,7 @@ impl Connection {
         target.to_send = to_send;
         target.sending = if end { Sending::Ended } else { Sending::Body };
         let id = target.id;
-        self.write_response(id, status, headers, end);
+        self.write_response(id, &head, end);
         if end {
             self.retire(stream);
         }
@@ -80,17 +109,26 @@ impl Connection {
             return Err(CommandError::WrongState);
         }
         let id = target.id;
-        self.write_response(id, status, headers, false);
+        let head = ResponseHead { status, headers, date: None, content_length: None };
+        self.write_response(id, &head, false);
         Ok(())
     }
 
+    /// Checks a head and drops what it has twice; returns the content's length.
     #[inline]
-    fn check_response(&self, status: StatusCode, headers: &HeaderMap) -> Result<Option<u64>, CommandError> {
+    fn complete(&self, head: &mut ResponseHead<'_>) -> Result<Option<u64>, CommandError> {
         self.check_alive(Role::Server)?;
-        if status.is_informational() {
+        if head.status.is_informational() {
             return Err(CommandError::Status);
         }
-        check_fields(headers)
+        let own = check_fields(head.headers)?;
+        if own.is_some() {
+            head.content_length = None;
+        }
+        if head.date.is_some() && head.headers.contains_key(header::DATE) {
+            head.date = None;
+        }
+        Ok(own.or(head.content_length))
     }
 
     #[inline]
@@ -105,15 +143,21 @@ impl Connection {
     }
 
     #[inline]
-    fn write_response(&mut self, id: u32, status: StatusCode, headers: &HeaderMap, end: bool) {
+    fn write_response(&mut self, id: u32, head: &ResponseHead<'_>, end: bool) {
         let encoder = &mut self.encoder;
         self.output.block(
             self.peer.max_frame_size as usize,
             |out| {
                 encoder.begin_block(out);
-                encoder.encode_status(status, out);
-                for (name, value) in headers {
+                encoder.encode_status(head.status, out);
+                for (name, value) in head.headers {
                     encoder.encode_field(name, value, out);
+                }
+                if let Some(date) = head.date {
+                    encoder.encode_field(&header::DATE, date, out);
+                }
+                if let Some(length) = head.content_length {
+                    encoder.encode_content_length(length, out);
                 }
             },
             |length, part| block_head(length, part, id, end),

@@ -189,6 +189,14 @@ impl Encoder {
         self.pair(name, octets, policy, out);
     }
 
+    /// Appends `content-length`, for callers that have a number and no field.
+    #[inline]
+    pub fn encode_content_length(&mut self, length: u64, out: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(length).as_bytes();
+        self.pair(NameKey::of(b"content-length"), digits, Policy::Repeated, out);
+    }
+
     fn pseudo(&mut self, index: usize, value: &[u8], policy: Policy, out: &mut Vec<u8>) {
         let name = static_table::text(index).map_or("", |(name, _)| name);
         self.pair(NameKey::fixed(index, name.as_bytes()), value, policy, out);
