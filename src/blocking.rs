@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{JoinError, SpawnError};
 use crate::limits::{BLOCKING_KEEP_ALIVE, BLOCKING_QUEUE_MAX, BLOCKING_THREADS_MAX};
+use crate::wake::use_overflow_only;
 
 /// Bounds of a pool.
 #[derive(Clone, Debug)]
@@ -202,6 +203,8 @@ impl Pool {
 
     /// What a thread of the pool does: run jobs until none has come for a while, or the pool is closed.
     fn serve(&self) {
+        // Lanes are for the few threads that wake a worker often.
+        use_overflow_only();
         let mut state = self.state();
         while let (held, Some(Job { number, spawned_at, work })) = self.next(state) {
             state = held;

@@ -174,6 +174,12 @@ impl Rings {
         Place { ring, slot: self.rings[ring as usize].slot_of(deadline) }
     }
 
+    /// How many rings were ever made.
+    #[cfg(test)]
+    pub(super) fn made(&self) -> usize {
+        self.rings.len()
+    }
+
     /// How many rings are in use.
     #[cfg(test)]
     pub(super) fn in_use(&self) -> usize {
