@@ -272,8 +272,9 @@ impl Connection {
         let token = bytes.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
         match (token, bytes.get(token), bytes.get(token + 1)) {
             (_, None, _) if bytes.len() < PREFACE.len() => Ok(None),
-            (1.., Some(b' '), None) => Ok(None),
-            (1.., Some(b' '), Some(b'!'..=b'~')) => {
+            (1.., Some(b' '), None) if bytes.len() < PREFACE.len() => Ok(None),
+            // A garbled preface is no HTTP/1.x request, although it looks like one of method PRI.
+            (1.., Some(b' '), Some(b'!'..=b'~')) if !bytes.starts_with(b"PRI ") => {
                 self.kill();
                 Ok(Some(Event::Http1))
             }
@@ -373,7 +374,8 @@ impl Connection {
                     return self.fail(Reason::ENHANCE_YOUR_CALM, "too many streams died early");
                 }
                 let found = self.streams.find(id);
-                if found.and_then(|key| self.streams.get(key)).is_none_or(|stream| !stream.dead) {
+                // One RST_STREAM is enough, unless the stream died by the peer's (RFC 9113 §5.1).
+                if self.endings.of(id) != Ending::OwnReset {
                     self.write_frame(Kind::RstStream, 0, id, &reason.0.to_be_bytes());
                 }
                 self.endings.note(id, Ending::OwnReset);
