@@ -2,6 +2,7 @@
 //! alone, bodies both ways, and the end.
 
 #![cfg(not(loom))]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{
     future::pending,

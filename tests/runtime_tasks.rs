@@ -51,7 +51,7 @@ fn a_panic_ends_its_task_only() {
             yield_now().await;
             "alive"
         });
-        let error = spawn(async { panic!("on purpose") }).await.map(|()| ()).unwrap_err();
+        let error = spawn(async { panic!("on purpose") }).await.unwrap_err();
         assert!(error.is_panic());
         assert_eq!(error.message(), Some("on purpose"));
         assert_eq!(other.await.unwrap(), "alive");
@@ -249,12 +249,12 @@ fn a_panic_of_the_root_future_leaves_the_runtime_usable() {
 #[test]
 fn tasks_go_on_in_the_next_block_on() {
     let runtime = Runtime::new().unwrap();
-    let task = runtime.block_on(async {
-        spawn(async {
+    let task = runtime.block_on(poll_fn(|_context| {
+        Poll::Ready(spawn(async {
             yield_now().await;
             5
-        })
-    });
+        }))
+    }));
     let task = task.unwrap();
     assert_eq!(runtime.block_on(task).unwrap().unwrap(), 5);
 }
@@ -298,7 +298,8 @@ fn a_waker_outlives_its_task_and_its_runtime() {
     .unwrap();
     let waker = waker.borrow_mut().take().unwrap();
     for _ in 0..1000 {
-        waker.clone().wake();
+        waker.wake_by_ref();
+        drop(waker.clone());
     }
     std::thread::spawn(move || waker.wake()).join().unwrap();
     assert_eq!(run(async { 1 }).unwrap(), 1);
@@ -308,7 +309,7 @@ fn a_waker_outlives_its_task_and_its_runtime() {
 fn clones_of_a_waker_would_wake_each_other() {
     run(poll_fn(|context| {
         let clone = context.waker().clone();
-        assert!(clone.will_wake(context.waker()) && context.waker().will_wake(&clone.clone()));
+        assert!(clone.will_wake(context.waker()) && context.waker().will_wake(&clone));
         Poll::Ready(())
     }))
     .unwrap();

@@ -66,7 +66,7 @@ fn a_remote_panic_comes_back_with_its_text() {
     runtime
         .block_on(async move {
             let inside = handle.spawn_on(1, || async { panic!("inside") }).unwrap();
-            assert_eq!(inside.await.map(|()| ()).unwrap_err().message(), Some("inside"));
+            assert_eq!(inside.await.unwrap_err().message(), Some("inside"));
             let making = handle.spawn_on(1, || -> std::future::Ready<()> { panic!("making") }).unwrap();
             assert_eq!(making.await.unwrap_err().message(), Some("making"));
         })

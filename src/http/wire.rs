@@ -185,7 +185,7 @@ impl Wire {
     /// Content came.
     pub(super) fn deliver(&self, key: StreamKey, data: Bytes, end: bool) {
         let length = data.len();
-        let (taken, reader) = match self.find(key, |mailbox| {
+        let found = self.find(key, |mailbox| {
             if end {
                 mailbox.ending = Ending::Ended;
             }
@@ -193,10 +193,8 @@ impl Wire {
                 mailbox.received.push_back(data);
             }
             (mailbox.wanted, mailbox.reader.take())
-        }) {
-            Some(found) => found,
-            None => (false, None),
-        };
+        });
+        let (taken, reader) = found.unwrap_or_default();
         if !taken && length > 0 {
             self.core.borrow_mut().release(key, length);
         }

@@ -158,7 +158,7 @@ impl Reactor {
 
     /// Whether any timer is armed.
     pub(crate) fn has_timers(&self) -> bool {
-        self.timers.borrow().len() > 0
+        !self.timers.borrow().is_empty()
     }
 
     /// When the next timer is due.
@@ -175,9 +175,9 @@ impl Reactor {
     pub(crate) fn close(&self) {
         let selector = self.selector.borrow_mut().take();
         drop(selector);
-        let sources = std::mem::replace(&mut *self.sources.borrow_mut(), Slab::new());
+        let sources = std::mem::take(&mut *self.sources.borrow_mut());
         drop(sources);
-        let timers = std::mem::replace(&mut *self.timers.borrow_mut(), Wheel::new());
+        let timers = std::mem::take(&mut *self.timers.borrow_mut());
         drop(timers);
     }
 

@@ -78,5 +78,5 @@ pub use connection::{Connection, Role};
 pub use error::{CommandError, ConnectionError, Reason};
 pub use event::Event;
 pub use frame::Kind;
-pub use send::ResponseHead;
+pub(crate) use send::ResponseHead;
 pub use stream::StreamKey;
