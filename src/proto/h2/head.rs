@@ -170,21 +170,21 @@ impl HeadSink {
 
     /// The request, or why it is malformed.
     #[inline]
-    pub(super) fn into_request(mut self) -> Result<Request<()>, Malformed> {
+    pub(super) fn request(&mut self) -> Result<Request<()>, Malformed> {
         self.finish()?;
         let method = self.method.take().ok_or(":method is missing")?;
-        let uri = self.target(&method)?;
+        // The large parts are written once, where they stay: a copy of a copy waits for the first.
         let mut request = Request::new(());
+        self.target(&method, request.uri_mut())?;
         *request.method_mut() = method;
-        *request.uri_mut() = uri;
         *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = self.headers;
+        *request.headers_mut() = std::mem::take(&mut self.headers);
         Ok(request)
     }
 
     /// Puts the target together (RFC 9113 §8.3.1, for CONNECT §8.5).
     #[inline]
-    fn target(&mut self, method: &Method) -> Result<Uri, Malformed> {
+    fn target(&mut self, method: &Method, target: &mut Uri) -> Result<(), Malformed> {
         let mut authority = self.authority.take();
         if let Some(host) = self.headers.get(header::HOST) {
             match &authority {
@@ -198,7 +198,7 @@ impl HeadSink {
             }
         }
         if *method == Method::CONNECT {
-            return self.tunnel(authority);
+            return self.tunnel(authority, target);
         }
         let scheme = self.scheme.take().ok_or(":scheme is missing")?;
         let path = self.path.take().ok_or(":path is missing")?;
@@ -222,20 +222,20 @@ impl HeadSink {
             parts.authority = Some(authority);
             parts.scheme = Some(scheme);
         }
-        Uri::from_parts(parts).map_err(|_| "the target is no URI")
+        put_together(parts, target)
     }
 
-    fn tunnel(&mut self, authority: Option<Authority>) -> Result<Uri, Malformed> {
+    fn tunnel(&mut self, authority: Option<Authority>, target: &mut Uri) -> Result<(), Malformed> {
         if self.scheme.is_some() || self.path.is_some() {
             return Err("CONNECT with :scheme or :path");
         }
         let mut parts = http::uri::Parts::default();
         parts.authority = Some(authority.ok_or("CONNECT without :authority")?);
-        Uri::from_parts(parts).map_err(|_| "the target is no URI")
+        put_together(parts, target)
     }
 
     /// The response, or why it is malformed.
-    pub(super) fn into_response(mut self) -> Result<Response<()>, Malformed> {
+    pub(super) fn response(&mut self) -> Result<Response<()>, Malformed> {
         self.finish()?;
         let status = self.status.take().ok_or(":status is missing")?;
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -244,14 +244,14 @@ impl HeadSink {
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.version_mut() = Version::HTTP_2;
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = std::mem::take(&mut self.headers);
         Ok(response)
     }
 
     /// The trailers, or why they are malformed.
-    pub(super) fn into_trailers(mut self) -> Result<HeaderMap, Malformed> {
+    pub(super) fn trailers(&mut self) -> Result<HeaderMap, Malformed> {
         self.finish()?;
-        Ok(self.headers)
+        Ok(std::mem::take(&mut self.headers))
     }
 }
 
@@ -269,6 +269,17 @@ impl Cookie {
                 Cookie::Joined(jar, sensitive || value.is_sensitive())
             }
         };
+    }
+}
+
+#[inline]
+fn put_together(parts: http::uri::Parts, target: &mut Uri) -> Result<(), Malformed> {
+    match Uri::from_parts(parts) {
+        Ok(uri) => {
+            *target = uri;
+            Ok(())
+        }
+        Err(_) => Err("the target is no URI"),
     }
 }
 

@@ -188,25 +188,30 @@ impl Connection {
         self.decoder.decode(block, &config.fields, |_| {}).map(|_| ()).map_err(undecodable)
     }
 
-    /// Decodes into a sink; whether a limit was passed comes with it.
+    /// An empty sink for a block of this shape.
     #[inline]
-    fn decode(&mut self, shape: Shape, block: &[u8]) -> Result<(HeadSink, bool), Fault> {
-        let mut sink = HeadSink::new(shape, self.spare.take().unwrap_or_default());
+    fn sink(&mut self, shape: Shape) -> HeadSink {
+        HeadSink::new(shape, self.spare.take().unwrap_or_default())
+    }
+
+    /// Decodes into a sink, which stays where it is: it is large. Tells whether a limit was passed.
+    #[inline]
+    fn decode(&mut self, sink: &mut HeadSink, block: &[u8]) -> Result<bool, Fault> {
         let config = &self.config;
         let decoded =
             self.decoder.decode(block, &config.fields, |field| sink.take(field)).map_err(undecodable)?;
-        Ok((sink, decoded.excess.is_some()))
+        Ok(decoded.excess.is_some())
     }
 
     #[inline]
     fn on_request(&mut self, opening: Opening, block: &[u8]) -> Result<Option<Event>, Fault> {
         let id = opening.stream;
-        let (sink, excess) = self.decode(Shape::Request, block)?;
-        if excess {
+        let mut sink = self.sink(Shape::Request);
+        if self.decode(&mut sink, block)? {
             return self.refuse_too_large(opening);
         }
         let length = sink.content_length();
-        let request = sink.into_request().map_err(|text| malformed(id, text))?;
+        let request = sink.request().map_err(|text| malformed(id, text))?;
         let asked = Asked::by(request.method());
         let to_receive = match asked {
             Asked::Content | Asked::HeadOnly => content_rule(length, opening)?,
@@ -254,12 +259,12 @@ impl Connection {
         block: &[u8],
     ) -> Result<Option<Event>, Fault> {
         let id = opening.stream;
-        let (sink, excess) = self.decode(Shape::Response, block)?;
-        if excess {
+        let mut sink = self.sink(Shape::Response);
+        if self.decode(&mut sink, block)? {
             return Err(Fault::Stream(id, Reason::ENHANCE_YOUR_CALM, "response head too large"));
         }
         let length = sink.content_length();
-        let response = sink.into_response().map_err(|text| malformed(id, text))?;
+        let response = sink.response().map_err(|text| malformed(id, text))?;
         let Some(stream) = self.streams.get_mut(key) else { return Ok(None) };
         if response.status().is_informational() {
             if opening.end {
@@ -289,11 +294,11 @@ impl Connection {
         block: &[u8],
     ) -> Result<Option<Event>, Fault> {
         let id = opening.stream;
-        let (sink, excess) = self.decode(Shape::Trailers, block)?;
-        if excess {
+        let mut sink = self.sink(Shape::Trailers);
+        if self.decode(&mut sink, block)? {
             return Err(Fault::Stream(id, Reason::ENHANCE_YOUR_CALM, "trailers too large"));
         }
-        let trailers: HeaderMap = sink.into_trailers().map_err(|text| malformed(id, text))?;
+        let trailers: HeaderMap = sink.trailers().map_err(|text| malformed(id, text))?;
         let Some(stream) = self.streams.get_mut(key) else { return Ok(None) };
         if stream.to_receive.take(0, true) == Err(Mismatch) {
             return Err(malformed(id, "content shorter than content-length"));
