@@ -189,6 +189,10 @@ pub(crate) const MAX_WORKERS: usize = 1024;
 pub(crate) const SCRATCH_BLOCK: usize = 64 * 1024;
 /// A read buffer with less room than this left is replaced by a new block.
 pub(crate) const SCRATCH_LEAST: usize = 16 * 1024;
+/// Output buffers that a worker keeps for connections at work: as many as commonly write in one turn.
+pub(crate) const IDLE_OUTPUTS: usize = 128;
+/// An output buffer that grew beyond this is given back to the system.
+pub(crate) const OUTPUT_KEPT: usize = 64 * 1024;
 
 const _: () = assert!(SCRATCH_LEAST <= SCRATCH_BLOCK);
 

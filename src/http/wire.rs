@@ -114,7 +114,14 @@ impl Wire {
                 Poll::Ready(Ok(false))
             }
             Poll::Ready(Ok(bytes)) => {
-                self.core.borrow_mut().receive(bytes);
+                let mut core = self.core.borrow_mut();
+                core.receive(bytes);
+                context::with(|worker| {
+                    let memory = worker.lend_output().and_then(|memory| core.give_buffer(memory));
+                    if let Some(unneeded) = memory {
+                        worker.return_output(unneeded);
+                    }
+                });
                 Poll::Ready(Ok(true))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -305,6 +312,9 @@ impl Wire {
         }
         let written = ready!(stream.poll_write_vectored(context, &slices[..filled]))?;
         core.transmitted(written);
+        if let Some(memory) = core.take_buffer() {
+            context::with(|worker| worker.return_output(memory));
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use crate::{
     clock::{Clock, tick_end},
     error::{RuntimeError, SpawnError},
-    limits::{HUGE_FUTURE, SCRATCH_BLOCK, SCRATCH_LEAST},
+    limits::{HUGE_FUTURE, IDLE_OUTPUTS, OUTPUT_KEPT, SCRATCH_BLOCK, SCRATCH_LEAST},
     reactor::Reactor,
     task::{JoinHandle, Scoped, Tasks},
     wake::{self, Entry},
@@ -46,6 +46,8 @@ pub(crate) struct Context {
     pub(super) unlooked: Cell<usize>,
     pub(super) flush_list: RefCell<Vec<Rc<dyn Flush>>>,
     scratch: RefCell<BytesMut>,
+    /// Output memory that no connection uses now.
+    outputs: RefCell<Vec<Vec<u8>>>,
 }
 
 /// Lends the current worker's context.
@@ -86,6 +88,7 @@ impl Context {
             unlooked: Cell::new(0),
             flush_list: RefCell::default(),
             scratch: RefCell::default(),
+            outputs: RefCell::default(),
         })
     }
 
@@ -139,6 +142,19 @@ impl Context {
         let result = body(&mut scratch);
         *self.scratch.borrow_mut() = scratch;
         result
+    }
+
+    /// Lends memory for a connection's output, if there is some.
+    pub(crate) fn lend_output(&self) -> Option<Vec<u8>> {
+        self.outputs.borrow_mut().pop()
+    }
+
+    /// Takes memory back that a connection has written out.
+    pub(crate) fn return_output(&self, memory: Vec<u8>) {
+        let mut outputs = self.outputs.borrow_mut();
+        if outputs.len() < IDLE_OUTPUTS && memory.capacity() <= OUTPUT_KEPT {
+            outputs.push(memory);
+        }
     }
 
     /// Ends everything that lives on this worker. The reactor works until the last task is dropped.

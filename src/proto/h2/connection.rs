@@ -550,9 +550,14 @@ impl Connection {
         }
     }
 
-    /// Takes the output buffer's memory while nothing is to be written, and drops what an idle connection does
-    /// not need: a worker lends one buffer to whichever connection is at work.
+    /// Takes the output buffer's memory while nothing is to be written: a worker lends one buffer to whichever
+    /// connection is at work.
     pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        self.output.take_memory()
+    }
+
+    /// Gives back what an idle connection does not need; it is made again with the next request.
+    pub fn trim(&mut self) {
         self.input.shrink();
         self.spare = None;
         if self.notices.is_empty() {
@@ -564,7 +569,6 @@ impl Connection {
         self.streams.shrink();
         self.acks.pings.shrink();
         self.acks.settings.shrink();
-        self.output.take_memory()
     }
 
     /// Lends a buffer for output; comes back at once when there is one.

@@ -222,7 +222,6 @@ impl Output {
         if !self.is_empty() || self.bytes.capacity() == 0 {
             return None;
         }
-        self.splices = VecDeque::new();
         Some(std::mem::take(&mut self.bytes))
     }
 
