@@ -171,3 +171,21 @@ fn outcome(fd: BorrowedFd<'_>) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::ErrorKind, net::Ipv4Addr};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_has_met_itself_is_refused_unless_it_chose_its_own_address() {
+        let fd = socket::socket_for(&(Ipv4Addr::LOCALHOST, 0).into(), Kind::Stream).unwrap();
+        socket::bind(fd.as_fd(), &(Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let own = socket::local_addr(fd.as_fd()).unwrap();
+        let by_chance = TcpConnector::new();
+        let refusal = by_chance.refuse_itself(fd.as_fd(), own).unwrap_err();
+        assert_eq!(refusal.kind(), ErrorKind::ConnectionRefused);
+        by_chance.local_addr(own).refuse_itself(fd.as_fd(), own).unwrap();
+    }
+}

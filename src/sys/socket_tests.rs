@@ -1,6 +1,6 @@
 //! Claims about the socket calls themselves; what futures make of them is in `tests/net_*.rs`.
 
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
