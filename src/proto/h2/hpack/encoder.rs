@@ -13,7 +13,7 @@ use http::{Method, StatusCode};
 
 use crate::limits;
 
-use super::index::{Found, Index, NameKey, fingerprint};
+use super::index::{Index, NameKey, fingerprint};
 use super::{huffman, integer, static_table};
 
 /// How many candidates for indexing are remembered: those of a message with many, so that its repetition finds
@@ -204,29 +204,29 @@ impl Encoder {
 
     #[inline]
     fn pair(&mut self, name: NameKey<'_>, value: &[u8], policy: Policy, out: &mut Vec<u8>) {
-        match policy {
-            Policy::Stable | Policy::Repeated => self.searched(name, value, policy, out),
-            Policy::Unindexed => self.literal(name, name.static_index(), value, LITERAL, out),
-            Policy::Never => self.literal(name, name.static_index(), value, LITERAL_NEVER, out),
+        if matches!(policy, Policy::Stable | Policy::Repeated) {
+            return match self.index.find(name, fingerprint(value), value) {
+                Some(index) => integer::encode(index as u32, 7, INDEXED, out),
+                None => self.enter(name, value, policy, out),
+            };
         }
+        let pattern = if policy == Policy::Never { LITERAL_NEVER } else { LITERAL };
+        literal(name, name.static_index(), value, pattern, out);
     }
 
-    #[inline]
-    fn searched(&mut self, name: NameKey<'_>, value: &[u8], policy: Policy, out: &mut Vec<u8>) {
+    /// Appends a field that the dynamic table has not, and puts it there if it is to be.
+    #[inline(never)]
+    fn enter(&mut self, name: NameKey<'_>, value: &[u8], policy: Policy, out: &mut Vec<u8>) {
         let print = fingerprint(value);
-        let name_index = match self.index.find(name, print, value) {
-            Found::Both(index) => return integer::encode(index as u32, 7, INDEXED, out),
-            Found::Name(index) => name.static_index().or(Some(index)),
-            Found::Nothing => name.static_index(),
-        };
+        let name_index = name.static_index().or_else(|| self.index.find_name(name));
         if self.index.fits(name.octets(), value)
             && (policy == Policy::Stable || self.seen_before(name.with(print)))
         {
-            self.literal(name, name_index, value, LITERAL_INDEXED, out);
+            literal(name, name_index, value, LITERAL_INDEXED, out);
             self.index.insert(name, print, value);
             self.generation += 1;
         } else {
-            self.literal(name, name_index, value, LITERAL, out);
+            literal(name, name_index, value, LITERAL, out);
         }
     }
 
@@ -239,22 +239,17 @@ impl Encoder {
         self.next_seen = self.next_seen.wrapping_add(1);
         false
     }
+}
 
-    fn literal(
-        &mut self,
-        name: NameKey<'_>,
-        index: Option<usize>,
-        value: &[u8],
-        pattern: u8,
-        out: &mut Vec<u8>,
-    ) {
-        let prefix = if pattern == LITERAL_INDEXED { 6 } else { 4 };
-        integer::encode(index.unwrap_or(0) as u32, prefix, pattern, out);
-        if index.is_none() {
-            string(name.octets(), out);
-        }
-        string(value, out);
+/// Appends a literal whose name is the one at `index`, or spelt out.
+#[inline(never)]
+fn literal(name: NameKey<'_>, index: Option<usize>, value: &[u8], pattern: u8, out: &mut Vec<u8>) {
+    let prefix = if pattern == LITERAL_INDEXED { 6 } else { 4 };
+    integer::encode(index.unwrap_or(0) as u32, prefix, pattern, out);
+    if index.is_none() {
+        string(name.octets(), out);
     }
+    string(value, out);
 }
 
 /// Appends a string literal, Huffman coded when that is shorter.

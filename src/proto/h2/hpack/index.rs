@@ -77,6 +77,31 @@ pub(super) fn fingerprint(text: &[u8]) -> u32 {
     (sum.wrapping_mul(MIX) >> 32) as u32
 }
 
+/// Compares texts that are mostly short, where calling the library's compare costs more than the compare.
+#[inline]
+pub(super) fn equal(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let (Some(head), Some(tail)) = (one.first_chunk::<8>(), one.last_chunk::<8>()) else {
+        return match (one.first_chunk::<4>(), one.last_chunk::<4>()) {
+            (Some(head), Some(tail)) => other.starts_with(head) && other.ends_with(tail),
+            _ => one.iter().zip(other).all(|(one, other)| one == other),
+        };
+    };
+    let ends = other.first_chunk() == Some(head) && other.last_chunk() == Some(tail);
+    if !ends || one.len() <= 16 {
+        return ends;
+    }
+    let (one, other) = (&one[8..one.len() - 8], &other[8..other.len() - 8]);
+    match (one.first_chunk::<8>(), one.last_chunk::<8>()) {
+        (Some(head), Some(tail)) if one.len() <= 16 => {
+            other.first_chunk() == Some(head) && other.last_chunk() == Some(tail)
+        }
+        _ => one == other,
+    }
+}
+
 struct Record {
     key: u32,
     print: u32,
@@ -89,13 +114,6 @@ struct Record {
     value_len: u32,
     /// As RFC 7541 §4.1 counts it.
     size: u32,
-}
-
-/// What a search found, as indices into the combined table.
-pub(super) enum Found {
-    Both(usize),
-    Name(usize),
-    Nothing,
 }
 
 pub(super) struct Index {
@@ -135,32 +153,50 @@ impl Index {
         name.len() + value.len() + ENTRY_OVERHEAD <= self.max_size
     }
 
-    /// Searches from the newest entry to the oldest.
+    /// The combined index of name and value, searched from the newest entry to the oldest.
     #[inline]
-    pub(super) fn find(&self, name: NameKey<'_>, print: u32, value: &[u8]) -> Found {
-        let mut found = Found::Nothing;
-        let Some(bucket) = self.bucket(name.key) else { return found };
-        let mut sequence = self.buckets[bucket];
-        // A link always leads to an older record: the walk ends.
-        while let Some(record) = self.records.get(sequence.wrapping_sub(self.oldest) as usize) {
-            if record.key == name.key {
+    pub(super) fn find(&self, name: NameKey<'_>, print: u32, value: &[u8]) -> Option<usize> {
+        let mut link = self.newest(name.key);
+        while let Some((position, record)) = link {
+            if record.key == name.key && record.print == print {
                 let (own_name, own_value) = self.text(record);
-                if own_name.is_empty() || own_name == name.octets {
-                    if record.print == print && own_value == value {
-                        return Found::Both(self.combined_index(sequence));
-                    }
-                    if matches!(found, Found::Nothing) {
-                        found = Found::Name(self.combined_index(sequence));
-                    }
+                if equal(own_value, value) && (own_name.is_empty() || equal(own_name, name.octets)) {
+                    return Some(self.combined_index(position));
                 }
             }
-            let older = record.older;
-            if older.wrapping_sub(self.oldest) >= sequence.wrapping_sub(self.oldest) {
-                break;
-            }
-            sequence = older;
+            link = self.older(position, record);
         }
-        found
+        None
+    }
+
+    /// The combined index of any entry with this name, for names that the static table has not.
+    pub(super) fn find_name(&self, name: NameKey<'_>) -> Option<usize> {
+        let mut link = self.newest(name.key);
+        while let Some((position, record)) = link {
+            if record.key == name.key && self.text(record).0 == name.octets {
+                return Some(self.combined_index(position));
+            }
+            link = self.older(position, record);
+        }
+        None
+    }
+
+    /// The newest record in a key's bucket, and its position from the oldest.
+    #[inline]
+    fn newest(&self, key: u32) -> Option<(u32, &Record)> {
+        self.record(*self.buckets.get(self.bucket(key)?)?)
+    }
+
+    /// The next record in the same bucket. A link leads to an older one, or to one that is gone: positions only fall.
+    #[inline]
+    fn older(&self, position: u32, record: &Record) -> Option<(u32, &Record)> {
+        self.record(record.older).filter(|(older, _)| *older < position)
+    }
+
+    #[inline]
+    fn record(&self, sequence: u32) -> Option<(u32, &Record)> {
+        let position = sequence.wrapping_sub(self.oldest);
+        Some((position, self.records.get(position as usize)?))
     }
 
     /// Inserts an entry that [`Index::fits`].
@@ -203,8 +239,9 @@ impl Index {
         (&self.octets[start..middle], &self.octets[middle..middle + record.value_len as usize])
     }
 
-    fn combined_index(&self, sequence: u32) -> usize {
-        static_table::LEN + self.records.len() - sequence.wrapping_sub(self.oldest) as usize
+    #[inline]
+    fn combined_index(&self, position: u32) -> usize {
+        static_table::LEN + self.records.len() - position as usize
     }
 
     /// Puts the record at `position` at the head of its bucket.
@@ -250,8 +287,7 @@ mod tests {
     use super::*;
 
     fn index_of(index: &Index, name: &str, value: &str) -> Option<usize> {
-        let found = index.find(NameKey::of(name.as_bytes()), fingerprint(value.as_bytes()), value.as_bytes());
-        if let Found::Both(at) = found { Some(at) } else { None }
+        index.find(NameKey::of(name.as_bytes()), fingerprint(value.as_bytes()), value.as_bytes())
     }
 
     fn insert(index: &mut Index, name: &str, value: &str) {
@@ -297,6 +333,21 @@ mod tests {
             insert(&mut index, "x-name", &value);
             assert_eq!(index_of(&index, "x-name", &value), Some(62));
             assert_eq!(index_of(&index, "x-name", "absent"), None);
+        }
+    }
+
+    #[test]
+    fn equal_is_equality() {
+        let text: Vec<u8> = (0..100).collect();
+        for len in 0..60 {
+            let one = &text[..len];
+            assert!(equal(one, &one.to_vec()), "{len}");
+            assert!(!equal(one, &text[..len + 1]));
+            for at in 0..len {
+                let mut other = one.to_vec();
+                other[at] ^= 0x80;
+                assert!(!equal(one, &other), "{len} octets, {at}");
+            }
         }
     }
 

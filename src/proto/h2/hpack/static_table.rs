@@ -5,6 +5,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Method, StatusCode};
 
 use super::field::{Defect, Field, FieldKind};
+use super::index::equal;
 use super::table::ENTRY_OVERHEAD;
 
 /// How many entries the static table has; dynamic indices follow.
@@ -35,7 +36,7 @@ pub(super) fn find_name(name: &[u8]) -> Option<usize> {
     let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return None };
     let index = usize::from(BY_NAME[slot(name.len(), first, last)]);
     let (candidate, _) = text(index)?;
-    (candidate.as_bytes() == name).then_some(index)
+    equal(candidate.as_bytes(), name).then_some(index)
 }
 
 /// Without collision over all names of the static table, which is checked while compiling.
