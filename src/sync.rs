@@ -68,14 +68,14 @@ mod real {
 mod model {
     use std::collections::VecDeque;
 
-    use loom::sync::Mutex;
-    use loom::sync::atomic::{AtomicBool, Ordering};
+    use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use loom::sync::{Mutex, MutexGuard};
 
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::thread::yield_now;
 
-    /// `std`'s cell, with an atomic in front of it for what loom cannot see: that who finds the value also sees all that
-    /// was written before it was put there.
+    /// `std`'s cell, with an atomic in front of it for what loom cannot see: that who finds the value also
+    /// sees all that was written before it was put there.
     #[derive(Debug)]
     pub(crate) struct OnceLock<T> {
         value: std::sync::OnceLock<T>,
@@ -100,36 +100,53 @@ mod model {
     }
 
     /// Stands in for `crossbeam_queue::ArrayQueue`, whose own atomics loom cannot see.
+    ///
+    /// The length is an atomic beside the lock: asking for it orders nothing but what an Acquire load does,
+    /// as with the real queue. Were it behind the lock, the models would not miss the fences that a wake
+    /// needs.
     #[derive(Debug)]
     pub(crate) struct ArrayQueue<T> {
         items: Mutex<VecDeque<T>>,
+        length: AtomicUsize,
         capacity: usize,
     }
 
     impl<T> ArrayQueue<T> {
         pub(crate) fn new(capacity: usize) -> ArrayQueue<T> {
-            ArrayQueue { items: Mutex::new(VecDeque::with_capacity(capacity)), capacity }
+            let items = Mutex::new(VecDeque::with_capacity(capacity));
+            ArrayQueue { items, length: AtomicUsize::new(0), capacity }
         }
 
         pub(crate) fn push(&self, value: T) -> Result<(), T> {
-            let mut items = self.items.lock().expect("a model that panicked has failed already");
+            // As the real one, which finds itself full by loads alone and then orders nothing.
+            if self.length.load(Ordering::Relaxed) >= self.capacity {
+                return Err(value);
+            }
+            let mut items = self.lock();
             if items.len() == self.capacity {
                 return Err(value);
             }
             items.push_back(value);
+            self.length.fetch_add(1, Ordering::Release);
             Ok(())
         }
 
         pub(crate) fn pop(&self) -> Option<T> {
-            self.items.lock().expect("a model that panicked has failed already").pop_front()
+            let value = self.lock().pop_front()?;
+            self.length.fetch_sub(1, Ordering::Release);
+            Some(value)
         }
 
         pub(crate) fn len(&self) -> usize {
-            self.items.lock().expect("a model that panicked has failed already").len()
+            self.length.load(Ordering::Acquire)
         }
 
         pub(crate) fn is_empty(&self) -> bool {
             self.len() == 0
+        }
+
+        fn lock(&self) -> MutexGuard<'_, VecDeque<T>> {
+            self.items.lock().expect("a model that panicked has failed already")
         }
     }
 }

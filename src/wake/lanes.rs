@@ -142,6 +142,8 @@ impl Lane<'_> {
         let (word, bit) = self.lanes.dirty_bit(self.index);
         if word.load(Ordering::Relaxed) & bit == 0 {
             // PAIRS: Release with the Acquire swap in `Lanes::drain`, which then finds the ring and its tail.
+            // (The fence above would do, but ThreadSanitizer does not see fences, so no data rests on one
+            // alone.)
             word.fetch_or(bit, Ordering::Release);
             // PAIRS: store of the dirty bit before, load of the parked flag after; `Mailbox::park` has them
             // the other way round.
