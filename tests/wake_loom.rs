@@ -1,9 +1,9 @@
-//! Models of the wake path: loom walks through the interleavings, and through the stale values that the orderings
-//! allow. Run them by `RUSTFLAGS='--cfg loom' cargo test --release --test wake_loom`.
+//! Models of the wake path: loom walks through the interleavings, and through the stale values that the
+//! orderings allow. Run them by `RUSTFLAGS='--cfg loom' cargo test --release --test wake_loom`.
 //!
-//! Models of two threads are exhaustive; those of three are bounded to three preemptions. A lost wake shows as a
-//! deadlock: the owner sleeps on a bell that nobody will ring. `docs/wake-up.md` lists what was broken on purpose to
-//! see these models fail.
+//! Models of two threads are exhaustive; those of three are bounded to three preemptions. A lost wake shows
+//! as a deadlock: the owner sleeps on a bell that nobody will ring. `docs/wake-up.md` lists what was broken
+//! on purpose to see these models fail.
 #![cfg(loom)]
 
 use std::cell::RefCell;
@@ -148,7 +148,8 @@ fn own_until_all_woke(mailbox: &Letterbox, bell: ModelBell, slots: u32) {
     });
 }
 
-/// One thread wakes, through a lane or not, the other sleeps: the wake arrives, and with it what was written before.
+/// One thread wakes, through a lane or not, the other sleeps: the wake arrives, and with it what was written
+/// before.
 fn push_park_ring(through_lane: bool) {
     exhaustively(move || {
         let (mailbox, bell) = mailbox(SMALL, 1);
