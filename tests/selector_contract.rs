@@ -19,9 +19,9 @@ use wakering::internals::sys::{
 };
 
 use self::support::{
-    PATIENCE, QUIET, Signal, Sleeper, assert_quiet, closes_on_exec, drain, fill, is_readable,
-    open_descriptors, pipe, rearm, register, ring_when_asleep, selector, send_urgent, tcp_listener, tcp_pair,
-    unacknowledged, unix_pair, until, wait, write_all_of,
+    PATIENCE, QUIET, Signal, Sleeper, assert_quiet, closes_on_exec, drain, fill, in_forked_child,
+    is_readable, open_descriptors, pipe, rearm, refuse_call, register, ring_when_asleep, selector,
+    send_urgent, tcp_listener, tcp_pair, unacknowledged, unix_pair, until, wait, write_all_of,
 };
 
 #[path = "support/selector.rs"]
@@ -65,8 +65,10 @@ const CASES: &[(&str, fn())] = &[
     ("a timeout of zero does not sleep", zero_timeout_does_not_sleep),
     ("a short timeout is never early and never zero", short_timeout_is_never_early),
     ("a timeout beyond what the kernel counts sleeps", huge_timeout_sleeps),
+    ("a kernel that refuses fine timeouts makes waits longer", refused_fine_timeouts_are_rounded_up),
     ("a signal is no error", signal_is_no_error),
     ("every descriptor is close-on-exec", every_descriptor_is_close_on_exec),
+    ("a forked child may drop the selector", forked_child_may_drop_the_selector),
     ("a shared listener is level-triggered", shared_listener_is_level_triggered),
     ("a connection wakes one of the listener's selectors", connection_wakes_one_selector),
     ("deregistering before the close ends a duplicate's events", deregistering_beats_a_duplicate),
@@ -482,6 +484,27 @@ fn short_timeout_is_never_early() {
     }
 }
 
+fn refused_fine_timeouts_are_rounded_up() {
+    if !EPOLL {
+        return;
+    }
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        let waits = thread::spawn(move || {
+            // The filter ends with this thread.
+            refuse_call(libc::SYS_epoll_pwait2, errno);
+            let mut selector = selector();
+            for _ in 0..2 {
+                let start = Instant::now();
+                selector.wait(Some(Duration::from_micros(200))).expect("a coarser wait");
+                assert!(start.elapsed() >= Duration::from_millis(1), "{:?}", start.elapsed());
+            }
+            selector.bell().ring();
+            selector.wait(Some(Duration::from_micros(200))).expect("a coarser wait");
+        });
+        waits.join().expect("no error on the way");
+    }
+}
+
 fn huge_timeout_sleeps() {
     let mut selector = selector();
     let past_the_kernel = Duration::from_millis(i32::MAX as u64 + 1);
@@ -532,6 +555,22 @@ fn every_descriptor_is_close_on_exec() {
     }
     drop(selector);
     assert_eq!(open_descriptors(), before, "dropping a selector closes everything");
+}
+
+fn forked_child_may_drop_the_selector() {
+    let (near, mut far) = unix_pair();
+    let mut kept = Some(selector());
+    register(kept.as_ref().expect("kept"), &near, TOKEN, Interest::READ);
+    // What the child drops of its parent's must not change what the parent's kernel objects report.
+    assert_eq!(in_forked_child(|| drop(kept.take())), 0);
+
+    let mut selector = kept.expect("taken in the child alone");
+    assert_quiet(&mut selector);
+    far.write_all(b"x").expect("a write");
+    until(&mut selector, TOKEN, Readiness::wakes_reader);
+    let rung = ring_when_asleep(selector.bell());
+    selector.wait(None).expect("a wait");
+    assert!(rung.was_rung());
 }
 
 fn shared_listener_is_level_triggered() {

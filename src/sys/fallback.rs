@@ -12,11 +12,14 @@
 //!   their way. `wait` empties it, then arms it again, so a ring in between is seen.
 //! - Half-close is not told apart from data, urgent data and a hang-up only on some systems: the short-read rule is off.
 //! - A descriptor is to be deregistered before it is closed: not every system forgets it by itself.
+//! - Dropping a poller takes its own timer and notifier off the kernel's list, which a forked child shares with its
+//!   parent. In a child the poller is therefore not dropped; its three descriptors stay open until it execs or ends.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::{self, Read};
+use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -37,7 +40,9 @@ pub const CLOSE_DEREGISTERS: bool = false;
 /// Waits for many descriptors at once; see the contract in `sys/mod.rs`.
 #[derive(Debug)]
 pub struct Selector {
-    poller: Poller,
+    poller: ManuallyDrop<Poller>,
+    /// The process that made the poller.
+    process: u32,
     /// What the poller filled in the last wait.
     raw_events: polling::Events,
     /// The same, translated.
@@ -97,7 +102,8 @@ impl Selector {
         ringer.set_nonblocking(true)?;
         let capacity = event_capacity.clamp(1, SELECTOR_EVENTS_MAX);
         let selector = Selector {
-            poller: Poller::new()?,
+            poller: ManuallyDrop::new(Poller::new()?),
+            process: std::process::id(),
             raw_events: polling::Events::with_capacity(NonZeroUsize::MIN.saturating_add(capacity - 1)),
             events: Vec::with_capacity(capacity),
             table: RefCell::new(HashMap::new()),
@@ -224,12 +230,21 @@ impl Selector {
 
     fn add(&self, fd: BorrowedFd<'_>, interest: polling::Event) -> io::Result<()> {
         // SAFETY: by the contract the source is deregistered before it is closed (`CLOSE_DEREGISTERS` is false), and
-        // the doorbell, which this struct owns, is closed after the poller, which is declared before it.
+        // the doorbell, which this struct owns, is closed after its `drop` has dropped the poller.
         unsafe { self.poller.add_with_mode(fd.as_raw_fd(), interest, PollMode::Oneshot) }
     }
 
     fn arm(&self, fd: BorrowedFd<'_>, armed: Armed) -> io::Result<()> {
         self.poller.modify_with_mode(fd, armed.interest_in(fd.as_raw_fd()), PollMode::Oneshot)
+    }
+}
+
+impl Drop for Selector {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            // SAFETY: nobody uses the poller after this, since the selector is being dropped.
+            unsafe { ManuallyDrop::drop(&mut self.poller) };
+        }
     }
 }
 

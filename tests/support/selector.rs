@@ -234,3 +234,45 @@ impl Signal {
         SIGNALS.load(Ordering::Relaxed) > 0
     }
 }
+
+/// Runs the act in a forked child, which ends without returning, and returns the child's exit code.
+pub(super) fn in_forked_child(act: impl FnOnce()) -> libc::c_int {
+    // SAFETY: the child only runs the act, which drops and closes, and ends without unwinding into the test.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+        // SAFETY: the call ends the process.
+        unsafe { libc::_exit(i32::from(outcome.is_err())) };
+    }
+    let mut status = 0;
+    // SAFETY: the pointer is to one integer; the child is this process's own and not waited for elsewhere.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -1 }
+}
+
+/// Lets the system refuse one call to the calling thread, with this error, from now on.
+#[cfg(target_os = "linux")]
+pub(super) fn refuse_call(number: libc::c_long, errno: libc::c_int) {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const ANSWER: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    // The call's number is the first word of what a filter sees.
+    let mut filter = [
+        libc::sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 },
+        libc::sock_filter { code: IF_EQUAL, jt: 0, jf: 1, k: number as u32 },
+        libc::sock_filter { code: ANSWER, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | errno as u32 },
+        libc::sock_filter { code: ANSWER, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the call takes numbers; it only forbids this thread to gain privileges.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+    // SAFETY: the pointer is to a program that outlives the call, which copies it.
+    let set =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0) };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+}
+
+/// Only Linux has the call that is refused.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn refuse_call(_number: libc::c_long, _errno: libc::c_int) {}
