@@ -318,7 +318,8 @@ impl Connection {
             let result = self.on_frame(head, taken.payload(length));
             self.input.restore(taken, length);
             match result {
-                Ok(None) if self.phase == Phase::Dead => return Ok(None),
+                // What the frame brought about comes before the next frame.
+                Ok(None) if !self.notices.is_empty() => return Ok(None),
                 Ok(None) => {}
                 done => return done,
             }
@@ -507,7 +508,8 @@ impl Connection {
         self.streams = Streams::new();
         self.endings = Endings::default();
         self.ready = VecDeque::new();
-        self.notices.clear();
+        // What the peer said when it left is still news.
+        self.notices.retain(|notice| matches!(notice, Notice::GoAway(..)));
         self.spare = None;
         self.timers.stop();
     }
