@@ -3,6 +3,8 @@
 //! `steady` is a connection that has seen the same fields before, `first` a fresh one. A decoded field is handed
 //! over and dropped, which is what a connection that builds no request from it would pay.
 
+#![expect(missing_docs, reason = "criterion_group! makes an undocumented function")]
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -58,8 +60,8 @@ fn request_block(encoder: &mut Encoder, fields: &[(&str, &str)]) -> Vec<u8> {
     encoder.begin_block(&mut out);
     for &(name, value) in fields {
         match name {
-            ":method" => encoder.encode_method(&value.parse().unwrap(), &mut out),
-            ":scheme" => encoder.encode_scheme(&value.parse().unwrap(), &mut out),
+            ":method" => encoder.encode_method(&value.parse().expect("a legal field"), &mut out),
+            ":scheme" => encoder.encode_scheme(&value.parse().expect("a legal field"), &mut out),
             ":authority" => encoder.encode_authority(value, &mut out),
             ":path" => {
                 // A fresh encoder has not seen the path before and writes the literal that we want.
@@ -67,7 +69,11 @@ fn request_block(encoder: &mut Encoder, fields: &[(&str, &str)]) -> Vec<u8> {
                 Encoder::new().encode_path(value, &mut path);
                 out.extend(path);
             }
-            _ => encoder.encode_field(&name.parse().unwrap(), &value.parse().unwrap(), &mut out),
+            _ => encoder.encode_field(
+                &name.parse().expect("a legal field"),
+                &value.parse().expect("a legal field"),
+                &mut out,
+            ),
         }
     }
     out
@@ -131,7 +137,10 @@ fn encoding(criterion: &mut Criterion) {
     for length in 0..64 {
         let mut fields = fields.clone().to_vec();
         fields[3].1 = HeaderValue::from(10_000 + length * 977);
-        fields.push((http::header::ETAG, HeaderValue::try_from(format!("\"{length:x}\"")).unwrap()));
+        fields.push((
+            http::header::ETAG,
+            HeaderValue::try_from(format!("\"{length:x}\"")).expect("a legal field"),
+        ));
         varying.push(fields);
     }
     let mut turn = 0;

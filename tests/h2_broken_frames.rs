@@ -329,7 +329,7 @@ fn feed(wire: &mut Wire, bytes: &[u8], random: &mut Random) {
 
 fn answer(core: &mut Connection, stream: StreamKey) {
     let mut headers = HeaderMap::new();
-    headers.insert("server", "wakering".parse().unwrap());
+    headers.insert("server", "wakering".parse().expect("a legal value"));
     // The stream or the connection may have died meanwhile: then these are errors, which is what they are for.
     let answered = core.respond(stream, StatusCode::OK, &headers, false).is_ok();
     let sent = core.send_data(stream, Bytes::from_static(b"Hello, World!"), true).is_ok();

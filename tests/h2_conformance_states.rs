@@ -21,7 +21,7 @@ const SECOND: u64 = 1_000_000_000;
 /// Answers the latest request without content and lets go of it.
 fn answer(wire: &mut Wire) {
     let stream = wire.stream();
-    wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), true).unwrap();
+    wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), true).expect("an open stream");
     wire.core.finish(stream);
     wire.turn();
 }
@@ -152,8 +152,8 @@ fn downloading() -> Wire {
     let mut wire = Wire::server(Config { stream_queue_bytes: 8 << 20, ..Config::default() });
     wire.feed(&[settings(&[(4, 1 << 30)]), window_update(0, 1 << 30), get(1)].concat());
     let stream = wire.stream();
-    wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).unwrap();
-    wire.core.send_data(stream, Bytes::from(vec![0; 4 << 20]), true).unwrap();
+    wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).expect("an open stream");
+    wire.core.send_data(stream, Bytes::from(vec![0; 4 << 20]), true).expect("an open stream");
     wire
 }
 

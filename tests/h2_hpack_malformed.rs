@@ -362,7 +362,11 @@ fn the_encoder_announces_its_table_sizes() {
 
 fn encode(encoder: &mut Encoder, name: &str, value: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    encoder.encode_field(&name.parse().unwrap(), &value.parse().unwrap(), &mut out);
+    encoder.encode_field(
+        &name.parse().expect("a legal field"),
+        &value.parse().expect("a legal field"),
+        &mut out,
+    );
     out
 }
 

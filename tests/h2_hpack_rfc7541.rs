@@ -30,7 +30,12 @@ fn decode(decoder: &mut Decoder, hex: &str) -> Vec<String> {
 
 fn octets(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.bytes().filter(|digit| !digit.is_ascii_whitespace()).collect();
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    digits
+        .chunks(2)
+        .map(|pair| {
+            u8::from_str_radix(std::str::from_utf8(pair).expect("hexadecimal"), 16).expect("hexadecimal")
+        })
+        .collect()
 }
 
 /// C.2.1 to C.2.4: one representation each, on a fresh decoder.

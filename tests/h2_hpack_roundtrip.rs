@@ -28,7 +28,8 @@ fn name() -> impl Strategy<Value = HeaderName> {
             "x-request-id",
         ])
         .prop_map(HeaderName::from_static),
-        "[a-z0-9!#$%&'*+.^_`|~-]{1,40}".prop_map(|name| HeaderName::from_lowercase(name.as_bytes()).unwrap()),
+        "[a-z0-9!#$%&'*+.^_`|~-]{1,40}"
+            .prop_map(|name| HeaderName::from_lowercase(name.as_bytes()).expect("a legal field")),
     ]
 }
 
@@ -40,7 +41,7 @@ fn value() -> impl Strategy<Value = HeaderValue> {
         vec(0x21..0x7fu8, 0..200),
     ];
     (octets, prop::bool::weighted(0.1)).prop_map(|(octets, sensitive)| {
-        let mut value = HeaderValue::from_bytes(&octets).unwrap();
+        let mut value = HeaderValue::from_bytes(&octets).expect("a legal field");
         value.set_sensitive(sensitive);
         value
     })

@@ -38,7 +38,7 @@ pub(crate) struct Frame {
 
 impl Frame {
     pub(crate) fn word(&self, at: usize) -> u32 {
-        u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
+        u32::from_be_bytes(self.payload[at..at + 4].try_into().expect("four bytes"))
     }
 }
 
@@ -172,7 +172,7 @@ impl Wire {
             self.sent.push(Frame {
                 kind: bytes[3],
                 flags: bytes[4],
-                stream: u32::from_be_bytes(bytes[5..9].try_into().unwrap()),
+                stream: u32::from_be_bytes(bytes[5..9].try_into().expect("four bytes")),
                 payload: bytes[9..].to_vec(),
             });
         }
