@@ -163,6 +163,11 @@ pub(crate) const MAX_TASKS: usize = SLOTS_MAX;
 pub(crate) const HUGE_FUTURE: usize = 16 * 1024;
 /// System calls that one poll of a task may make before the others get their turn; as in tokio.
 pub(crate) const COOPERATIVE_BUDGET: u32 = 128;
+/// System calls that tasks may try before a busy worker looks at its selector, however few tasks that were: four of the
+/// budgets above. A task that a fast peer always keeps ready makes 128 of them a poll, and 128 such polls would be tens
+/// of milliseconds in which nobody else is heard.
+pub(crate) const LOOK_ATTEMPTS: u32 = 512;
+const _: () = assert!(LOOK_ATTEMPTS >= COOPERATIVE_BUDGET);
 /// Empty handler cells that a server keeps per worker: as many requests as commonly run at once.
 pub(crate) const RECYCLED_CELLS: usize = 1024;
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    limits::{COOPERATIVE_BUDGET, MAX_TASKS},
+    limits::{COOPERATIVE_BUDGET, LOOK_ATTEMPTS, MAX_TASKS},
     task::{
         JoinHandle, Scoped,
         cell::{Runnable, TaskCell},
@@ -47,6 +47,8 @@ pub(crate) struct Tasks {
     worker: u16,
     inner: RefCell<Inner>,
     budget: Cell<u32>,
+    /// System calls that were tried since the worker last looked at its selector.
+    attempts: Cell<u32>,
     running: Cell<u64>,
     closing: Cell<bool>,
     next_id: Cell<u64>,
@@ -81,6 +83,7 @@ impl Tasks {
             worker: entry.worker(),
             inner: RefCell::default(),
             budget: Cell::new(COOPERATIVE_BUDGET),
+            attempts: Cell::new(0),
             running: Cell::new(0),
             closing: Cell::new(false),
             next_id: Cell::new(0),
@@ -146,9 +149,13 @@ impl Tasks {
         self.inner.borrow().live
     }
 
-    /// Polls up to `budget` tasks in the order in which they were woken; `root` stands for the root future.
+    /// Polls up to `budget` tasks in the order in which they were woken, fewer when they try the system often; `root`
+    /// stands for the root future.
     pub(crate) fn run(&self, budget: usize, root: &mut dyn FnMut()) -> usize {
         for polled in 0..budget {
+            if self.is_look_due() {
+                return polled;
+            }
             match self.next() {
                 Next::Nothing => return polled,
                 Next::Root => self.charged(0, &mut *root),
@@ -171,6 +178,8 @@ impl Tasks {
         let outer_budget = self.budget.replace(COOPERATIVE_BUDGET);
         let outer_task = self.running.replace(id);
         let result = body();
+        let attempts = COOPERATIVE_BUDGET - self.budget.get();
+        self.attempts.set(self.attempts.get().saturating_add(attempts));
         self.budget.set(outer_budget);
         self.running.set(outer_task);
         result
@@ -181,6 +190,16 @@ impl Tasks {
         let left = self.budget.get();
         self.budget.set(left.saturating_sub(1));
         left > 0
+    }
+
+    /// Whether tasks have tried the system so often since the last look that the selector is due, whatever is queued.
+    pub(crate) fn is_look_due(&self) -> bool {
+        self.attempts.get() >= LOOK_ATTEMPTS
+    }
+
+    /// The worker looks at its selector: attempts count from nought again.
+    pub(crate) fn looked(&self) {
+        self.attempts.set(0);
     }
 
     /// Drops every task, also those that destructors spawn meanwhile; nothing can be spawned afterwards.

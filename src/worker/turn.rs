@@ -20,7 +20,7 @@ impl Context {
             self.unlooked.set(self.unlooked.get() + ran);
             self.fire_timers(); // 3
             if self.tasks.is_runnable() {
-                if self.unlooked.get() >= LOOK_EVERY {
+                if self.unlooked.get() >= LOOK_EVERY || self.tasks.is_look_due() {
                     self.look(Some(Duration::ZERO))?; // 5–7
                 }
             } else if !self.flush_list.borrow().is_empty() {
@@ -67,6 +67,7 @@ impl Context {
     /// 5 to 7: the selector, with or without sleep, then unpark, record and wake.
     fn look(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.unlooked.set(0);
+        self.tasks.looked();
         let waited = self.reactor().wait(timeout); // 5
         self.entry.unpark(); // 6
         self.reactor().wake_collected(); // 7
