@@ -349,7 +349,8 @@ fn stopping_aborts_what_outlives_the_grace_and_says_how_much() {
         assert!(waiting.await.is_err());
         let stopped = stopping.await.unwrap();
         assert_eq!((stopped.aborted_connections, stopped.aborted_handlers), (1, 1));
-        assert!(start.elapsed() < Duration::from_millis(50 + 100), "{:?}", start.elapsed());
+        // 100 ms after the deadline on a quiet machine; a busy one may not run us for longer.
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
         assert_eq!(alive.load(Ordering::SeqCst), 0);
     });
 }
