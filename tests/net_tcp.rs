@@ -18,7 +18,9 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use support::{LOOPBACK, fill, in_child, pair, pair_with_std, pattern, poll_once, reset, run};
+use support::{
+    LOOPBACK, fill, in_child, let_sigpipe_kill, pair, pair_with_std, pattern, poll_once, reset, run,
+};
 use wakering::{
     net::{TcpListener, TcpStream},
     spawn, time,
@@ -409,8 +411,7 @@ fn writing_to_a_closed_connection_raises_no_signal() {
     if !in_child("writing_to_a_closed_connection_raises_no_signal", "") {
         return;
     }
-    // SAFETY: the default action is no function of ours; no other thread depends on the disposition.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let_sigpipe_kill();
     run(async {
         let (mut ours, theirs) = pair_with_std();
         reset(theirs);

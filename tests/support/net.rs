@@ -118,6 +118,12 @@ pub(crate) fn send_urgent(stream: &StdStream, octet: u8) {
     assert_eq!(sent, 1, "{}", io::Error::last_os_error());
 }
 
+/// Gives `SIGPIPE` its default action back, which Rust's start-up code takes away.
+pub(crate) fn let_sigpipe_kill() {
+    // SAFETY: the default action is no function of ours; no other thread depends on the disposition.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Whether this process is the child of the test that calls; if not, the test `name` is run again in a child, under
 /// `limits` (commands of the shell), and must pass there.
 pub(crate) fn in_child(name: &str, limits: &str) -> bool {
