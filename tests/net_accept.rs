@@ -1,5 +1,4 @@
-//! Listening and accepting: addresses, shared ports, and a want of descriptors. The numbers of hard bugs are those of the
-//! design's list.
+//! Listening and accepting: addresses, shared ports, and a want of descriptors.
 
 #[path = "support/net.rs"]
 mod support;
@@ -166,7 +165,7 @@ fn a_listener_of_the_standard_library_comes_in_and_goes_out() {
     });
 }
 
-/// Hard bug 41: what Linux really makes of it is a connection that reports the reset when it is read.
+/// what Linux really makes of it is a connection that reports the reset when it is read.
 #[test]
 fn a_connection_that_was_reset_in_the_queue_does_not_stop_the_next() {
     run(async {
@@ -189,7 +188,6 @@ fn a_connection_that_was_reset_in_the_queue_does_not_stop_the_next() {
 const FEW: &str = "WAKERING_TEST_FEW_DESCRIPTORS";
 const LIMIT: usize = 40;
 
-/// Hard bug 40.
 #[test]
 fn accept_outlives_the_want_of_descriptors_without_spinning() {
     if env::var_os(FEW).is_some() {

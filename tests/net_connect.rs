@@ -1,5 +1,4 @@
-//! Connecting: outcomes, lists of addresses, local addresses, and what cancelling leaves behind. The numbers of hard bugs
-//! are those of the design's list.
+//! Connecting: outcomes, lists of addresses, local addresses, and what cancelling leaves behind.
 
 #[path = "support/net.rs"]
 mod support;
@@ -13,7 +12,6 @@ use std::{
 use support::{FOR_EVER, LOOPBACK, nobody, poll_once, run};
 use wakering::net::{AddressAction, AddressError, TcpConnector, TcpListener, TcpStream};
 
-/// Hard bug 39.
 #[test]
 fn a_refusal_is_told_as_such_and_names_the_address() {
     run(async {
@@ -70,7 +68,7 @@ fn the_local_address_is_the_chosen_one() {
     });
 }
 
-/// Hard bug 39: a socket whose own address is its peer is connected to itself (RFC 9293 §3.5). That this never
+/// a socket whose own address is its peer is connected to itself (RFC 9293 §3.5). That this never
 /// happens by chance is a unit test of `net::connect`.
 #[test]
 fn a_socket_may_be_connected_to_itself_by_choice() {

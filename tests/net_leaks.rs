@@ -27,7 +27,6 @@ fn descriptors() -> Option<usize> {
     Some(fs::read_dir("/proc/self/fd").ok()?.count())
 }
 
-/// Lifecycle 10, and hard bug 10.
 #[test]
 fn cancelled_and_finished_calls_leave_no_descriptor_and_no_registration() {
     // The first of everything may open something for good, such as the tables of the process.
@@ -74,7 +73,7 @@ fn every_way_to_cancel() {
     });
 }
 
-/// Hard bug 17, the part of sockets: the number of a closed descriptor goes to a new one while events of the old one, or of
+/// The number of a closed descriptor goes to a new one while events of the old one, or of
 /// its duplicates, may still come.
 fn recycled_descriptors_get_no_stale_event() {
     run(async {

@@ -1,5 +1,4 @@
-//! TCP connections: what people who come from libuv, asyncio or tokio expect of them. The numbers of hard bugs are
-//! those of the design's list.
+//! TCP connections: what people who come from libuv, asyncio or tokio expect of them.
 
 #[path = "support/net.rs"]
 mod support;
@@ -201,7 +200,6 @@ fn dropping_a_connection_tells_the_peer_at_once_a_hundred_of_a_hundred_times() {
     });
 }
 
-/// Hard bug 29.
 #[test]
 fn a_short_read_with_the_end_behind_it_loses_neither() {
     run(async {
@@ -226,7 +224,7 @@ fn a_short_read_with_the_end_behind_it_loses_neither() {
     });
 }
 
-/// Hard bug 30, the part of TCP, and 35: `SIGURG`'s octet is out of band, and a read stops before it.
+/// `SIGURG`'s octet is out of band, and a read stops before it.
 #[test]
 fn urgent_data_between_two_pieces_hides_none_of_them() {
     run(async {
@@ -246,7 +244,6 @@ fn urgent_data_between_two_pieces_hides_none_of_them() {
     });
 }
 
-/// Hard bug 32.
 #[test]
 fn a_half_closed_peer_that_does_not_read_makes_nobody_spin() {
     run(async {
@@ -279,7 +276,6 @@ fn a_half_closed_peer_that_does_not_read_makes_nobody_spin() {
     });
 }
 
-/// Hard bugs 33 and 48.
 #[test]
 fn a_reset_wakes_the_reader_and_the_pending_writer() {
     run(async {
@@ -305,7 +301,6 @@ fn a_reset_wakes_the_reader_and_the_pending_writer() {
     });
 }
 
-/// Hard bug 49.
 #[test]
 fn a_close_without_lingering_is_a_reset_for_the_peer() {
     run(async {
@@ -330,7 +325,6 @@ fn a_reset_while_idle_is_reported_once_by_the_next_read() {
     });
 }
 
-/// Hard bug 34.
 #[test]
 fn one_flooding_peer_leaves_ninety_nine_quiet_ones_their_turn() {
     run(async {
@@ -372,7 +366,6 @@ fn one_flooding_peer_leaves_ninety_nine_quiet_ones_their_turn() {
     });
 }
 
-/// Hard bug 37.
 #[test]
 fn two_tasks_that_wait_for_the_same_direction_are_both_woken() {
     run(async {
@@ -393,7 +386,7 @@ fn two_tasks_that_wait_for_the_same_direction_are_both_woken() {
     });
 }
 
-/// Hard bug 38: readiness is assumed, and being wrong costs one attempt.
+/// readiness is assumed, and being wrong costs one attempt.
 #[test]
 fn a_fresh_connection_without_bytes_waits_and_does_not_fail() {
     run(async {
@@ -405,7 +398,6 @@ fn a_fresh_connection_without_bytes_waits_and_does_not_fail() {
     });
 }
 
-/// Hard bug 42.
 #[test]
 fn writing_to_a_closed_connection_raises_no_signal() {
     if !in_child("writing_to_a_closed_connection_raises_no_signal", "") {
@@ -488,7 +480,7 @@ fn halves_come_together_only_with_their_own() {
     });
 }
 
-/// Hard bug 18: with a duplicate alive, closing the descriptor would not end its registration.
+/// with a duplicate alive, closing the descriptor would not end its registration.
 #[test]
 fn a_connection_goes_to_another_worker_and_leaves_nothing_behind() {
     let runtime = wakering::Runtime::builder().workers(2).build().unwrap();

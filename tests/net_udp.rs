@@ -1,4 +1,4 @@
-//! UDP sockets. The numbers of hard bugs are those of the design's list.
+//! UDP sockets.
 
 #[path = "support/net.rs"]
 mod support;
@@ -57,7 +57,6 @@ fn a_connected_socket_hears_nobody_else() {
     });
 }
 
-/// Hard bug 45.
 #[test]
 fn an_empty_datagram_is_no_end_and_a_cut_one_is_told() {
     run(async {
@@ -82,7 +81,6 @@ fn an_empty_datagram_is_no_end_and_a_cut_one_is_told() {
     });
 }
 
-/// Hard bug 44.
 #[test]
 fn an_icmp_error_is_told_once_and_the_socket_lives() {
     run(async {
