@@ -3,6 +3,9 @@
 //! Every figure is for one request or one frame. `server/…` feeds recorded client bytes (as h2load sends them:
 //! after the first request every field is in the dynamic table), so it is the cost that a server pays.
 
+#![expect(clippy::unwrap_used, reason = "a bench stops at the first surprise")]
+#![expect(missing_docs, reason = "criterion_group! makes an undocumented function")]
+
 use std::hint::black_box;
 use std::io::IoSlice;
 use std::time::{Duration, Instant};

@@ -1,5 +1,10 @@
 //! In the steady state a small request and its answer allocate nothing inside the core.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
+)]
+
 use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};

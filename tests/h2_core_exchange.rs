@@ -1,5 +1,10 @@
 //! Two cores back to back: every command arrives as the matching event, however the bytes are split.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
+)]
+
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 

@@ -1,6 +1,11 @@
 //! Flow control in both directions (RFC 9113 §5.2, §6.9): nothing passes a window, nothing stalls that need not,
 //! and credit comes back in lumps.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
+)]
+
 #[path = "support/h2_wire.rs"]
 mod h2_wire;
 

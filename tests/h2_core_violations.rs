@@ -45,6 +45,7 @@ const CLOSED: Reason = Reason::STREAM_CLOSED;
 const CALM: Reason = Reason::ENHANCE_YOUR_CALM;
 const COMPRESSION: Reason = Reason::COMPRESSION_ERROR;
 
+#[expect(clippy::too_many_lines, reason = "a table, one row a case")]
 fn frames_and_sizes() -> Vec<Case> {
     let long = vec![0; 16_385];
     vec![
@@ -304,6 +305,7 @@ fn header_blocks() -> Vec<Case> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table, one row a case")]
 fn malformed_requests() -> Vec<Case> {
     let head = |list: &[(&str, &str)]| vec![frame(HEADERS, GET, 1, &fields(list))];
     let with = |list: &[(&str, &str)]| vec![frame(HEADERS, GET, 1, &request_block("GET", list))];

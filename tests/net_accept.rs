@@ -1,5 +1,10 @@
 //! Listening and accepting: addresses, shared ports, and a want of descriptors.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
+)]
+
 #[path = "support/net.rs"]
 mod support;
 
@@ -54,7 +59,8 @@ fn every_way_to_name_an_address_names_the_same() {
     assert_eq!(of((Ipv4Addr::LOCALHOST, 80)), [v4]);
     assert_eq!(of((Ipv6Addr::LOCALHOST, 80)), [v6]);
     assert_eq!(of((v6.ip(), 80)), [v6]);
-    assert_eq!(of(&vec![v6, v4]), [v6, v4]);
+    let both = vec![v6, v4];
+    assert_eq!(of(&both), [v6, v4]);
     assert_eq!(of([v4, v6].as_slice()), [v4, v6]);
     let SocketAddr::V4(bare) = v4 else { unreachable!() };
     assert_eq!(of(bare), [v4]);
@@ -279,7 +285,7 @@ fn serve_with_few_descriptors() {
             });
         }
     })
-    .unwrap()
+    .unwrap();
 }
 
 /// User and system time of a process, in hundredths of a second, where the system tells.

@@ -1,5 +1,10 @@
 //! What cancelling and closing leave behind: nothing. One test, for it counts the descriptors of the whole process.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
+)]
+
 #[path = "support/net.rs"]
 mod support;
 

@@ -1,5 +1,10 @@
 //! TCP connections: what people who come from libuv, asyncio or tokio expect of them.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
+)]
+
 #[path = "support/net.rs"]
 mod support;
 

@@ -1,5 +1,9 @@
 //! What the socket tests share: a runtime with a watchdog, pairs of connections, and a look at one poll.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
+)]
 #![expect(dead_code, reason = "each test program uses its own part of these helpers")]
 
 use std::{
