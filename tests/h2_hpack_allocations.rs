@@ -4,9 +4,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue, SERVER};
 use http::{Method, StatusCode, uri::Scheme};
 use wakering::internals::hpack::{Decoder, Encoder, Excess, FieldLimits};
 
-fn count(work: impl FnMut()) -> (u64, u64) {
-    let mut work = work;
-    let info = allocation_counter::measure(|| work());
+fn count(work: impl FnOnce()) -> (u64, u64) {
+    let info = allocation_counter::measure(work);
     (info.count_total, info.bytes_max)
 }
 

@@ -152,6 +152,8 @@ impl Name {
             Name::Scheme if !octets.first().is_some_and(u8::is_ascii_alphabetic) => (None, Defect::Scheme),
             Name::Scheme => (Scheme::try_from(octets).map(Field::Scheme).ok(), Defect::Scheme),
             Name::Authority => (Authority::try_from(octets).map(Field::Authority).ok(), Defect::Authority),
+            // The `http` crate would cut a fragment off; a `:path` has none (RFC 9113 §8.3.1).
+            Name::Path if octets.contains(&b'#') => (None, Defect::Path),
             Name::Path => (PathAndQuery::try_from(octets).map(Field::Path).ok(), Defect::Path),
             Name::Status => (StatusCode::from_bytes(octets).map(Field::Status).ok(), Defect::Status),
             Name::Protocol if !is_token(octets) => (None, Defect::Protocol),
