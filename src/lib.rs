@@ -57,7 +57,7 @@ pub mod internals {
     }
     pub mod hpack {
         pub use crate::proto::h2::hpack::{
-            DecodeError, Decoded, Decoder, Defect, Encoder, Excess, Field, FieldKind, FieldLimits,
+            DecodeError, Decoded, Decoder, Defect, Encoder, Excess, Field, FieldKind, FieldLimits, FieldSink,
             huffman_decode, huffman_encode, huffman_max_decoded_len,
         };
     }

@@ -21,8 +21,8 @@ use super::hpack::{Decoder, Encoder};
 use super::output::{Output, Waiting};
 use super::receive::Input;
 use super::settings::{self, INITIAL_WINDOW, MIN_FRAME_SIZE, PeerSettings};
-use super::stream::{Room, StreamKey};
-use super::streams::{Ending, Endings, Streams};
+use super::stream::StreamKey;
+use super::streams::{Endings, Streams};
 use super::timeouts::Timers;
 
 /// Which end of the connection this is.
@@ -63,6 +63,9 @@ pub(super) enum Notice {
     GoAway(u32, Reason, Bytes),
     Closed(Option<ConnectionError>),
 }
+
+/// What reading a frame comes to; its event is written where the caller wants it.
+pub(super) type Found = Result<(), Fault>;
 
 /// Who reset a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,80 +206,83 @@ impl Connection {
     #[inline]
     pub fn poll_event(&mut self, now: u64) -> Option<Event> {
         self.tell(now);
+        // An event is large: it is written once, where the caller finds it.
+        let mut out = None;
         loop {
             if !self.notices.is_empty() {
-                if let Some(event) = self.poll_notice() {
-                    return Some(event);
+                self.poll_notice(&mut out);
+                if out.is_some() {
+                    return out;
                 }
             }
-            let step = match self.phase {
-                Phase::Preface => self.read_preface(),
-                Phase::FirstSettings | Phase::Open => self.read_frames(),
-                Phase::Dead => return None,
+            let found = match self.phase {
+                Phase::Preface => self.read_preface(&mut out),
+                Phase::FirstSettings | Phase::Open => self.read_frames(&mut out),
+                Phase::Dead => return out,
             };
-            match step {
-                Ok(None) if self.notices.is_empty() => {
+            if out.is_some() {
+                return out;
+            }
+            match found {
+                Ok(()) if self.notices.is_empty() => {
                     self.watch_partial();
-                    return None;
+                    return out;
                 }
-                Ok(None) => {}
-                Ok(Some(event)) => return Some(event),
+                Ok(()) => {}
                 Err(fault) => self.on_fault(fault),
             }
         }
     }
 
-    fn poll_notice(&mut self) -> Option<Event> {
+    #[cold]
+    fn poll_notice(&mut self, out: &mut Option<Event>) {
         while let Some(notice) = self.notices.pop_front() {
-            match notice {
-                Notice::Writable(stream) => {
-                    if self.streams.get(stream).is_some_and(|s| s.held && !s.dead) {
-                        return Some(Event::Writable { stream });
-                    }
+            let event = match notice {
+                Notice::Writable(stream) if self.streams.get(stream).is_some_and(|s| s.held && !s.dead) => {
+                    Event::Writable { stream }
                 }
-                Notice::Reset(stream, reason, remote) => {
-                    if self.streams.get(stream).is_some_and(|s| s.held) {
-                        return Some(Event::Reset { stream, reason, remote: remote == Remote::Yes });
-                    }
+                Notice::Reset(stream, reason, remote) if self.streams.get(stream).is_some_and(|s| s.held) => {
+                    Event::Reset { stream, reason, remote: remote == Remote::Yes }
                 }
-                Notice::GoAway(last_stream, reason, debug) => {
-                    return Some(Event::GoAway { last_stream, reason, debug });
-                }
-                Notice::Closed(error) => return Some(Event::Closed { error }),
-            }
+                Notice::Writable(_) | Notice::Reset(..) => continue,
+                Notice::GoAway(last_stream, reason, debug) => Event::GoAway { last_stream, reason, debug },
+                Notice::Closed(error) => Event::Closed { error },
+            };
+            *out = Some(event);
+            return;
         }
-        None
     }
 
     /// Compares the preface, as far as it has come.
     #[cold]
-    fn read_preface(&mut self) -> Result<Option<Event>, Fault> {
+    fn read_preface(&mut self, out: &mut Option<Event>) -> Found {
         let Some(bytes) = self.input.peek(PREFACE.len()) else {
-            return self.sniff();
+            return self.sniff(out);
         };
         if bytes != PREFACE {
-            return self.sniff();
+            return self.sniff(out);
         }
         self.input.skip(PREFACE.len());
         self.phase = Phase::FirstSettings;
         self.announce();
-        self.read_frames()
+        self.read_frames(out)
     }
 
     /// The bytes so far may be the beginning of the preface, of an HTTP/1.x request, or of something else.
-    fn sniff(&mut self) -> Result<Option<Event>, Fault> {
+    fn sniff(&mut self, out: &mut Option<Event>) -> Found {
         let bytes = self.input.beginning();
         if PREFACE.starts_with(bytes) {
-            return Ok(None);
+            return Ok(());
         }
         let token = bytes.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
         match (token, bytes.get(token), bytes.get(token + 1)) {
-            (_, None, _) if bytes.len() < PREFACE.len() => Ok(None),
-            (1.., Some(b' '), None) if bytes.len() < PREFACE.len() => Ok(None),
+            (_, None, _) if bytes.len() < PREFACE.len() => Ok(()),
+            (1.., Some(b' '), None) if bytes.len() < PREFACE.len() => Ok(()),
             // A garbled preface is no HTTP/1.x request, although it looks like one of method PRI.
             (1.., Some(b' '), Some(b'!'..=b'~')) if !bytes.starts_with(b"PRI ") => {
                 self.kill();
-                Ok(Some(Event::Http1))
+                *out = Some(Event::Http1);
+                Ok(())
             }
             _ => Err(Fault::protocol("this is not the HTTP/2 preface")),
         }
@@ -295,33 +301,30 @@ impl Connection {
 
     /// Reads frames until one yields an event or the bytes are used up.
     #[inline]
-    fn read_frames(&mut self) -> Result<Option<Event>, Fault> {
+    fn read_frames(&mut self, out: &mut Option<Event>) -> Found {
         loop {
             if self.run.is_some() {
-                match self.read_content() {
-                    Some(event) => return Ok(Some(event)),
-                    None if self.run.is_some() => return Ok(None),
-                    None => {}
+                self.read_content(out);
+                if out.is_some() || self.run.is_some() {
+                    return Ok(());
                 }
             }
-            let Some(head) = self.input.head() else { return Ok(None) };
+            let Some(head) = self.input.head() else { return Ok(()) };
             self.current = Some(head);
             self.check_head(head)?;
             if head.kind == Kind::Data {
                 if !self.begin_content(head)? {
-                    return Ok(None);
+                    return Ok(());
                 }
                 continue;
             }
             let length = head.length as usize;
-            let Some(taken) = self.input.take(length) else { return Ok(None) };
-            let result = self.on_frame(head, taken.payload(length));
+            let Some(taken) = self.input.take(length) else { return Ok(()) };
+            let found = self.on_frame(head, taken.payload(length), out);
             self.input.restore(taken, length);
-            match result {
-                // What the frame brought about comes before the next frame.
-                Ok(None) if !self.notices.is_empty() => return Ok(None),
-                Ok(None) => {}
-                done => return done,
+            // What the frame brought about comes before the next frame.
+            if found.is_err() || out.is_some() || !self.notices.is_empty() {
+                return found;
             }
         }
     }
@@ -344,174 +347,25 @@ impl Connection {
     }
 
     #[inline]
-    fn on_frame(&mut self, head: Head, payload: &[u8]) -> Result<Option<Event>, Fault> {
+    fn on_frame(&mut self, head: Head, payload: &[u8], out: &mut Option<Event>) -> Found {
         match head.kind {
-            Kind::Headers => self.on_headers(head, payload),
-            Kind::Continuation => self.on_continuation(head, payload),
-            Kind::WindowUpdate => self.on_window_update(head, payload).map(|()| None),
+            Kind::Headers => self.on_headers(head, payload, out),
+            Kind::Continuation => self.on_continuation(head, payload, out),
+            Kind::WindowUpdate => self.on_window_update(head, payload),
             Kind::RstStream => self.on_rst_stream(head, payload),
-            Kind::Settings => self.on_settings(head, payload).map(|()| None),
-            Kind::Ping => self.on_ping(head, payload),
-            Kind::GoAway => self.on_goaway(head, payload).map(|()| None),
-            Kind::Priority => self.on_priority(head, payload).map(|()| None),
+            Kind::Settings => self.on_settings(head, payload),
+            Kind::Ping => self.on_ping(head, payload, out),
+            Kind::GoAway => self.on_goaway(head, payload),
+            Kind::Priority => self.on_priority(head, payload),
             Kind::PushPromise => Err(self.on_push_promise()),
             Kind::Data => Err(Fault::protocol("DATA is read elsewhere")),
-            Kind::Unknown(_) => Ok(None),
+            Kind::Unknown(_) => Ok(()),
         }
     }
 
     #[inline]
     pub(super) fn write_frame(&mut self, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
         self.output.frame(Head { length: payload.len() as u32, kind, flags, stream }, payload);
-    }
-
-    /// Ends a stream or the connection for what a frame did.
-    #[cold]
-    fn on_fault(&mut self, fault: Fault) {
-        match fault {
-            Fault::Connection(reason, text) => self.fail(reason, text),
-            Fault::Stream(id, reason, _) => {
-                if self.role == Role::Server && !self.charge_reset() {
-                    return self.fail(Reason::ENHANCE_YOUR_CALM, "too many streams died early");
-                }
-                let found = self.streams.find(id);
-                // One RST_STREAM is enough, unless the stream died by the peer's (RFC 9113 §5.1).
-                if self.endings.of(id) != Ending::OwnReset {
-                    self.write_frame(Kind::RstStream, 0, id, &reason.0.to_be_bytes());
-                }
-                self.endings.note(id, Ending::OwnReset);
-                if let Some(key) = found {
-                    self.bury(key, reason, Remote::No);
-                }
-            }
-        }
-    }
-
-    /// Takes a token for a stream that died early.
-    pub(super) fn charge_reset(&mut self) -> bool {
-        self.resets.take(self.now, self.config.reset_burst, self.config.resets_per_second)
-    }
-
-    /// Takes a token for a useless frame.
-    pub(super) fn charge_glitch(&mut self) -> Result<(), Fault> {
-        if self.glitches.take(self.now, self.config.glitch_burst, self.config.glitches_per_second) {
-            return Ok(());
-        }
-        Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many useless frames"))
-    }
-
-    /// Marks a stream as reset and tells the application.
-    pub(super) fn bury(&mut self, key: StreamKey, reason: Reason, remote: Remote) {
-        let Some(stream) = self.streams.get_mut(key) else { return };
-        if stream.dead {
-            return;
-        }
-        stream.dead = true;
-        stream.room = Room::Unasked;
-        if let Some(queue) = &mut stream.queue {
-            queue.clear();
-        }
-        if std::mem::take(&mut stream.scheduled) {
-            self.ready.retain(|&other| other != key);
-        }
-        if stream.held {
-            self.notices.push_back(Notice::Reset(key, reason, remote));
-        } else {
-            self.retire(key);
-        }
-    }
-
-    /// Gives the slot back when both the protocol and the application are through with the stream.
-    #[inline]
-    pub(super) fn retire(&mut self, key: StreamKey) {
-        let Some(stream) = self.streams.get(key) else { return };
-        if stream.held || !stream.is_closed() {
-            return;
-        }
-        let unreleased = stream.unreleased;
-        if stream.scheduled {
-            self.ready.retain(|&other| other != key);
-        }
-        self.streams.remove(key);
-        if unreleased > 0 {
-            self.give_back(unreleased);
-        }
-        self.check_gone();
-    }
-
-    /// Closes when the last stream ended after the final GOAWAY.
-    #[inline]
-    pub(super) fn check_gone(&mut self) {
-        let leaving =
-            matches!(self.going, Going::Final(_)) || (self.peer_last.is_some() && self.role == Role::Client);
-        if leaving && self.streams.len() == 0 && self.phase != Phase::Dead {
-            self.close(None);
-        }
-    }
-
-    /// Gives connection window back.
-    #[inline]
-    pub(super) fn give_back(&mut self, n: u32) {
-        if self.phase == Phase::Dead {
-            return;
-        }
-        let size = self.config.connection_window.max(INITIAL_WINDOW);
-        if let Some(increment) = self.receive_window.give_back(n, size) {
-            self.write_frame(Kind::WindowUpdate, 0, 0, &increment.to_be_bytes());
-        }
-    }
-
-    /// Ends the connection for a violation: GOAWAY with the reason in words, then nothing more.
-    #[cold]
-    pub(super) fn fail(&mut self, reason: Reason, text: &'static str) {
-        let head = self.current;
-        let error = ConnectionError {
-            reason,
-            frame: head.map(|head| head.kind),
-            stream: head.map_or(0, |head| head.stream),
-            offset: self.input.offset(),
-            text,
-        };
-        if self.phase != Phase::Preface {
-            self.write_goaway(self.last_served(), reason, error.to_string().as_bytes());
-        }
-        self.close(Some(error));
-    }
-
-    /// The last stream that GOAWAY may name: once named, it does not rise any more (RFC 9113 §6.8).
-    pub(super) fn last_served(&self) -> u32 {
-        match self.going {
-            Going::No | Going::Announced => self.last_peer,
-            Going::Final(last) => last,
-        }
-    }
-
-    pub(super) fn write_goaway(&mut self, last: u32, reason: Reason, debug: &[u8]) {
-        let mut payload = Vec::with_capacity(8 + debug.len());
-        payload.extend_from_slice(&last.to_be_bytes());
-        payload.extend_from_slice(&reason.0.to_be_bytes());
-        payload.extend_from_slice(debug);
-        self.write_frame(Kind::GoAway, 0, 0, &payload);
-    }
-
-    /// The end: streams are gone, what is framed may still be written.
-    pub(super) fn close(&mut self, error: Option<ConnectionError>) {
-        self.kill();
-        self.notices.push_back(Notice::Closed(error));
-    }
-
-    fn kill(&mut self) {
-        self.phase = Phase::Dead;
-        self.input.clear();
-        self.assembly = None;
-        self.run = None;
-        self.streams = Streams::new();
-        self.endings = Endings::default();
-        self.ready = VecDeque::new();
-        // What the peer said when it left is still news.
-        self.notices.retain(|notice| matches!(notice, Notice::GoAway(..)));
-        self.spare = None;
-        self.timers.stop();
     }
 
     /// Whether the connection is over: once the output is written the socket can be closed.

@@ -120,12 +120,12 @@ impl Connection {
 
     /// Hands on what there is of the frame's content.
     #[inline]
-    pub(super) fn read_content(&mut self) -> Option<Event> {
-        let mut run = self.run.take()?;
+    pub(super) fn read_content(&mut self, out: &mut Option<Event>) {
+        let Some(mut run) = self.run.take() else { return };
         if run.left > 0 || run.end {
             if run.left > 0 && !self.input.has_block() {
                 self.run = Some(run);
-                return None;
+                return;
             }
             let target = run.to.and_then(|stream| Some((stream, self.streams.get_mut(stream)?)));
             if let Some((stream, target)) = target.filter(|(_, target)| target.held && !target.dead) {
@@ -139,7 +139,8 @@ impl Connection {
                     run.end = false;
                 }
                 self.run = (run.left > 0 || run.padding > 0).then_some(run);
-                return Some(Event::Data { stream, data, end });
+                *out = Some(Event::Data { stream, data, end });
+                return;
             }
             self.discard(&mut run);
         }
@@ -149,7 +150,6 @@ impl Connection {
         if run.left > 0 || run.padding > 0 {
             self.run = Some(run);
         }
-        None
     }
 
     /// Throws content away that nobody wants any more; the connection's window is given back.

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::connection::{Connection, Going, Notice, Phase, Remote, Role};
+use super::connection::{Connection, Found, Going, Notice, Phase, Remote, Role};
 use super::error::{Fault, Reason};
 use super::event::Event;
 use super::flow::Overflow;
@@ -17,7 +17,7 @@ use crate::limits;
 pub(super) const SHUTDOWN_PING: [u8; 8] = *b"wakergo\0";
 
 impl Connection {
-    pub(super) fn on_settings(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
+    pub(super) fn on_settings(&mut self, head: Head, payload: &[u8]) -> Found {
         if head.stream != 0 {
             return Err(Fault::protocol("SETTINGS on a stream"));
         }
@@ -51,7 +51,7 @@ impl Connection {
         Ok(())
     }
 
-    fn on_settings_ack(&mut self, payload: &[u8]) -> Result<(), Fault> {
+    fn on_settings_ack(&mut self, payload: &[u8]) -> Found {
         if !payload.is_empty() {
             return Err(Fault::size("SETTINGS ACK with a payload"));
         }
@@ -70,7 +70,7 @@ impl Connection {
     }
 
     /// Every open stream's window moves by the difference (RFC 9113 §6.9.2).
-    fn on_initial_window(&mut self, size: u32) -> Result<(), Fault> {
+    fn on_initial_window(&mut self, size: u32) -> Found {
         let delta = i64::from(size) - i64::from(self.peer.initial_window);
         self.peer.initial_window = size;
         if delta == 0 {
@@ -90,7 +90,7 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn on_ping(&mut self, head: Head, payload: &[u8]) -> Result<Option<Event>, Fault> {
+    pub(super) fn on_ping(&mut self, head: Head, payload: &[u8], out: &mut Option<Event>) -> Found {
         if head.stream != 0 {
             return Err(Fault::protocol("PING on a stream"));
         }
@@ -98,13 +98,14 @@ impl Connection {
             return Err(Fault::size("PING is not 8 bytes"));
         };
         if head.has(ACK) {
-            return Ok(self.on_pong(payload));
+            *out = self.on_pong(payload);
+            return Ok(());
         }
         self.write_frame(Kind::Ping, ACK, 0, &payload);
         if self.acks.pings.add(self.output.end()) > self.config.waiting_acks as usize {
             return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "PING flood"));
         }
-        Ok(None)
+        Ok(())
     }
 
     fn on_pong(&mut self, payload: [u8; 8]) -> Option<Event> {
@@ -116,7 +117,7 @@ impl Connection {
         Some(Event::Pong { payload })
     }
 
-    pub(super) fn on_goaway(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
+    pub(super) fn on_goaway(&mut self, head: Head, payload: &[u8]) -> Found {
         if head.stream != 0 {
             return Err(Fault::protocol("GOAWAY on a stream"));
         }
@@ -149,7 +150,7 @@ impl Connection {
     }
 
     #[inline]
-    pub(super) fn on_window_update(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
+    pub(super) fn on_window_update(&mut self, head: Head, payload: &[u8]) -> Found {
         let (4, Some(word)) = (payload.len(), u32_at(payload, 0)) else {
             return Err(Fault::size("WINDOW_UPDATE is not 4 bytes"));
         };
@@ -175,7 +176,7 @@ impl Connection {
         Ok(())
     }
 
-    fn on_connection_update(&mut self, increment: u32) -> Result<(), Fault> {
+    fn on_connection_update(&mut self, increment: u32) -> Found {
         if increment == 0 {
             return Err(Fault::protocol("WINDOW_UPDATE of 0 on the connection"));
         }
@@ -189,7 +190,7 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn on_rst_stream(&mut self, head: Head, payload: &[u8]) -> Result<Option<Event>, Fault> {
+    pub(super) fn on_rst_stream(&mut self, head: Head, payload: &[u8]) -> Found {
         let id = head.stream;
         if id == 0 {
             return Err(Fault::protocol("RST_STREAM on stream 0"));
@@ -201,21 +202,21 @@ impl Connection {
             if self.is_idle_id(id) {
                 return Err(Fault::protocol("RST_STREAM on an idle stream"));
             }
-            return Ok(None);
+            return Ok(());
         };
         if self.streams.get(key).is_none_or(Stream::is_closed) {
-            return Ok(None);
+            return Ok(());
         }
         self.endings.note(id, Ending::PeerReset);
         if self.role == Role::Server && !self.charge_reset() {
             return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many streams died early"));
         }
         self.bury(key, Reason(code), Remote::Yes);
-        Ok(None)
+        Ok(())
     }
 
     /// Deprecated and ignored, but it must be well formed (RFC 9113 §6.3).
-    pub(super) fn on_priority(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
+    pub(super) fn on_priority(&mut self, head: Head, payload: &[u8]) -> Found {
         let id = head.stream;
         if id == 0 {
             return Err(Fault::protocol("PRIORITY on stream 0"));

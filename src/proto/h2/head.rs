@@ -10,7 +10,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, StatusCode, Version};
 
-use super::hpack::{Field, FieldKind};
+use super::hpack::{Field, FieldKind, FieldSink};
 
 /// What the block is the head of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) struct HeadSink {
     offence: Option<Malformed>,
     /// An ordinary field was seen: pseudo fields must not follow.
     ordinary: bool,
+    /// `host` was seen: only then is it looked for.
+    host: bool,
     method: Option<Method>,
     scheme: Option<Scheme>,
     authority: Option<Authority>,
@@ -56,6 +58,7 @@ impl HeadSink {
             shape,
             offence: None,
             ordinary: false,
+            host: false,
             method: None,
             scheme: None,
             authority: None,
@@ -67,42 +70,26 @@ impl HeadSink {
         }
     }
 
-    /// Takes the next field.
     #[inline]
-    pub(super) fn take(&mut self, field: Field) {
-        let taken = match field {
-            Field::Header { name, value, kind } => self.take_ordinary(name, value, kind),
-            Field::Method(method) => {
-                self.pseudo(Shape::Request).and_then(|sink| once(&mut sink.method, method))
-            }
-            Field::Scheme(scheme) => {
-                self.pseudo(Shape::Request).and_then(|sink| once(&mut sink.scheme, scheme))
-            }
-            Field::Authority(authority) => {
-                self.pseudo(Shape::Request).and_then(|sink| once(&mut sink.authority, authority))
-            }
-            Field::Path(path) => self.pseudo(Shape::Request).and_then(|sink| once(&mut sink.path, path)),
-            Field::Status(status) => {
-                self.pseudo(Shape::Response).and_then(|sink| once(&mut sink.status, status))
-            }
-            // Only meaningful once ENABLE_CONNECT_PROTOCOL has been sent (RFC 8441 §4): we do not.
-            Field::Protocol(_) => Err("unknown pseudo-header field"),
-            Field::Malformed(_) => Err("malformed field"),
-        };
+    fn note(&mut self, taken: Result<(), Malformed>) {
         if let Err(offence) = taken {
             self.offence.get_or_insert(offence);
         }
     }
 
+    /// Checks that a pseudo field may stand here and has not been seen.
     #[inline]
-    fn pseudo(&mut self, shape: Shape) -> Result<&mut HeadSink, Malformed> {
+    fn pseudo(&self, shape: Shape, seen: bool) -> Result<(), Malformed> {
         if self.ordinary {
             return Err("pseudo-header field after an ordinary one");
         }
         if self.shape != shape {
             return Err("pseudo-header field where it does not belong");
         }
-        Ok(self)
+        if seen {
+            return Err("pseudo-header field twice");
+        }
+        Ok(())
     }
 
     #[inline]
@@ -131,7 +118,7 @@ impl HeadSink {
                 return Ok(());
             }
             FieldKind::Host => {
-                if self.headers.contains_key(header::HOST) {
+                if std::mem::replace(&mut self.host, true) {
                     return Err("two host fields");
                 }
             }
@@ -186,16 +173,8 @@ impl HeadSink {
     #[inline]
     fn target(&mut self, method: &Method, target: &mut Uri) -> Result<(), Malformed> {
         let mut authority = self.authority.take();
-        if let Some(host) = self.headers.get(header::HOST) {
-            match &authority {
-                Some(authority) if authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {}
-                Some(_) => return Err("host contradicts :authority"),
-                None if host.is_empty() => {}
-                None => {
-                    authority =
-                        Some(Authority::try_from(host.as_bytes()).map_err(|_| "host is no authority")?);
-                }
-            }
+        if self.host {
+            authority = self.agree_with_host(authority)?;
         }
         if *method == Method::CONNECT {
             return self.tunnel(authority, target);
@@ -216,13 +195,24 @@ impl HeadSink {
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path);
         if let Some(authority) = authority {
-            if authority.as_str().as_bytes().contains(&b'@') {
+            if authority.as_str().bytes().any(|byte| byte == b'@') {
                 return Err("user information in :authority");
             }
             parts.authority = Some(authority);
             parts.scheme = Some(scheme);
         }
         put_together(parts, target)
+    }
+
+    /// `host` must name what `:authority` names, and stands in for it (RFC 9113 §8.3.1).
+    fn agree_with_host(&self, authority: Option<Authority>) -> Result<Option<Authority>, Malformed> {
+        let Some(host) = self.headers.get(header::HOST) else { return Ok(authority) };
+        match authority {
+            Some(named) if named.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) => Ok(Some(named)),
+            Some(_) => Err("host contradicts :authority"),
+            None if host.is_empty() => Ok(None),
+            None => Authority::try_from(host.as_bytes()).map(Some).map_err(|_| "host is no authority"),
+        }
     }
 
     fn tunnel(&mut self, authority: Option<Authority>, target: &mut Uri) -> Result<(), Malformed> {
@@ -255,6 +245,44 @@ impl HeadSink {
     }
 }
 
+impl FieldSink for &mut HeadSink {
+    fn take(&mut self, field: Field) {
+        match field {
+            Field::Header { name, value, kind } => {
+                let taken = self.take_ordinary(name, value, kind);
+                self.note(taken);
+            }
+            other => self.share(&other),
+        }
+    }
+
+    #[inline]
+    fn share(&mut self, field: &Field) {
+        let taken = match field {
+            Field::Header { name, value, kind } => self.take_ordinary(name.clone(), value.clone(), *kind),
+            Field::Method(method) => self
+                .pseudo(Shape::Request, self.method.is_some())
+                .map(|()| self.method = Some(method.clone())),
+            Field::Scheme(scheme) => self
+                .pseudo(Shape::Request, self.scheme.is_some())
+                .map(|()| self.scheme = Some(scheme.clone())),
+            Field::Authority(authority) => self
+                .pseudo(Shape::Request, self.authority.is_some())
+                .map(|()| self.authority = Some(authority.clone())),
+            Field::Path(path) => {
+                self.pseudo(Shape::Request, self.path.is_some()).map(|()| self.path = Some(path.clone()))
+            }
+            Field::Status(status) => {
+                self.pseudo(Shape::Response, self.status.is_some()).map(|()| self.status = Some(*status))
+            }
+            // Only meaningful once ENABLE_CONNECT_PROTOCOL has been sent (RFC 8441 §4): we do not.
+            Field::Protocol(_) => Err("unknown pseudo-header field"),
+            Field::Malformed(_) => Err("malformed field"),
+        };
+        self.note(taken);
+    }
+}
+
 impl Cookie {
     fn add(&mut self, value: HeaderValue) {
         *self = match std::mem::replace(self, Cookie::None) {
@@ -281,15 +309,6 @@ fn put_together(parts: http::uri::Parts, target: &mut Uri) -> Result<(), Malform
         }
         Err(_) => Err("the target is no URI"),
     }
-}
-
-#[inline]
-fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), Malformed> {
-    if slot.is_some() {
-        return Err("pseudo-header field twice");
-    }
-    *slot = Some(value);
-    Ok(())
 }
 
 /// Digits and nothing else (RFC 9110 §8.6).

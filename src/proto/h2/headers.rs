@@ -5,13 +5,13 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::connection::{Connection, Going, Role};
+use super::connection::{Connection, Found, Going, Role};
 use super::error::{Fault, Reason};
 use super::event::Event;
 use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{self, END_HEADERS, END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::head::{HeadSink, Malformed, Shape};
-use super::hpack::DecodeError;
+use super::hpack::{DecodeError, Field};
 use super::output::Part;
 use super::stream::{Asked, Content, Mismatch, Receiving, Sending, StreamKey};
 use super::streams::Ending;
@@ -46,7 +46,7 @@ enum Target {
 
 impl Connection {
     #[inline]
-    pub(super) fn on_headers(&mut self, head: Head, payload: &[u8]) -> Result<Option<Event>, Fault> {
+    pub(super) fn on_headers(&mut self, head: Head, payload: &[u8], out: &mut Option<Event>) -> Found {
         if head.stream == 0 {
             return Err(Fault::protocol("HEADERS on stream 0"));
         }
@@ -59,14 +59,14 @@ impl Connection {
         };
         let fragment = &payload[layout.start..layout.end];
         if head.has(END_HEADERS) {
-            return self.on_block(opening, fragment);
+            return self.on_block(opening, fragment, out);
         }
         let (offset, block) = (self.input.offset(), fragment.to_vec());
         self.assembly = Some(Box::new(Assembly { opening, offset, block, continuations: 0 }));
-        Ok(None)
+        Ok(())
     }
 
-    pub(super) fn on_continuation(&mut self, head: Head, payload: &[u8]) -> Result<Option<Event>, Fault> {
+    pub(super) fn on_continuation(&mut self, head: Head, payload: &[u8], out: &mut Option<Event>) -> Found {
         let Some(mut assembly) = self.assembly.take() else {
             return Err(Fault::protocol("CONTINUATION without a header block"));
         };
@@ -79,22 +79,22 @@ impl Connection {
         }
         assembly.block.extend_from_slice(payload);
         if head.has(END_HEADERS) {
-            return self.on_block(assembly.opening, &assembly.block);
+            return self.on_block(assembly.opening, &assembly.block, out);
         }
         self.assembly = Some(assembly);
-        Ok(None)
+        Ok(())
     }
 
     /// A whole header block is there.
     #[inline]
-    fn on_block(&mut self, opening: Opening, block: &[u8]) -> Result<Option<Event>, Fault> {
+    fn on_block(&mut self, opening: Opening, block: &[u8], out: &mut Option<Event>) -> Found {
         match self.target(opening)? {
-            Target::Request => self.on_request(opening, block),
-            Target::Response(key) => self.on_response(opening, key, block),
-            Target::Trailers(key) => self.on_trailers(opening, key, block),
+            Target::Request => self.on_request(opening, block, out),
+            Target::Response(key) => self.on_response(opening, key, block, out),
+            Target::Trailers(key) => self.on_trailers(opening, key, block, out),
             Target::Nobody(fault) => {
                 self.decode_for_nobody(block)?;
-                fault.map_or(Ok(None), Err)
+                fault.map_or(Ok(()), Err)
             }
         }
     }
@@ -185,7 +185,7 @@ impl Connection {
 
     fn decode_for_nobody(&mut self, block: &[u8]) -> Result<(), Fault> {
         let config = &self.config;
-        self.decoder.decode(block, &config.fields, |_| {}).map(|_| ()).map_err(undecodable)
+        self.decoder.decode(block, &config.fields, |_: Field| {}).map(|_| ()).map_err(undecodable)
     }
 
     /// An empty sink for a block of this shape.
@@ -198,13 +198,12 @@ impl Connection {
     #[inline]
     fn decode(&mut self, sink: &mut HeadSink, block: &[u8]) -> Result<bool, Fault> {
         let config = &self.config;
-        let decoded =
-            self.decoder.decode(block, &config.fields, |field| sink.take(field)).map_err(undecodable)?;
+        let decoded = self.decoder.decode(block, &config.fields, sink).map_err(undecodable)?;
         Ok(decoded.excess.is_some())
     }
 
     #[inline]
-    fn on_request(&mut self, opening: Opening, block: &[u8]) -> Result<Option<Event>, Fault> {
+    fn on_request(&mut self, opening: Opening, block: &[u8], out: &mut Option<Event>) -> Found {
         let id = opening.stream;
         let mut sink = self.sink(Shape::Request);
         if self.decode(&mut sink, block)? {
@@ -228,12 +227,13 @@ impl Connection {
             stream.to_receive = to_receive;
             stream.asked = asked;
         }
-        Ok(Some(Event::Request { stream: key, request, end: opening.end }))
+        *out = Some(Event::Request { stream: key, request, end: opening.end });
+        Ok(())
     }
 
     /// The head passed a limit: the client learns it as 431 (RFC 6585 §5), and it counts as a stream that died.
     #[cold]
-    fn refuse_too_large(&mut self, opening: Opening) -> Result<Option<Event>, Fault> {
+    fn refuse_too_large(&mut self, opening: Opening) -> Found {
         if !self.charge_reset() {
             return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many streams died early"));
         }
@@ -249,7 +249,7 @@ impl Connection {
         if !opening.end {
             self.refuse(opening.stream, Reason::NO_ERROR);
         }
-        Ok(None)
+        Ok(())
     }
 
     fn on_response(
@@ -257,7 +257,8 @@ impl Connection {
         opening: Opening,
         key: StreamKey,
         block: &[u8],
-    ) -> Result<Option<Event>, Fault> {
+        out: &mut Option<Event>,
+    ) -> Found {
         let id = opening.stream;
         let mut sink = self.sink(Shape::Response);
         if self.decode(&mut sink, block)? {
@@ -265,13 +266,14 @@ impl Connection {
         }
         let length = sink.content_length();
         let response = sink.response().map_err(|text| malformed(id, text))?;
-        let Some(stream) = self.streams.get_mut(key) else { return Ok(None) };
+        let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
         if response.status().is_informational() {
             if opening.end {
                 return Err(malformed(id, "an interim response that ends the stream"));
             }
             self.charge_glitch()?;
-            return Ok(Some(Event::Informational { stream: key, response }));
+            *out = Some(Event::Informational { stream: key, response });
+            return Ok(());
         }
         let status = response.status();
         let bare = has_no_content(stream.asked, status);
@@ -284,7 +286,10 @@ impl Connection {
         stream.receiving = if opening.end { Receiving::Ended } else { Receiving::Body };
         let held = stream.held;
         self.retire(key);
-        Ok(held.then_some(Event::Response { stream: key, response, end: opening.end }))
+        if held {
+            *out = Some(Event::Response { stream: key, response, end: opening.end });
+        }
+        Ok(())
     }
 
     fn on_trailers(
@@ -292,21 +297,25 @@ impl Connection {
         opening: Opening,
         key: StreamKey,
         block: &[u8],
-    ) -> Result<Option<Event>, Fault> {
+        out: &mut Option<Event>,
+    ) -> Found {
         let id = opening.stream;
         let mut sink = self.sink(Shape::Trailers);
         if self.decode(&mut sink, block)? {
             return Err(Fault::Stream(id, Reason::ENHANCE_YOUR_CALM, "trailers too large"));
         }
         let trailers: HeaderMap = sink.trailers().map_err(|text| malformed(id, text))?;
-        let Some(stream) = self.streams.get_mut(key) else { return Ok(None) };
+        let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
         if stream.to_receive.take(0, true) == Err(Mismatch) {
             return Err(malformed(id, "content shorter than content-length"));
         }
         stream.receiving = Receiving::Ended;
         let held = stream.held;
         self.retire(key);
-        Ok(held.then_some(Event::Trailers { stream: key, trailers }))
+        if held {
+            *out = Some(Event::Trailers { stream: key, trailers });
+        }
+        Ok(())
     }
 }
 

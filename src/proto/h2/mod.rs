@@ -47,12 +47,14 @@
 //!     head     rules between fields         schedule   which content goes out next
 //!     hpack    header compression, both ways
 //!   content    DATA                         timeouts   deadlines
+//!                                           closing    how streams and the connection end
 //!   control    all other frames             settings   what SETTINGS may say
 //! stream, streams    one stream; all of them      flow    windows      abuse    token buckets
 //! frame, error, event, config                     plain values
 //! ```
 
 mod abuse;
+mod closing;
 mod config;
 mod connection;
 mod content;

@@ -8,7 +8,6 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::connection::{Connection, Going, Phase, Role};
-use super::control::SHUTDOWN_PING;
 use super::error::{CommandError, Reason};
 use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{END_STREAM, Head, Kind, MAX_STREAM_ID};
@@ -397,44 +396,6 @@ impl Connection {
         self.acks.pings_out += 1;
         self.write_frame(Kind::Ping, 0, 0, &payload);
         Ok(())
-    }
-
-    /// Goes away in good order. A server announces it, waits for a PING to come back so that no request that
-    /// is on its way gets lost, and then names the last stream; `Closed` comes when the last stream is done.
-    pub fn shutdown(&mut self) {
-        match (self.phase, self.going, self.role) {
-            (Phase::Dead, ..) | (_, Going::Announced | Going::Final(_), _) => {}
-            (Phase::Preface, ..) => self.close(None),
-            (Phase::FirstSettings | Phase::Open, Going::No, Role::Client) => {
-                self.go_finally(Reason::NO_ERROR, &[]);
-            }
-            (Phase::FirstSettings | Phase::Open, Going::No, Role::Server) => {
-                self.going = Going::Announced;
-                self.write_goaway(MAX_STREAM_ID, Reason::NO_ERROR, &[]);
-                self.write_frame(Kind::Ping, 0, 0, &SHUTDOWN_PING);
-                self.timers.announced(self.now, &self.config);
-            }
-        }
-    }
-
-    /// Names the last stream that will be processed.
-    pub(super) fn go_finally(&mut self, reason: Reason, debug: &[u8]) {
-        let last = self.last_peer;
-        self.going = Going::Final(last);
-        self.timers.gone();
-        self.write_goaway(last, reason, debug);
-        self.check_gone();
-    }
-
-    /// Ends the connection at once with this reason; `debug` is for the peer's log.
-    pub fn goaway(&mut self, reason: Reason, debug: &[u8]) {
-        if self.phase == Phase::Dead {
-            return;
-        }
-        if self.phase != Phase::Preface {
-            self.write_goaway(self.last_served(), reason, &debug[..debug.len().min(limits::H2_DEBUG_BYTES)]);
-        }
-        self.close(None);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::limits;
 
-use super::field::{Field, FieldKind, Name};
+use super::field::{Field, FieldKind, FieldSink, Name};
 use super::table::{Content, ENTRY_OVERHEAD, Entry, Table};
 use super::{DecodeError, huffman, integer, static_table};
 
@@ -89,7 +89,7 @@ impl Decoder {
         &mut self,
         block: &[u8],
         limits: &FieldLimits,
-        mut sink: impl FnMut(Field),
+        mut sink: impl FieldSink,
     ) -> Result<Decoded, DecodeError> {
         if block.len() > limits.block_bytes {
             return Err(DecodeError::BlockTooLong);
@@ -138,18 +138,18 @@ impl Decoder {
         &mut self,
         index: usize,
         tally: &mut Tally<'_>,
-        sink: &mut impl FnMut(Field),
+        sink: &mut impl FieldSink,
     ) -> Result<(), DecodeError> {
         if let Some((field, size)) = static_table::sized_field(index) {
             let is_cookie = matches!(field, Field::Header { kind: FieldKind::Cookie, .. });
             if tally.admit(size, is_cookie) {
-                sink(field.clone());
+                sink.share(field);
             }
             return Ok(());
         }
         let entry = self.dynamic(index)?;
         if tally.admit(entry.size as usize, entry.is_cookie()) {
-            sink(entry.content.to_field());
+            entry.content.deliver(sink);
         }
         Ok(())
     }
@@ -165,7 +165,7 @@ impl Decoder {
         input: &mut &[u8],
         kind: Literal,
         tally: &mut Tally<'_>,
-        sink: &mut impl FnMut(Field),
+        sink: &mut impl FieldSink,
     ) -> Result<(), DecodeError> {
         let (name, name_len) = self.literal_name(input, kind)?;
         let mut scratch = Scratch::new();
@@ -181,11 +181,11 @@ impl Decoder {
             Err((name, defect)) => Content::Defective { name, defect },
         };
         if !stored {
-            sink(content.into_field());
+            sink.take(content.into_field());
             return Ok(());
         }
         if admitted {
-            sink(content.to_field());
+            content.deliver(sink);
         }
         self.table.insert(Entry { content, name_len: name_len as u32, size: size as u32 });
         Ok(())

@@ -36,6 +36,25 @@ pub enum Field {
     Malformed(Defect),
 }
 
+/// Takes the fields of a block, in order. A closure that takes fields is one.
+pub trait FieldSink {
+    /// Takes a field that nobody else holds.
+    fn take(&mut self, field: Field);
+
+    /// Takes a field that the table holds too: a sink need only clone what it keeps, into where it keeps it.
+    #[inline]
+    fn share(&mut self, field: &Field) {
+        self.take(field.clone());
+    }
+}
+
+impl<F: FnMut(Field)> FieldSink for F {
+    #[inline]
+    fn take(&mut self, field: Field) {
+        self(field);
+    }
+}
+
 /// Names with a meaning in the protocol, told apart once, when a name enters the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldKind {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::field::{Defect, Field, FieldKind, Name};
+use super::field::{Defect, Field, FieldKind, FieldSink, Name};
 
 /// What an entry costs beyond its octets (RFC 7541 §4.1).
 pub(super) const ENTRY_OVERHEAD: usize = 32;
@@ -46,11 +46,12 @@ impl Content {
         }
     }
 
+    /// Lends the field to a sink; the table keeps it.
     #[inline]
-    pub(super) fn to_field(&self) -> Field {
+    pub(super) fn deliver(&self, sink: &mut impl FieldSink) {
         match self {
-            Content::Field(field) => field.clone(),
-            Content::Defective { defect, .. } => Field::Malformed(*defect),
+            Content::Field(field) => sink.share(field),
+            Content::Defective { defect, .. } => sink.take(Field::Malformed(*defect)),
         }
     }
 }

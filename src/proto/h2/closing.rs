@@ -1,0 +1,205 @@
+//! How streams and the connection come to their ends.
+//!
+//! A stream ends by END_STREAM both ways or by RST_STREAM either way, and its slot is given back when the
+//! application has let go of it too. The connection ends by a violation (GOAWAY with the reason in words), by
+//! going away in good order (GOAWAY twice, then the last stream), or because the peer is gone.
+
+use std::collections::VecDeque;
+
+use super::connection::{Connection, Going, Notice, Phase, Remote, Role};
+use super::control::SHUTDOWN_PING;
+use super::error::{ConnectionError, Fault, Reason};
+use super::frame::{Kind, MAX_STREAM_ID};
+use super::settings::INITIAL_WINDOW;
+use super::stream::{Room, StreamKey};
+use super::streams::{Ending, Endings, Streams};
+use crate::limits;
+
+impl Connection {
+    /// Goes away in good order. A server announces it, waits for a PING to come back so that no request that
+    /// is on its way gets lost, and then names the last stream; `Closed` comes when the last stream is done.
+    pub fn shutdown(&mut self) {
+        match (self.phase, self.going, self.role) {
+            (Phase::Dead, ..) | (_, Going::Announced | Going::Final(_), _) => {}
+            (Phase::Preface, ..) => self.close(None),
+            (Phase::FirstSettings | Phase::Open, Going::No, Role::Client) => {
+                self.go_finally(Reason::NO_ERROR, &[]);
+            }
+            (Phase::FirstSettings | Phase::Open, Going::No, Role::Server) => {
+                self.going = Going::Announced;
+                self.write_goaway(MAX_STREAM_ID, Reason::NO_ERROR, &[]);
+                self.write_frame(Kind::Ping, 0, 0, &SHUTDOWN_PING);
+                self.timers.announced(self.now, &self.config);
+            }
+        }
+    }
+
+    /// Names the last stream that will be processed.
+    pub(super) fn go_finally(&mut self, reason: Reason, debug: &[u8]) {
+        let last = self.last_peer;
+        self.going = Going::Final(last);
+        self.timers.gone();
+        self.write_goaway(last, reason, debug);
+        self.check_gone();
+    }
+
+    /// Ends the connection at once with this reason; `debug` is for the peer's log.
+    pub fn goaway(&mut self, reason: Reason, debug: &[u8]) {
+        if self.phase == Phase::Dead {
+            return;
+        }
+        if self.phase != Phase::Preface {
+            self.write_goaway(self.last_served(), reason, &debug[..debug.len().min(limits::H2_DEBUG_BYTES)]);
+        }
+        self.close(None);
+    }
+
+    /// Ends a stream or the connection for what a frame did.
+    #[cold]
+    pub(super) fn on_fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Connection(reason, text) => self.fail(reason, text),
+            Fault::Stream(id, reason, _) => {
+                if self.role == Role::Server && !self.charge_reset() {
+                    return self.fail(Reason::ENHANCE_YOUR_CALM, "too many streams died early");
+                }
+                let found = self.streams.find(id);
+                // One RST_STREAM is enough, unless the stream died by the peer's (RFC 9113 §5.1).
+                if self.endings.of(id) != Ending::OwnReset {
+                    self.write_frame(Kind::RstStream, 0, id, &reason.0.to_be_bytes());
+                }
+                self.endings.note(id, Ending::OwnReset);
+                if let Some(key) = found {
+                    self.bury(key, reason, Remote::No);
+                }
+            }
+        }
+    }
+
+    /// Takes a token for a stream that died early.
+    pub(super) fn charge_reset(&mut self) -> bool {
+        self.resets.take(self.now, self.config.reset_burst, self.config.resets_per_second)
+    }
+
+    /// Takes a token for a useless frame.
+    pub(super) fn charge_glitch(&mut self) -> Result<(), Fault> {
+        if self.glitches.take(self.now, self.config.glitch_burst, self.config.glitches_per_second) {
+            return Ok(());
+        }
+        Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many useless frames"))
+    }
+
+    /// Marks a stream as reset and tells the application.
+    pub(super) fn bury(&mut self, key: StreamKey, reason: Reason, remote: Remote) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        if stream.dead {
+            return;
+        }
+        stream.dead = true;
+        stream.room = Room::Unasked;
+        if let Some(queue) = &mut stream.queue {
+            queue.clear();
+        }
+        if std::mem::take(&mut stream.scheduled) {
+            self.ready.retain(|&other| other != key);
+        }
+        if stream.held {
+            self.notices.push_back(Notice::Reset(key, reason, remote));
+        } else {
+            self.retire(key);
+        }
+    }
+
+    /// Gives the slot back when both the protocol and the application are through with the stream.
+    #[inline]
+    pub(super) fn retire(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get(key) else { return };
+        if stream.held || !stream.is_closed() {
+            return;
+        }
+        let unreleased = stream.unreleased;
+        if stream.scheduled {
+            self.ready.retain(|&other| other != key);
+        }
+        self.streams.remove(key);
+        if unreleased > 0 {
+            self.give_back(unreleased);
+        }
+        self.check_gone();
+    }
+
+    /// Closes when the last stream ended after the final GOAWAY.
+    #[inline]
+    pub(super) fn check_gone(&mut self) {
+        let leaving =
+            matches!(self.going, Going::Final(_)) || (self.peer_last.is_some() && self.role == Role::Client);
+        if leaving && self.streams.len() == 0 && self.phase != Phase::Dead {
+            self.close(None);
+        }
+    }
+
+    /// Gives connection window back.
+    #[inline]
+    pub(super) fn give_back(&mut self, n: u32) {
+        if self.phase == Phase::Dead {
+            return;
+        }
+        let size = self.config.connection_window.max(INITIAL_WINDOW);
+        if let Some(increment) = self.receive_window.give_back(n, size) {
+            self.write_frame(Kind::WindowUpdate, 0, 0, &increment.to_be_bytes());
+        }
+    }
+
+    /// Ends the connection for a violation: GOAWAY with the reason in words, then nothing more.
+    #[cold]
+    pub(super) fn fail(&mut self, reason: Reason, text: &'static str) {
+        let head = self.current;
+        let error = ConnectionError {
+            reason,
+            frame: head.map(|head| head.kind),
+            stream: head.map_or(0, |head| head.stream),
+            offset: self.input.offset(),
+            text,
+        };
+        if self.phase != Phase::Preface {
+            self.write_goaway(self.last_served(), reason, error.to_string().as_bytes());
+        }
+        self.close(Some(error));
+    }
+
+    /// The last stream that GOAWAY may name: once named, it does not rise any more (RFC 9113 §6.8).
+    pub(super) fn last_served(&self) -> u32 {
+        match self.going {
+            Going::No | Going::Announced => self.last_peer,
+            Going::Final(last) => last,
+        }
+    }
+
+    pub(super) fn write_goaway(&mut self, last: u32, reason: Reason, debug: &[u8]) {
+        let mut payload = Vec::with_capacity(8 + debug.len());
+        payload.extend_from_slice(&last.to_be_bytes());
+        payload.extend_from_slice(&reason.0.to_be_bytes());
+        payload.extend_from_slice(debug);
+        self.write_frame(Kind::GoAway, 0, 0, &payload);
+    }
+
+    /// The end: streams are gone, what is framed may still be written.
+    pub(super) fn close(&mut self, error: Option<ConnectionError>) {
+        self.kill();
+        self.notices.push_back(Notice::Closed(error));
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.phase = Phase::Dead;
+        self.input.clear();
+        self.assembly = None;
+        self.run = None;
+        self.streams = Streams::new();
+        self.endings = Endings::default();
+        self.ready = VecDeque::new();
+        // What the peer said when it left is still news.
+        self.notices.retain(|notice| matches!(notice, Notice::GoAway(..)));
+        self.spare = None;
+        self.timers.stop();
+    }
+}
