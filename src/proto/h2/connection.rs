@@ -17,6 +17,7 @@ use super::event::Event;
 use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{ACK, Head, Kind, PREFACE};
 use super::headers::Assembly;
+use super::heads::KnownHead;
 use super::hpack::{Decoder, Encoder};
 use super::output::{Output, Waiting};
 use super::receive::Input;
@@ -91,6 +92,7 @@ pub struct Connection {
     pub(super) run: Option<Run>,
     pub(super) decoder: Decoder,
     pub(super) encoder: Encoder,
+    pub(super) known: KnownHead,
     pub(super) streams: Streams,
     pub(super) endings: Endings,
     pub(super) output: Output,
@@ -152,6 +154,7 @@ impl Connection {
             run: None,
             decoder: Decoder::new(settings::HEADER_TABLE as usize),
             encoder: Encoder::new(),
+            known: KnownHead::new(),
             streams: Streams::new(),
             endings: Endings::default(),
             output: Output::default(),

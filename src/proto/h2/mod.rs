@@ -45,7 +45,7 @@
 //!   receive    bytes to frames              output     frames to bytes
 //!   headers    HEADERS, CONTINUATION        send       commands
 //!     head     rules between fields         schedule   which content goes out next
-//!     hpack    header compression, both ways
+//!     hpack    header compression, both ways   heads    the answer that was sent last
 //!   content    DATA                         timeouts   deadlines
 //!                                           closing    how streams and the connection end
 //!   control    all other frames             settings   what SETTINGS may say
@@ -65,6 +65,7 @@ mod flow;
 mod frame;
 mod head;
 mod headers;
+mod heads;
 pub(crate) mod hpack;
 mod output;
 mod receive;

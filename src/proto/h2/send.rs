@@ -61,7 +61,10 @@ impl Connection {
         mut head: ResponseHead<'_>,
         end: bool,
     ) -> Result<(), CommandError> {
-        let length = self.complete(&mut head)?;
+        self.check_alive(Role::Server)?;
+        let known = self.known.is(&head, self.encoder.generation());
+        let own = if known { self.known.length() } else { check_head(&mut head)? };
+        let length = own.or(head.content_length);
         let status = head.status;
         let target = open_stream(self.streams.get_mut(stream))?;
         if target.sending != Sending::Head {
@@ -80,7 +83,14 @@ impl Connection {
         target.to_send = to_send;
         target.sending = if end { Sending::Ended } else { Sending::Body };
         let id = target.id;
-        self.write_response(id, &head, end);
+        if own.is_some() {
+            head.content_length = None;
+        }
+        if known {
+            self.repeat_response(id, head.content_length, end);
+        } else {
+            self.write_response(id, &head, own, end);
+        }
         if end {
             self.retire(stream);
         }
@@ -109,25 +119,8 @@ impl Connection {
         }
         let id = target.id;
         let head = ResponseHead { status, headers, date: None, content_length: None };
-        self.write_response(id, &head, false);
+        self.write_response(id, &head, None, false);
         Ok(())
-    }
-
-    /// Checks a head and drops what it has twice; returns the content's length.
-    #[inline]
-    fn complete(&self, head: &mut ResponseHead<'_>) -> Result<Option<u64>, CommandError> {
-        self.check_alive(Role::Server)?;
-        if head.status.is_informational() {
-            return Err(CommandError::Status);
-        }
-        let own = check_fields(head.headers)?;
-        if own.is_some() {
-            head.content_length = None;
-        }
-        if head.date.is_some() && head.headers.contains_key(header::DATE) {
-            head.date = None;
-        }
-        Ok(own.or(head.content_length))
     }
 
     #[inline]
@@ -141,13 +134,13 @@ impl Connection {
         Ok(())
     }
 
-    #[inline]
-    fn write_response(&mut self, id: u32, head: &ResponseHead<'_>, end: bool) {
-        let encoder = &mut self.encoder;
+    fn write_response(&mut self, id: u32, head: &ResponseHead<'_>, own: Option<u64>, end: bool) {
+        let (encoder, known) = (&mut self.encoder, &mut self.known);
         self.output.block(
             self.peer.max_frame_size as usize,
             |out| {
                 encoder.begin_block(out);
+                let (from, generation) = (out.len(), encoder.generation());
                 encoder.encode_status(head.status, out);
                 for (name, value) in head.headers {
                     encoder.encode_field(name, value, out);
@@ -155,7 +148,26 @@ impl Connection {
                 if let Some(date) = head.date {
                     encoder.encode_field(&header::DATE, date, out);
                 }
+                if encoder.generation() == generation {
+                    known.note(head, own, generation, &out[from..]);
+                }
                 if let Some(length) = head.content_length {
+                    encoder.encode_content_length(length, out);
+                }
+            },
+            |length, part| block_head(length, part, id, end),
+        );
+    }
+
+    /// Writes the head that is known, and a length of its own.
+    #[inline]
+    fn repeat_response(&mut self, id: u32, content_length: Option<u64>, end: bool) {
+        let (encoder, known) = (&mut self.encoder, &mut self.known);
+        self.output.block(
+            self.peer.max_frame_size as usize,
+            |out| {
+                out.extend_from_slice(known.block());
+                if let Some(length) = content_length {
                     encoder.encode_content_length(length, out);
                 }
             },
@@ -403,6 +415,19 @@ impl Connection {
 #[inline]
 fn open_stream(stream: Option<&mut Stream>) -> Result<&mut Stream, CommandError> {
     stream.filter(|stream| !stream.dead && stream.held).ok_or(CommandError::StreamGone)
+}
+
+/// Checks a final head and drops a date that it has twice; returns the `content-length` among its fields.
+#[inline]
+fn check_head(head: &mut ResponseHead<'_>) -> Result<Option<u64>, CommandError> {
+    if head.status.is_informational() {
+        return Err(CommandError::Status);
+    }
+    let own = check_fields(head.headers)?;
+    if head.date.is_some() && head.headers.contains_key(header::DATE) {
+        head.date = None;
+    }
+    Ok(own)
 }
 
 /// Checks fields that are to be sent; returns their `content-length`.
