@@ -101,14 +101,8 @@ impl Decoder {
             if first & 0x80 != 0 {
                 let index = integer::decode(&mut input, 7)?;
                 self.indexed(index as usize, &mut tally, &mut sink)?;
-            } else if first & 0x40 != 0 {
-                self.literal(&mut input, Literal::Indexed, &mut tally, &mut sink)?;
-            } else if first & 0x20 != 0 {
-                return Err(DecodeError::SizeUpdateMisplaced);
-            } else if first & 0x10 != 0 {
-                self.literal(&mut input, Literal::NeverIndexed, &mut tally, &mut sink)?;
             } else {
-                self.literal(&mut input, Literal::NotIndexed, &mut tally, &mut sink)?;
+                self.literal(&mut input, Literal::of(first)?, &mut tally, &mut sink)?;
             }
         }
         Ok(tally.finish())
@@ -160,6 +154,7 @@ impl Decoder {
         self.table.get(age).ok_or(DecodeError::InvalidIndex)
     }
 
+    #[inline(never)]
     fn literal(
         &mut self,
         input: &mut &[u8],
@@ -214,6 +209,18 @@ enum Literal {
     Indexed,
     NotIndexed,
     NeverIndexed,
+}
+
+impl Literal {
+    /// By the first octet of a representation that is not indexed.
+    fn of(first: u8) -> Result<Literal, DecodeError> {
+        match first >> 4 {
+            0b0000 => Ok(Literal::NotIndexed),
+            0b0001 => Ok(Literal::NeverIndexed),
+            0b0010 | 0b0011 => Err(DecodeError::SizeUpdateMisplaced),
+            _ => Ok(Literal::Indexed),
+        }
+    }
 }
 
 /// A string as it stands in the block (RFC 7541 §5.2).
