@@ -15,6 +15,7 @@ use std::{
     net::Shutdown,
     os::fd::AsFd,
     pin::pin,
+    process::Command,
     rc::Rc,
     task::Poll,
     thread,
@@ -27,6 +28,7 @@ use support::{
 };
 use wakering::{
     net::{TcpListener, TcpStream},
+    signal::{self, Kind},
     spawn, time,
 };
 
@@ -419,6 +421,29 @@ fn writing_to_a_closed_connection_raises_no_signal() {
             assert_eq!(ours.write_vectored(&slices).await.unwrap_err().kind(), ErrorKind::BrokenPipe);
             assert_eq!(ours.try_write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
         }
+    });
+}
+
+/// Lifecycle 8 and 14, hard bug 43, the part of sockets.
+#[test]
+fn signals_in_the_middle_disturb_nothing() {
+    if !in_child("signals_in_the_middle_disturb_nothing", "") {
+        return;
+    }
+    run(async {
+        let mut alarms = signal::stream(Kind::ALARM).unwrap();
+        let script = format!("for _ in $(seq 2000); do kill -ALRM {} || exit 1; done", std::process::id());
+        let mut storm = Command::new("sh").arg("-c").arg(script).spawn().unwrap();
+        let mut rounds = 0;
+        while storm.try_wait().unwrap().is_none() {
+            let (client, server) = pair().await;
+            let other = spawn(exchange(server, rounds, Side::Server));
+            exchange(client, rounds, Side::Client).await;
+            other.await.unwrap();
+            rounds += 1;
+        }
+        assert!(storm.wait().unwrap().success());
+        assert_eq!(alarms.recv().await.unwrap(), Kind::ALARM, "some came while {rounds} rounds were made");
     });
 }
 

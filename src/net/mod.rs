@@ -1,4 +1,22 @@
 //! Sockets as futures: TCP and UDP over the current worker's reactor.
+//!
+//! A socket is registered with the selector when a future first has to wait on it, and belongs to that worker from
+//! then on. No socket is `Send`: what moves between threads are the descriptors, by `into_std` and `from_std`.
+//!
+//! ```compile_fail,E0277
+//! fn to_another_thread<T: Send>(_: T) {}
+//! to_another_thread(wakering::net::UdpSocket::bind("127.0.0.1:0").expect("a free port"));
+//! ```
+//! ```compile_fail,E0277
+//! fn to_another_thread<T: Send>(_: T) {}
+//! to_another_thread(wakering::net::TcpListener::bind("127.0.0.1:0").expect("a free port"));
+//! ```
+//! ```compile_fail,E0277
+//! fn shared<T: Sync>(_: &T) {}
+//! fn check(stream: wakering::net::TcpStream) {
+//!     shared(&stream);
+//! }
+//! ```
 
 mod addresses;
 mod connect;
