@@ -22,15 +22,19 @@
 //! tail sees the push. If it is the owner's, the producer sees the bit clear, and sets it. In a burst the
 //! owner is not back yet, and the producer only reads a word that nobody writes.
 
+use crate::limits::LANES_MAX;
 use crate::ring::{Producer, Ring};
 use crate::sync::{AtomicBool, AtomicU64, CachePadded, OnceLock, Ordering, fence};
+
+const DIRTY_WORDS: usize = LANES_MAX / u64::BITS as usize;
+const _: () = assert!(DIRTY_WORDS * u64::BITS as usize == LANES_MAX);
 
 /// All lanes into one worker.
 #[derive(Debug)]
 pub(super) struct Lanes {
     lanes: Box<[LaneRing]>,
-    /// A bit for every lane that may have entries.
-    dirty: Box<[CachePadded<AtomicU64>]>,
+    /// A bit for every lane that may have entries; together, since the owner looks at all of them every turn.
+    dirty: CachePadded<[AtomicU64; DIRTY_WORDS]>,
     capacity: usize,
 }
 
@@ -44,11 +48,11 @@ struct LaneRing {
 
 impl Lanes {
     pub(super) fn new(count: usize, capacity: usize) -> Lanes {
-        let words = count.div_ceil(u64::BITS as usize);
+        debug_assert!(count <= LANES_MAX);
         let unmade = || LaneRing { ring: OnceLock::new(), making: AtomicBool::new(false) };
         Lanes {
             lanes: (0..count).map(|_| unmade()).collect(),
-            dirty: (0..words).map(|_| CachePadded(AtomicU64::new(0))).collect(),
+            dirty: CachePadded(std::array::from_fn(|_| AtomicU64::new(0))),
             capacity,
         }
     }
