@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     reactor::{Direction, Reactor, SourceKey},
-    sys::Interest,
+    sys::{Interest, SHORT_READ_RULE},
     worker::context,
 };
 
@@ -127,8 +127,12 @@ impl Io {
         }
     }
 
-    /// Notes that a TCP read took less than it asked for; only where `sys::SHORT_READ_RULE` holds.
+    /// Notes that a TCP read took less than it asked for. Where `SHORT_READ_RULE` does not hold that says nothing, and
+    /// the next read finds out.
     pub(crate) fn clear_after_short_read(&self) {
+        if !SHORT_READ_RULE {
+            return;
+        }
         if let Some(it) = self.registration.get() {
             it.reactor.clear_after_short_read(it.key);
         }
