@@ -1,0 +1,284 @@
+//! Peers that make work and throw it away: each kind ends with the right code, and honest ones pass.
+
+#[path = "support/h2_wire.rs"]
+mod h2_wire;
+
+use bytes::Bytes;
+use h2_wire::{
+    ACK, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PREFACE, PRIORITY, SETTINGS, Wire, frame, get,
+    post, request_block, rst_stream, settings, window_update,
+};
+use http::{HeaderMap, StatusCode};
+use wakering::internals::h2::{Config, Connection, Event, Reason};
+
+const SECOND: u64 = 1_000_000_000;
+const CALM: Option<u32> = Some(Reason::ENHANCE_YOUR_CALM.0);
+
+/// Lets go of every stream that was reset.
+fn finish_dead(wire: &mut Wire) {
+    for event in std::mem::take(&mut wire.events) {
+        if let Event::Reset { stream, .. } = event {
+            wire.core.finish(stream);
+        }
+    }
+}
+
+/// CVE-2023-44487: HEADERS and RST_STREAM in pairs.
+#[test]
+fn rapid_reset_ends_after_a_hundred() {
+    let mut wire = Wire::server(Config::default());
+    for n in 0..100 {
+        wire.feed(&[get(2 * n + 1), rst_stream(2 * n + 1, 8)].concat());
+        finish_dead(&mut wire);
+    }
+    assert_eq!(wire.goaway(), None);
+    wire.feed(&[get(201), rst_stream(201, 8)].concat());
+    assert_eq!(wire.goaway(), CALM);
+}
+
+/// CVE-2025-8671: the client makes the server reset the streams.
+#[test]
+fn made_you_reset_ends_after_a_hundred() {
+    let provoke: [fn(u32) -> Vec<u8>; 3] = [
+        |id| window_update(id, 0),
+        |id| frame(DATA, 0, id, &[0; 1]),
+        |id| [window_update(id, 0x7fff_ffff), frame(PRIORITY, 0, id, &[0; 4])].concat(),
+    ];
+    for provocation in provoke {
+        let mut wire = Wire::server(Config::default());
+        let mut streams = 0;
+        while wire.goaway().is_none() {
+            let id = 2 * streams + 1;
+            wire.feed(&[get(id), provocation(id)].concat());
+            finish_dead(&mut wire);
+            streams += 1;
+            assert!(streams <= 101, "no end");
+        }
+        assert!(streams > 40);
+        assert_eq!(wire.goaway(), CALM);
+    }
+}
+
+#[test]
+fn resets_at_an_honest_rate_go_on_for_ever() {
+    let mut wire = Wire::server(Config::default());
+    for n in 0..2_000u32 {
+        wire.now = u64::from(n) * SECOND / 33 + SECOND;
+        wire.feed(&[get(2 * n + 1), rst_stream(2 * n + 1, 8)].concat());
+        finish_dead(&mut wire);
+    }
+    assert_eq!(wire.goaway(), None);
+}
+
+#[test]
+fn resets_of_streams_that_are_answered_cost_nothing() {
+    let mut wire = Wire::server(Config::default());
+    for n in 0..1_000 {
+        wire.feed(&get(2 * n + 1));
+        let stream = wire.stream();
+        wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), true).unwrap();
+        wire.core.finish(stream);
+        wire.feed(&rst_stream(2 * n + 1, 8));
+        wire.events.clear();
+    }
+    assert_eq!(wire.goaway(), None);
+}
+
+/// A stream that was reset still counts while its handler runs: resets do not buy more handlers.
+#[test]
+fn resets_do_not_buy_more_handlers() {
+    let mut wire = Wire::server(Config { reset_burst: 10_000, ..Config::default() });
+    for n in 0..1_000 {
+        wire.feed(&[get(2 * n + 1), rst_stream(2 * n + 1, 8)].concat());
+    }
+    let started = wire.events.iter().filter(|event| matches!(event, Event::Request { .. })).count();
+    assert_eq!(started, 256);
+    assert_eq!(wire.core.open_streams(), 256);
+}
+
+#[test]
+fn empty_data_that_ends_nothing_is_counted_and_tiny_data_is_not() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&post(1, &[]));
+    wire.feed(&frame(DATA, 0, 1, b"x").repeat(20_000));
+    assert_eq!(wire.goaway(), None, "streaming with tiny messages is legal");
+    wire.feed(&frame(DATA, 0, 1, b"").repeat(1_000));
+    assert_eq!(wire.goaway(), None);
+    wire.feed(&frame(DATA, 0, 1, b""));
+    assert_eq!(wire.goaway(), CALM);
+}
+
+#[test]
+fn priority_churn_is_counted() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&frame(PRIORITY, 0, 7, &[0; 5]).repeat(1_000));
+    assert_eq!(wire.goaway(), None);
+    wire.feed(&frame(PRIORITY, 0, 7, &[0; 5]));
+    assert_eq!(wire.goaway(), CALM);
+}
+
+/// CVE-2016-6581 and its kin: the list is measured before anything is made of it.
+#[test]
+fn a_head_above_the_limits_is_answered_431_and_the_connection_goes_on() {
+    // 96 fields of 177 bytes each pass 16 KiB, in a frame that does not.
+    let long = "v".repeat(126);
+    let many: Vec<(&str, &str)> = vec![("x-many", "1"); 101];
+    let large: Vec<(&str, &str)> = vec![("x-large-large-large", long.as_str()); 96];
+    let crumbs: Vec<(&str, &str)> = vec![("cookie", "a=b"); 257];
+    for list in [many, large, crumbs] {
+        let mut wire = Wire::server(Config::default());
+        wire.feed(&frame(HEADERS, GET, 1, &request_block("GET", &list)));
+        assert!(wire.events.is_empty());
+        let head = wire.sent_of(HEADERS);
+        assert_eq!(head.len(), 1);
+        assert_eq!((head[0].flags, head[0].stream), (END_STREAM | END_HEADERS, 1));
+        wire.feed(&get(3));
+        assert!(matches!(wire.events[..], [Event::Request { .. }]));
+    }
+}
+
+#[test]
+fn as_many_crumbs_as_browsers_send_are_joined() {
+    let mut wire = Wire::server(Config::default());
+    let crumbs: Vec<(&str, &str)> = vec![("cookie", "a=b"); 256];
+    wire.feed(&frame(HEADERS, GET, 1, &request_block("GET", &crumbs)));
+    let Some(Event::Request { request, .. }) = wire.events.first() else { panic!("{:?}", wire.events) };
+    assert_eq!(request.headers().len(), 1);
+    assert_eq!(request.headers()["cookie"].len(), 256 * 5 - 2);
+}
+
+#[test]
+fn a_peer_that_does_not_read_gets_no_more_streams_and_is_not_read_from() {
+    let mut wire = Wire::server(Config { waiting_acks: u32::MAX, ..Config::default() });
+    let mut large = HeaderMap::new();
+    let mut id = 1;
+    let mut refused = None;
+    while wire.core.wants_input() {
+        wire.core.receive(Bytes::from(get(id)));
+        match wire.core.poll_event(0) {
+            Some(Event::Request { stream, .. }) => {
+                assert_eq!(refused, None, "no stream after the first refusal");
+                // A field that changes is not indexed.
+                let value = [&[b'~'; 1_000][..], id.to_string().as_bytes()].concat();
+                large.insert("x-large", http::HeaderValue::from_bytes(&value).unwrap());
+                wire.core.respond(stream, StatusCode::OK, &large, true).unwrap();
+                wire.core.finish(stream);
+            }
+            None => {
+                refused.get_or_insert(wire.core.output_len());
+                // What control frames cost goes on piling up.
+                wire.core.receive(Bytes::from(frame(h2_wire::PING, 0, 0, &[0; 8]).repeat(100)));
+                assert!(wire.core.poll_event(0).is_none());
+            }
+            other => panic!("{other:?}"),
+        }
+        id += 2;
+    }
+    let limit = Config::default().output_bytes;
+    assert!(refused.is_some_and(|bytes| bytes > limit && bytes < limit + 64 * 1024), "{refused:?}");
+    wire.flush();
+    assert!(wire.core.wants_input());
+    wire.feed(&get(id));
+    assert!(matches!(wire.events[..], [Event::Request { .. }]));
+}
+
+#[test]
+fn one_client_cannot_make_a_connection_hold_more_than_its_windows() {
+    let mut wire = Wire::server(Config::default());
+    for n in 0..256 {
+        wire.feed(&post(2 * n + 1, &[]));
+    }
+    let mut delivered = 0;
+    'flood: for n in 0..256 {
+        for _ in 0..4 {
+            wire.feed(&frame(DATA, 0, 2 * n + 1, &[7; 16_384]));
+            if wire.goaway().is_some() {
+                break 'flood;
+            }
+            delivered += 16_384;
+        }
+    }
+    assert_eq!(wire.goaway(), Some(Reason::FLOW_CONTROL_ERROR.0));
+    assert_eq!(delivered, 1 << 20);
+}
+
+/// Deadlines: the preface, a header block, SETTINGS, idleness.
+#[test]
+fn each_deadline_ends_the_connection_with_its_reason() {
+    let at = |wire: &mut Wire, seconds: u64| {
+        wire.now = seconds * SECOND;
+        assert!(wire.core.next_deadline(0).is_some_and(|due| due <= wire.now));
+        wire.core.handle_timeout(wire.now - 1);
+        assert!(!wire.core.is_closed(), "too early");
+        wire.core.handle_timeout(wire.now);
+        wire.turn();
+        assert!(wire.core.is_closed(), "at {seconds} s");
+        assert!(matches!(wire.events.last(), Some(Event::Closed { .. })));
+    };
+    let mut silent = Wire::new(Connection::server(Config::default(), 0));
+    at(&mut silent, 5);
+    assert!(silent.sent.is_empty());
+
+    let mut half = Wire::new(Connection::server(Config::default(), 0));
+    half.feed(PREFACE);
+    half.feed(&settings(&[])[..5]);
+    at(&mut half, 5);
+
+    let mut no_ack = Wire::new(Connection::server(Config::default(), 0));
+    no_ack.feed(&[PREFACE, &settings(&[])].concat());
+    at(&mut no_ack, 10);
+    assert_eq!(no_ack.goaway(), Some(Reason::SETTINGS_TIMEOUT.0));
+
+    let mut dripping = Wire::server(Config::default());
+    dripping.feed(&frame(HEADERS, END_STREAM, 1, &[0x82]));
+    at(&mut dripping, 10);
+
+    let mut idle = Wire::server(Config::default());
+    at(&mut idle, 60);
+    assert_eq!(idle.goaway(), Some(0));
+    assert!(matches!(idle.events.last(), Some(Event::Closed { error: None })));
+}
+
+#[test]
+fn a_connection_with_a_stream_is_not_idle_and_becomes_so_when_the_stream_ends() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&get(1));
+    assert_eq!(wire.core.next_deadline(0), None);
+    let stream = wire.stream();
+    wire.now = 500 * SECOND;
+    wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), true).unwrap();
+    wire.core.finish(stream);
+    wire.turn();
+    assert_eq!(wire.core.next_deadline(wire.now), Some(560 * SECOND));
+    // PING does not keep it alive.
+    wire.now = 559 * SECOND;
+    wire.feed(&frame(h2_wire::PING, 0, 0, &[0; 8]));
+    assert_eq!(wire.core.next_deadline(wire.now), Some(560 * SECOND));
+}
+
+/// The shutdown does not wait for a PING for ever.
+#[test]
+fn a_client_that_does_not_confirm_the_goaway_is_told_the_last_stream_anyway() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&get(1));
+    wire.core.shutdown();
+    wire.turn();
+    wire.now = 10 * SECOND;
+    wire.core.handle_timeout(wire.now);
+    wire.turn();
+    let lasts: Vec<u32> = wire.sent_of(GOAWAY).iter().map(|frame| frame.word(0)).collect();
+    assert_eq!(lasts, [0x7fff_ffff, 1]);
+    assert!(!wire.core.is_closed(), "the stream goes on");
+    let stream = wire.stream();
+    wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), true).unwrap();
+    wire.core.finish(stream);
+    wire.turn();
+    assert!(wire.core.is_closed());
+}
+
+#[test]
+fn a_second_settings_ack_is_a_protocol_error() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&frame(SETTINGS, ACK, 0, &[]));
+    assert_eq!(wire.goaway(), Some(Reason::PROTOCOL_ERROR.0));
+}
