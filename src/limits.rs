@@ -117,6 +117,9 @@ pub(crate) const H2_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const H2_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The acknowledgement of our SETTINGS, and of the PING that announces our end.
 pub(crate) const H2_SETTINGS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection without streams keeps its memory: longer than a pause between requests, and shorter than
+/// anybody looks.
+pub(crate) const H2_REST: Duration = Duration::from_millis(250);
 /// Output of which not a single byte is taken.
 pub(crate) const H2_SEND_TIMEOUT: Duration = Duration::from_secs(30);
 

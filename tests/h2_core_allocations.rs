@@ -95,3 +95,32 @@ fn a_small_request_allocates_nothing_in_the_steady_state() {
         wire + content
     );
 }
+
+/// The target is 3 KiB for the whole connection, driver and socket included.
+#[test]
+fn an_idle_connection_owns_little() {
+    let mut kept = None;
+    let owned = allocation_counter::measure(|| {
+        let mut client = Connection::client(Config::default(), 0);
+        let mut server = Box::new(Connection::server(Config::default(), 0));
+        let mut scratch = BytesMut::with_capacity(64 * 1024);
+        let request = Request::get("http://127.0.0.1:8080/")
+            .header("user-agent", "wakering")
+            .header("accept", "*/*")
+            .body(())
+            .unwrap();
+        let mut answer = HeaderMap::new();
+        answer.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        for _ in 0..20 {
+            exchange(&mut client, &mut server, &mut scratch, &request, &answer);
+        }
+        let rest = server.next_deadline(0).unwrap();
+        server.handle_timeout(rest);
+        drop(server.take_buffer());
+        assert!(!server.is_closed());
+        kept = Some(server);
+    });
+    println!("{} bytes, {} of them the machine", owned.bytes_current, size_of::<Connection>());
+    assert!(owned.bytes_current < 2_300, "{} bytes", owned.bytes_current);
+    drop(kept);
+}

@@ -415,9 +415,11 @@ impl Connection {
         self.output.take_memory()
     }
 
-    /// Gives back what an idle connection does not need; it is made again with the next request.
+    /// Gives back what an idle connection does not need; it is made again with the next request. Happens by
+    /// itself when a connection has had no stream for a while.
     pub fn trim(&mut self) {
         self.input.shrink();
+        self.known.forget();
         self.spare = None;
         if self.notices.is_empty() {
             self.notices = VecDeque::new();

@@ -85,6 +85,11 @@ impl KnownHead {
         self.length
     }
 
+    /// Gives memory back.
+    pub(super) fn forget(&mut self) {
+        *self = KnownHead::new();
+    }
+
     /// Takes note of a head that was encoded as `block` without a change to the table.
     pub(super) fn note(
         &mut self,

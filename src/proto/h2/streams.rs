@@ -25,12 +25,14 @@ pub(super) struct Streams {
     slots: Vec<Slot>,
     free: u32,
     len: u32,
+    /// Even; the generation that a new slot starts above. No key of a slot that was given up is used again.
+    base: u32,
     index: Index,
 }
 
 impl Streams {
     pub(super) fn new() -> Streams {
-        Streams { slots: Vec::new(), free: NONE, len: 0, index: Index::default() }
+        Streams { slots: Vec::new(), free: NONE, len: 0, base: 0, index: Index::default() }
     }
 
     /// Streams in use, those included that are closed and not yet finished.
@@ -63,8 +65,9 @@ impl Streams {
     fn insert_new(&mut self, stream: Stream) -> StreamKey {
         let index = u32::try_from(self.slots.len()).expect("concurrency is bounded by a u32");
         self.index.insert(stream.id, index);
-        self.slots.push(Slot { generation: 1, next_free: NONE, stream });
-        StreamKey { index, generation: 1 }
+        let generation = self.base | 1;
+        self.slots.push(Slot { generation, next_free: NONE, stream });
+        StreamKey { index, generation }
     }
 
     #[inline]
@@ -116,17 +119,16 @@ impl Streams {
             .map(|(slot, index)| (StreamKey { index, generation: slot.generation }, &mut slot.stream))
     }
 
-    /// Gives memory back when no stream is in use. Generations start again, so keys must be gone too.
+    /// Gives all memory back when no stream is in use.
     pub(super) fn shrink(&mut self) {
-        if self.len > 0 {
+        if self.len > 0 || self.slots.is_empty() {
             return;
         }
-        for slot in &mut self.slots {
-            slot.stream.queue = None;
-        }
-        if self.index.entries.len() > SMALL_INDEX {
-            self.index = Index::default();
-        }
+        // Free slots have even generations.
+        self.base = self.slots.iter().fold(self.base, |base, slot| base.max(slot.generation));
+        self.slots = Vec::new();
+        self.free = NONE;
+        self.index = Index::default();
     }
 }
 
@@ -361,6 +363,23 @@ mod tests {
         assert_eq!(streams.find(3), Some(second));
         streams.remove(first);
         assert_eq!(streams.len(), 1);
+    }
+
+    #[test]
+    fn keys_from_before_shrinking_stay_stale() {
+        let mut streams = store();
+        let keys: Vec<StreamKey> = (0..5).map(|n| open(&mut streams, 2 * n + 1)).collect();
+        for key in &keys {
+            streams.remove(*key);
+        }
+        streams.shrink();
+        assert_eq!(streams.slots.capacity(), 0);
+        for n in 5..10 {
+            let key = open(&mut streams, 2 * n + 1);
+            assert!(!keys.contains(&key));
+            assert_eq!(streams.find(2 * n + 1), Some(key));
+        }
+        assert!(keys.iter().all(|key| streams.get(*key).is_none()));
     }
 
     #[test]

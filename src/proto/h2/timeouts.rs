@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::config::Config;
 use super::connection::{Connection, Phase};
 use super::error::Reason;
+use crate::limits;
 
 const NEVER: u64 = u64::MAX;
 
@@ -24,6 +25,8 @@ pub(super) struct Timers {
     announced: u64,
     /// Since when there has been no stream.
     idle_since: u64,
+    /// When memory is given back, if there is no stream until then.
+    rest: u64,
     /// Since when output has waited without progress.
     waiting_since: u64,
 }
@@ -41,6 +44,7 @@ impl Timers {
             settings_ack: NEVER,
             announced: NEVER,
             idle_since: now,
+            rest: NEVER,
             waiting_since: NEVER,
         }
     }
@@ -70,6 +74,7 @@ impl Timers {
     #[inline]
     pub(super) fn busy(&mut self) {
         self.idle_since = NEVER;
+        self.rest = NEVER;
     }
 
     /// Output waits to be written.
@@ -94,6 +99,7 @@ impl Timers {
             settings_ack: NEVER,
             announced: NEVER,
             idle_since: NEVER,
+            rest: NEVER,
             // What is framed must still be written.
             waiting_since: self.waiting_since,
         };
@@ -107,6 +113,7 @@ impl Connection {
         self.now = now;
         if self.streams.len() == 0 && self.timers.idle_since == NEVER && self.phase != Phase::Dead {
             self.timers.idle_since = now;
+            self.timers.rest = after(now, limits::H2_REST);
         }
     }
 
@@ -132,7 +139,7 @@ impl Connection {
         let timers = &self.timers;
         let mut earliest = timers.preface.min(timers.block).min(timers.settings_ack).min(timers.announced);
         if timers.idle_since != NEVER {
-            earliest = earliest.min(after(timers.idle_since, self.config.idle_timeout));
+            earliest = earliest.min(timers.rest).min(after(timers.idle_since, self.config.idle_timeout));
         }
         if timers.waiting_since != NEVER {
             earliest = earliest.min(after(timers.waiting_since, self.config.send_timeout));
@@ -143,6 +150,10 @@ impl Connection {
     /// Acts on every deadline that has passed. Calling it early does nothing.
     pub fn handle_timeout(&mut self, now: u64) {
         self.tell(now);
+        if self.timers.rest <= now {
+            self.timers.rest = NEVER;
+            self.trim();
+        }
         let timers = self.timers;
         if timers.waiting_since != NEVER && after(timers.waiting_since, self.config.send_timeout) <= now {
             // The peer does not read: a GOAWAY would only wait behind the rest.
