@@ -52,7 +52,8 @@ pub mod internals {
     }
     pub mod h2 {
         pub use crate::proto::h2::{
-            CommandError, Config, Connection, ConnectionError, Event, Kind, Reason, Role, StreamKey,
+            CommandError, Config, Connection, ConnectionError, Event, Kind, Reason, Role, Stats, StreamKey,
+            Trip, Trips,
         };
     }
     pub mod hpack {

@@ -177,7 +177,7 @@ fn goaway_gives_back_what_was_not_processed() {
     let kept = ask(&mut wire, "GET", true);
     let lost = ask(&mut wire, "GET", true);
     wire.feed(&goaway(1, NO_ERROR));
-    let [Event::GoAway { last_stream: 1, .. }, Event::Reset { stream, reason, remote: true }] =
+    let [Event::GoAway { last_stream: 1, .. }, Event::Reset { stream, reason, remote: true, .. }] =
         &wire.events[..]
     else {
         panic!("{:?}", wire.events)

@@ -5,11 +5,11 @@ mod h2_wire;
 
 use bytes::Bytes;
 use h2_wire::{
-    ACK, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PREFACE, PRIORITY, SETTINGS, Wire, frame, get,
-    post, request_block, rst_stream, settings, window_update,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PREFACE, PRIORITY, SETTINGS,
+    Wire, frame, get, post, request_block, rst_stream, settings, window_update,
 };
 use http::{HeaderMap, StatusCode};
-use wakering::internals::h2::{Config, Connection, Event, Reason};
+use wakering::internals::h2::{Config, Connection, Event, Reason, Trip};
 
 const SECOND: u64 = 1_000_000_000;
 const CALM: Option<u32> = Some(Reason::ENHANCE_YOUR_CALM.0);
@@ -17,10 +17,26 @@ const CALM: Option<u32> = Some(Reason::ENHANCE_YOUR_CALM.0);
 /// Lets go of every stream that was reset.
 fn finish_dead(wire: &mut Wire) {
     for event in std::mem::take(&mut wire.events) {
-        if let Event::Reset { stream, .. } = event {
-            wire.core.finish(stream);
+        match event {
+            Event::Reset { stream, .. } => wire.core.finish(stream),
+            Event::Closed { .. } => wire.events.push(event),
+            _ => {}
         }
     }
+}
+
+/// The bound that ended the connection, which the statistics know too.
+fn trip_of(wire: &Wire) -> Option<Trip> {
+    let Some(Event::Closed { error: Some(error) }) = wire.events.last() else {
+        panic!("no end with an error: {:?}", wire.events.last());
+    };
+    assert_eq!(error.is_timeout(), error.trip.is_some_and(Trip::is_timeout));
+    assert_eq!(error.trip.map(|trip| wire.core.stats().trips.of(trip)), error.trip.map(|_| 1));
+    let debug =
+        wire.sent_of(GOAWAY).last().map(|frame| String::from_utf8_lossy(&frame.payload[8..]).into_owned());
+    let words = error.trip.map_or("", Trip::text);
+    assert!(debug.is_none_or(|debug| debug.contains(words)), "the GOAWAY does not say: {words}");
+    error.trip
 }
 
 /// CVE-2023-44487: HEADERS and RST_STREAM in pairs.
@@ -34,6 +50,9 @@ fn rapid_reset_ends_after_a_hundred() {
     assert_eq!(wire.goaway(), None);
     wire.feed(&[get(201), rst_stream(201, 8)].concat());
     assert_eq!(wire.goaway(), CALM);
+    assert_eq!(trip_of(&wire), Some(Trip::ResetFlood));
+    assert_eq!(wire.core.stats().resets_received, 101);
+    assert_eq!(wire.core.stats().streams, 101);
 }
 
 /// CVE-2025-8671: the client makes the server reset the streams.
@@ -56,6 +75,7 @@ fn made_you_reset_ends_after_a_hundred() {
         }
         assert!(streams > 40);
         assert_eq!(wire.goaway(), CALM);
+        assert_eq!(trip_of(&wire), Some(Trip::ResetFlood));
     }
 }
 
@@ -106,6 +126,7 @@ fn empty_data_that_ends_nothing_is_counted_and_tiny_data_is_not() {
     assert_eq!(wire.goaway(), None);
     wire.feed(&frame(DATA, 0, 1, b""));
     assert_eq!(wire.goaway(), CALM);
+    assert_eq!(trip_of(&wire), Some(Trip::GlitchFlood));
 }
 
 #[test]
@@ -125,13 +146,16 @@ fn a_head_above_the_limits_is_answered_431_and_the_connection_goes_on() {
     let many: Vec<(&str, &str)> = vec![("x-many", "1"); 101];
     let large: Vec<(&str, &str)> = vec![("x-large-large-large", long.as_str()); 96];
     let crumbs: Vec<(&str, &str)> = vec![("cookie", "a=b"); 257];
-    for list in [many, large, crumbs] {
+    let kinds = [Trip::HeaderFields, Trip::HeaderList, Trip::CookieCrumbs];
+    for (list, kind) in [many, large, crumbs].into_iter().zip(kinds) {
         let mut wire = Wire::server(Config::default());
         wire.feed(&frame(HEADERS, GET, 1, &request_block("GET", &list)));
         assert!(wire.events.is_empty());
         let head = wire.sent_of(HEADERS);
         assert_eq!(head.len(), 1);
         assert_eq!((head[0].flags, head[0].stream), (END_STREAM | END_HEADERS, 1));
+        assert_eq!(wire.core.stats().trips.of(kind), 1);
+        assert_eq!(wire.core.stats().trips.total(), 1);
         wire.feed(&get(3));
         assert!(matches!(wire.events[..], [Event::Request { .. }]));
     }
@@ -236,7 +260,16 @@ fn each_deadline_ends_the_connection_with_its_reason() {
     let mut idle = Wire::server(Config::default());
     at(&mut idle, 60);
     assert_eq!(idle.goaway(), Some(0));
-    assert!(matches!(idle.events.last(), Some(Event::Closed { error: None })));
+
+    let trips = [silent, half, no_ack, dripping, idle].map(|wire| trip_of(&wire));
+    let expected = [
+        Trip::PrefaceTimeout,
+        Trip::PrefaceTimeout,
+        Trip::SettingsTimeout,
+        Trip::HeaderTimeout,
+        Trip::IdleTimeout,
+    ];
+    assert_eq!(trips, expected.map(Some));
 }
 
 #[test]
@@ -285,4 +318,74 @@ fn a_second_settings_ack_is_a_protocol_error() {
     let mut wire = Wire::server(Config::default());
     wire.feed(&frame(SETTINGS, ACK, 0, &[]));
     assert_eq!(wire.goaway(), Some(Reason::PROTOCOL_ERROR.0));
+}
+
+#[test]
+fn floods_of_every_other_kind_have_their_own_trip() {
+    let settings_entries: Vec<(u16, u32)> = vec![(0x77, 0); 33];
+    let continuations =
+        [frame(HEADERS, END_STREAM, 1, &[0x82]), frame(CONTINUATION, 0, 1, &[]).repeat(9)].concat();
+    let long = [
+        frame(HEADERS, END_STREAM, 1, &[0; 16_384]),
+        frame(CONTINUATION, 0, 1, &[0; 16_384]),
+        frame(CONTINUATION, 0, 1, &[0; 1]),
+    ];
+    let cases = [
+        (continuations, Trip::ContinuationFlood),
+        (long.concat(), Trip::HeaderBlock),
+        (settings(&settings_entries), Trip::SettingsEntries),
+        (settings(&[]).repeat(17), Trip::SettingsFlood),
+        (frame(h2_wire::PING, 0, 0, &[0; 8]).repeat(17), Trip::PingFlood),
+    ];
+    for (bytes, trip) in cases {
+        let mut wire = Wire::server(Config::default());
+        wire.feed(&bytes);
+        assert_eq!(wire.goaway(), CALM, "{trip:?}");
+        assert_eq!(trip_of(&wire), Some(trip));
+    }
+}
+
+#[test]
+fn refused_streams_are_counted_by_the_bound_that_refused_them() {
+    let mut wire = Wire::server(Config { max_concurrent_streams: 1, ..Config::default() });
+    wire.feed(&[get(1), get(3)].concat());
+    assert_eq!(wire.resets(), [(3, Reason::REFUSED_STREAM.0)]);
+    let stats = wire.core.stats();
+    assert_eq!((stats.trips.of(Trip::Concurrency), stats.trips.total()), (1, 1));
+    assert_eq!((stats.streams, stats.streams_open, stats.resets_sent), (1, 1, 1));
+    let mut wire = Wire::server(Config { output_bytes: 0, ..Config::default() });
+    wire.feed(&[frame(h2_wire::PING, 0, 0, &[0; 8]), get(1)].concat());
+    assert_eq!(wire.resets(), [(1, Reason::REFUSED_STREAM.0)]);
+    assert_eq!(wire.core.stats().trips.of(Trip::OutputQueue), 1);
+}
+
+#[test]
+fn a_reset_says_which_rule_was_broken() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&[post(1, &[]), window_update(1, 0), post(3, &[]), rst_stream(3, 8)].concat());
+    let texts: Vec<(bool, &str)> = wire
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Reset { remote, text, .. } => Some((*remote, *text)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(texts, [(false, "WINDOW_UPDATE of 0"), (true, "")]);
+}
+
+#[test]
+fn statistics_count_frames_and_bytes_both_ways() {
+    let mut wire = Wire::server(Config::default());
+    let before = wire.core.stats();
+    let ping = frame(h2_wire::PING, 0, 0, &[0; 8]);
+    wire.feed(&[ping.clone(), post(1, &[]), frame(DATA, 0, 1, b"x")].concat());
+    wire.core.respond(wire.stream(), StatusCode::OK, &HeaderMap::new(), true).unwrap();
+    wire.turn();
+    let after = wire.core.stats();
+    assert_eq!(after.frames_received - before.frames_received, 3);
+    assert_eq!(after.bytes_received - before.bytes_received, (17 + post(1, &[]).len() + 10) as u64);
+    let sent: usize = wire.sent.iter().map(|frame| 9 + frame.payload.len()).sum();
+    assert_eq!(after.frames_sent - before.frames_sent, wire.sent.len() as u64);
+    assert_eq!(after.bytes_sent - before.bytes_sent, sent as u64);
 }

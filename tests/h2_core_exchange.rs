@@ -109,7 +109,7 @@ fn on_server(server: &mut End, event: Event, keys: &mut BTreeMap<u32, (StreamKey
             server.log.push(format!("{id} trailers {}", End::fields(&trailers)));
             answer(server, id, keys);
         }
-        Event::Reset { stream, reason, remote } => {
+        Event::Reset { stream, reason, remote, .. } => {
             server.log.push(format!("{} reset {reason} remote={remote}", server.id(stream)));
             server.core.finish(stream);
         }
@@ -186,7 +186,7 @@ fn on_client(client: &mut End, event: Event) {
             client.log.push(format!("{} trailers {}", client.id(stream), End::fields(&trailers)));
             client.core.finish(stream);
         }
-        Event::Reset { stream, reason, remote } => {
+        Event::Reset { stream, reason, remote, .. } => {
             client.log.push(format!("{} reset {reason} remote={remote}", client.id(stream)));
             client.core.finish(stream);
         }

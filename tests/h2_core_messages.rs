@@ -280,7 +280,7 @@ fn goaway_gives_back_what_was_not_processed_and_the_rest_goes_on() {
     let mut wire = Wire::client(Config::default());
     let [first, second] = [(); 2].map(|()| ask(&mut wire, "GET"));
     wire.feed(&frame(GOAWAY, 0, 0, &[&[0, 0, 0, 1, 0, 0, 0, 0], &b"bye"[..]].concat()));
-    let [Event::GoAway { last_stream: 1, debug, .. }, Event::Reset { stream, reason, remote: true }] =
+    let [Event::GoAway { last_stream: 1, debug, .. }, Event::Reset { stream, reason, remote: true, .. }] =
         &wire.events[..]
     else {
         panic!("{:?}", wire.events)

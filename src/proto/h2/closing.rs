@@ -13,6 +13,7 @@ use super::frame::{Kind, MAX_STREAM_ID};
 use super::settings::INITIAL_WINDOW;
 use super::stream::{Room, StreamKey};
 use super::streams::{Ending, Endings, Streams};
+use super::trip::Trip;
 use crate::limits;
 
 impl Connection {
@@ -59,21 +60,34 @@ impl Connection {
     pub(super) fn on_fault(&mut self, fault: Fault) {
         match fault {
             Fault::Connection(reason, text) => self.fail(reason, text),
-            Fault::Stream(id, reason, _) => {
-                if self.role == Role::Server && !self.charge_reset() {
-                    return self.fail(Reason::ENHANCE_YOUR_CALM, "too many streams died early");
-                }
-                let found = self.streams.find(id);
-                // One RST_STREAM is enough, unless the stream died by the peer's (RFC 9113 §5.1).
-                if self.endings.of(id) != Ending::OwnReset {
-                    self.write_frame(Kind::RstStream, 0, id, &reason.0.to_be_bytes());
-                }
-                self.endings.note(id, Ending::OwnReset);
-                if let Some(key) = found {
-                    self.bury(key, reason, Remote::No);
-                }
+            Fault::Bound(trip) => self.fail_bound(trip),
+            Fault::Stream(id, reason, text) => self.kill_stream(id, reason, text),
+            Fault::StreamBound(id, trip) => {
+                self.note_trip(trip);
+                self.kill_stream(id, trip.reason(), trip.text());
             }
         }
+    }
+
+    /// Resets a stream for what the peer did. It counts against the peer, who may have wanted it so.
+    pub(super) fn kill_stream(&mut self, id: u32, reason: Reason, text: &'static str) {
+        if self.role == Role::Server && !self.charge_reset() {
+            return self.fail_bound(Trip::ResetFlood);
+        }
+        let found = self.streams.find(id);
+        // One RST_STREAM is enough, unless the stream died by the peer's (RFC 9113 §5.1).
+        if self.endings.of(id) != Ending::OwnReset {
+            self.write_reset(id, reason);
+        }
+        self.endings.note(id, Ending::OwnReset);
+        if let Some(key) = found {
+            self.bury(key, reason, Remote::No(text));
+        }
+    }
+
+    pub(super) fn write_reset(&mut self, id: u32, reason: Reason) {
+        self.tally.resets_sent = self.tally.resets_sent.saturating_add(1);
+        self.write_frame(Kind::RstStream, 0, id, &reason.0.to_be_bytes());
     }
 
     /// Takes a token for a stream that died early.
@@ -86,7 +100,7 @@ impl Connection {
         if self.glitches.take(self.now, self.config.glitch_burst, self.config.glitches_per_second) {
             return Ok(());
         }
-        Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many useless frames"))
+        Err(Fault::Bound(Trip::GlitchFlood))
     }
 
     /// Marks a stream as reset and tells the application.
@@ -153,6 +167,17 @@ impl Connection {
     /// Ends the connection for a violation: GOAWAY with the reason in words, then nothing more.
     #[cold]
     pub(super) fn fail(&mut self, reason: Reason, text: &'static str) {
+        self.end_for(reason, text, None);
+    }
+
+    /// Ends the connection for a bound that the peer ran into, in the same way.
+    #[cold]
+    pub(super) fn fail_bound(&mut self, trip: Trip) {
+        self.note_trip(trip);
+        self.end_for(trip.reason(), trip.text(), Some(trip));
+    }
+
+    fn end_for(&mut self, reason: Reason, text: &'static str, trip: Option<Trip>) {
         let head = self.current;
         let error = ConnectionError {
             reason,
@@ -160,6 +185,7 @@ impl Connection {
             stream: head.map_or(0, |head| head.stream),
             offset: self.input.offset(),
             text,
+            trip,
         };
         if self.phase != Phase::Preface {
             self.write_goaway(self.last_served(), reason, error.to_string().as_bytes());

@@ -22,6 +22,7 @@ use super::hpack::{Decoder, Encoder};
 use super::output::{Output, Waiting};
 use super::receive::Input;
 use super::settings::{self, INITIAL_WINDOW, MIN_FRAME_SIZE, PeerSettings};
+use super::stats::Tally;
 use super::stream::StreamKey;
 use super::streams::{Endings, Streams};
 use super::timeouts::Timers;
@@ -72,7 +73,8 @@ pub(super) type Found = Result<(), Fault>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remote {
     Yes,
-    No,
+    /// We did, for this reason.
+    No(&'static str),
 }
 
 /// One HTTP/2 connection, as a machine without I/O. The module's page says how to drive it.
@@ -112,6 +114,7 @@ pub struct Connection {
     pub(super) timers: Timers,
     /// A map whose memory the next head may use.
     pub(super) spare: Option<HeaderMap>,
+    pub(super) tally: Tally,
 }
 
 /// Acknowledgements on their way, in both directions.
@@ -171,6 +174,7 @@ impl Connection {
             glitches: Bucket::new(config.glitch_burst, now),
             timers: Timers::new(&config, now),
             spare: None,
+            tally: Tally::default(),
             config,
         }
     }
@@ -201,6 +205,7 @@ impl Connection {
             stream: 0,
             offset: self.input.offset(),
             text: if torn { "the peer closed inside a frame" } else { "the peer closed with open streams" },
+            trip: None,
         });
         self.close(error);
     }
@@ -245,7 +250,11 @@ impl Connection {
                     Event::Writable { stream }
                 }
                 Notice::Reset(stream, reason, remote) if self.streams.get(stream).is_some_and(|s| s.held) => {
-                    Event::Reset { stream, reason, remote: remote == Remote::Yes }
+                    let (remote, text) = match remote {
+                        Remote::Yes => (true, ""),
+                        Remote::No(text) => (false, text),
+                    };
+                    Event::Reset { stream, reason, remote, text }
                 }
                 Notice::Writable(_) | Notice::Reset(..) => continue,
                 Notice::GoAway(last_stream, reason, debug) => Event::GoAway { last_stream, reason, debug },
@@ -319,10 +328,12 @@ impl Connection {
                 if !self.begin_content(head)? {
                     return Ok(());
                 }
+                self.tally.frames_received += 1;
                 continue;
             }
             let length = head.length as usize;
             let Some(taken) = self.input.take(length) else { return Ok(()) };
+            self.tally.frames_received += 1;
             let found = self.on_frame(head, taken.payload(length), out);
             self.input.restore(taken, length);
             // What the frame brought about comes before the next frame.

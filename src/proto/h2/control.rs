@@ -11,6 +11,7 @@ use super::frame::{ACK, Head, Kind, MAX_STREAM_ID, u32_at};
 use super::settings::{ENTRY_LEN, INITIAL_WINDOW, Setting};
 use super::stream::Stream;
 use super::streams::Ending;
+use super::trip::Trip;
 use crate::limits;
 
 /// The payload of the PING that tells when the peer has read our first GOAWAY.
@@ -28,7 +29,7 @@ impl Connection {
             return Err(Fault::size("SETTINGS is not a multiple of 6 bytes"));
         }
         if payload.len() / ENTRY_LEN > self.config.settings_entries as usize {
-            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many SETTINGS entries"));
+            return Err(Fault::Bound(Trip::SettingsEntries));
         }
         for entry in payload.chunks_exact(ENTRY_LEN) {
             let Ok(entry) = entry.try_into() else { continue };
@@ -46,7 +47,7 @@ impl Connection {
         }
         self.write_frame(Kind::Settings, ACK, 0, &[]);
         if self.acks.settings.add(self.output.end()) > self.config.waiting_acks as usize {
-            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "SETTINGS flood"));
+            return Err(Fault::Bound(Trip::SettingsFlood));
         }
         Ok(())
     }
@@ -103,7 +104,7 @@ impl Connection {
         }
         self.write_frame(Kind::Ping, ACK, 0, &payload);
         if self.acks.pings.add(self.output.end()) > self.config.waiting_acks as usize {
-            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "PING flood"));
+            return Err(Fault::Bound(Trip::PingFlood));
         }
         Ok(())
     }
@@ -208,8 +209,9 @@ impl Connection {
             return Ok(());
         }
         self.endings.note(id, Ending::PeerReset);
+        self.tally.resets_received = self.tally.resets_received.saturating_add(1);
         if self.role == Role::Server && !self.charge_reset() {
-            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many streams died early"));
+            return Err(Fault::Bound(Trip::ResetFlood));
         }
         self.bury(key, Reason(code), Remote::Yes);
         Ok(())

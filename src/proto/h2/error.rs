@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::frame::Kind;
+use super::trip::Trip;
 
 /// An HTTP/2 error code (RFC 9113 §7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,12 +92,14 @@ pub struct ConnectionError {
     pub offset: u64,
     /// What was wrong, in a few words.
     pub text: &'static str,
+    /// The bound that the peer ran into, when it was not a violation of the protocol.
+    pub trip: Option<Trip>,
 }
 
 impl ConnectionError {
     /// Whether a deadline ended the connection.
     pub fn is_timeout(&self) -> bool {
-        self.reason == Reason::SETTINGS_TIMEOUT || self.text.starts_with("timeout")
+        self.trip.is_some_and(Trip::is_timeout)
     }
 
     /// Whether the peer broke the protocol (as opposed to going away or being slow).
@@ -163,6 +166,10 @@ pub enum CommandError {
 pub(super) enum Fault {
     Connection(Reason, &'static str),
     Stream(u32, Reason, &'static str),
+    /// A bound that ends the connection.
+    Bound(Trip),
+    /// A bound that ends this stream.
+    StreamBound(u32, Trip),
 }
 
 impl Fault {
@@ -189,6 +196,7 @@ mod tests {
             stream: 0,
             offset: 57,
             text: "PING is 8 bytes",
+            trip: None,
         };
         assert_eq!(error.to_string(), "FRAME_SIZE_ERROR: PING on stream 0 at byte 57: PING is 8 bytes");
         assert!(error.is_peer());

@@ -59,6 +59,8 @@ pub enum Event {
         reason: Reason,
         /// Whether the peer did it; otherwise the peer broke a rule and we did.
         remote: bool,
+        /// What rule was broken, or what bound passed; empty when the peer did it, or the application.
+        text: &'static str,
     },
     /// There is room to send again, after `send_capacity` had answered 0.
     Writable {

@@ -11,10 +11,11 @@ use super::event::Event;
 use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{self, END_HEADERS, END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::head::{HeadSink, Malformed, Shape};
-use super::hpack::{DecodeError, Field};
+use super::hpack::{DecodeError, Excess, Field};
 use super::output::Part;
 use super::stream::{Asked, Content, Mismatch, Receiving, Sending, StreamKey};
 use super::streams::Ending;
+use super::trip::Trip;
 
 /// What a HEADERS frame said besides its block.
 #[derive(Clone, Copy, Debug)]
@@ -72,10 +73,10 @@ impl Connection {
         };
         assembly.continuations += 1;
         if assembly.continuations > self.config.continuations {
-            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many CONTINUATION frames"));
+            return Err(Fault::Bound(Trip::ContinuationFlood));
         }
         if assembly.block.len() + payload.len() > self.config.fields.block_bytes {
-            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "encoded header block too long"));
+            return Err(Fault::Bound(Trip::HeaderBlock));
         }
         assembly.block.extend_from_slice(payload);
         if head.has(END_HEADERS) {
@@ -151,10 +152,11 @@ impl Connection {
         if opening.circular {
             return Ok(Target::Nobody(Some(Fault::Stream(id, Reason::PROTOCOL_ERROR, "depends on itself"))));
         }
-        let crowded = self.streams.len() >= self.config.max_concurrent_streams;
-        if crowded || self.output.len() > self.config.output_bytes {
-            self.refuse(id, Reason::REFUSED_STREAM);
-            return Ok(Target::Nobody(None));
+        if self.streams.len() >= self.config.max_concurrent_streams {
+            return Ok(self.refuse_bound(id, Trip::Concurrency));
+        }
+        if self.output.len() > self.config.output_bytes {
+            return Ok(self.refuse_bound(id, Trip::OutputQueue));
         }
         Ok(Target::Request)
     }
@@ -179,8 +181,15 @@ impl Connection {
 
     /// Rejects a stream that was not opened; costs the peer nothing but the stream.
     fn refuse(&mut self, id: u32, reason: Reason) {
-        self.write_frame(Kind::RstStream, 0, id, &reason.0.to_be_bytes());
+        self.write_reset(id, reason);
         self.endings.note(id, Ending::OwnReset);
+    }
+
+    #[cold]
+    fn refuse_bound(&mut self, id: u32, trip: Trip) -> Target {
+        self.note_trip(trip);
+        self.refuse(id, trip.reason());
+        Target::Nobody(None)
     }
 
     fn decode_for_nobody(&mut self, block: &[u8]) -> Result<(), Fault> {
@@ -194,20 +203,24 @@ impl Connection {
         HeadSink::new(shape, self.spare.take().unwrap_or_default())
     }
 
-    /// Decodes into a sink, which stays where it is: it is large. Tells whether a limit was passed.
+    /// Decodes into a sink, which stays where it is: it is large. Tells which limit was passed, if any.
     #[inline]
-    fn decode(&mut self, sink: &mut HeadSink, block: &[u8]) -> Result<bool, Fault> {
+    fn decode(&mut self, sink: &mut HeadSink, block: &[u8]) -> Result<Option<Trip>, Fault> {
         let config = &self.config;
         let decoded = self.decoder.decode(block, &config.fields, sink).map_err(undecodable)?;
-        Ok(decoded.excess.is_some())
+        Ok(decoded.excess.map(|excess| match excess {
+            Excess::Fields => Trip::HeaderFields,
+            Excess::CookieCrumbs => Trip::CookieCrumbs,
+            Excess::ListBytes => Trip::HeaderList,
+        }))
     }
 
     #[inline]
     fn on_request(&mut self, opening: Opening, block: &[u8], out: &mut Option<Event>) -> Found {
         let id = opening.stream;
         let mut sink = self.sink(Shape::Request);
-        if self.decode(&mut sink, block)? {
-            return self.refuse_too_large(opening);
+        if let Some(trip) = self.decode(&mut sink, block)? {
+            return self.refuse_too_large(opening, trip);
         }
         let length = sink.content_length();
         let request = sink.request().map_err(|text| malformed(id, text))?;
@@ -222,6 +235,7 @@ impl Connection {
             ReceiveWindow::new(self.stream_window),
         );
         self.timers.busy();
+        self.tally.streams += 1;
         if let Some(stream) = self.streams.get_mut(key) {
             stream.receiving = if opening.end { Receiving::Ended } else { Receiving::Body };
             stream.to_receive = to_receive;
@@ -233,9 +247,10 @@ impl Connection {
 
     /// The head passed a limit: the client learns it as 431 (RFC 6585 §5), and it counts as a stream that died.
     #[cold]
-    fn refuse_too_large(&mut self, opening: Opening) -> Found {
+    fn refuse_too_large(&mut self, opening: Opening, trip: Trip) -> Found {
+        self.note_trip(trip);
         if !self.charge_reset() {
-            return Err(Fault::Connection(Reason::ENHANCE_YOUR_CALM, "too many streams died early"));
+            return Err(Fault::Bound(Trip::ResetFlood));
         }
         let encoder = &mut self.encoder;
         self.output.block(
@@ -261,8 +276,8 @@ impl Connection {
     ) -> Found {
         let id = opening.stream;
         let mut sink = self.sink(Shape::Response);
-        if self.decode(&mut sink, block)? {
-            return Err(Fault::Stream(id, Reason::ENHANCE_YOUR_CALM, "response head too large"));
+        if let Some(trip) = self.decode(&mut sink, block)? {
+            return Err(Fault::StreamBound(id, trip));
         }
         let length = sink.content_length();
         let response = sink.response().map_err(|text| malformed(id, text))?;
@@ -301,8 +316,8 @@ impl Connection {
     ) -> Found {
         let id = opening.stream;
         let mut sink = self.sink(Shape::Trailers);
-        if self.decode(&mut sink, block)? {
-            return Err(Fault::Stream(id, Reason::ENHANCE_YOUR_CALM, "trailers too large"));
+        if let Some(trip) = self.decode(&mut sink, block)? {
+            return Err(Fault::StreamBound(id, trip));
         }
         let trailers: HeaderMap = sink.trailers().map_err(|text| malformed(id, text))?;
         let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
@@ -350,7 +365,7 @@ fn undecodable(error: DecodeError) -> Fault {
         DecodeError::SizeUpdateTooLarge => (Reason::COMPRESSION_ERROR, "table size update above the limit"),
         DecodeError::SizeUpdateMisplaced => (Reason::COMPRESSION_ERROR, "table size update out of place"),
         DecodeError::SizeUpdateMissing => (Reason::COMPRESSION_ERROR, "table size update missing"),
-        DecodeError::BlockTooLong => (Reason::ENHANCE_YOUR_CALM, "encoded header block too long"),
+        DecodeError::BlockTooLong => return Fault::Bound(Trip::HeaderBlock),
     };
     Fault::Connection(reason, text)
 }

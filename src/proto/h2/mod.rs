@@ -50,7 +50,7 @@
 //!                                           closing    how streams and the connection end
 //!   control    all other frames             settings   what SETTINGS may say
 //! stream, streams    one stream; all of them      flow    windows      abuse    token buckets
-//! frame, error, event, config                     plain values
+//! frame, error, event, config, trip, stats        plain values
 //! ```
 
 mod abuse;
@@ -72,9 +72,11 @@ mod receive;
 mod schedule;
 mod send;
 mod settings;
+mod stats;
 mod stream;
 mod streams;
 mod timeouts;
+mod trip;
 
 pub use config::Config;
 pub use connection::{Connection, Role};
@@ -82,4 +84,6 @@ pub use error::{CommandError, ConnectionError, Reason};
 pub use event::Event;
 pub use frame::Kind;
 pub(crate) use send::ResponseHead;
+pub use stats::{Stats, Trips};
 pub use stream::StreamKey;
+pub use trip::Trip;

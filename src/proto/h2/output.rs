@@ -30,6 +30,8 @@ pub(super) struct Output {
     len: usize,
     /// Bytes written since the connection began.
     written: u64,
+    /// Frames made since then.
+    frames: u64,
 }
 
 /// Frames of one kind that wait in the output, by where they end in all that is ever sent.
@@ -74,6 +76,11 @@ impl Output {
         self.written + self.len as u64
     }
 
+    /// Frames made since the connection began.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames
+    }
+
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
@@ -87,6 +94,7 @@ impl Output {
         self.bytes.extend_from_slice(&head.encode());
         self.bytes.extend_from_slice(payload);
         self.len += HEAD_LEN + payload.len();
+        self.frames += 1;
     }
 
     /// Appends a frame's head; its payload follows by `copy` and `splice`.
@@ -94,6 +102,7 @@ impl Output {
     pub(super) fn head(&mut self, head: Head) {
         self.bytes.extend_from_slice(&head.encode());
         self.len += HEAD_LEN;
+        self.frames += 1;
     }
 
     #[inline]
@@ -126,6 +135,7 @@ impl Output {
         if length <= max {
             let encoded = head(length as u32, Part { first: true, last: true }).encode();
             self.bytes[from..from + HEAD_LEN].copy_from_slice(&encoded);
+            self.frames += 1;
         } else {
             self.cut(from, max, head);
         }
@@ -136,6 +146,7 @@ impl Output {
     fn cut(&mut self, from: usize, max: usize, head: impl Fn(u32, Part) -> Head) {
         let payload = self.bytes.split_off(from).split_off(HEAD_LEN);
         let count = payload.len().div_ceil(max);
+        self.frames += count as u64;
         for (number, part) in payload.chunks(max).enumerate() {
             let place = Part { first: number == 0, last: number + 1 == count };
             self.bytes.extend_from_slice(&head(part.len() as u32, place).encode());
@@ -214,7 +225,9 @@ impl Output {
 
     /// Forgets everything that was not written.
     pub(super) fn clear(&mut self) {
+        let written = self.written;
         self.written(self.len);
+        self.written = written;
     }
 
     /// Takes the buffer's memory, when nothing waits in it.

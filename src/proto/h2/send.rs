@@ -201,6 +201,7 @@ impl Connection {
             ReceiveWindow::new(self.stream_window),
         );
         self.timers.busy();
+        self.tally.streams += 1;
         if let Some(stream) = self.streams.get_mut(key) {
             stream.sending = if end { Sending::Ended } else { Sending::Body };
             stream.to_send = length.map_or(Content::Free, Content::Remaining);
@@ -355,7 +356,7 @@ impl Connection {
         if std::mem::take(&mut target.scheduled) {
             self.ready.retain(|&other| other != stream);
         }
-        self.write_frame(Kind::RstStream, 0, id, &reason.0.to_be_bytes());
+        self.write_reset(id, reason);
         self.endings.note(id, Ending::OwnReset);
         self.retire(stream);
     }

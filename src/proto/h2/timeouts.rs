@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::config::Config;
 use super::connection::{Connection, Phase};
 use super::error::Reason;
+use super::trip::Trip;
 use crate::limits;
 
 const NEVER: u64 = u64::MAX;
@@ -160,27 +161,27 @@ impl Connection {
             self.output.clear();
             self.timers.progress();
             if self.phase != Phase::Dead {
-                self.time_out(Reason::NO_ERROR, "timeout: the peer does not read");
+                self.time_out(Trip::SendStall);
                 self.output.clear();
             }
             return;
         }
         if timers.preface <= now {
-            self.time_out(Reason::NO_ERROR, "timeout: no preface or no SETTINGS");
+            self.time_out(Trip::PrefaceTimeout);
         } else if timers.block <= now {
-            self.time_out(Reason::NO_ERROR, "timeout: a frame or header block does not end");
+            self.time_out(Trip::HeaderTimeout);
         } else if timers.settings_ack <= now {
-            self.time_out(Reason::SETTINGS_TIMEOUT, "timeout: SETTINGS not acknowledged");
+            self.time_out(Trip::SettingsTimeout);
         } else if timers.announced <= now {
             self.go_finally(Reason::NO_ERROR, &[]);
         } else if timers.idle_since != NEVER && after(timers.idle_since, self.config.idle_timeout) <= now {
-            self.goaway(Reason::NO_ERROR, b"idle");
+            self.time_out(Trip::IdleTimeout);
         }
     }
 
     #[cold]
-    fn time_out(&mut self, reason: Reason, text: &'static str) {
+    fn time_out(&mut self, trip: Trip) {
         self.current = None;
-        self.fail(reason, text);
+        self.fail_bound(trip);
     }
 }
