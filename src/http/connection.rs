@@ -1,8 +1,8 @@
-//! One connection's task: it reads, hands bytes to the core and events to handlers.
+//! One connection's task: it reads, hands bytes to the core and events to whom they concern.
 //!
 //! ```text
 //! Serving ──► Ending ──► Lingering ──► done
-//!  read, serve  last words  our side is shut: read and forget
+//!  read, act    last words  our side is shut: read and forget
 //!               go out      until the peer ends too, one second at most
 //! ```
 //!
@@ -10,43 +10,51 @@
 //! the GOAWAY that says why.
 
 use std::{
-    future::{Future, poll_fn},
-    panic::Location,
+    future::poll_fn,
+    io,
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use ::http::{Method, Request};
+use ::http::Request;
 
 use crate::{
     clock::{TimerKey, nanos},
-    http::{body::Body, date::Date, exchange::Exchange, wire::Wire},
+    http::wire::Wire,
     limits::{LAST_WORDS, LINGER},
-    proto::h2::{Event, StreamKey},
-    task::{Pool, Tasks},
+    proto::h2::{ConnectionError, Event, StreamKey},
     worker::context,
 };
 
-/// What the connections of a server on one worker have in common.
-pub(super) struct Service<M, F: Future<Output = ()> + 'static> {
-    /// Makes the future of one exchange; the handler is inside.
-    make: M,
-    tasks: Rc<Tasks>,
-    cells: Rc<Pool<F>>,
-    date: Rc<Date>,
-    spawned: &'static Location<'static>,
+/// What one end of connections does by itself; the rest is the same at both.
+pub(super) trait Role: 'static {
+    /// What still lies in a socket that takes nothing any more is worth reading: it may say which requests were
+    /// not processed.
+    const READS_TO_THE_END: bool;
+
+    /// A request's head came (server).
+    fn request(&self, wire: &Rc<Wire>, stream: StreamKey, request: Request<()>, end: bool);
+
+    /// Any event that is the other role's alone, and the peer's GOAWAY and PING acknowledgements.
+    fn news(&self, wire: &Rc<Wire>, event: Event);
+
+    /// What came has been dealt with, and the driver is about to wait.
+    fn settled(&self, wire: &Rc<Wire>);
+
+    /// The connection is over, however that came about; comes once, before the streams are told.
+    fn ended(&self, cause: Cause);
 }
 
-impl<M, F> Service<M, F>
-where
-    M: Fn(Exchange, Request<Body>) -> F,
-    F: Future<Output = ()> + 'static,
-{
-    pub(super) fn new(make: M, spawned: &'static Location<'static>) -> Rc<Self> {
-        let tasks = context::with(|worker| worker.tasks().clone());
-        Rc::new(Service { make, tasks, cells: Pool::new(), date: Rc::new(Date::new()), spawned })
-    }
+/// How a connection ended.
+#[expect(dead_code, reason = "the client will tell its requests")]
+pub(super) enum Cause {
+    /// In good order, or for what the peer did.
+    Closed(Option<ConnectionError>),
+    /// The socket failed.
+    Failed(io::ErrorKind),
+    /// Its task was ended, because the runtime was.
+    Dropped,
 }
 
 const NOT_HTTP2: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
@@ -63,36 +71,37 @@ enum Phase {
     Done,
 }
 
-/// Serves one connection to its end.
-pub(super) async fn drive<M, F>(service: Rc<Service<M, F>>, wire: Rc<Wire>)
-where
-    M: Fn(Exchange, Request<Body>) -> F + 'static,
-    F: Future<Output = ()> + 'static,
-{
-    let mut driver =
-        Driver { service, wire, phase: Phase::Serving, timer: Timer::default(), input_ended: false };
+/// Drives one connection to its end.
+pub(super) async fn drive<R: Role>(role: R, wire: Rc<Wire>) {
+    let mut driver = Driver {
+        role,
+        wire,
+        phase: Phase::Serving,
+        timer: Timer::default(),
+        input_ended: false,
+        told: false,
+    };
     poll_fn(|context| driver.poll(context)).await;
 }
 
-struct Driver<M, F: Future<Output = ()> + 'static> {
-    service: Rc<Service<M, F>>,
+struct Driver<R: Role> {
+    role: R,
     wire: Rc<Wire>,
     phase: Phase,
     timer: Timer,
     input_ended: bool,
+    /// The end was told.
+    told: bool,
 }
 
-impl<M, F> Driver<M, F>
-where
-    M: Fn(Exchange, Request<Body>) -> F,
-    F: Future<Output = ()> + 'static,
-{
+impl<R: Role> Driver<R> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.wire.set_driver(context.waker());
         loop {
             match self.phase {
                 Phase::Serving => {
                     if self.serve(context).is_pending() {
+                        self.role.settled(&self.wire);
                         self.wire.ask_flush();
                         self.arm(context);
                         return Poll::Pending;
@@ -100,7 +109,7 @@ where
                     self.timer.set_after(LAST_WORDS, context);
                 }
                 Phase::Ending => {
-                    if self.wire.is_broken() {
+                    if self.wire.broken().is_some() {
                         self.phase = Phase::Done;
                         continue;
                     }
@@ -128,7 +137,7 @@ where
         }
     }
 
-    /// Reads and serves until there is nothing to read, or the connection comes to its end.
+    /// Reads and acts until there is nothing to read, or the connection comes to its end.
     fn serve(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let now = context::with(context::Context::turn_time);
         if self.timer.is_due() {
@@ -139,22 +148,34 @@ where
             if !matches!(self.phase, Phase::Serving) {
                 return Poll::Ready(());
             }
-            if self.wire.is_broken() {
-                self.phase = Phase::Done;
-                return Poll::Ready(());
+            let broken = self.wire.broken();
+            if let Some(kind) = broken.filter(|_| !R::READS_TO_THE_END) {
+                return self.fail(kind);
             }
             if self.input_ended || !self.wire.core.borrow().wants_input() {
-                return Poll::Pending;
+                return broken.map_or(Poll::Pending, |kind| self.fail(kind));
             }
             match self.wire.poll_receive(context) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => self.input_ended = true,
-                Poll::Ready(Err(_reset)) => {
-                    self.phase = Phase::Done;
-                    return Poll::Ready(());
-                }
-                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return self.fail(error.kind()),
+                Poll::Pending => return broken.map_or(Poll::Pending, |kind| self.fail(kind)),
             }
+        }
+    }
+
+    /// The socket failed: nothing more can be said.
+    fn fail(&mut self, kind: io::ErrorKind) -> Poll<()> {
+        self.end(Cause::Failed(kind));
+        self.phase = Phase::Done;
+        Poll::Ready(())
+    }
+
+    /// Tells everybody that the connection is over.
+    fn end(&mut self, cause: Cause) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.role.ended(cause);
+            self.wire.lose_streams();
         }
     }
 
@@ -162,7 +183,9 @@ where
         loop {
             let event = self.wire.core.borrow_mut().poll_event(now);
             match event {
-                Some(Event::Request { stream, request, end }) => self.start(stream, request, end),
+                Some(Event::Request { stream, request, end }) => {
+                    self.role.request(&self.wire, stream, request, end);
+                }
                 Some(Event::Data { stream, data, end }) => self.wire.deliver(stream, data, end),
                 Some(Event::Trailers { stream, trailers }) => self.wire.deliver_trailers(stream, trailers),
                 Some(Event::Reset { stream, reason, .. }) => self.wire.stream_died(stream, reason),
@@ -172,28 +195,19 @@ where
                     self.phase = Phase::Ending;
                     return;
                 }
-                Some(Event::Closed { .. }) => {
+                Some(Event::Closed { error }) => {
+                    self.end(Cause::Closed(error));
                     self.phase = Phase::Ending;
                     return;
                 }
-                // A server's core has no requests of its own under way, and sends no PING for its user.
-                Some(Event::Response { .. } | Event::Informational { .. }) => {}
-                Some(Event::GoAway { .. } | Event::Pong { .. }) => {}
+                Some(
+                    event @ (Event::Response { .. }
+                    | Event::Informational { .. }
+                    | Event::GoAway { .. }
+                    | Event::Pong { .. }),
+                ) => self.role.news(&self.wire, event),
                 None => return,
             }
-        }
-    }
-
-    /// Calls the handler, with no borrow of the connection held.
-    fn start(&self, stream: StreamKey, request: Request<()>, end: bool) {
-        let head_only = request.method() == Method::HEAD;
-        let body = if end { Body::empty() } else { Body::incoming(self.wire.open_mailbox(stream)) };
-        let exchange = Exchange::new(self.wire.clone(), self.service.date.clone(), stream, head_only);
-        let service = &*self.service;
-        let make = || (service.make)(exchange, request.map(|()| body));
-        let started = service.cells.start(&service.tasks, make, service.spawned);
-        if let Some(handler) = started {
-            self.wire.keep_handler(stream, handler);
         }
     }
 
@@ -207,9 +221,10 @@ where
     }
 }
 
-impl<M, F: Future<Output = ()> + 'static> Drop for Driver<M, F> {
+impl<R: Role> Drop for Driver<R> {
     fn drop(&mut self) {
         self.timer.clear();
+        self.end(Cause::Dropped);
         self.wire.close();
     }
 }

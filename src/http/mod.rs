@@ -5,8 +5,9 @@
 //! runtime, and calls the handler for each request.
 //!
 //! ```text
-//! connection.rs  one task a connection: reads, hands bytes to the core, events to handlers
-//! wire.rs        the connection as its handlers see it: core, socket, per-stream mailboxes, flush
+//! connection.rs  one task a connection, in either role: reads, hands bytes to the core and events on
+//! wire.rs        the connection as its streams see it: core, socket, per-stream mailboxes, flush
+//! service.rs     a server's end: requests to handlers
 //! exchange.rs    one request: from the handler's answer to the last frame
 //! body.rs        content, either way
 //! server.rs      accepting, stopping, and who is still there
@@ -22,6 +23,7 @@ mod connection;
 mod date;
 mod exchange;
 mod server;
+mod service;
 mod stop;
 mod wire;
 

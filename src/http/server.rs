@@ -17,13 +17,7 @@ use std::{
 use ::http::{Request, Response};
 
 use crate::{
-    http::{
-        body::Body,
-        connection::{self, Service},
-        exchange::Exchange,
-        stop::Stop,
-        wire::Wire,
-    },
+    http::{body::Body, connection, exchange::Exchange, service::Service, stop::Stop, wire::Wire},
     net::{TcpListener, TcpStream},
     proto::h2::{Config, Connection},
     slab::{Key, Slab},

@@ -36,7 +36,7 @@ pub(super) struct Wire {
     mailboxes: RefCell<Vec<Option<Box<Mailbox>>>>,
     driver: RefCell<Option<Waker>>,
     flush_asked: Cell<bool>,
-    broken: Cell<bool>,
+    broken: Cell<Option<io::ErrorKind>>,
 }
 
 /// What waits on one stream.
@@ -67,7 +67,7 @@ impl Wire {
             mailboxes: RefCell::default(),
             driver: RefCell::new(None),
             flush_asked: Cell::new(false),
-            broken: Cell::new(false),
+            broken: Cell::new(None),
         })
     }
 
@@ -152,26 +152,32 @@ impl Wire {
         }
     }
 
-    /// Closes the socket now, and tells everybody who waits on a stream.
+    /// Closes the socket now.
     pub(super) fn close(&self) {
         let stream = self.stream.borrow_mut().take();
         drop(stream);
-        let mailboxes = std::mem::take(&mut *self.mailboxes.borrow_mut());
-        for mut mailbox in mailboxes.into_iter().flatten() {
-            mailbox.ending = Ending::Lost;
-            mailbox.rouse();
-            if let Some(handler) = mailbox.handler.take() {
-                handler.cancel();
-            }
-        }
     }
 
-    /// Whether the socket failed while writing.
-    pub(super) fn is_broken(&self) -> bool {
+    /// Tells everybody who waits on a stream that the connection is over. What has come whole stays readable.
+    pub(super) fn lose_streams(&self) {
+        let (mut wakers, mut handlers) = (Vec::new(), Vec::new());
+        for mailbox in self.mailboxes.borrow_mut().iter_mut().flatten() {
+            if matches!(mailbox.ending, Ending::Open) {
+                mailbox.ending = Ending::Lost;
+            }
+            wakers.extend([mailbox.reader.take(), mailbox.writer.take()].into_iter().flatten());
+            handlers.extend(mailbox.handler.take());
+        }
+        handlers.iter().for_each(Started::cancel);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// How the socket failed while writing, if it did.
+    pub(super) fn broken(&self) -> Option<io::ErrorKind> {
         self.broken.get()
     }
 
-    /// Handlers that wait, and bodies that are read.
+    /// Handlers that wait.
     pub(super) fn busy_streams(&self) -> usize {
         self.mailboxes.borrow().iter().flatten().filter(|it| it.handler.is_some()).count()
     }
@@ -326,8 +332,8 @@ impl Flush for Wire {
         let mut context = Context::from_waker(&driver);
         match self.write(&mut context) {
             Poll::Ready(Ok(())) => self.ask_flush(),
-            Poll::Ready(Err(_gone)) => {
-                self.broken.set(true);
+            Poll::Ready(Err(error)) => {
+                self.broken.set(Some(error.kind()));
                 self.wake_driver();
                 return;
             }
@@ -352,12 +358,6 @@ impl Mailbox {
             writer: None,
             handler: None,
             wanted: false,
-        }
-    }
-
-    fn rouse(&mut self) {
-        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
-            waker.wake();
         }
     }
 }
