@@ -5,7 +5,7 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET /` | 13 bytes of text |
+//! | `/`, any method | 13 bytes of text; content is not read |
 //! | `GET /json` | a small object |
 //! | `POST /echo` | the request's content, as it comes |
 //! | `GET /headers` | the request's head, as JSON |
@@ -58,7 +58,7 @@ async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
 
 async fn route(request: Request<Body>) -> Response<Body> {
     match request.uri().path() {
-        "/" => get(&request).unwrap_or_else(|| text("Hello, World!")),
+        "/" => text("Hello, World!"),
         "/json" => get(&request).unwrap_or_else(|| object(&json!({ "message": "Hello, World!" }))),
         "/echo" => echo(request),
         "/headers" => get(&request).unwrap_or_else(|| headers(&request)),

@@ -109,6 +109,11 @@ pub(crate) const H2_HEAD_BYTES: usize = 128;
 pub(crate) const H2_HEAD_MISSES: u8 = 8;
 /// Debug data of a GOAWAY that is kept or sent: enough for a sentence.
 pub(crate) const H2_DEBUG_BYTES: usize = 256;
+/// Content that is thrown away behind a complete answer: what a client sends before it can have heard, at the usual
+/// window. Many clients take any reset for a failure, also one that says NO_ERROR.
+pub(crate) const H2_DISCARD_BYTES: u32 = 64 * 1024;
+/// How long that may take: a few round trips of a slow network.
+pub(crate) const H2_DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The client's preface and first SETTINGS: one round trip, and slow networks.
 pub(crate) const H2_PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A header block from its first byte to its last.

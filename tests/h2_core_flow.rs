@@ -247,6 +247,8 @@ fn content_for_a_stream_that_is_gone_gives_the_connection_its_window_back() {
         wire.core.finish(stream);
         // The rest was on its way when the answer went out.
         wire.feed(&frame(DATA, 0, id, &[7; 16_384]).repeat(2));
+        assert_eq!(wire.core.open_streams(), 1, "64 KiB are thrown away without a word");
+        wire.feed(&frame(DATA, 0, id, &[7; 16_384]).repeat(3));
     }
     assert!(wire.goaway().is_none());
     assert_eq!(wire.sent_of(RST_STREAM).len(), 90, "NO_ERROR each (RFC 9113 §8.1)");

@@ -139,19 +139,76 @@ fn a_stale_key_does_nothing_even_when_its_slot_is_used_again() {
 }
 
 #[test]
-fn a_handler_that_gives_up_resets_the_stream_and_one_that_answered_asks_for_no_more() {
+fn a_handler_that_gives_up_resets_the_stream() {
     let mut wire = Wire::server(Config::default());
     let silent = requested(&mut wire, &post(1, &[]));
     wire.core.finish(silent);
     let halfway = requested(&mut wire, &get(3));
     wire.core.respond(halfway, OK, &HeaderMap::new(), false).unwrap();
     wire.core.finish(halfway);
-    let answered = requested(&mut wire, &post(5, &[]));
-    wire.core.respond(answered, OK, &HeaderMap::new(), true).unwrap();
-    wire.core.finish(answered);
     wire.turn();
-    let (internal, none) = (Reason::INTERNAL_ERROR.0, Reason::NO_ERROR.0);
-    assert_eq!(wire.resets(), [(1, internal), (3, internal), (5, none)]);
+    let internal = Reason::INTERNAL_ERROR.0;
+    assert_eq!(wire.resets(), [(1, internal), (3, internal)]);
+    assert_eq!(wire.core.open_streams(), 0);
+}
+
+/// A stream that is answered while its content still comes.
+fn answered(wire: &mut Wire, id: u32, more: &[(&str, &str)]) {
+    let stream = requested(wire, &post(id, more));
+    wire.core.respond(stream, OK, &HeaderMap::new(), true).unwrap();
+    wire.core.finish(stream);
+    wire.turn();
+}
+
+/// RFC 9113 §8.1: a server MAY ask a client to stop; many clients take that for a failure.
+#[test]
+fn content_behind_a_complete_answer_is_thrown_away_up_to_a_bound() {
+    let mut wire = Wire::server(Config::default());
+    answered(&mut wire, 1, &[]);
+    wire.feed(&frame(DATA, 0, 1, &[7; 16_384]).repeat(3));
+    assert_eq!(wire.resets(), []);
+    wire.feed(&frame(DATA, END_STREAM, 1, b"the end"));
+    assert_eq!(wire.resets(), []);
+    assert_eq!(wire.core.open_streams(), 0);
+
+    answered(&mut wire, 3, &[]);
+    wire.feed(&frame(DATA, 0, 3, &[7; 16_384]).repeat(4));
+    assert_eq!(wire.resets(), [(3, 0)]);
+    assert!(!wire.sent_of(h2_wire::WINDOW_UPDATE).is_empty(), "the bound can be reached");
+    answered(&mut wire, 5, &[("content-length", "1000000")]);
+    assert_eq!(wire.resets()[1..], [(5, 0)], "announced to be too long");
+    assert_eq!(wire.core.open_streams(), 0);
+}
+
+#[test]
+fn content_behind_a_complete_answer_still_keeps_the_rules() {
+    let mut wire = Wire::server(Config::default());
+    answered(&mut wire, 1, &[("content-length", "5")]);
+    wire.feed(&frame(DATA, END_STREAM, 1, b"six..."));
+    assert_eq!(wire.resets(), [(1, Reason::PROTOCOL_ERROR.0)]);
+    answered(&mut wire, 3, &[]);
+    wire.feed(&frame(HEADERS, END_STREAM | END_HEADERS, 3, &fields(&[("x-sum", "7")])));
+    assert_eq!(wire.core.open_streams(), 0);
+    assert_eq!(wire.resets().len(), 1);
+}
+
+#[test]
+fn content_behind_a_complete_answer_has_a_time() {
+    let config = Config::default();
+    let timeout = config.discard_timeout.as_nanos() as u64;
+    let mut wire = Wire::server(config);
+    answered(&mut wire, 1, &[]);
+    assert_eq!(wire.core.next_deadline(0), Some(timeout));
+    wire.now = timeout - 1;
+    answered(&mut wire, 3, &[]);
+    wire.core.handle_timeout(timeout);
+    wire.now = timeout;
+    wire.turn();
+    assert_eq!(wire.resets(), [], "whoever came late has the whole time");
+    assert_eq!(wire.core.next_deadline(timeout), Some(2 * timeout));
+    wire.core.handle_timeout(2 * timeout);
+    wire.turn();
+    assert_eq!(wire.resets(), [(1, 0), (3, 0)]);
     assert_eq!(wire.core.open_streams(), 0);
 }
 
@@ -168,7 +225,8 @@ fn what_is_queued_goes_out_after_finish() {
     wire.feed(&[h2_wire::window_update(0, 100_000), h2_wire::window_update(1, 100_000)].concat());
     let total: usize = wire.sent_of(DATA).iter().map(|frame| frame.payload.len()).sum();
     assert_eq!(total, 100_000);
-    assert_eq!(wire.resets(), [(1, 0)]);
+    assert_eq!(wire.resets(), []);
+    wire.feed(&frame(DATA, END_STREAM, 1, b"the rest"));
     assert_eq!(wire.core.open_streams(), 0);
 }
 

@@ -43,6 +43,11 @@ pub struct Config {
     pub stream_queue_bytes: usize,
     /// Bytes that one turn of `poll_transmit` aims at.
     pub turn_bytes: usize,
+    /// Content of a request that is still taken, and thrown away, when the answer is complete and nobody reads it;
+    /// a client that sends more is told to stop (RST_STREAM with NO_ERROR, RFC 9113 §8.1).
+    pub discard_bytes: u32,
+    /// How long that may take at least; at most twice as long.
+    pub discard_timeout: Duration,
     /// How long the client's preface and first SETTINGS may take.
     pub preface_timeout: Duration,
     /// How long a header block, or any frame but DATA, may take from its first byte to its last.
@@ -74,6 +79,8 @@ impl Default for Config {
             output_bytes: limits::H2_OUTPUT_BYTES,
             stream_queue_bytes: limits::H2_STREAM_QUEUE_BYTES,
             turn_bytes: limits::H2_TURN_BYTES,
+            discard_bytes: limits::H2_DISCARD_BYTES,
+            discard_timeout: limits::H2_DISCARD_TIMEOUT,
             preface_timeout: limits::H2_PREFACE_TIMEOUT,
             header_timeout: limits::H2_HEADER_TIMEOUT,
             idle_timeout: limits::H2_IDLE_TIMEOUT,

@@ -5,7 +5,7 @@ use super::error::{Fault, Reason};
 use super::event::Event;
 use super::flow::Overflow;
 use super::frame::{END_STREAM, HEAD_LEN, Head, Kind, PADDED};
-use super::stream::{Mismatch, Receiving, Sending, StreamKey};
+use super::stream::{Asked, Content, Mismatch, Receiving, Sending, StreamKey};
 use super::streams::Ending;
 
 /// The DATA frame whose payload is being read.
@@ -158,15 +158,71 @@ impl Connection {
         let thrown = self.input.discard(run.left as usize) as u32;
         run.left -= thrown;
         self.give_back(thrown);
+        let Some(key) = run.to else { return };
         if run.left > 0 || !run.end {
+            self.count_discarded(key, thrown);
             return;
         }
         run.end = false;
-        // The application has let go while its last bytes are being sent: the other direction ends too.
-        let Some(key) = run.to else { return };
+        // The application has let go: the other direction ends too.
         if let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.dead) {
             stream.receiving = Receiving::Ended;
             self.retire(key);
+        }
+    }
+
+    /// The application has let go of a stream whose content is still coming, `unreleased` of it not accounted for.
+    #[cold]
+    pub(super) fn begin_discard(&mut self, key: StreamKey, unreleased: u32) {
+        let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.dead) else { return };
+        stream.discard = match (stream.asked, stream.to_receive) {
+            (Asked::Tunnel, _) => 0,
+            (_, Content::Remaining(left)) if left > u64::from(self.config.discard_bytes) => 0,
+            _ => self.config.discard_bytes,
+        };
+        if stream.discard > 0 {
+            self.give_back_stream(key, unreleased);
+        }
+    }
+
+    /// Counts content that was thrown away; past the bound the peer is not let go on.
+    fn count_discarded(&mut self, key: StreamKey, thrown: u32) {
+        let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.dead) else { return };
+        stream.discard = stream.discard.saturating_sub(thrown);
+        if stream.discard > 0 {
+            self.give_back_stream(key, thrown);
+        } else if stream.sending == Sending::Ended {
+            self.reset(key, Reason::NO_ERROR);
+        }
+    }
+
+    /// Whether the rest of a request is awaited although its answer is complete.
+    pub(super) fn discards(&mut self, key: StreamKey) -> bool {
+        let discards = self.streams.get(key).is_some_and(|stream| stream.discard > 0);
+        if discards {
+            self.timers.discard(self.now, &self.config);
+        }
+        discards
+    }
+
+    /// Ends the streams whose peers have had their time, once or twice of it: one deadline serves all.
+    pub(super) fn end_discards(&mut self) {
+        let (mut over, mut going) = (Vec::new(), false);
+        for (key, stream) in self.streams.iter_mut() {
+            if stream.held || stream.sending != Sending::Ended {
+                continue;
+            }
+            if std::mem::replace(&mut stream.discard_due, true) {
+                over.push(key);
+            } else {
+                going = true;
+            }
+        }
+        for key in over {
+            self.reset(key, Reason::NO_ERROR);
+        }
+        if going {
+            self.timers.discard(self.now, &self.config);
         }
     }
 

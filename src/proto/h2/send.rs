@@ -13,7 +13,7 @@ use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::head::parse_length;
 use super::headers::{block_head, has_no_content};
-use super::stream::{Asked, Content, Mismatch, Room, Sending, Stream, StreamKey};
+use super::stream::{Asked, Content, Mismatch, Receiving, Room, Sending, Stream, StreamKey};
 use super::streams::{Ending, queue_of};
 use crate::limits;
 
@@ -369,8 +369,14 @@ impl Connection {
         target.held = false;
         target.room = Room::Unasked;
         let unreleased = std::mem::take(&mut target.unreleased);
+        let discards = self.role == Role::Server
+            && target.receiving == Receiving::Body
+            && matches!(target.sending, Sending::Closing | Sending::Ended);
         if unreleased > 0 {
             self.give_back(unreleased);
+        }
+        if discards {
+            self.begin_discard(stream, unreleased);
         }
         self.let_go(stream);
     }
@@ -382,6 +388,7 @@ impl Connection {
         if !stream.is_closed() {
             match (stream.sending, self.role) {
                 (Sending::Closing, _) => return,
+                (Sending::Ended, Role::Server) if self.discards(key) => return,
                 // RFC 9113 §8.1: the answer is complete, the rest of the request is not needed.
                 (Sending::Ended, Role::Server) => self.reset(key, Reason::NO_ERROR),
                 (Sending::Head | Sending::Body, Role::Server) => self.reset(key, Reason::INTERNAL_ERROR),

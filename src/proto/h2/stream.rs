@@ -143,6 +143,10 @@ pub(super) struct Stream {
     pub(super) receive_window: ReceiveWindow,
     /// Content delivered and not yet released.
     pub(super) unreleased: u32,
+    /// Content that will still be thrown away before the peer is told to stop; meant once the application let go.
+    pub(super) discard: u32,
+    /// The time for that began to run before the latest look at the clock.
+    pub(super) discard_due: bool,
     pub(super) to_receive: Content,
     pub(super) to_send: Content,
     /// Made when content first has to wait; its memory stays with the slot.
@@ -163,6 +167,8 @@ impl Stream {
             send_window: send,
             receive_window: receive,
             unreleased: 0,
+            discard: 0,
+            discard_due: false,
             to_receive: Content::Free,
             to_send: Content::Free,
             queue: None,

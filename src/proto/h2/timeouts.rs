@@ -24,6 +24,8 @@ pub(super) struct Timers {
     settings_ack: u64,
     /// The PING behind our first GOAWAY.
     announced: u64,
+    /// The content that is thrown away behind complete answers.
+    discard: u64,
     /// Since when there has been no stream.
     idle_since: u64,
     /// When memory is given back, if there is no stream until then.
@@ -44,6 +46,7 @@ impl Timers {
             block_offset: 0,
             settings_ack: NEVER,
             announced: NEVER,
+            discard: NEVER,
             idle_since: now,
             rest: NEVER,
             waiting_since: NEVER,
@@ -69,6 +72,11 @@ impl Timers {
 
     pub(super) fn gone(&mut self) {
         self.announced = NEVER;
+    }
+
+    /// Content is thrown away behind a complete answer. One deadline serves all streams.
+    pub(super) fn discard(&mut self, now: u64, config: &Config) {
+        self.discard = self.discard.min(after(now, config.discard_timeout));
     }
 
     /// A stream was opened.
@@ -99,6 +107,7 @@ impl Timers {
             block_offset: 0,
             settings_ack: NEVER,
             announced: NEVER,
+            discard: NEVER,
             idle_since: NEVER,
             rest: NEVER,
             // What is framed must still be written.
@@ -138,7 +147,12 @@ impl Connection {
     pub fn next_deadline(&mut self, now: u64) -> Option<u64> {
         self.tell(now);
         let timers = &self.timers;
-        let mut earliest = timers.preface.min(timers.block).min(timers.settings_ack).min(timers.announced);
+        let mut earliest = timers
+            .preface
+            .min(timers.block)
+            .min(timers.settings_ack)
+            .min(timers.announced)
+            .min(timers.discard);
         if timers.idle_since != NEVER {
             earliest = earliest.min(timers.rest).min(after(timers.idle_since, self.config.idle_timeout));
         }
@@ -154,6 +168,10 @@ impl Connection {
         if self.timers.rest <= now {
             self.timers.rest = NEVER;
             self.trim();
+        }
+        if self.timers.discard <= now {
+            self.timers.discard = NEVER;
+            self.end_discards();
         }
         let timers = self.timers;
         if timers.waiting_since != NEVER && after(timers.waiting_since, self.config.send_timeout) <= now {
