@@ -389,3 +389,26 @@ fn statistics_count_frames_and_bytes_both_ways() {
     assert_eq!(after.frames_sent - before.frames_sent, wire.sent.len() as u64);
     assert_eq!(after.bytes_sent - before.bytes_sent, sent as u64);
 }
+
+#[test]
+fn what_a_connection_holds_is_accounted_and_returns_to_zero() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&[settings(&[(4, 100)]), post(1, &[]), frame(DATA, 0, 1, &[7; 300])].concat());
+    let stream = wire.stream();
+    // Name, value and 32 octets a field (RFC 9113 §6.5.2).
+    let list: usize =
+        h2_wire::PSEUDO.iter().map(|(name, value)| name.len() + value.len() + 32).sum::<usize>() + 1;
+    let held = wire.core.held();
+    assert_eq!((held.received, held.output, held.heads), (300, 0, list));
+    wire.core.release(stream, 100);
+    assert_eq!(wire.core.held().received, 200);
+    wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).unwrap();
+    wire.core.send_data(stream, Bytes::from(vec![1; 5_000]), false).unwrap();
+    wire.flush();
+    assert_eq!(wire.core.held().output, 4_900, "the window takes 100");
+    wire.feed(&rst_stream(1, 8));
+    assert_eq!(wire.core.held().output, 0);
+    wire.core.finish(stream);
+    assert_eq!(wire.core.held().total(), 0);
+    assert_eq!(wire.core.stats().streams_open, 0);
+}

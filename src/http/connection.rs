@@ -103,6 +103,7 @@ impl<R: Role> Driver<R> {
                     if self.serve(context).is_pending() {
                         self.role.settled(&self.wire);
                         self.wire.ask_flush();
+                        self.wire.publish();
                         self.arm(context);
                         return Poll::Pending;
                     }

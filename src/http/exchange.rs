@@ -28,6 +28,7 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) fn new(wire: Rc<Wire>, date: Rc<Date>, key: StreamKey, head_only: bool) -> Self {
+        wire.ledger.meter().began();
         Exchange { wire, date, key, head_only, answered: false }
     }
 
@@ -101,6 +102,7 @@ impl Drop for Exchange {
             self.wire.core.borrow_mut().reset(self.key, Reason::INTERNAL_ERROR);
         }
         self.wire.forget(self.key);
+        self.wire.ledger.meter().finished();
         self.wire.ask_flush();
     }
 }

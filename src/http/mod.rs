@@ -11,6 +11,7 @@
 //! exchange.rs    one request: from the handler's answer to the last frame
 //! body.rs        content, either way
 //! server.rs      accepting, stopping, and who is still there
+//! metrics.rs     what was done, in numbers
 //! stop.rs        the word that ends a server, from any thread
 //! ```
 //!
@@ -22,6 +23,7 @@ mod body;
 mod connection;
 mod date;
 mod exchange;
+mod metrics;
 mod server;
 mod service;
 mod stop;
@@ -29,9 +31,10 @@ mod wire;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
-pub use crate::proto::h2::{Config, Reason};
+pub use crate::proto::h2::{Config, ConnectionError, Reason, Trip, Trips};
 
 pub use self::{
     body::{Body, BodyError, Content, Frame, Sender, Unwanted},
+    metrics::{Meters, Metrics},
     server::{Builder, Handler, Server, Stopped},
 };

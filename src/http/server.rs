@@ -17,7 +17,15 @@ use std::{
 use ::http::{Request, Response};
 
 use crate::{
-    http::{body::Body, connection, exchange::Exchange, service::Service, stop::Stop, wire::Wire},
+    http::{
+        body::Body,
+        connection,
+        exchange::Exchange,
+        metrics::{Ledger, Meter, Meters, Metrics},
+        service::Service,
+        stop::Stop,
+        wire::Wire,
+    },
     net::{TcpListener, TcpStream},
     proto::h2::{Config, Connection},
     slab::{Key, Slab},
@@ -78,6 +86,7 @@ where
 pub struct Server {
     local_addr: SocketAddr,
     workers: Vec<Serving>,
+    meters: Meters,
 }
 
 struct Serving {
@@ -104,6 +113,7 @@ pub struct Stopped {
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     config: Config,
+    meters: Meters,
 }
 
 impl Builder {
@@ -111,6 +121,13 @@ impl Builder {
     #[must_use]
     pub fn http2(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Where the server's numbers are added up; one of its own by default.
+    #[must_use]
+    pub fn meters(mut self, meters: Meters) -> Self {
+        self.meters = meters;
         self
     }
 
@@ -129,9 +146,10 @@ impl Builder {
         let local_addr = listener.local_addr()?;
         let stop = Arc::new(Stop::new());
         let config = Arc::new(self.config);
-        let said = stop.clone();
-        let task = worker::spawn(serve(listener, handler, config, said, spawned));
-        Ok(Server { local_addr, workers: vec![Serving { stop, task: Task::Here(task) }] })
+        let common = Common { config, stop: stop.clone(), meter: self.meters.join(), spawned };
+        let task = worker::spawn(serve(listener, handler, common));
+        let workers = vec![Serving { stop, task: Task::Here(task) }];
+        Ok(Server { local_addr, workers, meters: self.meters })
     }
 
     /// Starts a server on every worker of the current runtime, each with a listener of its own on one port
@@ -167,17 +185,19 @@ impl Builder {
         let mut workers = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.into_iter().enumerate() {
             let stop = Arc::new(Stop::new());
-            let (said, config, factory) = (stop.clone(), config.clone(), factory.clone());
+            let (config, meter) = (config.clone(), self.meters.join());
+            let common = Common { config, stop: stop.clone(), meter, spawned };
+            let factory = factory.clone();
             let make = move || async move {
                 match TcpListener::from_std(listener) {
-                    Ok(listener) => serve(listener, factory(), config, said, spawned).await,
+                    Ok(listener) => serve(listener, factory(), common).await,
                     Err(_bad) => Stopped::default(),
                 }
             };
             let task = handle.spawn_on(index, make).map_err(io::Error::other)?;
             workers.push(Serving { stop, task: Task::Elsewhere(task) });
         }
-        Ok(Server { local_addr, workers })
+        Ok(Server { local_addr, workers, meters: self.meters })
     }
 }
 
@@ -206,6 +226,12 @@ impl Server {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// What the server has done so far, and what it holds now.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.meters.read()
     }
 
     /// Stops: accepts what is queued already and no more, sends GOAWAY, lets handlers finish for `grace`, then
@@ -252,14 +278,17 @@ struct Member {
     task: Option<JoinHandle<()>>,
 }
 
-/// Serves one worker until the word is said and the connections are gone.
-async fn serve<H: Handler>(
-    listener: TcpListener,
-    handler: H,
+/// What one worker of a server is told.
+struct Common {
     config: Arc<Config>,
     stop: Arc<Stop>,
+    meter: Arc<Meter>,
     spawned: &'static Location<'static>,
-) -> Stopped {
+}
+
+/// Serves one worker until the word is said and the connections are gone.
+async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) -> Stopped {
+    let Common { config, stop, meter, spawned } = common;
     let make = move |mut exchange: Exchange, request: Request<Body>| {
         let response = handler.call(request);
         async move {
@@ -274,7 +303,8 @@ async fn serve<H: Handler>(
         // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.
         let _ = stream.set_nodelay(true);
         let now = context::with(context::Context::turn_time);
-        let wire = Wire::new(Connection::server(config.clone(), now), stream);
+        let core = Connection::server(config.clone(), now);
+        let wire = Wire::new(core, stream, Ledger::open(meter.clone()));
         members.admit(wire.clone(), connection::drive(service.clone(), wire));
     };
     let grace = loop {

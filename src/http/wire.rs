@@ -21,7 +21,10 @@ use ::http::HeaderMap;
 use bytes::Bytes;
 
 use crate::{
-    http::body::{BodyError, Frame},
+    http::{
+        body::{BodyError, Frame},
+        metrics::Ledger,
+    },
     limits::WRITE_SLICES,
     net::TcpStream,
     proto::h2::{Connection, Reason, StreamKey},
@@ -37,6 +40,7 @@ pub(super) struct Wire {
     driver: RefCell<Option<Waker>>,
     flush_asked: Cell<bool>,
     broken: Cell<Option<io::ErrorKind>>,
+    pub(super) ledger: Ledger,
 }
 
 /// What waits on one stream.
@@ -60,7 +64,7 @@ enum Ending {
 }
 
 impl Wire {
-    pub(super) fn new(core: Connection, stream: TcpStream) -> Rc<Self> {
+    pub(super) fn new(core: Connection, stream: TcpStream, ledger: Ledger) -> Rc<Self> {
         Rc::new(Wire {
             core: RefCell::new(core),
             stream: RefCell::new(Some(stream)),
@@ -68,6 +72,7 @@ impl Wire {
             driver: RefCell::new(None),
             flush_asked: Cell::new(false),
             broken: Cell::new(None),
+            ledger,
         })
     }
 
@@ -156,6 +161,15 @@ impl Wire {
     pub(super) fn close(&self) {
         let stream = self.stream.borrow_mut().take();
         drop(stream);
+        self.ledger.close(&self.core.borrow());
+    }
+
+    /// Has the metrics know what has happened, unless a flush is about to do so.
+    #[inline]
+    pub(super) fn publish(&self) {
+        if !self.flush_asked.get() {
+            self.ledger.publish(&self.core.borrow());
+        }
     }
 
     /// Tells everybody who waits on a stream that the connection is over. What has come whole stays readable.
@@ -337,8 +351,9 @@ impl Flush for Wire {
                 self.wake_driver();
                 return;
             }
-            Poll::Pending => return,
+            Poll::Pending => return self.publish(),
         }
+        self.publish();
         let core = self.core.borrow();
         let wants_driver = core.has_events() || core.is_closed();
         drop(core);

@@ -112,7 +112,7 @@ impl Connection {
         stream.dead = true;
         stream.room = Room::Unasked;
         if let Some(queue) = &mut stream.queue {
-            queue.clear();
+            self.tally.queued -= queue.clear();
         }
         if std::mem::take(&mut stream.scheduled) {
             self.ready.retain(|&other| other != key);
@@ -132,11 +132,13 @@ impl Connection {
             return;
         }
         let unreleased = stream.unreleased;
+        self.tally.heads -= stream.head_bytes as usize;
         if stream.scheduled {
             self.ready.retain(|&other| other != key);
         }
         self.streams.remove(key);
         if unreleased > 0 {
+            self.tally.unreleased -= unreleased as usize;
             self.give_back(unreleased);
         }
         self.check_gone();
@@ -221,6 +223,7 @@ impl Connection {
         self.assembly = None;
         self.run = None;
         self.streams = Streams::new();
+        self.tally.hold_nothing();
         self.endings = Endings::default();
         self.ready = VecDeque::new();
         // What the peer said when it left is still news.

@@ -133,6 +133,7 @@ impl Connection {
                 let length = data.len() as u32;
                 run.left -= length;
                 target.unreleased += length;
+                self.tally.unreleased += length as usize;
                 let end = run.end && run.left == 0;
                 if end {
                     target.receiving = Receiving::Ended;
@@ -236,6 +237,7 @@ impl Connection {
             return;
         }
         target.unreleased -= n;
+        self.tally.unreleased -= n as usize;
         let open = target.receiving == Receiving::Body && !target.dead;
         self.give_back(n);
         if open {

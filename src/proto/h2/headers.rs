@@ -11,7 +11,7 @@ use super::event::Event;
 use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{self, END_HEADERS, END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::head::{HeadSink, Malformed, Shape};
-use super::hpack::{DecodeError, Excess, Field};
+use super::hpack::{DecodeError, Decoded, Field};
 use super::output::Part;
 use super::stream::{Asked, Content, Mismatch, Receiving, Sending, StreamKey};
 use super::streams::Ending;
@@ -203,24 +203,20 @@ impl Connection {
         HeadSink::new(shape, self.spare.take().unwrap_or_default())
     }
 
-    /// Decodes into a sink, which stays where it is: it is large. Tells which limit was passed, if any.
+    /// Decodes into a sink, which stays where it is: it is large.
     #[inline]
-    fn decode(&mut self, sink: &mut HeadSink, block: &[u8]) -> Result<Option<Trip>, Fault> {
+    fn decode(&mut self, sink: &mut HeadSink, block: &[u8]) -> Result<Decoded, Fault> {
         let config = &self.config;
-        let decoded = self.decoder.decode(block, &config.fields, sink).map_err(undecodable)?;
-        Ok(decoded.excess.map(|excess| match excess {
-            Excess::Fields => Trip::HeaderFields,
-            Excess::CookieCrumbs => Trip::CookieCrumbs,
-            Excess::ListBytes => Trip::HeaderList,
-        }))
+        self.decoder.decode(block, &config.fields, sink).map_err(undecodable)
     }
 
     #[inline]
     fn on_request(&mut self, opening: Opening, block: &[u8], out: &mut Option<Event>) -> Found {
         let id = opening.stream;
         let mut sink = self.sink(Shape::Request);
-        if let Some(trip) = self.decode(&mut sink, block)? {
-            return self.refuse_too_large(opening, trip);
+        let decoded = self.decode(&mut sink, block)?;
+        if let Some(excess) = decoded.excess {
+            return self.refuse_too_large(opening, excess.into());
         }
         let length = sink.content_length();
         let request = sink.request().map_err(|text| malformed(id, text))?;
@@ -236,10 +232,14 @@ impl Connection {
         );
         self.timers.busy();
         self.tally.streams += 1;
+        // Within the limits, or it would have been refused.
+        let head_bytes = decoded.list_bytes as u32;
+        self.tally.heads += head_bytes as usize;
         if let Some(stream) = self.streams.get_mut(key) {
             stream.receiving = if opening.end { Receiving::Ended } else { Receiving::Body };
             stream.to_receive = to_receive;
             stream.asked = asked;
+            stream.head_bytes = head_bytes;
         }
         *out = Some(Event::Request { stream: key, request, end: opening.end });
         Ok(())
@@ -276,8 +276,8 @@ impl Connection {
     ) -> Found {
         let id = opening.stream;
         let mut sink = self.sink(Shape::Response);
-        if let Some(trip) = self.decode(&mut sink, block)? {
-            return Err(Fault::StreamBound(id, trip));
+        if let Some(excess) = self.decode(&mut sink, block)?.excess {
+            return Err(Fault::StreamBound(id, excess.into()));
         }
         let length = sink.content_length();
         let response = sink.response().map_err(|text| malformed(id, text))?;
@@ -316,8 +316,8 @@ impl Connection {
     ) -> Found {
         let id = opening.stream;
         let mut sink = self.sink(Shape::Trailers);
-        if let Some(trip) = self.decode(&mut sink, block)? {
-            return Err(Fault::StreamBound(id, trip));
+        if let Some(excess) = self.decode(&mut sink, block)?.excess {
+            return Err(Fault::StreamBound(id, excess.into()));
         }
         let trailers: HeaderMap = sink.trailers().map_err(|text| malformed(id, text))?;
         let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };

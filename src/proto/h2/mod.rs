@@ -84,6 +84,7 @@ pub use error::{CommandError, ConnectionError, Reason};
 pub use event::Event;
 pub use frame::Kind;
 pub(crate) use send::ResponseHead;
-pub use stats::{Stats, Trips};
+pub(crate) use stats::{COUNTS, LEVELS};
+pub use stats::{Held, Stats, Trips};
 pub use stream::StreamKey;
 pub use trip::Trip;

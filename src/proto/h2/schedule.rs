@@ -81,6 +81,7 @@ impl Connection {
                 stream: id,
             });
             let output = &mut self.output;
+            self.tally.queued -= n;
             queue_of(stream).take(n, limits::H2_COPY_BYTES, |piece| match piece {
                 Piece::Small(bytes) => output.copy(bytes),
                 Piece::Large(bytes) => output.splice(bytes),

@@ -275,6 +275,7 @@ impl Connection {
             }
             return Ok(());
         }
+        self.tally.queued += data.len();
         queue_of(target).push(data, limits::H2_COPY_BYTES);
         target.sending = if end { Sending::Closing } else { Sending::Body };
         self.schedule(stream);
@@ -351,7 +352,7 @@ impl Connection {
         target.room = Room::Unasked;
         let id = target.id;
         if let Some(queue) = &mut target.queue {
-            queue.clear();
+            self.tally.queued -= queue.clear();
         }
         if std::mem::take(&mut target.scheduled) {
             self.ready.retain(|&other| other != stream);
@@ -373,6 +374,7 @@ impl Connection {
             && target.receiving == Receiving::Body
             && matches!(target.sending, Sending::Closing | Sending::Ended);
         if unreleased > 0 {
+            self.tally.unreleased -= unreleased as usize;
             self.give_back(unreleased);
         }
         if discards {

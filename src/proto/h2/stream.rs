@@ -143,6 +143,8 @@ pub(super) struct Stream {
     pub(super) receive_window: ReceiveWindow,
     /// Content delivered and not yet released.
     pub(super) unreleased: u32,
+    /// The decoded size of the request's header list.
+    pub(super) head_bytes: u32,
     /// Content that will still be thrown away before the peer is told to stop; meant once the application let go.
     pub(super) discard: u32,
     /// The time for that began to run before the latest look at the clock.
@@ -167,6 +169,7 @@ impl Stream {
             send_window: send,
             receive_window: receive,
             unreleased: 0,
+            head_bytes: 0,
             discard: 0,
             discard_due: false,
             to_receive: Content::Free,
@@ -253,12 +256,14 @@ impl Queue {
         }
     }
 
-    /// Forgets everything but a little memory.
-    pub(super) fn clear(&mut self) {
+    /// Forgets everything but a little memory; returns how many bytes waited.
+    pub(super) fn clear(&mut self) -> usize {
+        let waited = self.len;
         self.chunks.clear();
         self.tail = BytesMut::new();
         self.len = 0;
         self.trailers = None;
+        waited
     }
 }
 

@@ -4,6 +4,7 @@
 //! log, a metric or a test can tell a flood of resets from a slow header block, which may leave with the same code.
 
 use super::error::Reason;
+use super::hpack::Excess;
 
 /// A bound or deadline that a peer ran into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -185,6 +186,16 @@ impl Trip {
             | Trip::Concurrency
             | Trip::OutputQueue
             | Trip::Shed => false,
+        }
+    }
+}
+
+impl From<Excess> for Trip {
+    fn from(excess: Excess) -> Trip {
+        match excess {
+            Excess::Fields => Trip::HeaderFields,
+            Excess::CookieCrumbs => Trip::CookieCrumbs,
+            Excess::ListBytes => Trip::HeaderList,
         }
     }
 }
