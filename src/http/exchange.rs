@@ -58,7 +58,7 @@ impl Exchange {
     }
 
     /// Sends content piece by piece; ready when the last has been handed to the connection.
-    pub(super) async fn stream(&mut self, body: Body) {
+    pub(super) async fn stream(mut self, body: Body) {
         self.wire.ask_flush();
         self.answered = self.send_pieces(body).await.is_ok();
     }

@@ -29,7 +29,7 @@ use crate::{
     net::{TcpListener, TcpStream},
     proto::h2::{Config, Connection},
     slab::{Key, Slab},
-    task::JoinHandle,
+    task::{Chain, JoinHandle},
     time,
     worker::{self, Handle, RemoteJoinHandle, context},
 };
@@ -290,12 +290,10 @@ struct Common {
 async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) -> Stopped {
     let Common { config, stop, meter, spawned } = common;
     let make = move |mut exchange: Exchange, request: Request<Body>| {
-        let response = handler.call(request);
-        async move {
-            if let Some(content) = exchange.answer(response.await) {
-                exchange.stream(content).await;
-            }
-        }
+        Chain::new(handler.call(request), move |response| {
+            let content = exchange.answer(response)?;
+            Some(exchange.stream(content))
+        })
     };
     let service = Service::new(make, spawned);
     let members = Rc::new(Members::default());

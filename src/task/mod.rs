@@ -13,7 +13,7 @@
 //!
 //! Who may touch what: `cell.rs` holds future and output behind a phase that only the owning thread reads
 //! and writes; `table.rs` holds slots and the run queue and never runs foreign code while it borrows them;
-//! `waker.rs` turns a handle into a `Waker`; `scoped.rs` lends a worker's table to the wakers that are
+//! `chain.rs` joins two futures without moving either; `waker.rs` turns a handle into a `Waker`; `scoped.rs` lends a worker's table to the wakers that are
 //! woken while that worker runs.
 //!
 //! A handle may outlive its task. A stale wake finds another generation, or at worst polls the slot's next
@@ -21,6 +21,7 @@
 
 mod beside;
 mod cell;
+mod chain;
 mod join;
 mod pool;
 mod scoped;
@@ -32,6 +33,7 @@ pub use self::{
     join::{JoinHandle, TaskId},
 };
 pub(crate) use self::{
+    chain::Chain,
     pool::{Pool, Started},
     scoped::Scoped,
     table::{ROOT_SLOT, Tasks},
