@@ -8,6 +8,7 @@ use crate::{
     http::{
         body::{Body, Frame, Kind},
         date::Date,
+        place::Place,
         wire::Wire,
     },
     proto::h2::{Reason, ResponseHead, StreamKey},
@@ -18,9 +19,8 @@ use crate::{
 ///
 /// Dropping it unanswered resets the stream: the handler panicked or was cancelled.
 pub(super) struct Exchange {
-    wire: Rc<Wire>,
+    place: Place,
     date: Rc<Date>,
-    key: StreamKey,
     /// The request is a HEAD: the response's content is left out.
     head_only: bool,
     answered: bool,
@@ -29,12 +29,21 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn new(wire: Rc<Wire>, date: Rc<Date>, key: StreamKey, head_only: bool) -> Self {
         wire.ledger.meter().began();
-        Exchange { wire, date, key, head_only, answered: false }
+        Exchange { place: Place { wire, key }, date, head_only, answered: false }
+    }
+
+    /// Where the request came from.
+    #[inline]
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Sends the response; what comes back is content that is still to be made, for [`stream`](Self::stream).
     pub(super) fn answer(&mut self, response: Response<Body>) -> Option<Body> {
-        let (parts, body) = response.into_parts();
+        let (parts, mut body) = response.into_parts();
+        if let Kind::Incoming(incoming) = &mut body.kind {
+            incoming.invite();
+        }
         let has_content = may_have_content(parts.status);
         let end = self.head_only || !has_content || body.is_empty();
         let content_length = if has_content { body.exact_length() } else { None };
@@ -42,8 +51,8 @@ impl Exchange {
         let date = self.date.at(now);
         let head =
             ResponseHead { status: parts.status, headers: &parts.headers, date: Some(&date), content_length };
-        let mut core = self.wire.core.borrow_mut();
-        if core.respond_with(self.key, head, end).is_err() {
+        let mut core = self.place.wire.core.borrow_mut();
+        if core.respond_with(self.place.key, head, end).is_err() {
             // Either the stream is gone, or the handler made a field that HTTP/2 forbids: the drop resets it.
             return None;
         }
@@ -51,7 +60,7 @@ impl Exchange {
         match body.kind {
             _ if end => self.answered = true,
             Kind::Empty => self.answered = true,
-            Kind::Full(bytes) => self.answered = core.send_data(self.key, bytes, true).is_ok(),
+            Kind::Full(bytes) => self.answered = core.send_data(self.place.key, bytes, true).is_ok(),
             kind @ (Kind::Incoming(_) | Kind::Streaming(_)) => return Some(Body { kind }),
         }
         None
@@ -59,29 +68,33 @@ impl Exchange {
 
     /// Sends content piece by piece; ready when the last has been handed to the connection.
     pub(super) async fn stream(mut self, body: Body) {
-        self.wire.ask_flush();
+        self.place.wire.ask_flush();
         self.answered = self.send_pieces(body).await.is_ok();
     }
 
     async fn send_pieces(&self, mut body: Body) -> Result<(), ()> {
         loop {
-            if !poll_fn(|context| self.wire.poll_room(self.key, context)).await {
+            if !poll_fn(|context| self.place.wire.poll_room(self.place.key, context)).await {
                 return Err(());
             }
             let sent = match body.frame().await {
                 Some(Ok(Frame::Data(bytes))) if bytes.is_empty() => continue,
                 Some(Ok(Frame::Data(bytes))) => {
-                    self.wire.core.borrow_mut().send_data(self.key, bytes, false).map(|()| false)
+                    self.place.wire.core.borrow_mut().send_data(self.place.key, bytes, false).map(|()| false)
                 }
                 Some(Ok(Frame::Trailers(trailers))) => {
-                    self.wire.core.borrow_mut().send_trailers(self.key, trailers).map(|()| true)
+                    self.place.wire.core.borrow_mut().send_trailers(self.place.key, trailers).map(|()| true)
                 }
                 Some(Err(_error)) => return Err(()),
-                None => {
-                    self.wire.core.borrow_mut().send_data(self.key, bytes::Bytes::new(), true).map(|()| true)
-                }
+                None => self
+                    .place
+                    .wire
+                    .core
+                    .borrow_mut()
+                    .send_data(self.place.key, bytes::Bytes::new(), true)
+                    .map(|()| true),
             };
-            self.wire.ask_flush();
+            self.place.wire.ask_flush();
             match sent {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
@@ -99,10 +112,10 @@ fn may_have_content(status: StatusCode) -> bool {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.answered {
-            self.wire.core.borrow_mut().reset(self.key, Reason::INTERNAL_ERROR);
+            self.place.wire.core.borrow_mut().reset(self.place.key, Reason::INTERNAL_ERROR);
         }
-        self.wire.forget(self.key);
-        self.wire.ledger.meter().finished();
-        self.wire.ask_flush();
+        self.place.wire.forget(self.place.key);
+        self.place.wire.ledger.meter().finished();
+        self.place.wire.ask_flush();
     }
 }

@@ -9,6 +9,8 @@
 //! wire.rs        the connection as its streams see it: core, socket, per-stream mailboxes, flush
 //! service.rs     a server's end: requests to handlers
 //! exchange.rs    one request: from the handler's answer to the last frame
+//! handler.rs     what answers requests
+//! place.rs       what a handler can learn of its connection, and say before its answer
 //! body.rs        content, either way
 //! server.rs      accepting, stopping, and who is still there
 //! metrics.rs     what was done, in numbers
@@ -23,7 +25,9 @@ mod body;
 mod connection;
 mod date;
 mod exchange;
+mod handler;
 mod metrics;
+mod place;
 mod server;
 mod service;
 mod stop;
@@ -31,10 +35,12 @@ mod wire;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
-pub use crate::proto::h2::{Config, ConnectionError, Reason, Trip, Trips};
+pub use crate::proto::h2::{CommandError, Config, ConnectionError, Reason, Trip, Trips};
 
 pub use self::{
     body::{Body, BodyError, Content, Frame, Sender, Unwanted},
+    handler::{Handler, WithPlace, with_place},
     metrics::{Meters, Metrics},
-    server::{Builder, Handler, Server, Stopped},
+    place::Place,
+    server::{Builder, Server, Stopped},
 };

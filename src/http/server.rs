@@ -14,13 +14,14 @@ use std::{
     time::Duration,
 };
 
-use ::http::{Request, Response};
+use ::http::Request;
 
 use crate::{
     http::{
         body::Body,
         connection,
         exchange::Exchange,
+        handler::Handler,
         metrics::{Ledger, Meter, Meters, Metrics},
         service::Service,
         stop::Stop,
@@ -33,33 +34,6 @@ use crate::{
     time,
     worker::{self, Handle, RemoteJoinHandle, context},
 };
-
-/// Answers requests.
-///
-/// Any `Fn(Request<Body>) -> impl Future<Output = Response<Body>>` is one. It stays on the worker that it
-/// was made on and need not be `Send`, and neither need its futures.
-///
-/// A future is dropped when its stream ends before it does: the peer reset it, or the connection closed. A
-/// panic ends its stream with INTERNAL_ERROR and nothing else.
-pub trait Handler: 'static {
-    /// What answers one request.
-    type Future: Future<Output = Response<Body>> + 'static;
-
-    /// Starts to answer.
-    fn call(&self, request: Request<Body>) -> Self::Future;
-}
-
-impl<H, F> Handler for H
-where
-    H: Fn(Request<Body>) -> F + 'static,
-    F: Future<Output = Response<Body>> + 'static,
-{
-    type Future = F;
-
-    fn call(&self, request: Request<Body>) -> F {
-        self(request)
-    }
-}
 
 /// An HTTP/2 server, on one worker or on all of them.
 ///
@@ -290,31 +264,31 @@ struct Common {
 async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) -> Stopped {
     let Common { config, stop, meter, spawned } = common;
     let make = move |mut exchange: Exchange, request: Request<Body>| {
-        Chain::new(handler.call(request), move |response| {
+        Chain::new(handler.call(request, exchange.place()), move |response| {
             let content = exchange.answer(response)?;
             Some(exchange.stream(content))
         })
     };
     let service = Service::new(make, spawned);
     let members = Rc::new(Members::default());
-    let admit = |stream: TcpStream| {
+    let admit = |stream: TcpStream, peer: SocketAddr| {
         // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.
         let _ = stream.set_nodelay(true);
         let now = context::with(context::Context::turn_time);
         let core = Connection::server(config.clone(), now);
-        let wire = Wire::new(core, stream, Ledger::open(meter.clone()));
+        let wire = Wire::new(core, stream, Ledger::open(meter.clone()), peer);
         members.admit(wire.clone(), connection::drive(service.clone(), wire));
     };
     let grace = loop {
         match accept_or_stop(&listener, &stop).await {
-            Next::Connection(stream) => admit(stream),
+            Next::Connection(stream, peer) => admit(stream, peer),
             // What is short (descriptors, memory) the listener waits out itself; this one is broken.
             Next::Failed(_error) => break poll_fn(|context| stop.poll(context)).await,
             Next::Stop(grace) => break grace,
         }
     };
-    while let Ok((stream, _peer)) = listener.try_accept() {
-        admit(stream);
+    while let Ok((stream, peer)) = listener.try_accept() {
+        admit(stream, peer);
     }
     drop(listener);
     members.go_away();
@@ -323,7 +297,7 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) ->
 }
 
 enum Next {
-    Connection(TcpStream),
+    Connection(TcpStream, SocketAddr),
     Failed(io::Error),
     Stop(Duration),
 }
@@ -335,7 +309,7 @@ async fn accept_or_stop(listener: &TcpListener, stop: &Stop) -> Next {
             return Poll::Ready(Next::Stop(grace));
         }
         accept.as_mut().poll(context).map(|accepted| match accepted {
-            Ok((stream, _peer)) => Next::Connection(stream),
+            Ok((stream, peer)) => Next::Connection(stream, peer),
             Err(error) => Next::Failed(error),
         })
     })

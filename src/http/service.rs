@@ -2,7 +2,7 @@
 
 use std::{future::Future, panic::Location, rc::Rc};
 
-use ::http::{Method, Request};
+use ::http::{HeaderMap, Method, Request, header};
 
 use crate::{
     http::{
@@ -49,7 +49,7 @@ where
     #[inline]
     fn request(&self, wire: &Rc<Wire>, stream: StreamKey, request: Request<()>, end: bool) {
         let head_only = request.method() == Method::HEAD;
-        let body = if end { Body::empty() } else { Body::incoming(wire.open_mailbox(stream)) };
+        let body = if end { Body::empty() } else { content(wire, stream, request.headers()) };
         let exchange = Exchange::new(wire.clone(), self.date.clone(), stream, head_only);
         let make = || (self.make)(exchange, request.map(|()| body));
         let started = self.cells.start(&self.tasks, make, self.spawned);
@@ -65,4 +65,11 @@ where
     fn settled(&self, _wire: &Rc<Wire>) {}
 
     fn ended(&self, _cause: Cause) {}
+}
+
+/// The content that comes on a stream; whoever reads it first tells a peer that waits for a 100.
+fn content(wire: &Rc<Wire>, stream: StreamKey, headers: &HeaderMap) -> Body {
+    let expected = headers.get(header::EXPECT);
+    let invite = expected.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    Body::incoming(wire.open_mailbox(stream).by_invitation(invite))
 }

@@ -12,12 +12,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     io::{self, IoSlice},
-    net::Shutdown,
+    net::{Shutdown, SocketAddr},
     rc::Rc,
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, Waker, ready},
 };
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 
 use crate::{
@@ -32,6 +33,9 @@ use crate::{
     worker::context::{self, Flush},
 };
 
+/// Connections that the process has had, of all servers and clients.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+
 /// One connection.
 pub(super) struct Wire {
     pub(super) core: RefCell<Connection>,
@@ -41,6 +45,8 @@ pub(super) struct Wire {
     flush_asked: Cell<bool>,
     broken: Cell<Option<io::ErrorKind>>,
     pub(super) ledger: Ledger,
+    id: u64,
+    peer: SocketAddr,
 }
 
 /// What waits on one stream.
@@ -64,7 +70,7 @@ enum Ending {
 }
 
 impl Wire {
-    pub(super) fn new(core: Connection, stream: TcpStream, ledger: Ledger) -> Rc<Self> {
+    pub(super) fn new(core: Connection, stream: TcpStream, ledger: Ledger, peer: SocketAddr) -> Rc<Self> {
         Rc::new(Wire {
             core: RefCell::new(core),
             stream: RefCell::new(Some(stream)),
@@ -73,7 +79,26 @@ impl Wire {
             flush_asked: Cell::new(false),
             broken: Cell::new(None),
             ledger,
+            id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
+            peer,
         })
+    }
+
+    /// The number of this connection in the process.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// What the system says our end is.
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self.stream.borrow().as_ref() {
+            Some(stream) => stream.local_addr(),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// Notes who drives the connection; called when the driver is polled.
@@ -201,7 +226,7 @@ impl Wire {
     /// Opens the mailbox of a stream whose request has content.
     pub(super) fn open_mailbox(self: &Rc<Self>, key: StreamKey) -> Incoming {
         self.with_mailbox(key, |mailbox| mailbox.wanted = true);
-        Incoming { wire: self.clone(), key, done: false }
+        Incoming { wire: self.clone(), key, done: false, invite: false }
     }
 
     /// Notes the handler of a stream, which did not finish at once.
@@ -382,13 +407,31 @@ pub(super) struct Incoming {
     wire: Rc<Wire>,
     key: StreamKey,
     done: bool,
+    /// The peer waits for a 100 before it sends any (RFC 9110 §10.1.1).
+    invite: bool,
 }
 
 impl Incoming {
+    /// Notes whether the peer waits to be invited.
+    pub(super) fn by_invitation(mut self, invite: bool) -> Self {
+        self.invite = invite;
+        self
+    }
+
+    /// Says that content is wanted, if the peer waits for the word and the answer has not been given.
+    pub(super) fn invite(&mut self) {
+        if std::mem::take(&mut self.invite) {
+            // After the final head it is too late, and the peer knows what it wanted to know.
+            let _ = self.wire.core.borrow_mut().inform(self.key, StatusCode::CONTINUE, &HeaderMap::new());
+            self.wire.ask_flush();
+        }
+    }
+
     pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         if self.done {
             return Poll::Ready(None);
         }
+        self.invite();
         let found = self.wire.find(self.key, |mailbox| {
             if let Some(data) = mailbox.received.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::Data(data))));

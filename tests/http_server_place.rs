@@ -1,0 +1,208 @@
+//! What a handler of `http::Server` sees of its connection and says before its answer, and what arrives of its
+//! answers, to the field.
+
+#![cfg(not(loom))]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+#[path = "support/serving.rs"]
+mod serving;
+
+use std::{future::ready, time::Duration};
+
+use serving::{Client, Serving};
+use wakering::{
+    http::{
+        Body, CommandError, Frame, HeaderMap, HeaderValue, Method, Place, Request, Response, StatusCode,
+        header, with_place,
+    },
+    time::sleep,
+};
+
+fn map(name: &'static str, value: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(header::HeaderName::from_static(name), HeaderValue::from_static(value))])
+}
+
+fn text(text: impl Into<String>) -> Response<Body> {
+    Response::new(Body::from(text.into()))
+}
+
+#[test]
+fn a_handler_sees_peer_local_address_connection_and_stream() {
+    let server = Serving::plain(|| {
+        with_place(|_: Request<Body>, place: Place| {
+            let local = place.local_addr().unwrap();
+            let facts = (place.peer_addr(), local, place.connection_id(), place.stream_id().unwrap());
+            ready(text(format!("{} {} {} {}", facts.0, facts.1, facts.2, facts.3)))
+        })
+    });
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::connect(&server);
+        for stream in ["1", "3"] {
+            let answer = client.ask(Method::GET, "/");
+            let content = String::from_utf8(answer.content).unwrap();
+            let facts: Vec<&str> = content.split(' ').collect();
+            assert_eq!(facts[0], client.local_addr().to_string());
+            assert_eq!(facts[1], server.address.to_string());
+            assert_eq!(facts[3], stream);
+            connections.push(facts[2].to_owned());
+        }
+    }
+    assert_eq!(connections[0], connections[1]);
+    assert_eq!(connections[2], connections[3]);
+    assert_ne!(connections[0], connections[2]);
+    server.stop(Duration::ZERO);
+}
+
+/// RFC 8297, RFC 9110 §15.2.
+#[test]
+fn interim_responses_come_before_the_final_one_and_not_after() {
+    let server = Serving::plain(|| {
+        with_place(|_: Request<Body>, place: Place| async move {
+            place.inform(StatusCode::EARLY_HINTS, &map("link", "</a.css>; rel=preload")).unwrap();
+            sleep(Duration::from_millis(1)).await;
+            place.inform(StatusCode::EARLY_HINTS, &map("link", "</b.css>; rel=preload")).unwrap();
+            let refused = [
+                place.inform(StatusCode::OK, &HeaderMap::new()),
+                place.inform(StatusCode::SWITCHING_PROTOCOLS, &HeaderMap::new()),
+                place.inform(StatusCode::EARLY_HINTS, &map("connection", "close")),
+            ];
+            text(format!("{refused:?}"))
+        })
+    });
+    let answer = Client::connect(&server).ask(Method::GET, "/");
+    let hints: Vec<_> =
+        answer.interim.iter().map(|(status, fields)| (*status, fields["link"].to_str().unwrap())).collect();
+    assert_eq!(hints, [(103, "</a.css>; rel=preload"), (103, "</b.css>; rel=preload")]);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.content, b"[Err(Status), Err(Status), Err(ForbiddenField)]");
+    server.stop(Duration::ZERO);
+}
+
+#[test]
+fn after_the_final_head_and_after_the_stream_nothing_can_be_said() {
+    let (report, said) = std::sync::mpsc::channel();
+    let server = Serving::plain(move || {
+        with_place(move |_: Request<Body>, place: Place| {
+            let report = report.clone();
+            let (sender, body) = Body::channel();
+            drop(wakering::spawn(async move {
+                sleep(Duration::from_millis(1)).await; // the head is out
+                report.send(place.inform(StatusCode::EARLY_HINTS, &HeaderMap::new())).unwrap();
+                sender.finish();
+                while place.stream_id().is_some() {
+                    sleep(Duration::from_millis(1)).await;
+                }
+                report.send(place.inform(StatusCode::EARLY_HINTS, &HeaderMap::new())).unwrap();
+            }));
+            ready(Response::new(body))
+        })
+    });
+    let mut client = Client::connect(&server);
+    let answer = client.ask(Method::GET, "/");
+    assert_eq!((answer.status, answer.interim.len(), answer.reset), (200, 0, None));
+    assert_eq!(said.recv().unwrap(), Err(CommandError::WrongState));
+    assert_eq!(said.recv().unwrap(), Err(CommandError::StreamGone));
+    server.stop(Duration::ZERO);
+}
+
+/// RFC 9110 §10.1.1: 100 goes out when the content is first read, and not when nobody reads it.
+#[test]
+fn a_client_that_expects_100_is_invited_when_its_content_is_first_read() {
+    let server = Serving::plain(|| {
+        |request: Request<Body>| async move {
+            match request.uri().path() {
+                "/read" => text(format!("{} bytes", request.into_body().collect(100).await.unwrap().len())),
+                "/echo" => Response::new(request.into_body()),
+                _ => text("not read"),
+            }
+        }
+    });
+    for (path, expects, invited, content) in [
+        ("/read", true, 1, "7 bytes"),
+        ("/read", false, 0, "7 bytes"),
+        ("/echo", true, 1, "content"),
+        ("/unread", true, 0, "not read"),
+    ] {
+        let mut client = Client::connect(&server);
+        let mut request = client.request(Method::POST, path);
+        if expects {
+            request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-Continue"));
+        }
+        let stream = client.send(&request, false);
+        let mut answer = serving::Answer::default();
+        if invited > 0 {
+            while answer.interim.is_empty() {
+                assert!(!client.take(stream, &mut answer), "{path}: no invitation");
+            }
+        }
+        client.data(stream, b"content", true).unwrap();
+        while !client.take(stream, &mut answer) {}
+        assert_eq!((answer.status, answer.interim.len()), (200, invited), "{path}");
+        assert_eq!(answer.content, content.as_bytes(), "{path}");
+        assert!(answer.interim.iter().all(|(status, fields)| *status == 100 && fields.is_empty()));
+    }
+    server.stop(Duration::ZERO);
+}
+
+/// RFC 9110 §6.4.1, §8.6, §9.3.2.
+#[test]
+fn head_204_and_304_have_no_content_and_head_says_the_length_that_get_would_have() {
+    let server = Serving::plain(|| {
+        |request: Request<Body>| {
+            let mut response = text("five.");
+            *response.status_mut() = match request.uri().path() {
+                "/204" => StatusCode::NO_CONTENT,
+                "/304" => StatusCode::NOT_MODIFIED,
+                _ => StatusCode::OK,
+            };
+            ready(response)
+        }
+    });
+    let mut client = Client::connect(&server);
+    for (method, path, length, content) in [
+        (Method::GET, "/", Some("5"), "five."),
+        (Method::HEAD, "/", Some("5"), ""),
+        (Method::GET, "/204", None, ""),
+        (Method::GET, "/304", None, ""),
+        (Method::HEAD, "/304", None, ""),
+    ] {
+        let answer = client.ask(method.clone(), path);
+        let announced = answer.headers.get(header::CONTENT_LENGTH).map(|value| value.to_str().unwrap());
+        assert_eq!(announced, length, "{method} {path}");
+        assert_eq!(answer.content, content.as_bytes(), "{method} {path}");
+        assert_eq!((answer.trailers, answer.reset), (None, None));
+    }
+    server.stop(Duration::ZERO);
+}
+
+/// RFC 9113 §8.1: trailers both ways, handed on by a handler that reads frames.
+#[test]
+fn trailers_of_the_request_reach_the_handler_and_those_of_the_answer_the_client() {
+    let server = Serving::plain(|| {
+        |request: Request<Body>| async move {
+            let mut body = request.into_body();
+            let (mut sender, answer) = Body::channel();
+            while let Some(frame) = body.frame().await {
+                match frame.unwrap() {
+                    Frame::Data(data) => sender.send(data).await.unwrap(),
+                    Frame::Trailers(trailers) => {
+                        sender.finish_with(trailers).unwrap();
+                        break;
+                    }
+                }
+            }
+            Response::new(answer)
+        }
+    });
+    let mut client = Client::connect(&server);
+    let request = client.request(Method::POST, "/");
+    let stream = client.send(&request, false);
+    client.data(stream, b"content", false).unwrap();
+    client.core.send_trailers(stream, map("x-sum", "7")).unwrap();
+    client.flush();
+    let answer = client.answer(stream);
+    assert_eq!(answer.content, b"content");
+    assert_eq!(answer.trailers.unwrap(), map("x-sum", "7"));
+    server.stop(Duration::ZERO);
+}
