@@ -7,14 +7,20 @@
 #[path = "support/serving.rs"]
 mod serving;
 
-use std::{future::ready, time::Duration};
+use std::{
+    future::{pending, ready},
+    io::Write,
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
+};
 
 use serving::{Client, Serving};
 use wakering::{
     http::{
-        Body, CommandError, Frame, HeaderMap, HeaderValue, Method, Place, Request, Response, StatusCode,
-        header, with_place,
+        Body, CommandError, ConnectionEnd, ConnectionInfo, ConnectionReport, Frame, HeaderMap, HeaderValue,
+        Method, Place, Request, Response, Server, StatusCode, Trip, header, with_place,
     },
+    internals::h2::Event,
     time::sleep,
 };
 
@@ -205,4 +211,87 @@ fn trailers_of_the_request_reach_the_handler_and_those_of_the_answer_the_client(
     assert_eq!(answer.content, b"content");
     assert_eq!(answer.trailers.unwrap(), map("x-sum", "7"));
     server.stop(Duration::ZERO);
+}
+
+/// A server whose handler waits for ever on `/never`, and what its hooks say.
+fn hooked() -> (Serving, Receiver<ConnectionInfo>, Receiver<ConnectionReport>) {
+    let ((connected, connections), (disconnected, reports)) = (channel(), channel());
+    let builder = Server::builder()
+        .on_connect(move |connection| connected.send(*connection).unwrap())
+        .on_disconnect(move |report| disconnected.send(*report).unwrap());
+    let server = Serving::start(builder, || {
+        with_place(|request: Request<Body>, place: Place| async move {
+            if request.uri().path() == "/never" {
+                place.inform(StatusCode::PROCESSING, &HeaderMap::new()).unwrap();
+                pending::<()>().await;
+            }
+            text("ok")
+        })
+    });
+    (server, connections, reports)
+}
+
+#[test]
+fn hooks_tell_who_came_how_each_connection_ended_and_what_it_did() {
+    let (server, connections, reports) = hooked();
+
+    let mut finished = Client::connect(&server);
+    assert_eq!(finished.ask(Method::GET, "/").status, 200);
+    let address = finished.local_addr();
+    let came = connections.recv().unwrap();
+    assert_eq!((came.peer_addr, came.local_addr), (address, Some(server.address)));
+    drop(finished);
+    let report = reports.recv().unwrap();
+    assert_eq!((report.connection, report.end), (came, ConnectionEnd::Finished));
+    assert_eq!((report.stats.streams, report.stats.streams_open), (1, 0));
+    assert!(report.stats.bytes_received > 24 && report.stats.bytes_sent > 9);
+
+    let mut broken = std::net::TcpStream::connect(server.address).unwrap();
+    broken.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x06\0\0\0\0\0").unwrap();
+    let report = reports.recv().unwrap();
+    assert_eq!(report.connection, connections.recv().unwrap());
+    assert!(matches!(report.end, ConnectionEnd::Failed(error) if error.is_peer()), "{report:?}");
+
+    let mut old = std::net::TcpStream::connect(server.address).unwrap();
+    old.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    assert_eq!(reports.recv().unwrap().end, ConnectionEnd::Http1);
+
+    let mut gone = Client::connect(&server);
+    let request = gone.request(Method::GET, "/never");
+    gone.send(&request, true);
+    drop(gone);
+    let report = reports.recv().unwrap();
+    assert!(matches!(report.end, ConnectionEnd::Failed(_)), "it left with a stream open: {report:?}");
+
+    let mut aborted = Client::connect(&server);
+    let request = aborted.request(Method::GET, "/never");
+    aborted.send(&request, true);
+    assert!(matches!(aborted.event(), Some(Event::Informational { .. })), "the handler is at work");
+    server.stop(Duration::ZERO);
+    assert_eq!(reports.recv().unwrap().end, ConnectionEnd::Aborted);
+    assert_eq!(connections.iter().count(), 3);
+    assert_eq!(reports.iter().count(), 0, "each ends once");
+}
+
+#[test]
+fn a_bound_that_ends_a_connection_is_named_in_its_report() {
+    let (server, _connections, reports) = hooked();
+    let mut flood = std::net::TcpStream::connect(server.address).unwrap();
+    flood.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    // PRIORITY (RFC 9113 §6.3) does nothing: a thousand are let pass.
+    let _ = flood.write_all(&b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\0\x01".repeat(1_100));
+    let report = reports.recv().unwrap();
+    assert!(matches!(report.end, ConnectionEnd::Failed(error) if error.trip == Some(Trip::GlitchFlood)));
+    server.stop(Duration::ZERO);
+}
+
+#[test]
+fn a_hook_that_panics_harms_nobody() {
+    let builder =
+        Server::builder().on_connect(|_| panic!("on purpose")).on_disconnect(|_| panic!("on purpose"));
+    let server = Serving::start(builder, || |_: Request<Body>| ready(text("ok")));
+    for _ in 0..2 {
+        assert_eq!(Client::connect(&server).ask(Method::GET, "/").status, 200);
+    }
+    assert_eq!(server.stop(Duration::from_secs(5)).aborted_connections, 0);
 }

@@ -43,16 +43,17 @@ pub(super) trait Role: 'static {
     fn settled(&self, wire: &Rc<Wire>);
 
     /// The connection is over, however that came about; comes once, before the streams are told.
-    fn ended(&self, cause: Cause);
+    fn ended(&self, wire: &Rc<Wire>, cause: Cause);
 }
 
 /// How a connection ended.
-#[expect(dead_code, reason = "the client will tell its requests")]
 pub(super) enum Cause {
     /// In good order, or for what the peer did.
     Closed(Option<ConnectionError>),
     /// The socket failed.
     Failed(io::ErrorKind),
+    /// The peer speaks HTTP/1.
+    Http1,
     /// Its task was ended, because the runtime was.
     Dropped,
 }
@@ -175,7 +176,7 @@ impl<R: Role> Driver<R> {
     /// Tells everybody that the connection is over.
     fn end(&mut self, cause: Cause) {
         if !std::mem::replace(&mut self.told, true) {
-            self.role.ended(cause);
+            self.role.ended(&self.wire, cause);
             self.wire.lose_streams();
         }
     }
@@ -193,6 +194,7 @@ impl<R: Role> Driver<R> {
                 Some(Event::Writable { stream }) => self.wire.stream_writable(stream),
                 Some(Event::Http1) => {
                     self.wire.say(NOT_HTTP2);
+                    self.end(Cause::Http1);
                     self.phase = Phase::Ending;
                     return;
                 }

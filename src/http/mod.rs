@@ -10,6 +10,7 @@
 //! service.rs     a server's end: requests to handlers
 //! exchange.rs    one request: from the handler's answer to the last frame
 //! handler.rs     what answers requests
+//! hooks.rs       what the user is told of connections that come and go
 //! place.rs       what a handler can learn of its connection, and say before its answer
 //! body.rs        content, either way
 //! server.rs      accepting, stopping, and who is still there
@@ -26,6 +27,7 @@ mod connection;
 mod date;
 mod exchange;
 mod handler;
+mod hooks;
 mod metrics;
 mod place;
 mod server;
@@ -35,11 +37,12 @@ mod wire;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
-pub use crate::proto::h2::{CommandError, Config, ConnectionError, Reason, Trip, Trips};
+pub use crate::proto::h2::{CommandError, Config, ConnectionError, Reason, Stats, Trip, Trips};
 
 pub use self::{
     body::{Body, BodyError, Content, Frame, Sender, Unwanted},
     handler::{Handler, WithPlace, with_place},
+    hooks::{ConnectionEnd, ConnectionInfo, ConnectionReport},
     metrics::{Meters, Metrics},
     place::Place,
     server::{Builder, Server, Stopped},

@@ -6,7 +6,7 @@ use ::http::{HeaderMap, StatusCode};
 
 use crate::{
     http::wire::Wire,
-    proto::h2::{CommandError, StreamKey},
+    proto::h2::{CommandError, Stats, StreamKey},
 };
 
 /// Where a request came from: its connection, and its stream on it.
@@ -57,6 +57,12 @@ impl Place {
     #[must_use]
     pub fn stream_id(&self) -> Option<u32> {
         self.wire.core.borrow().stream_id(self.key)
+    }
+
+    /// What the connection has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.wire.core.borrow().stats()
     }
 
     /// Sends an interim response before the final one: 103 with `link` fields (RFC 8297), 102, or 100, which a request

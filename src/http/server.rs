@@ -22,6 +22,7 @@ use crate::{
         connection,
         exchange::Exchange,
         handler::Handler,
+        hooks::{ConnectionInfo, ConnectionReport, Hooks},
         metrics::{Ledger, Meter, Meters, Metrics},
         service::Service,
         stop::Stop,
@@ -88,6 +89,7 @@ pub struct Stopped {
 pub struct Builder {
     config: Config,
     meters: Meters,
+    hooks: Hooks,
 }
 
 impl Builder {
@@ -105,6 +107,36 @@ impl Builder {
         self
     }
 
+    /// Calls `hook` with every connection that is accepted, before anything is read from it.
+    ///
+    /// It is called on the connection's worker and holds it up; a panic in it is caught and forgotten.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wakering::http::Server;
+    ///
+    /// let builder = Server::builder()
+    ///     .on_connect(|connection| println!("{}: from {}", connection.id, connection.peer_addr))
+    ///     .on_disconnect(|report| println!("{}: {:?}", report.connection.id, report.end));
+    /// # drop(builder);
+    /// ```
+    #[must_use]
+    pub fn on_connect(mut self, hook: impl Fn(&ConnectionInfo) + Send + Sync + 'static) -> Self {
+        self.hooks.connected = Some(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` once for every connection that is over, with how it ended and what it has done.
+    ///
+    /// Its handlers may still be alive, and are cancelled next. As with [`on_connect`](Builder::on_connect) a panic is
+    /// caught.
+    #[must_use]
+    pub fn on_disconnect(mut self, hook: impl Fn(&ConnectionReport) + Send + Sync + 'static) -> Self {
+        self.hooks.disconnected = Some(Arc::new(hook));
+        self
+    }
+
     /// Starts a server on the current worker.
     ///
     /// # Errors
@@ -119,8 +151,7 @@ impl Builder {
         let spawned = Location::caller();
         let local_addr = listener.local_addr()?;
         let stop = Arc::new(Stop::new());
-        let config = Arc::new(self.config);
-        let common = Common { config, stop: stop.clone(), meter: self.meters.join(), spawned };
+        let common = self.common(Arc::new(self.config.clone()), &stop, spawned);
         let task = worker::spawn(serve(listener, handler, common));
         let workers = vec![Serving { stop, task: Task::Here(task) }];
         Ok(Server { local_addr, workers, meters: self.meters })
@@ -154,13 +185,12 @@ impl Builder {
         while listeners.len() < handle.workers() {
             listeners.push(TcpListener::builder().reuse_port(true).bind(local_addr)?.into_std());
         }
-        let config = Arc::new(self.config);
+        let config = Arc::new(self.config.clone());
         let factory = Arc::new(factory);
         let mut workers = Vec::with_capacity(listeners.len());
         for (index, listener) in listeners.into_iter().enumerate() {
             let stop = Arc::new(Stop::new());
-            let (config, meter) = (config.clone(), self.meters.join());
-            let common = Common { config, stop: stop.clone(), meter, spawned };
+            let common = self.common(config.clone(), &stop, spawned);
             let factory = factory.clone();
             let make = move || async move {
                 match TcpListener::from_std(listener) {
@@ -172,6 +202,11 @@ impl Builder {
             workers.push(Serving { stop, task: Task::Elsewhere(task) });
         }
         Ok(Server { local_addr, workers, meters: self.meters })
+    }
+
+    /// What one more worker is told.
+    fn common(&self, config: Arc<Config>, stop: &Arc<Stop>, spawned: &'static Location<'static>) -> Common {
+        Common { config, stop: stop.clone(), meter: self.meters.join(), hooks: self.hooks.clone(), spawned }
     }
 }
 
@@ -257,19 +292,20 @@ struct Common {
     config: Arc<Config>,
     stop: Arc<Stop>,
     meter: Arc<Meter>,
+    hooks: Hooks,
     spawned: &'static Location<'static>,
 }
 
 /// Serves one worker until the word is said and the connections are gone.
 async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) -> Stopped {
-    let Common { config, stop, meter, spawned } = common;
+    let Common { config, stop, meter, hooks, spawned } = common;
     let make = move |mut exchange: Exchange, request: Request<Body>| {
         Chain::new(handler.call(request, exchange.place()), move |response| {
             let content = exchange.answer(response)?;
             Some(exchange.stream(content))
         })
     };
-    let service = Service::new(make, spawned);
+    let service = Service::new(make, hooks, spawned);
     let members = Rc::new(Members::default());
     let admit = |stream: TcpStream, peer: SocketAddr| {
         // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.
@@ -277,6 +313,7 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) ->
         let now = context::with(context::Context::turn_time);
         let core = Connection::server(config.clone(), now);
         let wire = Wire::new(core, stream, Ledger::open(meter.clone()), peer);
+        service.hooks.connected(&wire);
         members.admit(wire.clone(), connection::drive(service.clone(), wire));
     };
     let grace = loop {

@@ -10,6 +10,7 @@ use crate::{
         connection::{Cause, Role},
         date::Date,
         exchange::Exchange,
+        hooks::Hooks,
         wire::Wire,
     },
     proto::h2::{Event, StreamKey},
@@ -24,6 +25,7 @@ pub(super) struct Service<M, F: Future<Output = ()> + 'static> {
     tasks: Rc<Tasks>,
     cells: Rc<Pool<F>>,
     date: Rc<Date>,
+    pub(super) hooks: Hooks,
     spawned: &'static Location<'static>,
 }
 
@@ -32,9 +34,9 @@ where
     M: Fn(Exchange, Request<Body>) -> F,
     F: Future<Output = ()> + 'static,
 {
-    pub(super) fn new(make: M, spawned: &'static Location<'static>) -> Rc<Self> {
+    pub(super) fn new(make: M, hooks: Hooks, spawned: &'static Location<'static>) -> Rc<Self> {
         let tasks = context::with(|worker| worker.tasks().clone());
-        Rc::new(Service { make, tasks, cells: Pool::new(), date: Rc::new(Date::new()), spawned })
+        Rc::new(Service { make, tasks, cells: Pool::new(), date: Rc::new(Date::new()), hooks, spawned })
     }
 }
 
@@ -64,7 +66,9 @@ where
     #[inline]
     fn settled(&self, _wire: &Rc<Wire>) {}
 
-    fn ended(&self, _cause: Cause) {}
+    fn ended(&self, wire: &Rc<Wire>, cause: Cause) {
+        self.hooks.disconnected(wire, cause);
+    }
 }
 
 /// The content that comes on a stream; whoever reads it first tells a peer that waits for a 100.

@@ -1,0 +1,108 @@
+//! What a server tells its user about its connections.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use crate::{
+    http::{connection::Cause, wire::Wire},
+    proto::h2::{ConnectionError, Stats},
+};
+
+/// One connection of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// The number of the connection: no two of a process have the same, and
+    /// [`Place::connection_id`](crate::http::Place::connection_id) says it too.
+    pub id: u64,
+    /// The address of the peer.
+    pub peer_addr: SocketAddr,
+    /// The address that it connected to, if the system still knows.
+    pub local_addr: Option<SocketAddr>,
+}
+
+/// How a connection came to its end, and what it has done until then.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ConnectionReport {
+    /// Which one it was.
+    pub connection: ConnectionInfo,
+    /// How it ended.
+    pub end: ConnectionEnd,
+    /// What it has done.
+    pub stats: Stats,
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionEnd {
+    /// In good order.
+    Finished,
+    /// The peer broke the protocol, ran into a bound ([`ConnectionError::trip`]), or left with streams open.
+    Failed(ConnectionError),
+    /// The socket failed: mostly a peer that reset the connection.
+    Socket(io::ErrorKind),
+    /// The peer spoke HTTP/1 and was told so.
+    Http1,
+    /// The server closed it at the end of its grace, or the runtime ended.
+    Aborted,
+}
+
+type Hook<T> = Option<Arc<dyn Fn(&T) + Send + Sync>>;
+
+/// The functions of the user.
+#[derive(Clone, Default)]
+pub(super) struct Hooks {
+    pub(super) connected: Hook<ConnectionInfo>,
+    pub(super) disconnected: Hook<ConnectionReport>,
+}
+
+impl Hooks {
+    /// A connection was admitted.
+    pub(super) fn connected(&self, wire: &Wire) {
+        if self.connected.is_some() {
+            tell(&self.connected, &info(wire));
+        }
+    }
+
+    /// A connection is over; its socket may still linger.
+    pub(super) fn disconnected(&self, wire: &Wire, cause: Cause) {
+        if self.disconnected.is_none() {
+            return;
+        }
+        let end = match cause {
+            Cause::Closed(None) => ConnectionEnd::Finished,
+            Cause::Closed(Some(error)) => ConnectionEnd::Failed(error),
+            Cause::Failed(kind) => ConnectionEnd::Socket(kind),
+            Cause::Http1 => ConnectionEnd::Http1,
+            Cause::Dropped => ConnectionEnd::Aborted,
+        };
+        let stats = wire.core.borrow().stats();
+        tell(&self.disconnected, &ConnectionReport { connection: info(wire), end, stats });
+    }
+}
+
+fn info(wire: &Wire) -> ConnectionInfo {
+    ConnectionInfo { id: wire.id(), peer_addr: wire.peer_addr(), local_addr: wire.local_addr().ok() }
+}
+
+/// A hook that panics has had its say: connections do not end for it, and it may be called while one is dropped.
+fn tell<T>(hook: &Hook<T>, news: &T) {
+    if let Some(hook) = hook {
+        drop(catch_unwind(AssertUnwindSafe(|| hook(news))));
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Hooks")
+            .field("connected", &self.connected.is_some())
+            .field("disconnected", &self.disconnected.is_some())
+            .finish()
+    }
+}
