@@ -144,11 +144,12 @@ impl Name {
             };
         }
         match HeaderName::from_lowercase(octets) {
-            Ok(name) => {
+            // The `http` crate lets a quotation mark pass, which is in no token (RFC 9110 §5.6.2).
+            Ok(name) if !octets.contains(&b'"') => {
                 let kind = FieldKind::of(&name);
                 Name::Header(name, kind)
             }
-            Err(_) => Name::Defective(Defect::Name),
+            Ok(_) | Err(_) => Name::Defective(Defect::Name),
         }
     }
 
