@@ -78,7 +78,8 @@ impl Connection {
             return Ok(());
         }
         let mut grown = Vec::new();
-        for (key, stream) in self.streams.iter_mut() {
+        // A closed stream has no window; its slot only waits for the application.
+        for (key, stream) in self.streams.iter_mut().filter(|(_, stream)| !stream.is_closed()) {
             if stream.send_window.shift(delta) == Err(Overflow) {
                 let text = "INITIAL_WINDOW_SIZE drives a stream's window above 2^31-1";
                 return Err(Fault::Connection(Reason::FLOW_CONTROL_ERROR, text));
@@ -166,7 +167,9 @@ impl Connection {
             }
             return Ok(());
         };
-        let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.dead) else { return Ok(()) };
+        let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.is_closed()) else {
+            return Ok(());
+        };
         if increment == 0 {
             return Err(Fault::Stream(id, Reason::PROTOCOL_ERROR, "WINDOW_UPDATE of 0"));
         }
