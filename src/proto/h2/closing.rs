@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::connection::{Connection, Going, Notice, Phase, Remote, Role};
 use super::control::SHUTDOWN_PING;
 use super::error::{ConnectionError, Fault, Reason};
+use super::flow::MAX_WINDOW;
 use super::frame::{Kind, MAX_STREAM_ID};
 use super::settings::INITIAL_WINDOW;
 use super::stream::{Room, StreamKey};
@@ -150,8 +151,17 @@ impl Connection {
         let leaving =
             matches!(self.going, Going::Final(_)) || (self.peer_last.is_some() && self.role == Role::Client);
         if leaving && self.streams.len() == 0 && self.phase != Phase::Dead {
-            self.close(None);
+            self.leave();
         }
+    }
+
+    /// Who was told to go says so too before it goes (RFC 9113 §6.8).
+    #[cold]
+    fn leave(&mut self) {
+        if self.going == Going::No {
+            self.write_goaway(self.last_served(), Reason::NO_ERROR, &[]);
+        }
+        self.close(None);
     }
 
     /// Gives connection window back.
@@ -160,7 +170,7 @@ impl Connection {
         if self.phase == Phase::Dead {
             return;
         }
-        let size = self.config.connection_window.max(INITIAL_WINDOW);
+        let size = self.config.connection_window.clamp(INITIAL_WINDOW, MAX_WINDOW);
         if let Some(increment) = self.receive_window.give_back(n, size) {
             self.write_frame(Kind::WindowUpdate, 0, 0, &increment.to_be_bytes());
         }

@@ -14,7 +14,7 @@ use super::config::Config;
 use super::content::Run;
 use super::error::{ConnectionError, Fault, Reason};
 use super::event::Event;
-use super::flow::{ReceiveWindow, SendWindow};
+use super::flow::{MAX_WINDOW, ReceiveWindow, SendWindow};
 use super::frame::{ACK, Head, Kind, PREFACE};
 use super::headers::Assembly;
 use super::heads::KnownHead;
@@ -305,7 +305,7 @@ impl Connection {
         let payload = settings::announce(&self.config, self.role);
         self.write_frame(Kind::Settings, 0, 0, &payload);
         self.timers.settings_sent(self.now, &self.config);
-        let extra = self.config.connection_window.saturating_sub(INITIAL_WINDOW);
+        let extra = self.config.connection_window.min(MAX_WINDOW).saturating_sub(INITIAL_WINDOW);
         if let Some(increment) = self.receive_window.give_back(extra, 0).filter(|&n| n > 0) {
             self.write_frame(Kind::WindowUpdate, 0, 0, &increment.to_be_bytes());
         }
