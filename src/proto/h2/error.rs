@@ -135,7 +135,7 @@ pub enum CommandError {
     /// after the end.
     #[error("the command does not fit the state of the stream")]
     WrongState,
-    /// A header field that HTTP/2 forbids (RFC 9113 §8.2).
+    /// A header field that HTTP/2 forbids (RFC 9113 §8.2), or a `host` that is not the target's.
     #[error("a header field that HTTP/2 forbids")]
     ForbiddenField,
     /// Content that contradicts the `content-length` that was sent.
@@ -144,8 +144,9 @@ pub enum CommandError {
     /// The status is not possible here: 1xx as a final head, anything else as an informational one, or 101.
     #[error("a status that is not possible here")]
     Status,
-    /// The request's target is not complete: scheme, authority or path is missing.
-    #[error("the request target is not complete")]
+    /// The request's target is not what HTTP/2 needs (RFC 9113 §8.3.1 and §8.5): scheme, authority or path is
+    /// missing, a CONNECT names no port, or there is user information in it.
+    #[error("the request target is not what HTTP/2 needs")]
     Target,
     /// The peer allows no more streams for the moment.
     #[error("the peer allows no more streams for the moment")]

@@ -11,6 +11,7 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::hpack::{Field, FieldKind, FieldSink};
+use super::send::is_path;
 
 /// What the block is the head of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,12 +182,7 @@ impl HeadSink {
         }
         let scheme = self.scheme.take().ok_or(":scheme is missing")?;
         let path = self.path.take().ok_or(":path is missing")?;
-        let origin = match path.as_str().as_bytes().first() {
-            Some(b'/') => true,
-            Some(b'*') => path.as_str().len() == 1 && *method == Method::OPTIONS,
-            Some(_) | None => false,
-        };
-        if !origin {
+        if !is_path(path.as_str(), method) {
             return Err(":path does not start with a slash");
         }
         if authority.is_none() && (scheme == Scheme::HTTP || scheme == Scheme::HTTPS) {
@@ -195,7 +191,7 @@ impl HeadSink {
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path);
         if let Some(authority) = authority {
-            if authority.as_str().bytes().any(|byte| byte == b'@') {
+            if has_user(&authority) {
                 return Err("user information in :authority");
             }
             parts.authority = Some(authority);
@@ -208,7 +204,9 @@ impl HeadSink {
     fn agree_with_host(&self, authority: Option<Authority>) -> Result<Option<Authority>, Malformed> {
         let Some(host) = self.headers.get(header::HOST) else { return Ok(authority) };
         match authority {
-            Some(named) if named.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) => Ok(Some(named)),
+            Some(named) if same_place(named.as_str().as_bytes(), host.as_bytes(), self.scheme.as_ref()) => {
+                Ok(Some(named))
+            }
             Some(_) => Err("host contradicts :authority"),
             None if host.is_empty() => Ok(None),
             None => Authority::try_from(host.as_bytes()).map(Some).map_err(|_| "host is no authority"),
@@ -219,8 +217,12 @@ impl HeadSink {
         if self.scheme.is_some() || self.path.is_some() {
             return Err("CONNECT with :scheme or :path");
         }
+        let authority = authority.ok_or("CONNECT without :authority")?;
+        if authority.port_u16().is_none() || has_user(&authority) {
+            return Err("CONNECT needs a host and a port");
+        }
         let mut parts = http::uri::Parts::default();
-        parts.authority = Some(authority.ok_or("CONNECT without :authority")?);
+        parts.authority = Some(authority);
         put_together(parts, target)
     }
 
@@ -309,6 +311,30 @@ fn put_together(parts: http::uri::Parts, target: &mut Uri) -> Result<(), Malform
         }
         Err(_) => Err("the target is no URI"),
     }
+}
+
+/// User information is not sent, and would hide the host from those who read it carelessly.
+#[inline]
+fn has_user(authority: &Authority) -> bool {
+    authority.as_str().bytes().any(|byte| byte == b'@')
+}
+
+/// Whether two authorities name the same place for this scheme: the host in any case, the default port or none
+/// (RFC 3986 §6.2.3).
+#[inline]
+fn same_place(one: &[u8], other: &[u8], scheme: Option<&Scheme>) -> bool {
+    one.eq_ignore_ascii_case(other)
+        || without_default_port(one, scheme).eq_ignore_ascii_case(without_default_port(other, scheme))
+}
+
+#[cold]
+fn without_default_port<'a>(authority: &'a [u8], scheme: Option<&Scheme>) -> &'a [u8] {
+    let port: &[u8] = match scheme.map(Scheme::as_str) {
+        Some("http") => b":80",
+        Some("https") => b":443",
+        Some(_) | None => b":",
+    };
+    authority.strip_suffix(port).or_else(|| authority.strip_suffix(b":")).unwrap_or(authority)
 }
 
 /// Digits and nothing else (RFC 9110 §8.6).

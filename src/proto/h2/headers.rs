@@ -117,6 +117,10 @@ impl Connection {
         }
         match stream.receiving {
             Receiving::Head => Ok(Target::Response(key)),
+            // RFC 9113 §8.5: nothing but DATA goes through a tunnel.
+            Receiving::Body if stream.asked == Asked::Tunnel => {
+                Ok(Target::Nobody(Some(Fault::Stream(id, Reason::PROTOCOL_ERROR, "HEADERS in a tunnel"))))
+            }
             Receiving::Body if opening.end => Ok(Target::Trailers(key)),
             Receiving::Body => Ok(Target::Nobody(Some(Fault::Stream(
                 id,
@@ -219,7 +223,7 @@ impl Connection {
             return self.refuse_too_large(opening, excess.into());
         }
         let length = sink.content_length();
-        let request = sink.request().map_err(|text| malformed(id, text))?;
+        let request = sink.request().map_err(|text| self.bad_request(id, text))?;
         let asked = Asked::by(request.method());
         let to_receive = match asked {
             Asked::Content | Asked::HeadOnly => content_rule(length, opening)?,
@@ -245,6 +249,26 @@ impl Connection {
         Ok(())
     }
 
+    /// The head is malformed: the client learns it as 400 (RFC 9113 §8.2.1) before the stream is reset.
+    #[cold]
+    fn bad_request(&mut self, id: u32, text: Malformed) -> Fault {
+        self.write_status(id, StatusCode::BAD_REQUEST, false);
+        malformed(id, text)
+    }
+
+    /// Answers without the application.
+    fn write_status(&mut self, id: u32, status: StatusCode, end: bool) {
+        let encoder = &mut self.encoder;
+        self.output.block(
+            self.peer.max_frame_size as usize,
+            |out| {
+                encoder.begin_block(out);
+                encoder.encode_status(status, out);
+            },
+            |length, part| block_head(length, part, id, end),
+        );
+    }
+
     /// The head passed a limit: the client learns it as 431 (RFC 6585 §5), and it counts as a stream that died.
     #[cold]
     fn refuse_too_large(&mut self, opening: Opening, trip: Trip) -> Found {
@@ -252,15 +276,7 @@ impl Connection {
         if !self.charge_reset() {
             return Err(Fault::Bound(Trip::ResetFlood));
         }
-        let encoder = &mut self.encoder;
-        self.output.block(
-            self.peer.max_frame_size as usize,
-            |out| {
-                encoder.begin_block(out);
-                encoder.encode_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, out);
-            },
-            |length, part| block_head(length, part, opening.stream, true),
-        );
+        self.write_status(opening.stream, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, true);
         if !opening.end {
             self.refuse(opening.stream, Reason::NO_ERROR);
         }
@@ -292,10 +308,10 @@ impl Connection {
         }
         let status = response.status();
         let bare = has_no_content(stream.asked, status);
-        let tunnel = stream.asked == Asked::Tunnel && status.is_success();
+        stream.asked = stream.asked.answered(status);
         stream.to_receive = match length {
             _ if bare => Content::Forbidden,
-            _ if tunnel => Content::Free,
+            _ if stream.asked == Asked::Tunnel => Content::Free,
             length => content_rule(length, opening)?,
         };
         stream.receiving = if opening.end { Receiving::Ended } else { Receiving::Body };

@@ -71,15 +71,17 @@ impl Connection {
             return Err(CommandError::WrongState);
         }
         let bare = has_no_content(target.asked, status);
+        let asked = target.asked.answered(status);
         let to_send = match length {
             _ if bare => Content::Forbidden,
-            Some(length) if target.asked != Asked::Tunnel => Content::Remaining(length),
+            Some(length) if asked != Asked::Tunnel => Content::Remaining(length),
             _ => Content::Free,
         };
         let end = end || bare;
         if end && matches!(to_send, Content::Remaining(1..)) {
             return Err(CommandError::ContentLength);
         }
+        target.asked = asked;
         target.to_send = to_send;
         target.sending = if end { Sending::Ended } else { Sending::Body };
         let id = target.id;
@@ -190,6 +192,7 @@ impl Connection {
         }
         let length = check_fields(request.headers())?;
         check_target(request)?;
+        check_host(request)?;
         if end && length.is_some_and(|length| length > 0) {
             return Err(CommandError::ContentLength);
         }
@@ -282,7 +285,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends trailers behind whatever is queued; they end the stream.
+    /// Sends trailers behind whatever is queued; they end the stream. A tunnel has none (RFC 9113 §8.5).
     ///
     /// # Errors
     ///
@@ -293,7 +296,7 @@ impl Connection {
         if target.to_send == Content::Forbidden && target.sending != Sending::Head {
             return Ok(());
         }
-        if target.sending != Sending::Body {
+        if target.sending != Sending::Body || target.asked == Asked::Tunnel {
             return Err(CommandError::WrongState);
         }
         if target.to_send.take(0, true) == Err(Mismatch) {
@@ -483,10 +486,33 @@ fn check_field(name: &HeaderName, value: &HeaderValue) -> Result<Option<u64>, Co
 
 fn check_target<B>(request: &Request<B>) -> Result<(), CommandError> {
     let uri = request.uri();
-    let complete = if request.method() == Method::CONNECT {
-        uri.authority().is_some() && uri.scheme().is_none() && uri.path_and_query().is_none()
-    } else {
-        uri.authority().is_some() && uri.scheme().is_some() && uri.path_and_query().is_some()
+    let Some(authority) = uri.authority() else { return Err(CommandError::Target) };
+    // RFC 9113 §8.3.1: no user information.
+    let plain = !authority.as_str().contains('@');
+    let complete = match (uri.scheme(), uri.path_and_query()) {
+        (None, None) => request.method() == Method::CONNECT && authority.port_u16().is_some(),
+        (Some(_), Some(path)) => {
+            request.method() != Method::CONNECT && is_path(path.as_str(), request.method())
+        }
+        (Some(_), None) | (None, Some(_)) => false,
     };
-    if complete { Ok(()) } else { Err(CommandError::Target) }
+    if plain && complete { Ok(()) } else { Err(CommandError::Target) }
+}
+
+/// What `:path` may be: it starts with a slash, or is the asterisk of OPTIONS (RFC 9113 §8.3.1).
+#[inline]
+pub(super) fn is_path(path: &str, method: &Method) -> bool {
+    path.starts_with('/') || (path == "*" && *method == Method::OPTIONS)
+}
+
+/// `host` may be sent if it says what `:authority` says (RFC 9113 §8.3.1).
+fn check_host<B>(request: &Request<B>) -> Result<(), CommandError> {
+    let authority = request.uri().authority().map_or("", |authority| authority.as_str());
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let agrees = |host: &HeaderValue| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes());
+    match (hosts.next(), hosts.next()) {
+        (None, None) => Ok(()),
+        (Some(host), None) if agrees(host) => Ok(()),
+        (_, _) => Err(CommandError::ForbiddenField),
+    }
 }

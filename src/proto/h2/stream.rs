@@ -20,7 +20,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::flow::{ReceiveWindow, SendWindow};
 
@@ -114,6 +114,15 @@ impl Asked {
             Method::HEAD => Asked::HeadOnly,
             Method::CONNECT => Asked::Tunnel,
             _ => Asked::Content,
+        }
+    }
+
+    /// What is left of it with a final status: a CONNECT that was refused is a request like any other.
+    #[inline]
+    pub(super) fn answered(self, status: StatusCode) -> Asked {
+        match self {
+            Asked::Tunnel if !status.is_success() => Asked::Content,
+            asked => asked,
         }
     }
 }
