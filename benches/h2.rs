@@ -61,7 +61,7 @@ fn serve(server: &mut Connection, headers: &HeaderMap) -> usize {
             server.respond(stream, StatusCode::OK, headers, false).unwrap();
             server.send_data(stream, Bytes::from_static(BODY), true).unwrap();
             server.finish(stream);
-            server.recycle(black_box(request).into_parts().0.headers);
+            server.recycle_head(black_box(request));
             served += 1;
         }
     }

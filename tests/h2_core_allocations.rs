@@ -39,7 +39,7 @@ fn exchange(
     while let Some(event) = server.poll_event(0) {
         let Event::Request { stream, request, .. } = event else { panic!("{event:?}") };
         assert!(request.headers().len() == 2);
-        server.recycle(request.into_parts().0.headers);
+        server.recycle_head(request);
         server.respond(stream, StatusCode::OK, answer, false).unwrap();
         server.send_data(stream, Bytes::from_static(b"Hello, World!"), true).unwrap();
         server.finish(stream);

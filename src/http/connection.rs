@@ -34,7 +34,7 @@ pub(super) trait Role: 'static {
     const READS_TO_THE_END: bool;
 
     /// A request's head came (server).
-    fn request(&self, wire: &Rc<Wire>, stream: StreamKey, request: Request<()>, end: bool);
+    fn request(&self, wire: &Rc<Wire>, stream: StreamKey, request: Box<Request<()>>, end: bool);
 
     /// Any event that is the other role's alone, and the peer's GOAWAY and PING acknowledgements.
     fn news(&self, wire: &Rc<Wire>, event: Event);

@@ -1,6 +1,6 @@
 //! A server's end of its connections: a handler for each request.
 
-use std::{future::Future, panic::Location, rc::Rc};
+use std::{future::Future, mem, panic::Location, rc::Rc};
 
 use ::http::{HeaderMap, Method, Request, header};
 
@@ -49,11 +49,16 @@ where
 
     /// Calls the handler, with no borrow of the connection held.
     #[inline]
-    fn request(&self, wire: &Rc<Wire>, stream: StreamKey, request: Request<()>, end: bool) {
-        let head_only = request.method() == Method::HEAD;
-        let body = if end { Body::empty() } else { content(wire, stream, request.headers()) };
+    fn request(&self, wire: &Rc<Wire>, stream: StreamKey, mut head: Box<Request<()>>, end: bool) {
+        let head_only = head.method() == Method::HEAD;
+        let body = if end { Body::empty() } else { content(wire, stream, head.headers()) };
         let exchange = Exchange::new(wire.clone(), self.date.clone(), stream, head_only);
-        let make = || (self.make)(exchange, request.map(|()| body));
+        let make = || {
+            let request = with_body(&mut head, body);
+            // Before the handler is called: its answer's header map goes into the head.
+            wire.core.borrow_mut().recycle_head(head);
+            (self.make)(exchange, request)
+        };
         let started = self.cells.start(&self.tasks, make, self.spawned);
         if let Some(handler) = started {
             wire.keep_handler(stream, handler);
@@ -76,4 +81,16 @@ fn content(wire: &Rc<Wire>, stream: StreamKey, headers: &HeaderMap) -> Body {
     let expected = headers.get(header::EXPECT);
     let invite = expected.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     Body::incoming(wire.open_mailbox(stream).by_invitation(invite))
+}
+
+/// The request with its body, made where it is wanted: the parts are swapped, since whole heads are large to move.
+#[inline]
+fn with_body(head: &mut Request<()>, body: Body) -> Request<Body> {
+    let mut request = Request::new(body);
+    mem::swap(request.method_mut(), head.method_mut());
+    mem::swap(request.uri_mut(), head.uri_mut());
+    mem::swap(request.headers_mut(), head.headers_mut());
+    mem::swap(request.extensions_mut(), head.extensions_mut());
+    *request.version_mut() = head.version();
+    request
 }

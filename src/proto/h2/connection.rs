@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 
 use super::abuse::Bucket;
 use super::config::Config;
@@ -112,8 +112,8 @@ pub struct Connection {
     pub(super) resets: Bucket,
     pub(super) glitches: Bucket,
     pub(super) timers: Timers,
-    /// A map whose memory the next head may use.
-    pub(super) spare: Option<HeaderMap>,
+    /// A head without fields, whose memory the next one may use.
+    pub(super) spare: Option<Box<Request<()>>>,
     pub(super) tally: Tally,
 }
 
@@ -414,9 +414,22 @@ impl Connection {
     /// Gives the memory of a header map back for the next head: an answered request costs no allocation then.
     #[inline]
     pub fn recycle(&mut self, mut headers: HeaderMap) {
+        if self.phase != Phase::Dead {
+            let spare = self.spare.get_or_insert_default().headers_mut();
+            if spare.capacity() == 0 {
+                headers.clear();
+                *spare = headers;
+            }
+        }
+    }
+
+    /// Gives the memory of a request's head back for the next one, whatever is still in it.
+    #[inline]
+    pub fn recycle_head(&mut self, mut head: Box<Request<()>>) {
         if self.spare.is_none() && self.phase != Phase::Dead {
-            headers.clear();
-            self.spare = Some(headers);
+            head.headers_mut().clear();
+            head.extensions_mut().clear();
+            self.spare = Some(head);
         }
     }
 

@@ -13,8 +13,9 @@ pub enum Event {
     Request {
         /// The new stream.
         stream: StreamKey,
-        /// Method, target and fields; `authority` was filled from `host` where the peer sent only that.
-        request: Request<()>,
+        /// Method, target and fields; `authority` was filled from `host` where the peer sent only that. Its memory may
+        /// be given back by [`recycle_head`](super::Connection::recycle_head).
+        request: Box<Request<()>>,
         /// Whether the request ends here.
         end: bool,
     },

@@ -4,6 +4,8 @@
 //! fields first, once each and only where they belong, no connection-specific fields, `te` only for trailers,
 //! one `content-length`, cookie crumbs joined, `host` in accord with `:authority`. The first offence is kept and
 //! the rest of the block ignored: decoding goes on for the sake of the compression state.
+//!
+//! Fields go straight to where they stay: a message head is large, and a copy of a copy waits for the first.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -25,21 +27,23 @@ pub(super) enum Shape {
 pub(super) type Malformed = &'static str;
 
 #[derive(Debug)]
-pub(super) struct HeadSink {
+pub(super) struct HeadSink<'a> {
     shape: Shape,
     offence: Option<Malformed>,
     /// An ordinary field was seen: pseudo fields must not follow.
     ordinary: bool,
     /// `host` was seen: only then is it looked for.
     host: bool,
-    method: Option<Method>,
+    method: bool,
     scheme: Option<Scheme>,
     authority: Option<Authority>,
     path: Option<PathAndQuery>,
     status: Option<StatusCode>,
     content_length: Option<u64>,
     cookie: Cookie,
-    headers: HeaderMap,
+    /// Fields and method are written here, the target at the end. Of a response or trailers only the fields are
+    /// put here.
+    head: &'a mut Request<()>,
 }
 
 /// Crumbs of one cookie jar (RFC 9113 §8.2.3).
@@ -51,23 +55,23 @@ enum Cookie {
     Joined(Vec<u8>, bool),
 }
 
-impl HeadSink {
-    /// `headers` is empty; it brings memory along.
+impl<'a> HeadSink<'a> {
+    /// `head` has no fields; it brings memory along.
     #[inline]
-    pub(super) fn new(shape: Shape, headers: HeaderMap) -> HeadSink {
+    pub(super) fn new(shape: Shape, head: &'a mut Request<()>) -> HeadSink<'a> {
         HeadSink {
             shape,
             offence: None,
             ordinary: false,
             host: false,
-            method: None,
+            method: false,
             scheme: None,
             authority: None,
             path: None,
             status: None,
             content_length: None,
             cookie: Cookie::None,
-            headers,
+            head,
         }
     }
 
@@ -115,7 +119,7 @@ impl HeadSink {
                 if self.content_length.replace(length).is_some_and(|before| before != length) {
                     return Err("two different content-lengths");
                 }
-                self.headers.insert(name, value);
+                self.head.headers_mut().insert(name, value);
                 return Ok(());
             }
             FieldKind::Host => {
@@ -130,7 +134,7 @@ impl HeadSink {
             }
             FieldKind::ConnectionSpecific => return Err("connection-specific field"),
         }
-        self.headers.try_append(name, value).map(|_| ()).map_err(|_| "too many fields")
+        self.head.headers_mut().try_append(name, value).map(|_| ()).map_err(|_| "too many fields")
     }
 
     /// The announced length of the content.
@@ -144,41 +148,39 @@ impl HeadSink {
         match std::mem::replace(&mut self.cookie, Cookie::None) {
             Cookie::None => {}
             Cookie::One(value) => {
-                self.headers.insert(header::COOKIE, value);
+                self.head.headers_mut().insert(header::COOKIE, value);
             }
             Cookie::Joined(jar, sensitive) => {
                 let mut value =
                     HeaderValue::from_maybe_shared(Bytes::from(jar)).map_err(|_| "malformed cookie")?;
                 value.set_sensitive(sensitive);
-                self.headers.insert(header::COOKIE, value);
+                self.head.headers_mut().insert(header::COOKIE, value);
             }
         }
         self.offence.map_or(Ok(()), Err)
     }
 
-    /// The request, or why it is malformed.
+    /// Completes the request, or says why it is malformed.
     #[inline]
-    pub(super) fn request(&mut self) -> Result<Request<()>, Malformed> {
+    pub(super) fn request(&mut self) -> Result<(), Malformed> {
         self.finish()?;
-        let method = self.method.take().ok_or(":method is missing")?;
-        // The large parts are written once, where they stay: a copy of a copy waits for the first.
-        let mut request = Request::new(());
-        self.target(&method, request.uri_mut())?;
-        *request.method_mut() = method;
-        *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = std::mem::take(&mut self.headers);
-        Ok(request)
+        if !self.method {
+            return Err(":method is missing");
+        }
+        *self.head.version_mut() = Version::HTTP_2;
+        self.target()
     }
 
     /// Puts the target together (RFC 9113 §8.3.1, for CONNECT §8.5).
     #[inline]
-    fn target(&mut self, method: &Method, target: &mut Uri) -> Result<(), Malformed> {
+    fn target(&mut self) -> Result<(), Malformed> {
         let mut authority = self.authority.take();
         if self.host {
             authority = self.agree_with_host(authority)?;
         }
+        let method = self.head.method();
         if *method == Method::CONNECT {
-            return self.tunnel(authority, target);
+            return self.tunnel(authority);
         }
         let scheme = self.scheme.take().ok_or(":scheme is missing")?;
         let path = self.path.take().ok_or(":path is missing")?;
@@ -197,12 +199,12 @@ impl HeadSink {
             parts.authority = Some(authority);
             parts.scheme = Some(scheme);
         }
-        put_together(parts, target)
+        put_together(parts, self.head.uri_mut())
     }
 
     /// `host` must name what `:authority` names, and stands in for it (RFC 9113 §8.3.1).
     fn agree_with_host(&self, authority: Option<Authority>) -> Result<Option<Authority>, Malformed> {
-        let Some(host) = self.headers.get(header::HOST) else { return Ok(authority) };
+        let Some(host) = self.head.headers().get(header::HOST) else { return Ok(authority) };
         match authority {
             Some(named) if same_place(named.as_str().as_bytes(), host.as_bytes(), self.scheme.as_ref()) => {
                 Ok(Some(named))
@@ -213,7 +215,7 @@ impl HeadSink {
         }
     }
 
-    fn tunnel(&mut self, authority: Option<Authority>, target: &mut Uri) -> Result<(), Malformed> {
+    fn tunnel(&mut self, authority: Option<Authority>) -> Result<(), Malformed> {
         if self.scheme.is_some() || self.path.is_some() {
             return Err("CONNECT with :scheme or :path");
         }
@@ -223,7 +225,7 @@ impl HeadSink {
         }
         let mut parts = http::uri::Parts::default();
         parts.authority = Some(authority);
-        put_together(parts, target)
+        put_together(parts, self.head.uri_mut())
     }
 
     /// The response, or why it is malformed.
@@ -236,18 +238,18 @@ impl HeadSink {
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.version_mut() = Version::HTTP_2;
-        *response.headers_mut() = std::mem::take(&mut self.headers);
+        *response.headers_mut() = std::mem::take(self.head.headers_mut());
         Ok(response)
     }
 
     /// The trailers, or why they are malformed.
     pub(super) fn trailers(&mut self) -> Result<HeaderMap, Malformed> {
         self.finish()?;
-        Ok(std::mem::take(&mut self.headers))
+        Ok(std::mem::take(self.head.headers_mut()))
     }
 }
 
-impl FieldSink for &mut HeadSink {
+impl FieldSink for &mut HeadSink<'_> {
     fn take(&mut self, field: Field) {
         match field {
             Field::Header { name, value, kind } => {
@@ -262,9 +264,10 @@ impl FieldSink for &mut HeadSink {
     fn share(&mut self, field: &Field) {
         let taken = match field {
             Field::Header { name, value, kind } => self.take_ordinary(name.clone(), value.clone(), *kind),
-            Field::Method(method) => self
-                .pseudo(Shape::Request, self.method.is_some())
-                .map(|()| self.method = Some(method.clone())),
+            Field::Method(method) => self.pseudo(Shape::Request, self.method).map(|()| {
+                self.method = true;
+                *self.head.method_mut() = method.clone();
+            }),
             Field::Scheme(scheme) => self
                 .pseudo(Shape::Request, self.scheme.is_some())
                 .map(|()| self.scheme = Some(scheme.clone())),

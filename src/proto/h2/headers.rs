@@ -3,7 +3,7 @@
 //! A block in one frame is decoded where it lies. Whatever is wrong with a stream, its block is decoded all the
 //! same: the compression state belongs to the connection.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 
 use super::connection::{Connection, Found, Going, Role};
 use super::error::{Fault, Reason};
@@ -201,15 +201,15 @@ impl Connection {
         self.decoder.decode(block, &config.fields, |_: Field| {}).map(|_| ()).map_err(undecodable)
     }
 
-    /// An empty sink for a block of this shape.
+    /// A head without fields, made before if there is one.
     #[inline]
-    fn sink(&mut self, shape: Shape) -> HeadSink {
-        HeadSink::new(shape, self.spare.take().unwrap_or_default())
+    fn blank(&mut self) -> Box<Request<()>> {
+        self.spare.take().unwrap_or_default()
     }
 
     /// Decodes into a sink, which stays where it is: it is large.
     #[inline]
-    fn decode(&mut self, sink: &mut HeadSink, block: &[u8]) -> Result<Decoded, Fault> {
+    fn decode(&mut self, sink: &mut HeadSink<'_>, block: &[u8]) -> Result<Decoded, Fault> {
         let config = &self.config;
         self.decoder.decode(block, &config.fields, sink).map_err(undecodable)
     }
@@ -217,13 +217,14 @@ impl Connection {
     #[inline]
     fn on_request(&mut self, opening: Opening, block: &[u8], out: &mut Option<Event>) -> Found {
         let id = opening.stream;
-        let mut sink = self.sink(Shape::Request);
+        let mut request = self.blank();
+        let mut sink = HeadSink::new(Shape::Request, &mut request);
         let decoded = self.decode(&mut sink, block)?;
         if let Some(excess) = decoded.excess {
             return self.refuse_too_large(opening, excess.into());
         }
         let length = sink.content_length();
-        let request = sink.request().map_err(|text| self.bad_request(id, text))?;
+        sink.request().map_err(|text| self.bad_request(id, text))?;
         let asked = Asked::by(request.method());
         let to_receive = match asked {
             Asked::Content | Asked::HeadOnly => content_rule(length, opening)?,
@@ -291,12 +292,14 @@ impl Connection {
         out: &mut Option<Event>,
     ) -> Found {
         let id = opening.stream;
-        let mut sink = self.sink(Shape::Response);
+        let mut head = self.blank();
+        let mut sink = HeadSink::new(Shape::Response, &mut head);
         if let Some(excess) = self.decode(&mut sink, block)?.excess {
             return Err(Fault::StreamBound(id, excess.into()));
         }
         let length = sink.content_length();
         let response = sink.response().map_err(|text| malformed(id, text))?;
+        self.spare = Some(head);
         let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
         if response.status().is_informational() {
             if opening.end {
@@ -331,11 +334,13 @@ impl Connection {
         out: &mut Option<Event>,
     ) -> Found {
         let id = opening.stream;
-        let mut sink = self.sink(Shape::Trailers);
+        let mut head = self.blank();
+        let mut sink = HeadSink::new(Shape::Trailers, &mut head);
         if let Some(excess) = self.decode(&mut sink, block)?.excess {
             return Err(Fault::StreamBound(id, excess.into()));
         }
         let trailers: HeaderMap = sink.trailers().map_err(|text| malformed(id, text))?;
+        self.spare = Some(head);
         let Some(stream) = self.streams.get_mut(key) else { return Ok(()) };
         if stream.to_receive.take(0, true) == Err(Mismatch) {
             return Err(malformed(id, "content shorter than content-length"));
