@@ -257,3 +257,11 @@ pub(crate) const WRITE_SLICES: usize = 64;
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// How long the last words of a connection (a GOAWAY, the rest of a response) may take to be written.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(10);
+/// Interim heads (1xx) of one response that wait to be fetched; a server sends one or two, and what is beyond is dropped.
+pub(crate) const INTERIM_HEADS: usize = 16;
+/// Who may wait for room on one connection of a client: as many as streams that two of its turns would free.
+pub(crate) const CLIENT_WAITING: usize = 4096;
+/// How long a client's connect may take: a lost SYN is sent again after one, three and seven seconds.
+pub(crate) const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long content waits for a 100 (Continue) that may never come (RFC 9110 §10.1.1); as in curl.
+pub(crate) const CLIENT_EXPECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -86,6 +86,12 @@ pub enum BodyError {
         /// What the caller allowed.
         limit: usize,
     },
+    /// The time limit of the request passed (client).
+    #[error("the request took longer than {limit:?}")]
+    TimedOut {
+        /// What it was allowed.
+        limit: std::time::Duration,
+    },
     /// The other end of a [`Sender`] was dropped without [`Sender::finish`].
     #[error("the sender of the content was dropped before its end")]
     Abandoned,

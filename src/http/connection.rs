@@ -21,7 +21,7 @@ use ::http::Request;
 
 use crate::{
     clock::{TimerKey, nanos},
-    http::wire::Wire,
+    http::wire::{Death, Wire},
     limits::{LAST_WORDS, LINGER},
     proto::h2::{ConnectionError, Event, StreamKey},
     worker::context,
@@ -190,7 +190,9 @@ impl<R: Role> Driver<R> {
                 }
                 Some(Event::Data { stream, data, end }) => self.wire.deliver(stream, data, end),
                 Some(Event::Trailers { stream, trailers }) => self.wire.deliver_trailers(stream, trailers),
-                Some(Event::Reset { stream, reason, .. }) => self.wire.stream_died(stream, reason),
+                Some(Event::Reset { stream, reason, remote, text }) => {
+                    self.wire.stream_died(stream, Death { reason, remote, text });
+                }
                 Some(Event::Writable { stream }) => self.wire.stream_writable(stream),
                 Some(Event::Http1) => {
                     self.wire.say(NOT_HTTP2);

@@ -1,14 +1,15 @@
 //! One request, from the handler's answer to the last frame.
 
-use std::{future::poll_fn, rc::Rc};
+use std::rc::Rc;
 
 use ::http::{Response, StatusCode};
 
 use crate::{
     http::{
-        body::{Body, Frame, Kind},
+        body::{Body, Kind},
         date::Date,
         place::Place,
+        sending::send_content,
         wire::Wire,
     },
     proto::h2::{Reason, ResponseHead, StreamKey},
@@ -69,38 +70,7 @@ impl Exchange {
     /// Sends content piece by piece; ready when the last has been handed to the connection.
     pub(super) async fn stream(mut self, body: Body) {
         self.place.wire.ask_flush();
-        self.answered = self.send_pieces(body).await.is_ok();
-    }
-
-    async fn send_pieces(&self, mut body: Body) -> Result<(), ()> {
-        loop {
-            if !poll_fn(|context| self.place.wire.poll_room(self.place.key, context)).await {
-                return Err(());
-            }
-            let sent = match body.frame().await {
-                Some(Ok(Frame::Data(bytes))) if bytes.is_empty() => continue,
-                Some(Ok(Frame::Data(bytes))) => {
-                    self.place.wire.core.borrow_mut().send_data(self.place.key, bytes, false).map(|()| false)
-                }
-                Some(Ok(Frame::Trailers(trailers))) => {
-                    self.place.wire.core.borrow_mut().send_trailers(self.place.key, trailers).map(|()| true)
-                }
-                Some(Err(_error)) => return Err(()),
-                None => self
-                    .place
-                    .wire
-                    .core
-                    .borrow_mut()
-                    .send_data(self.place.key, bytes::Bytes::new(), true)
-                    .map(|()| true),
-            };
-            self.place.wire.ask_flush();
-            match sent {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                Err(_gone) => return Err(()),
-            }
-        }
+        self.answered = send_content(&self.place.wire, self.place.key, body).await.is_ok();
     }
 }
 

@@ -1,4 +1,4 @@
-//! HTTP servers: the pure protocol machine of `proto::h2` bound to sockets and handlers.
+//! HTTP servers and clients: the pure protocol machine of `proto::h2` bound to sockets and handlers.
 //!
 //! A handler is an async function from a [`Request`] to a [`Response`], both of the `http` crate, with a
 //! streaming [`Body`]. A [`Server`] accepts connections on the current worker, or on every worker of the
@@ -13,6 +13,8 @@
 //! hooks.rs       what the user is told of connections that come and go
 //! place.rs       what a handler can learn of its connection, and say before its answer
 //! body.rs        content, either way
+//! sending.rs     content that is made piece by piece, on its way to the peer
+//! client/        requests, and a pool of connections to send them on
 //! server.rs      accepting, stopping, and who is still there
 //! metrics.rs     what was done, in numbers
 //! stop.rs        the word that ends a server, from any thread
@@ -23,6 +25,7 @@
 //! requests have produced leaves in one vectored write after the tasks have run.
 
 mod body;
+pub mod client;
 mod connection;
 mod date;
 mod exchange;
@@ -30,6 +33,7 @@ mod handler;
 mod hooks;
 mod metrics;
 mod place;
+mod sending;
 mod server;
 mod service;
 mod stop;

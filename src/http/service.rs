@@ -11,7 +11,7 @@ use crate::{
         date::Date,
         exchange::Exchange,
         hooks::Hooks,
-        wire::Wire,
+        wire::{Wire, Work},
     },
     proto::h2::{Event, StreamKey},
     task::{Pool, Tasks},
@@ -61,7 +61,7 @@ where
         };
         let started = self.cells.start(&self.tasks, make, self.spawned);
         if let Some(handler) = started {
-            wire.keep_handler(stream, handler);
+            wire.keep_work(stream, Work::Handler(handler));
         }
     }
 

@@ -18,7 +18,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use ::http::{HeaderMap, StatusCode};
+use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
 
 use crate::{
@@ -26,10 +26,10 @@ use crate::{
         body::{BodyError, Frame},
         metrics::Ledger,
     },
-    limits::WRITE_SLICES,
+    limits::{INTERIM_HEADS, WRITE_SLICES},
     net::TcpStream,
     proto::h2::{Connection, Reason, StreamKey},
-    task::Started,
+    task::{JoinHandle, Started},
     worker::context::{self, Flush},
 };
 
@@ -47,6 +47,8 @@ pub(super) struct Wire {
     pub(super) ledger: Ledger,
     id: u64,
     peer: SocketAddr,
+    /// The driver looks at the connection after every write: somebody waits for a stream to end.
+    watched: Cell<bool>,
 }
 
 /// What waits on one stream.
@@ -56,16 +58,71 @@ struct Mailbox {
     ending: Ending,
     reader: Option<Waker>,
     writer: Option<Waker>,
-    handler: Option<Started>,
+    work: Option<Work>,
     /// Somebody still wants what the peer sends.
     wanted: bool,
+    /// The heads of the response (client).
+    heads: Option<Box<Heads>>,
 }
 
 enum Ending {
     Open,
     Trailers(HeaderMap),
     Ended,
-    Reset(Reason),
+    Reset(Death),
+    Lost,
+}
+
+/// What ends with the stream.
+pub(super) enum Work {
+    /// A handler that did not finish at once.
+    Handler(Started),
+    /// Whoever sends a request's content.
+    Upload(JoinHandle<()>),
+}
+
+impl Work {
+    fn cancel(&self) {
+        match self {
+            Work::Handler(handler) => handler.cancel(),
+            Work::Upload(task) => task.abort(),
+        }
+    }
+}
+
+/// How a stream died.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Death {
+    pub(super) reason: Reason,
+    /// The peer reset it; otherwise we did.
+    pub(super) remote: bool,
+    /// What rule the peer broke, or what bound it passed.
+    pub(super) text: &'static str,
+}
+
+/// Heads that came for a request and were not fetched yet.
+#[derive(Default)]
+struct Heads {
+    interim: VecDeque<Response<()>>,
+    /// A 100 came.
+    go_on: bool,
+    last: Option<ResponseHead>,
+    /// The status of the final head, once it has come.
+    status: Option<StatusCode>,
+}
+
+/// A final head.
+pub(super) struct ResponseHead {
+    pub(super) response: Response<()>,
+    /// No content follows.
+    pub(super) end: bool,
+}
+
+/// Why there will be no head.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Headless {
+    Died(Death),
+    /// The connection ended.
     Lost,
 }
 
@@ -81,6 +138,7 @@ impl Wire {
             ledger,
             id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             peer,
+            watched: Cell::new(false),
         })
     }
 
@@ -205,9 +263,9 @@ impl Wire {
                 mailbox.ending = Ending::Lost;
             }
             wakers.extend([mailbox.reader.take(), mailbox.writer.take()].into_iter().flatten());
-            handlers.extend(mailbox.handler.take());
+            handlers.extend(mailbox.work.take());
         }
-        handlers.iter().for_each(Started::cancel);
+        handlers.iter().for_each(Work::cancel);
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -218,7 +276,7 @@ impl Wire {
 
     /// Handlers that wait.
     pub(super) fn busy_streams(&self) -> usize {
-        self.mailboxes.borrow().iter().flatten().filter(|it| it.handler.is_some()).count()
+        self.mailboxes.borrow().iter().flatten().filter(|it| it.work.is_some()).count()
     }
 
     // What the driver leaves for the streams.
@@ -229,9 +287,9 @@ impl Wire {
         Incoming { wire: self.clone(), key, done: false, invite: false }
     }
 
-    /// Notes the handler of a stream, which did not finish at once.
-    pub(super) fn keep_handler(&self, key: StreamKey, handler: Started) {
-        self.with_mailbox(key, |mailbox| mailbox.handler = Some(handler));
+    /// Notes what works for a stream and ends with it.
+    pub(super) fn keep_work(&self, key: StreamKey, work: Work) {
+        self.with_mailbox(key, |mailbox| mailbox.work = Some(work));
     }
 
     /// Content came.
@@ -266,16 +324,19 @@ impl Wire {
         }
     }
 
-    /// The stream is dead: its handler ends, its body says why.
-    pub(super) fn stream_died(&self, key: StreamKey, reason: Reason) {
-        let handler = self.find(key, |mailbox| {
-            mailbox.ending = Ending::Reset(reason);
-            mailbox.received.clear();
-            (mailbox.handler.take(), mailbox.reader.take(), mailbox.writer.take())
+    /// The stream is dead: what works for it ends, its body says why. A message that came whole stays readable:
+    /// the peer may only be tired of the other direction (RFC 9113 §8.1).
+    pub(super) fn stream_died(&self, key: StreamKey, death: Death) {
+        let left = self.find(key, |mailbox| {
+            if !mailbox.is_complete() {
+                mailbox.ending = Ending::Reset(death);
+                mailbox.received.clear();
+            }
+            (mailbox.work.take(), mailbox.reader.take(), mailbox.writer.take())
         });
-        if let Some((handler, reader, writer)) = handler {
-            if let Some(handler) = handler {
-                handler.cancel();
+        if let Some((work, reader, writer)) = left {
+            if let Some(work) = work {
+                work.cancel();
             }
             for waker in [reader, writer].into_iter().flatten() {
                 waker.wake();
@@ -322,6 +383,118 @@ impl Wire {
             }
         }
         self.core.borrow_mut().finish(key);
+    }
+
+    // What the streams of a client wait for.
+
+    /// Opens the mailbox of a request that was sent.
+    pub(super) fn await_response(self: &Rc<Self>, key: StreamKey) -> Incoming {
+        self.with_mailbox(key, |mailbox| {
+            mailbox.wanted = true;
+            mailbox.heads = Some(Box::default());
+        });
+        Incoming { wire: self.clone(), key, done: false, invite: false }
+    }
+
+    /// A head came; `end`: and nothing follows.
+    pub(super) fn deliver_head(&self, key: StreamKey, response: Response<()>, end: bool) {
+        self.with_heads(key, |heads, ending| {
+            heads.status = Some(response.status());
+            heads.last = Some(ResponseHead { response, end });
+            if end {
+                *ending = Ending::Ended;
+            }
+        });
+    }
+
+    /// An interim head came; those that nobody fetches are kept up to a bound.
+    pub(super) fn deliver_interim(&self, key: StreamKey, response: Response<()>) {
+        self.with_heads(key, |heads, _ending| {
+            heads.go_on |= response.status() == StatusCode::CONTINUE;
+            if heads.interim.len() < INTERIM_HEADS {
+                heads.interim.push_back(response);
+            }
+        });
+    }
+
+    fn with_heads(&self, key: StreamKey, body: impl FnOnce(&mut Heads, &mut Ending)) {
+        let wakers = self.find(key, |mailbox| {
+            let heads = mailbox.heads.as_mut()?;
+            body(heads, &mut mailbox.ending);
+            Some([mailbox.reader.take(), mailbox.writer.take()])
+        });
+        for waker in wakers.flatten().into_iter().flatten().flatten() {
+            waker.wake();
+        }
+    }
+
+    /// Waits for the final head.
+    pub(super) fn poll_head(
+        &self,
+        key: StreamKey,
+        context: &Context<'_>,
+    ) -> Poll<Result<ResponseHead, Headless>> {
+        let head = self.find(key, |mailbox| {
+            if let Some(head) = mailbox.heads.as_mut().and_then(|heads| heads.last.take()) {
+                return Poll::Ready(Ok(head));
+            }
+            match mailbox.ending {
+                Ending::Reset(death) => Poll::Ready(Err(Headless::Died(death))),
+                Ending::Lost => Poll::Ready(Err(Headless::Lost)),
+                Ending::Open | Ending::Trailers(_) | Ending::Ended => {
+                    mailbox.reader = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        });
+        head.unwrap_or(Poll::Ready(Err(Headless::Lost)))
+    }
+
+    /// Waits for an interim head; `None` when there will be no more.
+    pub(super) fn poll_interim(&self, key: StreamKey, context: &Context<'_>) -> Poll<Option<Response<()>>> {
+        let head = self.find(key, |mailbox| {
+            let heads = mailbox.heads.as_mut();
+            if let Some(response) = heads.and_then(|heads| heads.interim.pop_front()) {
+                return Poll::Ready(Some(response));
+            }
+            let over = mailbox.heads.as_ref().is_none_or(|heads| heads.status.is_some());
+            if over || !matches!(mailbox.ending, Ending::Open) {
+                return Poll::Ready(None);
+            }
+            mailbox.reader = Some(context.waker().clone());
+            Poll::Pending
+        });
+        head.unwrap_or(Poll::Ready(None))
+    }
+
+    /// Waits until the peer wants the content that was announced with `expect: 100-continue`; `false` when it
+    /// does not.
+    pub(super) fn poll_go_on(&self, key: StreamKey, context: &Context<'_>) -> Poll<bool> {
+        let answer = self.find(key, |mailbox| {
+            let heads = mailbox.heads.as_ref();
+            if heads.is_some_and(|heads| heads.go_on) {
+                return Poll::Ready(true);
+            }
+            if let Some(status) = heads.and_then(|heads| heads.status) {
+                return Poll::Ready(status.is_success());
+            }
+            if !matches!(mailbox.ending, Ending::Open) {
+                return Poll::Ready(false);
+            }
+            mailbox.writer = Some(context.waker().clone());
+            Poll::Pending
+        });
+        answer.unwrap_or(Poll::Ready(false))
+    }
+
+    /// Whether all of the response has come.
+    pub(super) fn is_complete(&self, key: StreamKey) -> bool {
+        self.find(key, |mailbox| mailbox.is_complete()).unwrap_or(false)
+    }
+
+    /// Has the driver woken after every write, or not.
+    pub(super) fn watch(&self, on: bool) {
+        self.watched.set(on);
     }
 
     fn find<R>(&self, key: StreamKey, body: impl FnOnce(&mut Mailbox) -> R) -> Option<R> {
@@ -380,7 +553,7 @@ impl Flush for Wire {
         }
         self.publish();
         let core = self.core.borrow();
-        let wants_driver = core.has_events() || core.is_closed();
+        let wants_driver = core.has_events() || core.is_closed() || self.watched.get();
         drop(core);
         if wants_driver {
             self.wake_driver();
@@ -396,8 +569,17 @@ impl Mailbox {
             ending: Ending::Open,
             reader: None,
             writer: None,
-            handler: None,
+            work: None,
             wanted: false,
+            heads: None,
+        }
+    }
+
+    /// Whether the peer's message has come whole.
+    fn is_complete(&self) -> bool {
+        match self.ending {
+            Ending::Trailers(_) | Ending::Ended => true,
+            Ending::Open | Ending::Reset(_) | Ending::Lost => false,
         }
     }
 }
@@ -444,7 +626,7 @@ impl Incoming {
                 }
                 Ending::Trailers(trailers) => Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
                 Ending::Ended => Poll::Ready(None),
-                Ending::Reset(reason) => Poll::Ready(Some(Err(BodyError::Reset(reason)))),
+                Ending::Reset(death) => Poll::Ready(Some(Err(BodyError::Reset(death.reason)))),
                 Ending::Lost => Poll::Ready(Some(Err(BodyError::ConnectionClosed))),
             }
         });

@@ -23,6 +23,16 @@ impl Connection {
         self.output.len()
     }
 
+    /// Where the output ends so far, in bytes since the connection began.
+    pub fn output_end(&self) -> u64 {
+        self.output.end()
+    }
+
+    /// Bytes that were written since the connection began.
+    pub fn output_written(&self) -> u64 {
+        self.output.end() - self.output.len() as u64
+    }
+
     /// Whether `poll_event` has something to say without new bytes.
     #[inline]
     pub fn has_events(&self) -> bool {

@@ -214,6 +214,19 @@ impl Connection {
         Ok(key)
     }
 
+    /// How many requests the peer takes now (client); `Event`s and `finish` can change it.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`] when it takes none any more.
+    pub fn request_room(&self) -> Result<usize, CommandError> {
+        self.check_alive(Role::Client)?;
+        if self.peer_last.is_some() || self.going != Going::No || self.last_own > MAX_STREAM_ID - 2 {
+            return Err(CommandError::GoingAway);
+        }
+        Ok(self.peer.max_concurrent_streams.saturating_sub(self.streams.len()) as usize)
+    }
+
     fn write_request<B>(&mut self, id: u32, request: &Request<B>, end: bool) {
         let encoder = &mut self.encoder;
         self.output.block(

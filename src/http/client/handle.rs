@@ -1,0 +1,280 @@
+//! Connecting, and the handle that requests are sent with.
+
+use std::{cell::OnceCell, fmt, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use ::http::Request;
+
+use super::{
+    error::Error,
+    link::{Link, Place, Requests},
+    response::{self, ResponseFuture},
+};
+use crate::{
+    http::{
+        body::Body,
+        connection,
+        metrics::{Ledger, Meter, Meters},
+        wire::Wire,
+    },
+    limits::CLIENT_CONNECT_TIMEOUT,
+    net::{Addresses, TcpConnector, TcpStream},
+    proto::h2::{Config, Connection},
+    time,
+    worker::{self, context},
+};
+
+/// Connects, and speaks HTTP/2 with prior knowledge (RFC 9113 §3.3); see [`Builder::connect`].
+///
+/// # Errors
+///
+/// As [`Builder::connect`].
+///
+/// # Panics
+///
+/// Outside a runtime.
+///
+/// # Cancellation
+///
+/// The attempt ends and its socket is closed.
+pub async fn connect(addresses: impl Addresses) -> Result<SendRequest, Error> {
+    builder().connect(addresses).await
+}
+
+/// Speaks HTTP/2 on a connection that was made otherwise; see [`Builder::handshake`].
+///
+/// # Panics
+///
+/// Outside a runtime.
+#[must_use]
+pub fn handshake(stream: TcpStream) -> SendRequest {
+    builder().handshake(stream)
+}
+
+/// Settings for a connection.
+#[must_use]
+pub fn builder() -> Builder {
+    Builder::default()
+}
+
+/// Settings for connections: of the protocol, and time limits.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use wakering::http::client;
+///
+/// wakering::run(async {
+///     let nobody = "127.0.0.1:1";
+///     let limited = client::builder().connect_timeout(Duration::from_secs(1)).connect(nobody).await;
+///     assert!(limited.unwrap_err().is_connect());
+/// })?;
+/// # Ok::<(), wakering::RuntimeError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    config: Arc<Config>,
+    connector: TcpConnector,
+    connect_timeout: Duration,
+    timeout: Option<Duration>,
+    max_streams: usize,
+    meters: Meters,
+    /// What this builder's connections write to, all on one worker.
+    meter: Rc<OnceCell<Arc<Meter>>>,
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        // Whoever holds a handle wants the connection: it is not ended for having nothing to do.
+        let config = Config { idle_timeout: Duration::MAX, ..Config::default() };
+        Builder {
+            config: Arc::new(config),
+            connector: TcpConnector::new().nodelay(true),
+            connect_timeout: CLIENT_CONNECT_TIMEOUT,
+            timeout: None,
+            max_streams: usize::MAX,
+            meters: Meters::new(),
+            meter: Rc::default(),
+        }
+    }
+}
+
+impl Builder {
+    /// Settings, bounds and deadlines of the protocol. Unless they are given, a connection that has nothing to do is
+    /// kept for as long as there is a handle.
+    #[must_use]
+    pub fn http2(mut self, config: impl Into<Arc<Config>>) -> Builder {
+        self.config = config.into();
+        self
+    }
+
+    /// How sockets are made. By default small writes are sent at once (`TCP_NODELAY`).
+    #[must_use]
+    pub fn connector(mut self, connector: TcpConnector) -> Builder {
+        self.connector = connector;
+        self
+    }
+
+    /// Limits the time that connecting takes, all addresses together; 10 seconds by default.
+    #[must_use]
+    pub fn connect_timeout(mut self, limit: Duration) -> Builder {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// Limits the time of each request, from sending it until all of its response has come; no limit by default.
+    /// [`ResponseFuture::timeout`] sets it for one request.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Builder {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Limits the requests under way at a time; by default only the peer does.
+    #[must_use]
+    pub fn max_streams(mut self, most: usize) -> Builder {
+        self.max_streams = most;
+        self
+    }
+
+    /// Counts what these connections do in `meters`.
+    #[must_use]
+    pub fn meters(mut self, meters: Meters) -> Builder {
+        self.meters = meters;
+        self.meter = Rc::default();
+        self
+    }
+
+    /// Connects to the first of `addresses` that answers, and speaks HTTP/2 with prior knowledge.
+    ///
+    /// It does not wait for the peer's first word: the first request leaves together with the preface.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Connect`](super::Kind::Connect) with the system's error as source, or
+    /// [`Kind::Timeout`](super::Kind::Timeout).
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    ///
+    /// # Cancellation
+    ///
+    /// The attempt ends and its socket is closed.
+    pub async fn connect(&self, addresses: impl Addresses) -> Result<SendRequest, Error> {
+        let connected = time::timeout(self.connect_timeout, self.connector.connect(addresses)).await;
+        let late = |_elapsed| {
+            let text = format!("connecting took longer than {:?}", self.connect_timeout);
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        };
+        let stream = connected.unwrap_or_else(late).map_err(Error::connect)?;
+        Ok(self.handshake(stream))
+    }
+
+    /// Speaks HTTP/2 on a connection that was made otherwise.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    #[must_use]
+    pub fn handshake(&self, stream: TcpStream) -> SendRequest {
+        let now = context::with(context::Context::turn_time);
+        let meter = self.meter.get_or_init(|| self.meters.join());
+        // A peer that is gone already has no address; the first write says so.
+        let peer = stream.peer_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let core = Connection::client(self.config.clone(), now);
+        let wire = Wire::new(core, stream, Ledger::open(meter.clone()), peer);
+        let link = Link::new(wire.clone(), self.timeout, self.max_streams.max(1));
+        let handle = SendRequest::new(link.clone());
+        drop(worker::spawn(connection::drive(Requests { link }, wire)));
+        handle
+    }
+}
+
+/// A handle to one connection: sends requests on it.
+///
+/// Clones share the connection, and many requests may be under way at a time; the peer says how many. The
+/// connection ends in good order when the last handle is dropped and the last response has come or was dropped.
+pub struct SendRequest {
+    link: Rc<Link>,
+    /// Room that `ready` has kept.
+    permit: bool,
+}
+
+impl SendRequest {
+    fn new(link: Rc<Link>) -> SendRequest {
+        link.add_handle();
+        SendRequest { link, permit: false }
+    }
+
+    /// Waits until the peer takes another request, and keeps that place for the next [`send`](SendRequest::send) of
+    /// this handle. First come, first served.
+    ///
+    /// # Errors
+    ///
+    /// When the connection takes no more requests ([`Error::is_closed`]), or too many wait
+    /// ([`Kind::Busy`](super::Kind::Busy)).
+    ///
+    /// # Cancellation
+    ///
+    /// The place in the line is lost.
+    pub async fn ready(&mut self) -> Result<(), Error> {
+        if !self.permit {
+            let mut place = Place::new(self.link.clone());
+            poll_fn(|context| place.poll_permit(context)).await?;
+            self.permit = true;
+        }
+        if self.link.is_over() {
+            return Err(self.link.refusal());
+        }
+        Ok(())
+    }
+
+    /// Whether no request can be sent here any more: the connection ended, or one side is going away.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.link.is_over()
+    }
+
+    /// Sends a request; what it returns yields the response.
+    ///
+    /// The target names scheme and authority, as in `http://example.org/path`; a `host` field takes the authority's
+    /// place. Content is sent as the peer takes it, also after the response's head has come; `content-length` is
+    /// added where the length is known, and must be right where it is given. With `expect: 100-continue`, content is
+    /// held back until the peer asks for it, or for a second.
+    ///
+    /// After [`ready`](SendRequest::ready) there is room for it. Without, it fails with
+    /// [`Kind::Busy`](super::Kind::Busy) when the peer takes no more requests at the moment.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    pub fn send(&mut self, request: Request<Body>) -> ResponseFuture {
+        response::send(&self.link, request, std::mem::take(&mut self.permit))
+    }
+}
+
+impl Clone for SendRequest {
+    fn clone(&self) -> SendRequest {
+        SendRequest::new(self.link.clone())
+    }
+}
+
+impl Drop for SendRequest {
+    fn drop(&mut self) {
+        if std::mem::take(&mut self.permit) {
+            self.link.end_permit();
+            self.link.freed();
+        }
+        self.link.drop_handle();
+    }
+}
+
+impl fmt::Debug for SendRequest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("SendRequest")
+            .field("requests", &self.link.streams())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}

@@ -1,0 +1,113 @@
+//! A request as HTTP/2 wants it: a complete target, no `host` beside `:authority`, the length where it is known.
+
+use ::http::{
+    HeaderValue, Method, Request, Uri,
+    header::{self, HeaderMap},
+    uri::{Authority, PathAndQuery, Scheme},
+};
+
+use super::error::Error;
+use crate::http::body::Body;
+
+/// Completes a request's target and fields.
+pub(super) fn complete(request: &mut Request<Body>) -> Result<(), Error> {
+    complete_target(request)?;
+    complete_length(request)
+}
+
+/// A `host` field names the authority in the target's stead, as with other clients, and is not sent twice
+/// (RFC 9113 §8.3.1).
+fn complete_target(request: &mut Request<Body>) -> Result<(), Error> {
+    let host = match request.headers_mut().remove(header::HOST) {
+        Some(host) => {
+            let named = Authority::try_from(host.as_bytes());
+            Some(named.map_err(|_| Error::misuse("the host field is no authority"))?)
+        }
+        None => None,
+    };
+    let uri = request.uri();
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(Error::misuse("the target has user information, which HTTP/2 forbids"));
+    }
+    let tunnel = request.method() == Method::CONNECT && uri.path_and_query().is_none();
+    if host.is_none() && (tunnel || (uri.scheme().is_some() && uri.path_and_query().is_some())) {
+        return Ok(());
+    }
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.authority = host.or(parts.authority);
+    if parts.authority.is_none() {
+        return Err(Error::misuse("the target names no host, and there is no host field"));
+    }
+    if !tunnel {
+        parts.scheme.get_or_insert(Scheme::HTTP);
+        parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+    }
+    *request.uri_mut() =
+        Uri::from_parts(parts).map_err(|error| Error::misuse("the target is no URI").caused_by(error))?;
+    Ok(())
+}
+
+/// Announces how long the content is, where that is known and means something (RFC 9110 §8.6).
+fn complete_length(request: &mut Request<Body>) -> Result<(), Error> {
+    let Some(length) = request.body().exact_length() else { return Ok(()) };
+    if let Some(announced) = announced_length(request.headers()) {
+        if announced != Some(length) {
+            return Err(Error::misuse("content-length is not the length of the content"));
+        }
+        return Ok(());
+    }
+    let expected = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    if (length > 0 || expected) && request.method() != Method::CONNECT {
+        request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(())
+}
+
+/// The `content-length` field, if there is one, and its value, if it has one.
+pub(super) fn announced_length(headers: &HeaderMap) -> Option<Option<u64>> {
+    let value = headers.get(header::CONTENT_LENGTH)?;
+    Some(value.to_str().ok().and_then(|digits| digits.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn completed(request: ::http::request::Builder, body: Body) -> Result<Request<Body>, Error> {
+        let mut request = request.body(body).unwrap();
+        complete(&mut request).map(|()| request)
+    }
+
+    #[test]
+    fn a_host_field_becomes_the_authority() {
+        let request = Request::get("/x?y").header("host", "a.example:81");
+        let request = completed(request, Body::empty()).unwrap();
+        assert_eq!(request.uri(), "http://a.example:81/x?y");
+        assert!(request.headers().is_empty());
+        let request = Request::get("http://127.0.0.1:80/").header("host", "a.example");
+        assert_eq!(completed(request, Body::empty()).unwrap().uri(), "http://a.example/");
+    }
+
+    #[test]
+    fn a_target_without_a_host_is_misuse() {
+        let error = completed(Request::get("/x"), Body::empty()).unwrap_err();
+        assert_eq!(error.kind(), super::super::Kind::Misuse);
+    }
+
+    #[test]
+    fn the_length_is_announced_where_it_means_something() {
+        let length =
+            |request, body| completed(request, body).unwrap().headers().get(header::CONTENT_LENGTH).cloned();
+        assert_eq!(length(Request::get("http://a/"), Body::empty()), None);
+        assert_eq!(length(Request::post("http://a/"), Body::empty()).unwrap(), "0");
+        assert_eq!(length(Request::get("http://a/"), Body::from("abc")).unwrap(), "3");
+        let wrong = Request::post("http://a/").header("content-length", "4");
+        assert!(completed(wrong, Body::from("abc")).is_err());
+    }
+
+    #[test]
+    fn the_target_of_connect_stays_an_authority() {
+        let request = Request::builder().method("CONNECT").uri("a.example:443");
+        assert_eq!(completed(request, Body::empty()).unwrap().uri(), "a.example:443");
+    }
+}

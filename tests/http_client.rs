@@ -1,0 +1,195 @@
+//! `http::client` against our own server, and against servers that write their frames by hand: they go away, refuse,
+//! reset, dawdle, vanish and talk nonsense.
+
+#![cfg(not(loom))]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use wakering::{
+    http::{Body, Frame, HeaderMap, HeaderValue, Request, Response, Server, StatusCode, client},
+    net::TcpListener,
+    spawn,
+    time::sleep,
+};
+
+/// Runs a test beside a server of ours.
+fn with_server<F: Future<Output = ()>>(test: impl FnOnce(SocketAddr) -> F) {
+    wakering::run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Server::start(listener, answer).unwrap();
+        test(server.local_addr()).await;
+        let stopped = server.stop(Duration::from_secs(5)).await;
+        assert_eq!(stopped.aborted_connections, 0, "a connection outlives its client");
+    })
+    .unwrap();
+}
+
+async fn answer(request: Request<Body>) -> Response<Body> {
+    match request.uri().path() {
+        "/echo" => Response::new(request.into_body()),
+        "/slow" => {
+            sleep(Duration::from_millis(50)).await;
+            Response::new("slow".into())
+        }
+        "/never" => std::future::pending().await,
+        "/no-content" => status(StatusCode::NO_CONTENT),
+        "/not-modified" => status(StatusCode::NOT_MODIFIED),
+        "/length" => {
+            let length = request.headers().get("content-length").cloned();
+            let length = length.unwrap_or(HeaderValue::from_static("none"));
+            Response::new(Body::from(length.to_str().unwrap().to_owned()))
+        }
+        "/host" => Response::new(Body::from(request.uri().authority().unwrap().to_string())),
+        "/trailers" => trailers(request).await,
+        _ => Response::new("ok".into()),
+    }
+}
+
+fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// Sends the request's trailers back as trailers.
+async fn trailers(request: Request<Body>) -> Response<Body> {
+    let (mut sender, body) = Body::channel();
+    let mut content = request.into_body();
+    spawn(async move {
+        let mut trailers = HeaderMap::new();
+        while let Some(frame) = content.frame().await {
+            match frame.unwrap() {
+                Frame::Data(bytes) => sender.send(bytes).await.unwrap(),
+                Frame::Trailers(fields) => trailers = fields,
+            }
+        }
+        sender.finish_with(trailers).unwrap();
+    });
+    Response::new(body)
+}
+
+fn get(address: SocketAddr, path: &str) -> Request<Body> {
+    Request::get(format!("http://{address}{path}")).body(Body::empty()).unwrap()
+}
+
+fn post(address: SocketAddr, path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::post(format!("http://{address}{path}")).body(body.into()).unwrap()
+}
+
+async fn text(response: Response<Body>) -> Bytes {
+    response.into_body().collect(1 << 20).await.unwrap()
+}
+
+#[test]
+fn a_request_without_content_is_answered() {
+    with_server(|address| async move {
+        let mut connection = client::connect(address).await.unwrap();
+        let response = connection.send(get(address, "/")).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(response.headers().contains_key("date"));
+        assert_eq!(text(response).await, "ok");
+    });
+}
+
+#[test]
+fn content_goes_both_ways_at_any_size() {
+    with_server(|address| async move {
+        let mut connection = client::connect(address).await.unwrap();
+        for size in [0, 1, 16_384, 65_535, 65_536, 1_000_000] {
+            let content = Bytes::from((0..size).map(|n: u32| n as u8).collect::<Vec<u8>>());
+            let request =
+                Request::post(format!("http://{address}/echo")).body(content.clone().into()).unwrap();
+            let response = connection.send(request).await.unwrap();
+            assert!(text(response).await == content, "{size} bytes");
+        }
+    });
+}
+
+#[test]
+fn a_thousand_requests_of_many_tasks_share_a_connection() {
+    with_server(|address| async move {
+        let connection = client::connect(address).await.unwrap();
+        let tasks: Vec<_> = (0..1000)
+            .map(|number: u32| {
+                let mut connection = connection.clone();
+                spawn(async move {
+                    connection.ready().await.unwrap();
+                    let request = post(address, "/echo", number.to_string());
+                    let response = connection.send(request).await.unwrap();
+                    assert_eq!(text(response).await, number.to_string());
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn trailers_go_both_ways() {
+    with_server(|address| async move {
+        let mut connection = client::connect(address).await.unwrap();
+        let (mut sender, body) = Body::channel();
+        let response = connection.send(post(address, "/trailers", body));
+        sender.send("content".into()).await.unwrap();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("checksum", HeaderValue::from_static("1234"));
+        sender.finish_with(trailers).unwrap();
+        let mut body = response.await.unwrap().into_body();
+        let Some(Ok(Frame::Data(data))) = body.frame().await else { panic!("data first") };
+        assert_eq!(data, "content");
+        let Some(Ok(Frame::Trailers(fields))) = body.frame().await else { panic!("then trailers") };
+        assert_eq!(fields["checksum"], "1234");
+        assert!(body.frame().await.is_none());
+    });
+}
+
+#[test]
+fn a_response_can_be_read_while_its_request_is_still_being_written() {
+    with_server(|address| async move {
+        let mut connection = client::connect(address).await.unwrap();
+        let (mut sender, body) = Body::channel();
+        let response = connection.send(post(address, "/echo", body)).await.unwrap();
+        let mut echo = response.into_body();
+        for word in ["one", "two", "three"] {
+            sender.send(word.into()).await.unwrap();
+            assert_eq!(echo.data().await.unwrap().unwrap(), word);
+        }
+        sender.finish();
+        assert!(echo.data().await.is_none());
+    });
+}
+
+#[test]
+fn responses_that_have_no_content_have_an_empty_body() {
+    with_server(|address| async move {
+        let mut connection = client::connect(address).await.unwrap();
+        for path in ["/no-content", "/not-modified"] {
+            let response = connection.send(get(address, path)).await.unwrap();
+            assert!(response.body().is_empty(), "{path}");
+        }
+        let head = Request::head(format!("http://{address}/")).body(Body::empty()).unwrap();
+        let response = connection.send(head).await.unwrap();
+        assert_eq!(response.headers()["content-length"], "2");
+        assert_eq!(text(response).await, "");
+    });
+}
+
+#[test]
+fn length_and_authority_are_announced_as_other_clients_do() {
+    with_server(|address| async move {
+        let mut connection = client::connect(address).await.unwrap();
+        let response = connection.send(post(address, "/length", "12345")).await.unwrap();
+        assert_eq!(text(response).await, "5");
+        let response = connection.send(post(address, "/length", "")).await.unwrap();
+        assert_eq!(text(response).await, "0");
+        let response = connection.send(get(address, "/length")).await.unwrap();
+        assert_eq!(text(response).await, "none");
+        let named = Request::get("/host").header("host", "example.org").body(Body::empty()).unwrap();
+        let response = connection.send(named).await.unwrap();
+        assert_eq!(text(response).await, "example.org");
+    });
+}
