@@ -1,0 +1,229 @@
+//! A small curl that speaks HTTP/2 with prior knowledge, and nothing else.
+//!
+//! `cargo run --release --example h2_client -- -v http://127.0.0.1:8080/`
+//!
+//! `--help` lists the options and the exit codes, which are curl's.
+
+#[path = "support/progress.rs"]
+mod progress;
+#[path = "support/request_line.rs"]
+mod request_line;
+
+use std::{
+    error::Error,
+    fmt,
+    fs::File,
+    io::{self, IsTerminal, Write},
+    net::{SocketAddr, ToSocketAddrs},
+    path::Path,
+    process::ExitCode,
+};
+
+use wakering::{
+    http::{
+        Body, BodyError, Frame, HeaderMap, HeaderValue, Request, Response, StatusCode, Uri,
+        client::{self, Kind, ResponseFuture},
+        header,
+    },
+    spawn_blocking,
+    time::timeout,
+};
+
+use self::{
+    progress::Progress,
+    request_line::{HELP, RequestLine, uri},
+};
+
+fn main() -> ExitCode {
+    let line = match RequestLine::parse(std::env::args_os()) {
+        Ok(Some(line)) => line,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("h2_client: {}", error.to_string().replace('\n', " "));
+            return ExitCode::from(2);
+        }
+    };
+    match wakering::run(fetch_all(&line)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("h2_client: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// What went wrong with one URL, and the code that stands for it.
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    fn new(code: u8, text: impl fmt::Display) -> Failure {
+        Failure { code, text: text.to_string() }
+    }
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Failure {
+        let broken = error.connection_error().is_some_and(|error| error.is_peer());
+        let code = match error.kind() {
+            Kind::Connect => 7,
+            Kind::Timeout => 28,
+            Kind::Refused | Kind::Reset(_) => 92,
+            Kind::Closed if broken => 16,
+            Kind::Closed | Kind::GoAway => 56,
+            Kind::Body => 55,
+            _ => 2,
+        };
+        Failure::new(code, error)
+    }
+}
+
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Failure {
+        let code = match error {
+            BodyError::Reset(_) => 92,
+            BodyError::TimedOut { .. } => 28,
+            _ => 18,
+        };
+        Failure::new(code, error)
+    }
+}
+
+/// Fetches one URL after the other; the code is that of the last failure.
+async fn fetch_all(line: &RequestLine) -> u8 {
+    let mut code = 0;
+    for (number, url) in line.urls.iter().enumerate() {
+        let output = line.outputs.get(number).map(AsRef::as_ref);
+        let fetched = timeout(line.max_time, fetch(line, url, output)).await;
+        let late = |_| Err(Failure::new(28, format!("it took longer than {:?}", line.max_time)));
+        if let Err(failure) = fetched.unwrap_or_else(late) {
+            eprintln!("h2_client: {url}: {}", failure.text);
+            code = failure.code;
+        }
+    }
+    code
+}
+
+async fn fetch(line: &RequestLine, url: &str, output: Option<&Path>) -> Result<(), Failure> {
+    let uri = uri(url).ok_or_else(|| Failure::new(3, "not a URL"))?;
+    if uri.scheme_str() != Some("http") {
+        return Err(Failure::new(1, "only http is spoken here"));
+    }
+    let addresses = resolve(&uri).await?;
+    let builder = client::builder().connect_timeout(line.connect_timeout);
+    let mut connection = builder.connect(addresses).await?;
+    let request = request(line, uri)?;
+    if line.verbose {
+        tell_request(&request);
+    }
+    let mut future = connection.send(request);
+    if line.verbose {
+        tell_interim(&mut future).await;
+    }
+    let response = future.await?;
+    if line.verbose {
+        eprint!("{}", head(&response, "< "));
+    }
+    if line.fail && response.status().as_u16() >= 400 {
+        return Err(Failure::new(22, format!("the status is {}", response.status())));
+    }
+    receive(line, response, output).await
+}
+
+/// Looks the host up, on a thread of the blocking pool.
+async fn resolve(uri: &Uri) -> Result<Vec<SocketAddr>, Failure> {
+    let unknown = |error: &dyn Error| Failure::new(6, format!("the host is not known: {error}"));
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let port = uri.port_u16().unwrap_or(80);
+    let job = spawn_blocking(move || (host, port).to_socket_addrs().map(Vec::from_iter));
+    let looked_up = job.map_err(|error| unknown(&error))?.await.map_err(|error| unknown(&error))?;
+    looked_up.map_err(|error| unknown(&error))
+}
+
+fn request(line: &RequestLine, uri: Uri) -> Result<Request<Body>, Failure> {
+    let body = line.data.clone().map_or_else(Body::empty, Body::from);
+    let mut request = Request::new(body);
+    *request.method_mut() = line.method();
+    *request.uri_mut() = uri;
+    let fields = request.headers_mut();
+    fields.insert(
+        header::USER_AGENT,
+        HeaderValue::from_static(concat!("wakering/", env!("CARGO_PKG_VERSION"))),
+    );
+    fields.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    if line.data.is_some() {
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        fields.insert(header::CONTENT_TYPE, kind);
+    }
+    for name in line.headers.keys().chain(&line.left_out) {
+        fields.remove(name);
+    }
+    for (name, value) in &line.headers {
+        fields.append(name, value.clone());
+    }
+    Ok(request)
+}
+
+fn tell_request(request: &Request<Body>) {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    eprintln!("> {} {path} HTTP/2", request.method());
+    if !request.headers().contains_key(header::HOST) {
+        eprintln!("> host: {}", uri.authority().map_or("", |authority| authority.as_str()));
+    }
+    eprintln!("{}> ", fields(request.headers(), "> "));
+}
+
+/// Tells the interim responses as they come.
+async fn tell_interim(future: &mut ResponseFuture) {
+    while let Some(interim) = future.interim().await {
+        eprint!("{}", head(&interim, "< "));
+    }
+}
+
+/// A head as text, its empty line included.
+fn head<B>(response: &Response<B>, start: &str) -> String {
+    let status = response.status();
+    format!("{start}HTTP/2 {}\n{}{start}\n", status.as_u16(), fields(response.headers(), start))
+}
+
+fn fields(headers: &HeaderMap, start: &str) -> String {
+    let line = |(name, value): (&wakering::http::HeaderName, &HeaderValue)| {
+        format!("{start}{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))
+    };
+    headers.iter().map(line).collect()
+}
+
+/// Writes what is asked for of a response.
+async fn receive(line: &RequestLine, response: Response<Body>, output: Option<&Path>) -> Result<(), Failure> {
+    let unwritten = |error: io::Error| Failure::new(23, format!("the output cannot be written: {error}"));
+    let mut out: Box<dyn Write> = match output {
+        Some(path) => Box::new(File::create(path).map_err(unwritten)?),
+        None => Box::new(io::stdout().lock()),
+    };
+    if line.include || line.head {
+        out.write_all(head(&response, "").replace('\n', "\r\n").as_bytes()).map_err(unwritten)?;
+    }
+    let seen = output.is_some() || !io::stdout().is_terminal();
+    let shown = line.progress || (seen && io::stderr().is_terminal());
+    let total = response.body().exact_length().filter(|_| response.status() != StatusCode::NO_CONTENT);
+    let mut progress = Progress::new(shown, line.progress, total);
+    let mut body = response.into_body();
+    while let Some(frame) = body.frame().await {
+        match frame? {
+            Frame::Data(bytes) => {
+                out.write_all(&bytes).map_err(unwritten)?;
+                progress.add(bytes.len());
+            }
+            Frame::Trailers(trailers) if line.verbose => eprint!("{}", fields(&trailers, "< ")),
+            Frame::Trailers(_) => {}
+        }
+    }
+    progress.finish();
+    out.flush().map_err(unwritten)
+}
