@@ -39,9 +39,13 @@ mod service;
 mod stop;
 mod wire;
 
-pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+pub use ::http::{
+    Error, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+};
 
-pub use crate::proto::h2::{CommandError, Config, ConnectionError, Reason, Stats, Trip, Trips};
+pub use crate::proto::h2::{
+    CommandError, Config, ConnectionError, NoToken, Protocol, Reason, Stats, Trip, Trips,
+};
 
 pub use self::{
     body::{Body, BodyError, Content, Frame, Sender, Unwanted},

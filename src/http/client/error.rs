@@ -90,6 +90,7 @@ impl Error {
             | CommandError::ContentLength
             | CommandError::Status
             | CommandError::Target
+            | CommandError::NoConnectProtocol
             | CommandError::WrongState
             | CommandError::WrongRole => {
                 Error::new(Kind::Misuse, "the request cannot be sent").caused_by(error)

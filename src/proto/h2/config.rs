@@ -18,6 +18,9 @@ pub struct Config {
     pub max_frame_size: u32,
     /// Streams that the peer may have at a time (`SETTINGS_MAX_CONCURRENT_STREAMS`).
     pub max_concurrent_streams: u32,
+    /// Whether clients may open tunnels for other protocols (`SETTINGS_ENABLE_CONNECT_PROTOCOL`, RFC 8441); the handler
+    /// finds a [`Protocol`](crate::http::Protocol) in the extensions of such a request. Of no use to a client.
+    pub connect_protocol: bool,
     /// Dynamic table of our decoder (`SETTINGS_HEADER_TABLE_SIZE`).
     pub header_table_size: u32,
     /// Bounds of a received header block; the list's size is announced (`SETTINGS_MAX_HEADER_LIST_SIZE`).
@@ -67,6 +70,7 @@ impl Default for Config {
             connection_window: limits::H2_CONNECTION_WINDOW,
             max_frame_size: limits::H2_FRAME_BYTES,
             max_concurrent_streams: limits::H2_CONCURRENT_STREAMS,
+            connect_protocol: false,
             header_table_size: limits::H2_HEADER_TABLE_BYTES,
             fields: FieldLimits::default(),
             continuations: limits::H2_CONTINUATIONS,

@@ -38,6 +38,7 @@ impl Connection {
                 Setting::MaxConcurrentStreams(count) => self.peer.max_concurrent_streams = count,
                 Setting::MaxFrameSize(size) => self.peer.max_frame_size = size,
                 Setting::InitialWindowSize(size) => self.on_initial_window(size)?,
+                Setting::EnableConnectProtocol(on) => self.on_connect_protocol(on)?,
                 Setting::Ignored => {}
             }
         }
@@ -49,6 +50,15 @@ impl Connection {
         if self.acks.settings.add(self.output.end()) > self.config.waiting_acks as usize {
             return Err(Fault::Bound(Trip::SettingsFlood));
         }
+        Ok(())
+    }
+
+    /// A promise that is not taken back (RFC 8441 §3); from a client it means nothing.
+    fn on_connect_protocol(&mut self, on: bool) -> Found {
+        if self.role == Role::Client && self.peer.connect_protocol && !on {
+            return Err(Fault::protocol("ENABLE_CONNECT_PROTOCOL is taken back"));
+        }
+        self.peer.connect_protocol = on;
         Ok(())
     }
 

@@ -148,6 +148,9 @@ pub enum CommandError {
     /// missing, a CONNECT names no port, or there is user information in it.
     #[error("the request target is not what HTTP/2 needs")]
     Target,
+    /// The server has not said that it takes extended CONNECT (RFC 8441 §3).
+    #[error("the server does not take extended CONNECT")]
+    NoConnectProtocol,
     /// The peer allows no more streams for the moment.
     #[error("the peer allows no more streams for the moment")]
     TooManyStreams,

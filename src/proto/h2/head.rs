@@ -13,6 +13,7 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::hpack::{Field, FieldKind, FieldSink};
+use super::protocol::Protocol;
 use super::send::is_path;
 
 /// What the block is the head of.
@@ -35,6 +36,7 @@ pub(super) struct HeadSink<'a> {
     /// `host` was seen: only then is it looked for.
     host: bool,
     method: bool,
+    protocol: Asking,
     scheme: Option<Scheme>,
     authority: Option<Authority>,
     path: Option<PathAndQuery>,
@@ -44,6 +46,15 @@ pub(super) struct HeadSink<'a> {
     /// Fields and method are written here, the target at the end. Of a response or trailers only the fields are
     /// put here.
     head: &'a mut Request<()>,
+}
+
+/// Whether a CONNECT asks for a protocol (RFC 8441 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// It must not: we have not offered any.
+    Never,
+    No,
+    Yes,
 }
 
 /// Crumbs of one cookie jar (RFC 9113 §8.2.3).
@@ -58,13 +69,14 @@ enum Cookie {
 impl<'a> HeadSink<'a> {
     /// `head` has no fields; it brings memory along.
     #[inline]
-    pub(super) fn new(shape: Shape, head: &'a mut Request<()>) -> HeadSink<'a> {
+    pub(super) fn new(shape: Shape, protocol: Asking, head: &'a mut Request<()>) -> HeadSink<'a> {
         HeadSink {
             shape,
             offence: None,
             ordinary: false,
             host: false,
             method: false,
+            protocol,
             scheme: None,
             authority: None,
             path: None,
@@ -179,8 +191,10 @@ impl<'a> HeadSink<'a> {
             authority = self.agree_with_host(authority)?;
         }
         let method = self.head.method();
-        if *method == Method::CONNECT {
-            return self.tunnel(authority);
+        match self.protocol {
+            Asking::Yes if *method != Method::CONNECT => return Err(":protocol without CONNECT"),
+            Asking::Never | Asking::No if *method == Method::CONNECT => return self.tunnel(authority),
+            Asking::Never | Asking::No | Asking::Yes => {}
         }
         let scheme = self.scheme.take().ok_or(":scheme is missing")?;
         let path = self.path.take().ok_or(":path is missing")?;
@@ -280,8 +294,11 @@ impl FieldSink for &mut HeadSink<'_> {
             Field::Status(status) => {
                 self.pseudo(Shape::Response, self.status.is_some()).map(|()| self.status = Some(*status))
             }
-            // Only meaningful once ENABLE_CONNECT_PROTOCOL has been sent (RFC 8441 §4): we do not.
-            Field::Protocol(_) => Err("unknown pseudo-header field"),
+            Field::Protocol(_) if self.protocol == Asking::Never => Err("unknown pseudo-header field"),
+            Field::Protocol(token) => self.pseudo(Shape::Request, self.protocol == Asking::Yes).map(|()| {
+                self.protocol = Asking::Yes;
+                self.head.extensions_mut().insert(Protocol::from_token(token.clone()));
+            }),
             Field::Malformed(_) => Err("malformed field"),
         };
         self.note(taken);

@@ -10,7 +10,7 @@ use super::error::{Fault, Reason};
 use super::event::Event;
 use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{self, END_HEADERS, END_STREAM, Head, Kind, MAX_STREAM_ID};
-use super::head::{HeadSink, Malformed, Shape};
+use super::head::{Asking, HeadSink, Malformed, Shape};
 use super::hpack::{DecodeError, Decoded, Field};
 use super::output::Part;
 use super::stream::{Asked, Content, Mismatch, Receiving, Sending, StreamKey};
@@ -218,7 +218,8 @@ impl Connection {
     fn on_request(&mut self, opening: Opening, block: &[u8], out: &mut Option<Event>) -> Found {
         let id = opening.stream;
         let mut request = self.blank();
-        let mut sink = HeadSink::new(Shape::Request, &mut request);
+        let asking = if self.config.connect_protocol { Asking::No } else { Asking::Never };
+        let mut sink = HeadSink::new(Shape::Request, asking, &mut request);
         let decoded = self.decode(&mut sink, block)?;
         if let Some(excess) = decoded.excess {
             return self.refuse_too_large(opening, excess.into());
@@ -293,7 +294,7 @@ impl Connection {
     ) -> Found {
         let id = opening.stream;
         let mut head = self.blank();
-        let mut sink = HeadSink::new(Shape::Response, &mut head);
+        let mut sink = HeadSink::new(Shape::Response, Asking::Never, &mut head);
         if let Some(excess) = self.decode(&mut sink, block)?.excess {
             return Err(Fault::StreamBound(id, excess.into()));
         }
@@ -335,7 +336,7 @@ impl Connection {
     ) -> Found {
         let id = opening.stream;
         let mut head = self.blank();
-        let mut sink = HeadSink::new(Shape::Trailers, &mut head);
+        let mut sink = HeadSink::new(Shape::Trailers, Asking::Never, &mut head);
         if let Some(excess) = self.decode(&mut sink, block)?.excess {
             return Err(Fault::StreamBound(id, excess.into()));
         }

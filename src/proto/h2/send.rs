@@ -13,6 +13,7 @@ use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::head::parse_length;
 use super::headers::{block_head, has_no_content};
+use super::protocol::Protocol;
 use super::stream::{Asked, Content, Mismatch, Receiving, Room, Sending, Stream, StreamKey};
 use super::streams::{Ending, queue_of};
 use crate::limits;
@@ -77,6 +78,13 @@ impl Connection {
             Some(length) if asked != Asked::Tunnel => Content::Remaining(length),
             _ => Content::Free,
         };
+        if asked == Asked::Tunnel && length.is_some() {
+            // RFC 9110 §9.3.6: what goes through a tunnel has no length.
+            if own.is_some() {
+                return Err(CommandError::ContentLength);
+            }
+            head.content_length = None;
+        }
         let end = end || bare;
         if end && matches!(to_send, Content::Remaining(1..)) {
             return Err(CommandError::ContentLength);
@@ -191,7 +199,10 @@ impl Connection {
             return Err(CommandError::TooManyStreams);
         }
         let length = check_fields(request.headers())?;
-        check_target(request)?;
+        let protocol = check_target(request)?;
+        if protocol.is_some() && !self.peer.connect_protocol {
+            return Err(CommandError::NoConnectProtocol);
+        }
         check_host(request)?;
         if end && length.is_some_and(|length| length > 0) {
             return Err(CommandError::ContentLength);
@@ -207,10 +218,12 @@ impl Connection {
         self.tally.streams += 1;
         if let Some(stream) = self.streams.get_mut(key) {
             stream.sending = if end { Sending::Ended } else { Sending::Body };
-            stream.to_send = length.map_or(Content::Free, Content::Remaining);
             stream.asked = Asked::by(request.method());
+            // What goes through a tunnel is not the content of the request.
+            let length = length.filter(|_| stream.asked != Asked::Tunnel);
+            stream.to_send = length.map_or(Content::Free, Content::Remaining);
         }
-        self.write_request(id, request, end);
+        self.write_request(id, request, protocol, end);
         Ok(key)
     }
 
@@ -227,7 +240,7 @@ impl Connection {
         Ok(self.peer.max_concurrent_streams.saturating_sub(self.streams.len()) as usize)
     }
 
-    fn write_request<B>(&mut self, id: u32, request: &Request<B>, end: bool) {
+    fn write_request<B>(&mut self, id: u32, request: &Request<B>, protocol: Option<&Protocol>, end: bool) {
         let encoder = &mut self.encoder;
         self.output.block(
             self.peer.max_frame_size as usize,
@@ -235,6 +248,9 @@ impl Connection {
                 let uri = request.uri();
                 encoder.begin_block(out);
                 encoder.encode_method(request.method(), out);
+                if let Some(protocol) = protocol {
+                    encoder.encode_protocol(protocol.as_str(), out);
+                }
                 if let (Some(scheme), Some(path)) = (uri.scheme(), uri.path_and_query()) {
                     encoder.encode_scheme(scheme, out);
                     encoder.encode_path(path.as_str(), out);
@@ -497,19 +513,20 @@ fn check_field(name: &HeaderName, value: &HeaderValue) -> Result<Option<u64>, Co
     if forbidden { Err(CommandError::ForbiddenField) } else { Ok(None) }
 }
 
-fn check_target<B>(request: &Request<B>) -> Result<(), CommandError> {
+/// Checks the target; returns the protocol of an extended CONNECT, whose target is complete (RFC 8441 §4).
+fn check_target<B>(request: &Request<B>) -> Result<Option<&Protocol>, CommandError> {
     let uri = request.uri();
+    let tunnel = request.method() == Method::CONNECT;
+    let protocol = request.extensions().get::<Protocol>();
     let Some(authority) = uri.authority() else { return Err(CommandError::Target) };
     // RFC 9113 §8.3.1: no user information.
     let plain = !authority.as_str().contains('@');
     let complete = match (uri.scheme(), uri.path_and_query()) {
-        (None, None) => request.method() == Method::CONNECT && authority.port_u16().is_some(),
-        (Some(_), Some(path)) => {
-            request.method() != Method::CONNECT && is_path(path.as_str(), request.method())
-        }
+        (None, None) => tunnel && protocol.is_none() && authority.port_u16().is_some(),
+        (Some(_), Some(path)) => tunnel == protocol.is_some() && is_path(path.as_str(), request.method()),
         (Some(_), None) | (None, Some(_)) => false,
     };
-    if plain && complete { Ok(()) } else { Err(CommandError::Target) }
+    if plain && complete { Ok(protocol) } else { Err(CommandError::Target) }
 }
 
 /// What `:path` may be: it starts with a slash, or is the asterisk of OPTIONS (RFC 9113 §8.3.1).

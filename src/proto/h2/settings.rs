@@ -35,7 +35,8 @@ pub(super) enum Setting {
     MaxConcurrentStreams(u32),
     InitialWindowSize(u32),
     MaxFrameSize(u32),
-    /// Valid, and without meaning for us: `ENABLE_PUSH`, `MAX_HEADER_LIST_SIZE`, `ENABLE_CONNECT_PROTOCOL`,
+    EnableConnectProtocol(bool),
+    /// Valid, and without meaning for us: `ENABLE_PUSH`, `MAX_HEADER_LIST_SIZE`,
     /// `NO_RFC7540_PRIORITIES`, and everything unknown.
     Ignored,
 }
@@ -58,7 +59,8 @@ impl Setting {
             }
             (FRAME_SIZE, size @ MIN_FRAME_SIZE..=MAX_FRAME_SIZE) => Ok(Setting::MaxFrameSize(size)),
             (FRAME_SIZE, _) => Err(Fault::protocol("MAX_FRAME_SIZE out of range")),
-            (ENABLE_CONNECT_PROTOCOL, 2..) => Err(Fault::protocol("ENABLE_CONNECT_PROTOCOL is not 0 or 1")),
+            (ENABLE_CONNECT_PROTOCOL, on @ 0..=1) => Ok(Setting::EnableConnectProtocol(on == 1)),
+            (ENABLE_CONNECT_PROTOCOL, _) => Err(Fault::protocol("ENABLE_CONNECT_PROTOCOL is not 0 or 1")),
             (NO_RFC7540_PRIORITIES, 2..) => Err(Fault::protocol("NO_RFC7540_PRIORITIES is not 0 or 1")),
             _ => Ok(Setting::Ignored),
         }
@@ -86,6 +88,9 @@ pub(super) fn announce(config: &Config, role: Role) -> Vec<u8> {
     if config.max_frame_size != MIN_FRAME_SIZE {
         put(FRAME_SIZE, config.max_frame_size.clamp(MIN_FRAME_SIZE, MAX_FRAME_SIZE));
     }
+    if role == Role::Server && config.connect_protocol {
+        put(ENABLE_CONNECT_PROTOCOL, 1);
+    }
     put(MAX_HEADER_LIST_SIZE, config.fields.list_bytes);
     put(NO_RFC7540_PRIORITIES, 1);
     payload
@@ -97,6 +102,7 @@ pub(super) struct PeerSettings {
     pub(super) initial_window: u32,
     pub(super) max_frame_size: u32,
     pub(super) max_concurrent_streams: u32,
+    pub(super) connect_protocol: bool,
 }
 
 impl PeerSettings {
@@ -107,6 +113,7 @@ impl PeerSettings {
             initial_window: INITIAL_WINDOW,
             max_frame_size: MIN_FRAME_SIZE,
             max_concurrent_streams: 100,
+            connect_protocol: false,
         }
     }
 }

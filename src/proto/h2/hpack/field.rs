@@ -195,7 +195,7 @@ fn parse_value(octets: &[u8], sensitive: bool) -> Option<HeaderValue> {
 }
 
 /// RFC 9110 §5.6.2.
-fn is_token(octets: &[u8]) -> bool {
+pub(crate) fn is_token(octets: &[u8]) -> bool {
     !octets.is_empty()
         && octets.iter().all(|octet| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet))
 }
