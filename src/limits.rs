@@ -102,9 +102,12 @@ pub(crate) const H2_SLICE_MIN_BYTES: usize = 4 * 1024;
 pub(crate) const H2_OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 /// Memory that the buffer for partial frames keeps while its connection is at work: a usual header block.
 pub(crate) const H2_PARTIAL_KEPT_BYTES: usize = 1024;
-/// Fields and encoded bytes of the response head that a connection remembers: an idle one must stay small.
+/// Fields of the response head, and encoded bytes of either head, that a connection remembers: an idle one must stay
+/// small.
 pub(crate) const H2_HEAD_FIELDS: usize = 8;
 pub(crate) const H2_HEAD_BYTES: usize = 128;
+/// Fields of the request's head that a connection remembers: browsers send fewer.
+pub(crate) const H2_REQUEST_FIELDS: usize = 32;
 /// Heads that may differ in a row before only one in as many is remembered.
 pub(crate) const H2_HEAD_MISSES: u8 = 8;
 /// Debug data of a GOAWAY that is kept or sent: enough for a sentence.

@@ -239,6 +239,8 @@ impl Connection {
         // What the peer said when it left is still news.
         self.notices.retain(|notice| matches!(notice, Notice::GoAway(..)));
         self.spare = None;
+        self.known = None;
+        self.asked = None;
         self.timers.stop();
     }
 }

@@ -21,6 +21,7 @@ use super::heads::KnownHead;
 use super::hpack::{Decoder, Encoder};
 use super::output::{Output, Waiting};
 use super::receive::Input;
+use super::repeats::KnownRequest;
 use super::settings::{self, INITIAL_WINDOW, MIN_FRAME_SIZE, PeerSettings};
 use super::stats::Tally;
 use super::stream::StreamKey;
@@ -94,7 +95,9 @@ pub struct Connection {
     pub(super) run: Option<Run>,
     pub(super) decoder: Decoder,
     pub(super) encoder: Encoder,
-    pub(super) known: KnownHead,
+    /// Made with the first response, and with the first request that may come again.
+    pub(super) known: Option<Box<KnownHead>>,
+    pub(super) asked: Option<Box<KnownRequest>>,
     pub(super) streams: Streams,
     pub(super) endings: Endings,
     pub(super) output: Output,
@@ -157,7 +160,8 @@ impl Connection {
             run: None,
             decoder: Decoder::new(settings::HEADER_TABLE as usize),
             encoder: Encoder::new(),
-            known: KnownHead::new(),
+            known: None,
+            asked: None,
             streams: Streams::new(),
             endings: Endings::default(),
             output: Output::default(),
@@ -443,7 +447,8 @@ impl Connection {
     /// itself when a connection has had no stream for a while.
     pub fn trim(&mut self) {
         self.input.shrink();
-        self.known.forget();
+        self.known = None;
+        self.asked = None;
         self.spare = None;
         if self.notices.is_empty() {
             self.notices = VecDeque::new();

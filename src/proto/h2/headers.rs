@@ -13,6 +13,7 @@ use super::frame::{self, END_HEADERS, END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::head::{Asking, HeadSink, Malformed, Shape};
 use super::hpack::{DecodeError, Decoded, Field};
 use super::output::Part;
+use super::repeats::Facts;
 use super::stream::{Asked, Content, Mismatch, Receiving, Sending, StreamKey};
 use super::streams::Ending;
 use super::trip::Trip;
@@ -218,17 +219,21 @@ impl Connection {
     fn on_request(&mut self, opening: Opening, block: &[u8], out: &mut Option<Event>) -> Found {
         let id = opening.stream;
         let mut request = self.blank();
-        let asking = if self.config.connect_protocol { Asking::No } else { Asking::Never };
-        let mut sink = HeadSink::new(Shape::Request, asking, &mut request);
-        let decoded = self.decode(&mut sink, block)?;
-        if let Some(excess) = decoded.excess {
-            return self.refuse_too_large(opening, excess.into());
-        }
-        let length = sink.content_length();
-        sink.request().map_err(|text| self.bad_request(id, text))?;
+        let generation = self.decoder.generation();
+        let known = match (&mut self.asked, generation) {
+            (Some(known), Some(generation)) => known.repeat(block, generation, &mut request),
+            (Some(_) | None, _) => None,
+        };
+        let facts = match known {
+            Some(facts) => facts,
+            None => match self.read_request(opening, block, &mut request)? {
+                Some(facts) => facts,
+                None => return Ok(()),
+            },
+        };
         let asked = Asked::by(request.method());
         let to_receive = match asked {
-            Asked::Content | Asked::HeadOnly => content_rule(length, opening)?,
+            Asked::Content | Asked::HeadOnly => content_rule(facts.length, opening)?,
             Asked::Tunnel => Content::Free,
         };
         let key = self.streams.insert(
@@ -238,17 +243,39 @@ impl Connection {
         );
         self.timers.busy();
         self.tally.streams += 1;
-        // Within the limits, or it would have been refused.
-        let head_bytes = decoded.list_bytes as u32;
-        self.tally.heads += head_bytes as usize;
+        self.tally.heads += facts.head_bytes as usize;
         if let Some(stream) = self.streams.get_mut(key) {
             stream.receiving = if opening.end { Receiving::Ended } else { Receiving::Body };
             stream.to_receive = to_receive;
             stream.asked = asked;
-            stream.head_bytes = head_bytes;
+            stream.head_bytes = facts.head_bytes;
         }
         *out = Some(Event::Request { stream: key, request, end: opening.end });
         Ok(())
+    }
+
+    /// Decodes a request's head, and takes note of it in case it comes again; `None` when it was refused.
+    fn read_request(
+        &mut self,
+        opening: Opening,
+        block: &[u8],
+        request: &mut Request<()>,
+    ) -> Result<Option<Facts>, Fault> {
+        let generation = self.decoder.generation();
+        let asking = if self.config.connect_protocol { Asking::No } else { Asking::Never };
+        let mut sink = HeadSink::new(Shape::Request, asking, request);
+        let decoded = self.decode(&mut sink, block)?;
+        if let Some(excess) = decoded.excess {
+            self.refuse_too_large(opening, excess.into())?;
+            return Ok(None);
+        }
+        sink.request().map_err(|text| self.bad_request(opening.stream, text))?;
+        // Within the limits, or it would have been refused.
+        let facts = Facts { length: sink.content_length(), head_bytes: decoded.list_bytes as u32 };
+        if let Some(generation) = generation.filter(|_| generation == self.decoder.generation()) {
+            self.asked.get_or_insert_default().note(block, generation, request, facts);
+        }
+        Ok(Some(facts))
     }
 
     /// The head is malformed: the client learns it as 400 (RFC 9113 §8.2.1) before the stream is reset.

@@ -3,6 +3,7 @@
 //! A server answers most requests with the same few fields. Their encoding is one octet each, but finding
 //! that octet is a search in the dynamic table; comparing a head with the one before is cheaper than that,
 //! above all when the values are the same memory, as those of a shared `date` or a static `content-type` are.
+//! A `content-length` that is not among the fields changes more often than they do: its encoding is kept beside theirs.
 //!
 //! Invariant: a `Known` head's `block` is what the encoder would write now for `status`, `fields` and `date`,
 //! because it wrote them twice without changing the table, and the table's generation is still the same. Twice,
@@ -32,12 +33,14 @@ pub(super) struct KnownHead {
     /// The `content-length` among the fields.
     length: Option<u64>,
     block: Vec<u8>,
+    /// A `content-length` that was encoded behind the block without a change to the table, and how.
+    tail: (Option<u64>, Vec<u8>),
     /// Heads that differed since this one was kept or used: a server whose heads all differ soon keeps none.
     misses: u8,
 }
 
-impl KnownHead {
-    pub(super) fn new() -> KnownHead {
+impl Default for KnownHead {
+    fn default() -> KnownHead {
         KnownHead {
             state: State::Empty,
             generation: 0,
@@ -46,10 +49,13 @@ impl KnownHead {
             date: None,
             length: None,
             block: Vec::new(),
+            tail: (None, Vec::new()),
             misses: 0,
         }
     }
+}
 
+impl KnownHead {
     /// Whether a head, its length apart, is the one that is known.
     #[inline]
     pub(super) fn is(&self, head: &ResponseHead<'_>, generation: u64) -> bool {
@@ -79,15 +85,23 @@ impl KnownHead {
         &self.block
     }
 
+    /// The encoded `content-length` that goes behind the head, if this one is known.
+    #[inline]
+    pub(super) fn tail(&self, length: u64) -> Option<&[u8]> {
+        (self.tail.0 == Some(length)).then_some(&self.tail.1)
+    }
+
+    /// Takes note of a `content-length` that was encoded behind the head without a change to the table.
+    pub(super) fn note_tail(&mut self, length: u64, encoded: &[u8]) {
+        self.tail.0 = Some(length);
+        self.tail.1.clear();
+        self.tail.1.extend_from_slice(encoded);
+    }
+
     /// The `content-length` among its fields.
     #[inline]
     pub(super) fn length(&self) -> Option<u64> {
         self.length
-    }
-
-    /// Gives memory back.
-    pub(super) fn forget(&mut self) {
-        *self = KnownHead::new();
     }
 
     /// Takes note of a head that was encoded as `block` without a change to the table.
@@ -102,6 +116,7 @@ impl KnownHead {
             self.block.clear();
             self.block.extend_from_slice(block);
             self.state = State::Known;
+            self.tail.0 = None;
             return;
         }
         self.misses = self.misses.wrapping_add(1);
@@ -149,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_head_is_known_from_the_second_time_and_while_the_table_is_the_same() {
-        let mut known = KnownHead::new();
+        let mut known = KnownHead::default();
         let headers = headers(TEXT);
         assert!(!known.is(&head(&headers), 0));
         known.note(&head(&headers), None, 7, b"x");
@@ -165,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_head_with_another_status_date_value_or_sensitivity_is_not_known() {
-        let mut known = KnownHead::new();
+        let mut known = KnownHead::default();
         let usual = headers(TEXT);
         known.note(&head(&usual), None, 0, b"x");
         known.note(&head(&usual), None, 0, b"x");
@@ -183,7 +198,7 @@ mod tests {
 
     #[test]
     fn heads_that_all_differ_are_seldom_noted() {
-        let mut known = KnownHead::new();
+        let mut known = KnownHead::default();
         let mut noted = 0;
         for n in 0..200u8 {
             let headers = headers(HeaderValue::from(u16::from(n)));

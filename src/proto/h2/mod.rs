@@ -45,7 +45,8 @@
 //!   receive    bytes to frames              output     frames to bytes
 //!   headers    HEADERS, CONTINUATION        send       commands
 //!     head     rules between fields         schedule   which content goes out next
-//!     hpack    header compression, both ways   heads    the answer that was sent last
+//!     hpack    header compression, both ways   heads    the answer that was sent last, and in
+//!                                           repeats  the request that came last
 //!   content    DATA                         timeouts   deadlines
 //!                                           closing    how streams and the connection end
 //!   control    all other frames             settings   what SETTINGS may say
@@ -70,6 +71,7 @@ pub(crate) mod hpack;
 mod output;
 mod protocol;
 mod receive;
+mod repeats;
 mod schedule;
 mod send;
 mod settings;

@@ -63,8 +63,12 @@ impl Connection {
         end: bool,
     ) -> Result<(), CommandError> {
         self.check_alive(Role::Server)?;
-        let known = self.known.is(&head, self.encoder.generation());
-        let own = if known { self.known.length() } else { check_head(&mut head)? };
+        let generation = self.encoder.generation();
+        let known = self.known.as_ref().filter(|known| known.is(&head, generation));
+        let (known, own) = match known {
+            Some(known) => (true, known.length()),
+            None => (false, check_head(&mut head)?),
+        };
         let length = own.or(head.content_length);
         let status = head.status;
         let target = open_stream(self.streams.get_mut(stream))?;
@@ -145,7 +149,7 @@ impl Connection {
     }
 
     fn write_response(&mut self, id: u32, head: &ResponseHead<'_>, own: Option<u64>, end: bool) {
-        let (encoder, known) = (&mut self.encoder, &mut self.known);
+        let (encoder, known) = (&mut self.encoder, self.known.get_or_insert_default());
         self.output.block(
             self.peer.max_frame_size as usize,
             |out| {
@@ -172,13 +176,19 @@ impl Connection {
     /// Writes the head that is known, and a length of its own.
     #[inline]
     fn repeat_response(&mut self, id: u32, content_length: Option<u64>, end: bool) {
-        let (encoder, known) = (&mut self.encoder, &mut self.known);
+        let (encoder, Some(known)) = (&mut self.encoder, &mut self.known) else { return };
         self.output.block(
             self.peer.max_frame_size as usize,
             |out| {
                 out.extend_from_slice(known.block());
-                if let Some(length) = content_length {
-                    encoder.encode_content_length(length, out);
+                let Some(length) = content_length else { return };
+                if let Some(encoded) = known.tail(length) {
+                    return out.extend_from_slice(encoded);
+                }
+                let (from, generation) = (out.len(), encoder.generation());
+                encoder.encode_content_length(length, out);
+                if encoder.generation() == generation {
+                    known.note_tail(length, &out[from..]);
                 }
             },
             |length, part| block_head(length, part, id, end),

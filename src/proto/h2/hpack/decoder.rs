@@ -72,6 +72,13 @@ impl Decoder {
         Decoder { table: Table::new(max_table_size), limit: max_table_size, due_update: None }
     }
 
+    /// Changes whenever the dynamic table does; `None` while a size update is due. A block during whose decoding it did
+    /// not change means the same as long as the generation is still the same.
+    #[inline]
+    pub fn generation(&self) -> Option<u64> {
+        if self.due_update.is_some() { None } else { Some(self.table.generation()) }
+    }
+
     /// Takes over `SETTINGS_HEADER_TABLE_SIZE` once the peer has acknowledged it.
     pub fn set_max_table_size(&mut self, max_table_size: usize) {
         self.limit = max_table_size;

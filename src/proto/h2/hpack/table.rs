@@ -61,11 +61,18 @@ pub(super) struct Table {
     entries: VecDeque<Entry>,
     size: usize,
     max_size: usize,
+    generation: u64,
 }
 
 impl Table {
     pub(super) fn new(max_size: usize) -> Table {
-        Table { entries: VecDeque::new(), size: 0, max_size }
+        Table { entries: VecDeque::new(), size: 0, max_size, generation: 0 }
+    }
+
+    /// Changes whenever the entries do.
+    #[inline]
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(super) fn max_size(&self) -> usize {
@@ -74,6 +81,7 @@ impl Table {
 
     pub(super) fn set_max_size(&mut self, max_size: usize) {
         self.max_size = max_size;
+        self.generation += 1;
         self.evict_to(max_size);
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
@@ -96,6 +104,7 @@ impl Table {
     /// Inserts an entry that [`Table::make_room`] made room for.
     pub(super) fn insert(&mut self, entry: Entry) {
         self.size += entry.size as usize;
+        self.generation += 1;
         debug_assert!(self.size <= self.max_size);
         self.entries.push_front(entry);
     }
@@ -104,6 +113,7 @@ impl Table {
         while self.size > size {
             let Some(oldest) = self.entries.pop_back() else { break };
             self.size -= oldest.size as usize;
+            self.generation += 1;
         }
     }
 }
