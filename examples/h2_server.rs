@@ -9,6 +9,7 @@
 //! | `GET /json` | a small object |
 //! | `POST /echo` | the request's content, as it comes |
 //! | `GET /headers` | the request's head, as JSON |
+//! | `GET /early` | 103 (Early Hints), then a small page |
 //! | `GET /slow?ms=N` | after N milliseconds, without blocking anybody |
 //! | `GET /block?ms=N` | after a thread of the blocking pool has slept N milliseconds |
 //! | `GET /bytes?n=N` | N bytes, up to 2^40, one chunk at a time |
@@ -30,7 +31,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use wakering::{
     http::{
-        Body, BodyError, Content, Frame, HeaderValue, Method, Request, Response, Server, StatusCode, header,
+        Body, BodyError, Content, Frame, Handler, HeaderMap, HeaderValue, Method, Place, Request, Response,
+        Server, StatusCode, header,
     },
     spawn_blocking,
     time::sleep,
@@ -50,10 +52,27 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
-    let server = Server::builder().start_on_all(options.addr, || route)?;
+    let server = Server::builder().start_on_all(options.addr, || Hints(route))?;
     ending::first_signal(server.local_addr()).await?;
     server.stop(options.grace).await;
     Ok(())
+}
+
+/// Gives hints about one page before it is made; they need the request's place on its connection.
+struct Hints<H>(H);
+
+impl<H: Handler> Handler for Hints<H> {
+    type Future = H::Future;
+
+    fn call(&self, request: Request<Body>, place: &Place) -> H::Future {
+        if request.uri().path() == "/early" {
+            let link = HeaderValue::from_static("</style.css>; rel=preload; as=style");
+            let hints = HeaderMap::from_iter([(header::LINK, link)]);
+            // A client that is gone already needs none.
+            let _ = place.inform(StatusCode::EARLY_HINTS, &hints);
+        }
+        self.0.call(request, place)
+    }
 }
 
 async fn route(request: Request<Body>) -> Response<Body> {
@@ -62,6 +81,7 @@ async fn route(request: Request<Body>) -> Response<Body> {
         "/json" => get(&request).unwrap_or_else(|| object(&json!({ "message": "Hello, World!" }))),
         "/echo" => echo(request),
         "/headers" => get(&request).unwrap_or_else(|| headers(&request)),
+        "/early" => get(&request).unwrap_or_else(|| text("<link rel=stylesheet href=style.css>")),
         "/slow" => slow(request).await,
         "/block" => block(request).await,
         "/bytes" => get(&request).unwrap_or_else(|| bytes(&request)),
