@@ -10,7 +10,7 @@ use support::idle::{time_slices, traced_calls};
 use support::server::{Server, Signal, example};
 use support::{program, run, skip};
 
-const SERVERS: &[&str] = &["h2_server", "echo", "udp_echo"];
+const SERVERS: &[&str] = &["h2_server", "grpc_echo", "echo", "udp_echo"];
 const LIMIT: Duration = Duration::from_secs(20);
 const WHOLE: u8 = END_HEADERS | END_STREAM;
 
