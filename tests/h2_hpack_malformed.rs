@@ -188,6 +188,32 @@ fn legal_oddities_pass() {
     assert_eq!(decode(&mut decoder, &[]), Ok(Vec::new()));
 }
 
+/// RFC 7541 §2.3.2.
+#[test]
+fn duplicate_entries_are_no_error() {
+    let mut decoder = Decoder::new(4096);
+    let block = [literal(INDEXED, b"a", b"1").repeat(3), vec![0xbe, 0xbf, 0xc0]].concat();
+    let fields = decode(&mut decoder, &block).unwrap();
+    assert_eq!(fields.len(), 6);
+    assert!(fields.iter().all(|field| field == &fields[0]));
+}
+
+/// RFC 7541 §6.2.3 and §7.1.3: who hands such a field on uses the same representation.
+#[test]
+fn a_never_indexed_field_is_sent_on_as_such() {
+    for first in [0x10, 0x40] {
+        let block = literal(first, b"x-plain", b"secret");
+        let fields = decode(&mut Decoder::new(4096), &block).unwrap();
+        let [Field::Header { name, value, .. }] = &fields[..] else { panic!("{fields:?}") };
+        let mut encoder = Encoder::new();
+        for _ in 0..3 {
+            let mut out = Vec::new();
+            encoder.encode_field(name, value, &mut out);
+            assert_eq!(out[0] & 0xf0 == 0x10, first == 0x10);
+        }
+    }
+}
+
 #[test]
 fn names_with_a_meaning_are_told_apart() {
     let cases = [

@@ -6,7 +6,8 @@
 
 use std::{
     future::pending,
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -418,4 +419,21 @@ fn every_worker_serves_and_stops() {
     });
     assert_eq!(served.unwrap(), (20, Stopped::default()));
     assert_eq!(made.load(Ordering::SeqCst), 2, "the factory makes one handler a worker");
+}
+
+/// RFC 9113 §5.4.1: GOAWAY says why, and then the TCP connection is closed.
+#[test]
+fn a_violation_ends_in_goaway_and_the_end_of_the_socket() {
+    let server = Running::start();
+    let mut socket = TcpStream::connect(server.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    // PING of seven octets.
+    socket.write_all(b"\0\0\x07\x06\0\0\0\0\01234567").unwrap();
+    let mut received = Vec::new();
+    socket.read_to_end(&mut received).expect("the server closes its side");
+    let text = received.windows(16).position(|part| part == b"FRAME_SIZE_ERROR").expect("a reason in words");
+    // Head of 9 octets, last stream 0, code 6.
+    assert_eq!(&received[text - 14..text], [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6]);
+    server.stop(Duration::ZERO);
 }
