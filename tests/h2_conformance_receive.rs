@@ -533,6 +533,48 @@ fn a_stream_is_reset_once_and_a_reset_is_never_answered() {
     }
 }
 
+/// RFC 9113 §4.3 and §6.10: cut anywhere, into as many frames as are allowed, it is one block.
+#[test]
+fn a_head_in_continuation_frames_is_one_head() {
+    let request = request_block("GET", &[("x-long", &"v".repeat(100))]);
+    let response = [&[0x88][..], &fields(&[("x-long", &"v".repeat(100))])].concat();
+    for (role, block) in [(Role::Server, &request), (Role::Client, &response)] {
+        for pieces in 2..=9 {
+            let mut wire = wire(role);
+            if role == Role::Client {
+                ask(&mut wire, "GET", true);
+            }
+            let parts: Vec<&[u8]> = block.chunks(block.len().div_ceil(pieces)).collect();
+            for (number, part) in parts.iter().enumerate() {
+                let end = if number + 1 == parts.len() { END_HEADERS } else { 0 };
+                let (kind, first) = if number == 0 { (HEADERS, END_STREAM) } else { (CONTINUATION, 0) };
+                wire.feed(&frame(kind, first | end, 1, part));
+            }
+            let headers = match &wire.events[..] {
+                [Event::Request { request, end: true, .. }] => request.headers(),
+                [Event::Response { response, end: true, .. }] => response.headers(),
+                other => panic!("{role:?}, {pieces} pieces: {other:?}"),
+            };
+            assert_eq!(headers["x-long"].len(), 100);
+        }
+    }
+}
+
+#[test]
+fn finished_streams_are_given_back() {
+    let mut wire = Wire::server(Config::default());
+    for n in 0..10_000 {
+        wire.feed(&get(2 * n + 1));
+        let stream = wire.stream();
+        assert_eq!(stream.index(), 0, "the slot of the one before");
+        wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), true).unwrap();
+        wire.core.finish(stream);
+        assert_eq!(wire.core.open_streams(), 0);
+        wire.events.clear();
+        wire.sent.clear();
+    }
+}
+
 /// RFC 9113 §6.5.2: no streams at all, for now.
 #[test]
 fn a_limit_of_no_streams_is_nothing_special() {

@@ -437,3 +437,27 @@ fn a_violation_ends_in_goaway_and_the_end_of_the_socket() {
     assert_eq!(&received[text - 14..text], [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6]);
     server.stop(Duration::ZERO);
 }
+
+/// The handler is there before the first byte: preface, SETTINGS and a request in one segment.
+#[test]
+fn a_request_in_the_first_segment_is_answered() {
+    let server = Running::start();
+    let mut socket = TcpStream::connect(server.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut first = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    // POST http / of authority `a`, by index and one literal.
+    first.extend_from_slice(b"\0\0\x06\x01\x05\0\0\0\x01\x83\x86\x84\x01\x01a");
+    socket.write_all(&first).unwrap();
+    let mut head = [0; 9];
+    while head[3] != 1 {
+        socket.read_exact(&mut head).expect("an answer");
+        let mut payload = vec![0; usize::from(head[2]) | usize::from(head[1]) << 8];
+        socket.read_exact(&mut payload).expect("a whole frame");
+        if head[3] == 1 {
+            assert_eq!(payload.iter().find(|byte| **byte & 0xe0 != 0x20), Some(&0x88), ":status 200");
+        }
+    }
+    assert_eq!(head[8], 1, "on stream 1");
+    drop(socket);
+    server.stop(Duration::ZERO);
+}
