@@ -6,6 +6,8 @@
 
 #[path = "tidy/manifest.rs"]
 mod manifest;
+#[path = "tidy/map.rs"]
+mod map;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/scan.rs"]
@@ -88,6 +90,14 @@ fn no_feature_is_on_by_default() {
 fn examples_declare_the_features_that_they_need() {
     let manifest = Manifest::parse(&read("Cargo.toml").text);
     expect_none(all_files(), |file| rules::example(file, &manifest));
+}
+
+#[test]
+fn every_row_of_the_rfc_map_has_its_proof() {
+    let page = read("docs/h2-rfc-map.md");
+    let lookup = |path: &str| fs::read_to_string(root().join(path)).ok();
+    let faults = map::faults(&page.text, &lookup);
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
 #[test]
