@@ -449,12 +449,13 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`CommandError::Busy`] when too many are on their way.
+    /// [`CommandError::Busy`] when too many are on their way, or nothing may be sent yet: a server's first frame is
+    /// SETTINGS (RFC 9113 §3.4).
     pub fn ping(&mut self, payload: [u8; 8]) -> Result<(), CommandError> {
         if self.phase == Phase::Dead {
             return Err(CommandError::ConnectionClosed);
         }
-        if self.acks.pings_out >= self.config.waiting_acks {
+        if self.acks.pings_out >= self.config.waiting_acks || self.phase == Phase::Preface {
             return Err(CommandError::Busy);
         }
         self.acks.pings_out += 1;
