@@ -333,8 +333,11 @@ impl Connection {
             if opening.end {
                 return Err(malformed(id, "an interim response that ends the stream"));
             }
+            let held = stream.held;
             self.charge_glitch()?;
-            *out = Some(Event::Informational { stream: key, response });
+            if held {
+                *out = Some(Event::Informational { stream: key, response });
+            }
             return Ok(());
         }
         let status = response.status();
