@@ -97,6 +97,7 @@ impl Connection {
             grown.push(key);
         }
         for key in grown {
+            self.unschedule_if_closed(key);
             self.on_room(key);
         }
         Ok(())

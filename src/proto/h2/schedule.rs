@@ -134,6 +134,15 @@ impl Connection {
         }
     }
 
+    /// Takes a stream out of the ring whose window was closed by a smaller initial one: what stands there can be
+    /// framed, or `has_output` would promise too much.
+    pub(super) fn unschedule_if_closed(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get_mut(key) else { return };
+        if stream.send_window.available() == 0 && std::mem::take(&mut stream.scheduled) {
+            self.ready.retain(|&other| other != key);
+        }
+    }
+
     /// The stream's window grew.
     pub(super) fn on_room(&mut self, key: StreamKey) {
         self.schedule(key);
