@@ -286,7 +286,9 @@ impl Connection {
 
     /// The bytes so far may be the beginning of the preface, of an HTTP/1.x request, or of something else.
     fn sniff(&mut self, out: &mut Option<Event>) -> Found {
+        // No more than may have been gathered from pieces: the pieces must not decide.
         let bytes = self.input.beginning();
+        let bytes = &bytes[..bytes.len().min(PREFACE.len())];
         if PREFACE.starts_with(bytes) {
             return Ok(());
         }
