@@ -1,0 +1,60 @@
+//! What the fuzz targets found, each as a test of its own.
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use wakering::internals::h2::{CommandError, Config, Connection, Event};
+
+#[path = "support/h2_wire.rs"]
+mod wire;
+
+use wire::*;
+
+/// RFC 9113 §3.4: the server's first frame is SETTINGS.
+#[test]
+fn a_server_cannot_ping_before_the_clients_preface() {
+    let mut server = Wire::new(Connection::server(Config::default(), 0));
+    assert_eq!(server.core.ping([7; 8]), Err(CommandError::Busy));
+    server.feed(PREFACE);
+    assert_eq!(server.core.ping([7; 8]), Ok(()));
+    server.flush();
+    assert_eq!(server.sent[0].kind, SETTINGS);
+}
+
+/// `finish` promises that no event mentions the stream any more; here its last content still waits for a window.
+#[test]
+fn an_interim_response_is_not_reported_for_a_stream_that_was_let_go() {
+    let mut client = Wire::client(Config::default());
+    let request = Request::post("http://a/").body(()).expect("a request");
+    let stream = client.core.request(&request, false).expect("a stream");
+    client.core.send_data(stream, Bytes::from(vec![0; 100_000]), true).expect("an open stream");
+    client.turn();
+    client.core.finish(stream);
+    client.feed(&frame(HEADERS, END_HEADERS, 1, &fields(&[(":status", "103")])));
+    assert!(client.events.is_empty(), "{:?}", client.events);
+}
+
+/// RFC 9113 §6.9.2. A driver that asks `has_output` must not be sent to write nothing.
+#[test]
+fn content_that_a_smaller_initial_window_holds_back_is_no_output() {
+    let mut server = Wire::server(Config::default());
+    server.feed(&get(1));
+    let stream = server.stream();
+    server.core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).expect("a fresh stream");
+    server.core.send_data(stream, Bytes::from(vec![0; 5_000]), true).expect("an open stream");
+    server.feed(&settings(&[(4, 0)]));
+    assert!(!server.core.has_output() && server.sent_of(DATA).is_empty());
+    server.feed(&settings(&[(4, 5_000)]));
+    assert_eq!(server.sent_of(DATA).len(), 1);
+}
+
+/// The first bytes of a connection, in one piece or two: a method of 23 letters reads the same.
+#[test]
+fn what_is_no_preface_is_judged_alike_however_it_is_cut() {
+    let bytes = [&[b'A'; 23][..], b" / HTTP/1.1\r\n"].concat();
+    for cut in [0, 1, 23, 24, 25] {
+        let mut server = Wire::new(Connection::server(Config::default(), 0));
+        server.feed(&bytes[..cut]);
+        server.feed(&bytes[cut..]);
+        assert!(matches!(server.events[..], [Event::Closed { error: Some(_) }]), "{:?}", server.events);
+    }
+}
