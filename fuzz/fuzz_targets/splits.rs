@@ -1,0 +1,5 @@
+//! The same octets in one piece and in many.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wakering_fuzz::splits(data));

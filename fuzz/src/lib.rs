@@ -1,0 +1,24 @@
+//! The fuzz targets: what they do stands in `tests/support/generators`, which the test suite runs too.
+
+#[path = "../../tests/support/generators/mod.rs"]
+mod generators;
+
+/// HPACK both ways.
+pub fn hpack(data: &[u8]) {
+    generators::hpack::run(data);
+}
+
+/// One core against a peer that sends anything.
+pub fn frames(data: &[u8]) {
+    generators::frames::run(data);
+}
+
+/// Core against core.
+pub fn operations(data: &[u8]) {
+    generators::operations::run(data);
+}
+
+/// The same octets in one piece and in many.
+pub fn splits(data: &[u8]) {
+    generators::splits::run(data);
+}

@@ -1,0 +1,131 @@
+//! The same octets in one piece and in many: what is reported and what is answered must not differ.
+
+use std::io::IoSlice;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use wakering::internals::h2::{Config, Connection, Event, Role};
+
+use super::frames;
+use super::tape::Tape;
+use super::watch::{Frame, WINDOW_UPDATE, Watch};
+
+pub(crate) fn run(data: &[u8]) {
+    let mut tape = Tape::new(data);
+    // Bounds that depend on when the output is written would tell pieces apart.
+    let config = Config {
+        waiting_acks: u32::MAX,
+        output_bytes: 1 << 30,
+        turn_bytes: 1 << 30,
+        stream_queue_bytes: 1 << 30,
+        ..frames::config(&mut tape)
+    };
+    let seed = tape.byte();
+    let octets = tape.rest();
+    let whole = Reader::new(&config).read(octets, |_| usize::MAX);
+    let mut state = u32::from(seed);
+    let pieces = Reader::new(&config).read(octets, |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        match seed {
+            0 => 1,
+            _ => 1 + (state >> 16) as usize % usize::from(seed),
+        }
+    });
+    assert_eq!(whole.log, pieces.log);
+    assert_eq!(whole.frames(), pieces.frames());
+}
+
+/// A server that answers every request when it is whole.
+struct Reader {
+    core: Connection,
+    watch: Watch,
+    log: Vec<String>,
+    /// Content of the latest event, if that was content, with its stream.
+    content: Option<(u64, Vec<u8>)>,
+}
+
+impl Reader {
+    fn new(config: &Config) -> Reader {
+        let mut watch = Watch::new(Role::Server);
+        watch.frames = Some(Vec::new());
+        Reader { core: Connection::server(config.clone(), 0), watch, log: Vec::new(), content: None }
+    }
+
+    fn read(mut self, octets: &[u8], step: impl FnMut(usize) -> usize) -> Reader {
+        let mut step = step;
+        let mut at = 0;
+        while at < octets.len() && !self.core.is_closed() {
+            let n = step(at).min(octets.len() - at);
+            self.watch.received(&octets[at..at + n]);
+            self.core.receive(Bytes::copy_from_slice(&octets[at..at + n]));
+            at += n;
+            self.turn();
+        }
+        self.core.receive_end();
+        self.turn();
+        self.note_content();
+        self
+    }
+
+    fn turn(&mut self) {
+        loop {
+            while let Some(event) = self.core.poll_event(0) {
+                self.on_event(event);
+            }
+            while self.core.has_output() {
+                let mut slices = [IoSlice::new(&[]); 16];
+                let used = self.core.poll_transmit(0, &mut slices);
+                let bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+                self.watch.sent(&bytes);
+                self.core.transmitted(bytes.len());
+            }
+            if !self.core.has_events() {
+                return;
+            }
+        }
+    }
+
+    fn note_content(&mut self) {
+        if let Some((stream, content)) = self.content.take() {
+            self.log.push(format!("{stream}: {content:02x?}"));
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Data { stream, data, end } => {
+                let before = self.content.as_ref().map(|(before, _)| *before);
+                if before != Some(stream.to_bits()) {
+                    self.note_content();
+                }
+                let content = self.content.get_or_insert((stream.to_bits(), Vec::new()));
+                content.1.extend_from_slice(&data);
+                if end {
+                    self.note_content();
+                    self.log.push("end".to_owned());
+                    self.core
+                        .respond(stream, StatusCode::OK, &HeaderMap::new(), false)
+                        .expect("no answer yet");
+                    self.core.send_data(stream, Bytes::from_static(b"ok"), true).expect("an open stream");
+                    self.core.finish(stream);
+                }
+                return;
+            }
+            Event::Request { stream, end: true, .. } | Event::Trailers { stream, .. } => {
+                self.core
+                    .respond(stream, StatusCode::NOT_FOUND, &HeaderMap::new(), true)
+                    .expect("no answer yet");
+                self.core.finish(stream);
+            }
+            Event::Reset { stream, .. } => self.core.finish(stream),
+            _ => {}
+        }
+        self.note_content();
+        self.log.push(format!("{event:?}"));
+    }
+
+    /// What was sent, less the credit: how much of that goes into a frame depends on the pieces.
+    fn frames(&self) -> Vec<&Frame> {
+        self.watch.frames.iter().flatten().filter(|frame| frame.kind != WINDOW_UPDATE).collect()
+    }
+}
