@@ -236,6 +236,27 @@ impl SendRequest {
         self.link.is_over()
     }
 
+    /// Waits until the connection has ended and its socket is closed. A handle does not keep a connection that the peer
+    /// ends; otherwise it is there until all handles are dropped, this one included.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn closed(&self) {
+        poll_fn(|context| self.link.poll_gone(context)).await;
+    }
+
+    /// Ends the connection in good order for all its handles: it takes no more requests, those under way go on, and
+    /// then GOAWAY is sent. Ready when the socket is closed.
+    ///
+    /// # Cancellation
+    ///
+    /// Once polled, the connection goes on ending.
+    pub async fn shutdown(self) {
+        self.link.leave();
+        self.closed().await;
+    }
+
     /// Sends a request; what it returns yields the response.
     ///
     /// The target names scheme and authority, as in `http://example.org/path`; a `host` field takes the authority's

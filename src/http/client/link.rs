@@ -44,6 +44,11 @@ pub(super) struct Link {
     farewell: RefCell<Option<Farewell>>,
     ended: RefCell<Option<Cause>>,
     owner: RefCell<Option<Weak<dyn Owner>>>,
+    /// No more requests, by our own wish.
+    leaving: Cell<bool>,
+    /// The driver is gone, and the socket with it.
+    gone: Cell<bool>,
+    mourners: RefCell<Vec<Waker>>,
 }
 
 /// What the peer said when it went away.
@@ -79,6 +84,9 @@ impl Link {
             farewell: RefCell::default(),
             ended: RefCell::default(),
             owner: RefCell::default(),
+            leaving: Cell::new(false),
+            gone: Cell::new(false),
+            mourners: RefCell::default(),
         })
     }
 
@@ -106,7 +114,30 @@ impl Link {
 
     /// Whether no request can be sent here any more.
     pub(super) fn is_over(&self) -> bool {
-        self.ended.borrow().is_some() || self.wire.core.borrow().request_room().is_err()
+        self.leaving.get() || self.ended.borrow().is_some() || self.wire.core.borrow().request_room().is_err()
+    }
+
+    /// Takes no more requests, and ends the connection when those under way are done.
+    pub(super) fn leave(&self) {
+        self.leaving.set(true);
+        self.grant();
+        self.wire.wake_driver();
+    }
+
+    /// Waits until the socket is closed.
+    pub(super) fn poll_gone(&self, context: &Context<'_>) -> Poll<()> {
+        if self.gone.get() {
+            return Poll::Ready(());
+        }
+        let mut mourners = self.mourners.borrow_mut();
+        mourners.retain(|other| !other.will_wake(context.waker()));
+        mourners.push(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whether the connection is to end as soon as nothing is under way.
+    fn is_unwanted(&self) -> bool {
+        self.leaving.get() || self.handles.get() == 0
     }
 
     /// Requests that may be sent now, besides those that have a permit.
@@ -134,7 +165,7 @@ impl Link {
     /// Something may have made room.
     pub(super) fn freed(&self) {
         self.grant();
-        if self.handles.get() == 0 {
+        if self.is_unwanted() {
             self.wire.wake_driver();
         }
     }
@@ -326,9 +357,9 @@ impl Role for Requests {
     fn settled(&self, wire: &Rc<Wire>) {
         let link = &self.link;
         link.grant();
-        let abandoned = link.handles.get() == 0;
-        wire.watch(abandoned || !link.queue.borrow().is_empty());
-        if abandoned && link.streams() == 0 {
+        let unwanted = link.is_unwanted();
+        wire.watch(unwanted || !link.queue.borrow().is_empty());
+        if unwanted && link.streams() == 0 {
             wire.core.borrow_mut().shutdown();
         }
     }
@@ -336,5 +367,13 @@ impl Role for Requests {
     fn ended(&self, _wire: &Rc<Wire>, cause: Cause) {
         self.link.ended.borrow_mut().get_or_insert(cause);
         self.link.grant();
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        self.link.gone.set(true);
+        let mourners = self.link.mourners.take();
+        mourners.into_iter().for_each(Waker::wake);
     }
 }
