@@ -13,7 +13,7 @@ use std::{
 use ::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
 
-use crate::{http::wire::Incoming, limits::CHANNEL_BYTES};
+use crate::{http::wire::Incoming, limits::CHANNEL_BYTES, proto::h2::Reason};
 
 /// A part of a message's content.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ pub trait Content {
 pub enum BodyError {
     /// The peer reset the stream, or broke a rule on it.
     #[error("the stream was reset: {0}")]
-    Reset(crate::proto::h2::Reason),
+    Reset(Reason),
     /// The connection ended first.
     #[error("the connection ended before the content did")]
     ConnectionClosed,
@@ -364,7 +364,14 @@ impl Sender {
         self.end(Ok(()));
     }
 
-    fn poll_room(&self, context: &mut Context<'_>) -> Poll<Result<(), Unwanted>> {
+    /// Ends the content with a failure: the stream is reset with this reason.
+    pub fn reset(mut self, reason: Reason) {
+        self.finished = true;
+        self.end(Err(BodyError::Reset(reason)));
+    }
+
+    /// Waits for room.
+    pub(super) fn poll_room(&self, context: &mut Context<'_>) -> Poll<Result<(), Unwanted>> {
         let Some(pipe) = self.pipe.upgrade() else { return Poll::Ready(Err(Unwanted)) };
         let mut pipe = pipe.borrow_mut();
         if pipe.weight < CHANNEL_BYTES {
@@ -374,7 +381,7 @@ impl Sender {
         Poll::Pending
     }
 
-    fn put(&mut self, frame: Frame) -> Result<(), Unwanted> {
+    pub(super) fn put(&mut self, frame: Frame) -> Result<(), Unwanted> {
         let pipe = self.pipe.upgrade().ok_or(Unwanted)?;
         let reader = {
             let mut pipe = pipe.borrow_mut();

@@ -1,15 +1,15 @@
 //! One request, from the handler's answer to the last frame.
 
-use std::rc::Rc;
+use std::{future::poll_fn, rc::Rc};
 
-use ::http::{Response, StatusCode};
+use ::http::{Method, Response, StatusCode};
 
 use crate::{
     http::{
-        body::{Body, Kind},
+        body::{Body, BodyError, Kind},
         date::Date,
         place::Place,
-        sending::send_content,
+        sending::{Unsent, send_content},
         wire::Wire,
     },
     proto::h2::{Reason, ResponseHead, StreamKey},
@@ -22,15 +22,32 @@ use crate::{
 pub(super) struct Exchange {
     place: Place,
     date: Rc<Date>,
-    /// The request is a HEAD: the response's content is left out.
-    head_only: bool,
+    asked: Asked,
     answered: bool,
+    /// Why the stream is reset when it is not answered.
+    reason: Reason,
+}
+
+/// What the request's method says about the response.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Content,
+    /// The response's content is left out.
+    HeadOnly,
+    /// The response's content is one direction of a tunnel, the request's the other.
+    Tunnel,
 }
 
 impl Exchange {
-    pub(super) fn new(wire: Rc<Wire>, date: Rc<Date>, key: StreamKey, head_only: bool) -> Self {
+    pub(super) fn new(wire: Rc<Wire>, date: Rc<Date>, key: StreamKey, method: &Method) -> Self {
         wire.ledger.meter().began();
-        Exchange { place: Place { wire, key }, date, head_only, answered: false }
+        let asked = match *method {
+            Method::HEAD => Asked::HeadOnly,
+            Method::CONNECT => Asked::Tunnel,
+            _ => Asked::Content,
+        };
+        let place = Place { wire, key };
+        Exchange { place, date, asked, answered: false, reason: Reason::INTERNAL_ERROR }
     }
 
     /// Where the request came from.
@@ -46,7 +63,7 @@ impl Exchange {
             incoming.invite();
         }
         let has_content = may_have_content(parts.status);
-        let end = self.head_only || !has_content || body.is_empty();
+        let end = self.asked == Asked::HeadOnly || !has_content || body.is_empty();
         let content_length = if has_content { body.exact_length() } else { None };
         let now = context::with(context::Context::turn_time);
         let date = self.date.at(now);
@@ -67,10 +84,20 @@ impl Exchange {
         None
     }
 
-    /// Sends content piece by piece; ready when the last has been handed to the connection.
+    /// Sends content piece by piece; ready when the last has been handed to the connection, and a tunnel's other
+    /// direction has come to its end too.
     pub(super) async fn stream(mut self, body: Body) {
-        self.place.wire.ask_flush();
-        self.answered = send_content(&self.place.wire, self.place.key, body).await.is_ok();
+        let Place { wire, key } = &self.place;
+        wire.ask_flush();
+        match send_content(wire, *key, body).await {
+            Ok(()) => self.answered = true,
+            Err(Unsent::Body(BodyError::Reset(reason))) => self.reason = reason,
+            Err(_other) => {}
+        }
+        if self.answered && self.asked == Asked::Tunnel {
+            let Place { wire, key } = &self.place;
+            poll_fn(|context| wire.poll_unwanted(*key, context)).await;
+        }
     }
 }
 
@@ -82,10 +109,11 @@ fn may_have_content(status: StatusCode) -> bool {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if !self.answered {
-            self.place.wire.core.borrow_mut().reset(self.place.key, Reason::INTERNAL_ERROR);
+            self.place.wire.core.borrow_mut().reset(self.place.key, self.reason);
         }
         self.place.wire.forget(self.place.key);
         self.place.wire.ledger.meter().finished();
         self.place.wire.ask_flush();
+        self.place.wire.publish(); // a handler that was cancelled may leave nothing to flush
     }
 }

@@ -13,6 +13,7 @@
 //! hooks.rs       what the user is told of connections that come and go
 //! place.rs       what a handler can learn of its connection, and say before its answer
 //! body.rs        content, either way
+//! tunnel.rs      both directions of a stream as one; tunnel_traits.rs: as `futures_io` has it
 //! sending.rs     content that is made piece by piece, on its way to the peer
 //! client/        requests, and a pool of connections to send them on
 //! server.rs      accepting, stopping, and who is still there
@@ -37,6 +38,9 @@ mod sending;
 mod server;
 mod service;
 mod stop;
+mod tunnel;
+#[cfg(feature = "futures-io")]
+mod tunnel_traits;
 mod wire;
 
 pub use ::http::{
@@ -54,4 +58,5 @@ pub use self::{
     metrics::{Meters, Metrics},
     place::Place,
     server::{Builder, Server, Stopped},
+    tunnel::Tunnel,
 };

@@ -2,7 +2,7 @@
 
 use std::{future::Future, mem, panic::Location, rc::Rc};
 
-use ::http::{HeaderMap, Method, Request, header};
+use ::http::{HeaderMap, Request, header};
 
 use crate::{
     http::{
@@ -50,9 +50,8 @@ where
     /// Calls the handler, with no borrow of the connection held.
     #[inline]
     fn request(&self, wire: &Rc<Wire>, stream: StreamKey, mut head: Box<Request<()>>, end: bool) {
-        let head_only = head.method() == Method::HEAD;
         let body = if end { Body::empty() } else { content(wire, stream, head.headers()) };
-        let exchange = Exchange::new(wire.clone(), self.date.clone(), stream, head_only);
+        let exchange = Exchange::new(wire.clone(), self.date.clone(), stream, head.method());
         let make = || {
             let request = with_body(&mut head, body);
             // Before the handler is called: its answer's header map goes into the head.

@@ -369,13 +369,7 @@ impl Wire {
 
     /// The handler is gone, and with it the stream's mailbox.
     pub(super) fn forget(&self, key: StreamKey) {
-        let mailbox = {
-            let mut mailboxes = self.mailboxes.borrow_mut();
-            match mailboxes.get_mut(key.index()) {
-                Some(place) if place.as_ref().is_some_and(|it| it.key == key) => place.take(),
-                Some(_) | None => None,
-            }
-        };
+        let mailbox = self.take_mailbox(key).and_then(|mailbox| self.leave_to_reader(mailbox));
         if let Some(mailbox) = mailbox {
             let unread: usize = mailbox.received.iter().map(Bytes::len).sum();
             if unread > 0 {
@@ -383,6 +377,33 @@ impl Wire {
             }
         }
         self.core.borrow_mut().finish(key);
+    }
+
+    fn take_mailbox(&self, key: StreamKey) -> Option<Box<Mailbox>> {
+        let mut mailboxes = self.mailboxes.borrow_mut();
+        match mailboxes.get_mut(key.index()) {
+            Some(place) if place.as_ref().is_some_and(|it| it.key == key) => place.take(),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Puts a mailbox back whose reader has not heard yet what became of the stream; it takes it away when it is
+    /// dropped, unless the next stream in the slot was quicker.
+    fn leave_to_reader(&self, mut mailbox: Box<Mailbox>) -> Option<Box<Mailbox>> {
+        if !mailbox.wanted || matches!(mailbox.ending, Ending::Open) {
+            return Some(mailbox);
+        }
+        mailbox.work = None;
+        self.mailboxes.borrow_mut().get_mut(mailbox.key.index()).and_then(|place| place.replace(mailbox))
+    }
+
+    /// Ready when nobody reads what the peer sends any more, or all of it was read.
+    pub(super) fn poll_unwanted(&self, key: StreamKey, context: &Context<'_>) -> Poll<()> {
+        let wanted = self.find(key, |mailbox| {
+            mailbox.writer = Some(context.waker().clone());
+            mailbox.wanted
+        });
+        if wanted == Some(true) { Poll::Pending } else { Poll::Ready(()) }
     }
 
     // What the streams of a client wait for.
@@ -636,24 +657,38 @@ impl Incoming {
                 self.wire.core.borrow_mut().release(self.key, data.len());
                 self.wire.ask_flush();
             }
-            Poll::Ready(_) => self.done = true,
+            Poll::Ready(_) => self.end(),
             Poll::Pending => {}
         }
         frame
+    }
+
+    /// Nobody wants more. What lies here unread is given back; what still comes is given back as it comes.
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.done, true) {
+            return;
+        }
+        let left = self.wire.find(self.key, |mailbox| {
+            mailbox.wanted = false;
+            (std::mem::take(&mut mailbox.received), mailbox.writer.take())
+        });
+        let Some((unread, writer)) = left else { return };
+        let unread: usize = unread.into_iter().map(|data| data.len()).sum();
+        if unread > 0 {
+            self.wire.core.borrow_mut().release(self.key, unread);
+            self.wire.ask_flush();
+        }
+        if let Some(writer) = writer {
+            writer.wake(); // a tunnel may wait for its other direction
+        }
+        if self.wire.core.borrow().stream_id(self.key).is_none() {
+            drop(self.wire.take_mailbox(self.key)); // it was left for us
+        }
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        // What lies here unread is given back; what still comes is given back as it comes.
-        let unread = self.wire.find(self.key, |mailbox| {
-            mailbox.wanted = false;
-            std::mem::take(&mut mailbox.received)
-        });
-        let unread: usize = unread.into_iter().flatten().map(|data| data.len()).sum();
-        if unread > 0 {
-            self.wire.core.borrow_mut().release(self.key, unread);
-            self.wire.ask_flush();
-        }
+        self.end();
     }
 }
