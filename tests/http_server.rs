@@ -429,7 +429,7 @@ fn a_violation_ends_in_goaway_and_the_end_of_the_socket() {
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
     // PING of seven octets.
-    socket.write_all(b"\0\0\x07\x06\0\0\0\0\01234567").unwrap();
+    socket.write_all(b"\0\0\x07\x06\0\0\0\0\x001234567").unwrap();
     let mut received = Vec::new();
     socket.read_to_end(&mut received).expect("the server closes its side");
     let text = received.windows(16).position(|part| part == b"FRAME_SIZE_ERROR").expect("a reason in words");
