@@ -271,9 +271,9 @@ fn the_servers_first_frame_must_be_settings() {
         wire.turn();
         wire.sent.clear();
         wire.feed(first);
-        let (Goaway(code), true) = (outcome(&wire), wire.core.is_closed()) else { panic!("{first:?}") };
-        // What is no frame at all is first of all too long.
-        assert_eq!(code, if first[0] == b'H' { SIZE } else { PROTOCOL });
+        assert_eq!(outcome(&wire), Goaway(PROTOCOL), "{first:?}");
+        let Some(Event::Closed { error: Some(error) }) = wire.events.last() else { panic!("{first:?}") };
+        assert_eq!(error.text == "the peer speaks HTTP/1.x", first[0] == b'H');
     }
     let mut wire = Wire::new(Connection::client(Config::default(), 0));
     wire.feed(&settings(&[]));

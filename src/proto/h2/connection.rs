@@ -352,11 +352,11 @@ impl Connection {
     /// What every frame must keep, before its payload is there.
     #[inline]
     fn check_head(&self, head: Head) -> Result<(), Fault> {
+        if self.phase == Phase::FirstSettings && (head.kind != Kind::Settings || head.has(ACK)) {
+            return Err(Fault::protocol(wrong_start(head)));
+        }
         if head.length > self.config.max_frame_size.max(MIN_FRAME_SIZE) {
             return Err(Fault::size("frame above MAX_FRAME_SIZE"));
-        }
-        if self.phase == Phase::FirstSettings && (head.kind != Kind::Settings || head.has(ACK)) {
-            return Err(Fault::protocol("the first frame is not SETTINGS"));
         }
         if let Some(assembly) = &self.assembly {
             if head.kind != Kind::Continuation || head.stream != assembly.opening.stream {
@@ -468,4 +468,12 @@ impl Connection {
     pub fn give_buffer(&mut self, buffer: Vec<u8>) -> Option<Vec<u8>> {
         self.output.give_memory(buffer)
     }
+}
+
+/// What is wrong with a first frame that is not SETTINGS. A server that does not know the preface answers in its own
+/// language; read as a frame's head, `HTTP/1.1 400` is this.
+#[cold]
+fn wrong_start(head: Head) -> &'static str {
+    let http1 = head.encode().starts_with(b"HTTP/");
+    if http1 { "the peer speaks HTTP/1.x" } else { "the first frame is not SETTINGS" }
 }
