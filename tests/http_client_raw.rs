@@ -291,6 +291,30 @@ fn a_peer_that_says_nothing_is_given_up() {
     server.end();
 }
 
+#[test]
+fn a_peer_that_reads_nothing_is_given_up() {
+    let (ended, has_ended) = channel();
+    let server = Scripted::start(move |listener| {
+        let mut raw = support::scripted::accept(listener, &[(INITIAL_WINDOW_SIZE, 0x7fff_ffff)]);
+        raw.send(&window_update(0, 0x7000_0000));
+        let first = raw.request();
+        raw.send(&answer(first, b"settled"));
+        // The socket stays open, and unread.
+        has_ended.recv().unwrap();
+    });
+    let address = server.address;
+    wakering::run(async {
+        let config = Config { send_timeout: Duration::from_millis(50), ..Config::default() };
+        let mut connection = client::builder().http2(config).connect(address).await.unwrap();
+        text(connection.send(get()).await.unwrap()).await;
+        let error = connection.send(post(vec![7; 1 << 26])).await.unwrap_err();
+        assert!(error.is_timeout(), "{error:?}");
+        ended.send(()).unwrap();
+    })
+    .unwrap();
+    server.end();
+}
+
 // RFC 9113 §5.1.2: the peer's limit on concurrent streams.
 
 #[test]

@@ -49,6 +49,8 @@ pub(super) struct Wire {
     peer: SocketAddr,
     /// The driver looks at the connection after every write: somebody waits for a stream to end.
     watched: Cell<bool>,
+    /// The socket took nothing when it was last tried.
+    full: Cell<bool>,
 }
 
 /// What waits on one stream.
@@ -139,6 +141,7 @@ impl Wire {
             id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             peer,
             watched: Cell::new(false),
+            full: Cell::new(false),
         })
     }
 
@@ -564,13 +567,22 @@ impl Flush for Wire {
         let Some(driver) = self.driver.borrow().clone() else { return };
         let mut context = Context::from_waker(&driver);
         match self.write(&mut context) {
-            Poll::Ready(Ok(())) => self.ask_flush(),
+            Poll::Ready(Ok(())) => {
+                self.full.set(false);
+                self.ask_flush();
+            }
             Poll::Ready(Err(error)) => {
                 self.broken.set(Some(error.kind()));
                 self.wake_driver();
                 return;
             }
-            Poll::Pending => return self.publish(),
+            Poll::Pending => {
+                // From now on output waits: the driver arms the timer that ends it.
+                if !self.full.replace(true) {
+                    self.wake_driver();
+                }
+                return self.publish();
+            }
         }
         self.publish();
         let core = self.core.borrow();
