@@ -4,8 +4,9 @@ mod support;
 
 use std::time::Duration;
 
+use support::peer::Served;
 use support::server::Server;
-use support::{Ran, program, run};
+use support::{Ran, run};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -50,8 +51,8 @@ fn ask(server: &Server, path: &str, options: &[&str]) -> Answer {
 }
 
 /// A server, or `None` after a word about the missing client.
-fn served() -> Option<Server> {
-    program("curl").map(|_| Server::start("h2_server", &[]))
+fn served() -> Option<Served> {
+    Served::to("curl", &[])
 }
 
 #[test]
@@ -189,10 +190,7 @@ fn a_request_in_http_1_is_told_so_in_words() {
 
 #[test]
 fn two_workers_serve_as_one_does() {
-    if program("curl").is_none() {
-        return;
-    }
-    let server = Server::start("h2_server", &["--workers", "2"]);
+    let Some(server) = Served::to("curl", &["--workers", "2"]) else { return };
     for _ in 0..8 {
         assert_eq!(ask(&server, "/", &[]).body, "Hello, World!");
     }

@@ -6,8 +6,9 @@ mod support;
 
 use std::time::Duration;
 
+use support::peer::Served;
 use support::server::{Server, Signal};
-use support::{eventually, program, run};
+use support::{eventually, run};
 
 const LIMIT: Duration = Duration::from_secs(250);
 
@@ -27,10 +28,7 @@ fn load(server: &Server, path: &str, options: &[&str]) -> String {
 
 /// One round; every single request must succeed.
 fn all_succeed(arguments: &[&str], clients: &str, streams: &str) {
-    if program("h2load").is_none() {
-        return;
-    }
-    let server = Server::start("h2_server", arguments);
+    let Some(server) = Served::to("h2load", arguments) else { return };
     let n = requests();
     let report = load(&server, "/", &["-n", &n.to_string(), "-c", clients, "-m", streams, "-t1"]);
     let wanted = format!("{n} total, {n} started, {n} done, {n} succeeded, 0 failed, 0 errored, 0 timeout");
@@ -60,10 +58,7 @@ fn two_workers_share_a_hundred_clients() {
 
 #[test]
 fn descriptors_return_to_their_base_after_load() {
-    if program("h2load").is_none() {
-        return;
-    }
-    let server = Server::start("h2_server", &[]);
+    let Some(server) = Served::to("h2load", &[]) else { return };
     // What the first connection opens for good, such as a timer, belongs to the base.
     load(&server, "/", &["-n", "10", "-c", "1"]);
     let base = server.descriptors();
@@ -74,10 +69,7 @@ fn descriptors_return_to_their_base_after_load() {
 
 #[test]
 fn a_large_download_holds_no_more_than_a_chunk() {
-    if program("h2load").is_none() {
-        return;
-    }
-    let server = Server::start("h2_server", &[]);
+    let Some(server) = Served::to("h2load", &[]) else { return };
     load(&server, "/", &["-n", "100", "-c", "4"]);
     let base = server.resident_kib();
     load(&server, "/bytes?n=30000000", &["-n", "4", "-c", "4"]);
@@ -87,16 +79,13 @@ fn a_large_download_holds_no_more_than_a_chunk() {
 
 #[test]
 fn sigterm_under_load_ends_with_code_0() {
-    if program("h2load").is_none() {
-        return;
-    }
-    let server = Server::start("h2_server", &[]);
+    let Some(server) = Served::to("h2load", &[]) else { return };
     let url = server.url("/");
     let client = std::thread::spawn(move || run("h2load", &["-D", "4", "-c", "8", "-m", "32", &url], LIMIT));
     let busy = server.descriptors() + 8;
     assert!(eventually(Duration::from_secs(10), || server.descriptors() >= busy), "h2load does not connect");
     server.signal(Signal::Terminate);
-    let (status, lines, errors) = server.wait(Duration::from_secs(10));
+    let (status, lines, errors) = server.server.wait(Duration::from_secs(10));
     assert_eq!(status.code(), Some(0), "{errors}");
     assert_eq!(lines, [""; 0], "only the address goes to standard output");
     client.join().expect("h2load ends when the server is gone");

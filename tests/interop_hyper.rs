@@ -15,6 +15,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
+use support::peer::Served;
 use support::server::Server;
 
 const TEN_MIB: usize = 10 * 1024 * 1024;
@@ -57,7 +58,7 @@ fn pattern(length: usize) -> Bytes {
 
 #[test]
 fn a_get_is_answered() {
-    let server = Server::start("h2_server", &[]);
+    let server = Served::to_crate("hyper");
     client(async {
         let mut sender = connect(&server).await;
         for _ in 0..3 {
@@ -70,7 +71,7 @@ fn a_get_is_answered() {
 
 #[test]
 fn ten_mib_up_come_back_byte_for_byte() {
-    let server = Server::start("h2_server", &[]);
+    let server = Served::to_crate("hyper");
     client(async {
         let mut sender = connect(&server).await;
         let sent = pattern(TEN_MIB);
@@ -84,7 +85,7 @@ fn ten_mib_up_come_back_byte_for_byte() {
 
 #[test]
 fn an_upload_waits_while_its_echo_is_not_read() {
-    let server = Server::start("h2_server", &[]);
+    let server = Served::to_crate("hyper");
     client(async {
         let mut sender = connect(&server).await;
         let base = server.resident_kib();
@@ -99,7 +100,7 @@ fn an_upload_waits_while_its_echo_is_not_read() {
 
 #[test]
 fn ten_mib_down_wait_for_the_reader() {
-    let server = Server::start("h2_server", &[]);
+    let server = Served::to_crate("hyper");
     client(async {
         let mut sender = connect(&server).await;
         let path = format!("/bytes?n={TEN_MIB}");
@@ -122,7 +123,7 @@ fn ten_mib_down_wait_for_the_reader() {
 
 #[test]
 fn a_hundred_requests_at_once_each_get_their_own_answer() {
-    let server = Server::start("h2_server", &[]);
+    let server = Served::to_crate("hyper");
     client(async {
         let sender = connect(&server).await;
         let mut waiting = Vec::new();
@@ -143,7 +144,7 @@ fn a_hundred_requests_at_once_each_get_their_own_answer() {
 
 #[test]
 fn a_dropped_answer_frees_its_stream() {
-    let server = Server::start("h2_server", &[]);
+    let server = Served::to_crate("hyper");
     client(async {
         let mut sender = connect(&server).await;
         for _ in 0..50 {
@@ -157,7 +158,7 @@ fn a_dropped_answer_frees_its_stream() {
 
 #[test]
 fn trailers_come_back_after_the_echo() {
-    let server = Server::start("h2_server", &[]);
+    let server = Served::to_crate("hyper");
     client(async {
         let mut sender = connect(&server).await;
         let mut trailers = HeaderMap::new();

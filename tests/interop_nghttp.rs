@@ -4,8 +4,9 @@ mod support;
 
 use std::time::Duration;
 
+use support::peer::Served;
+use support::run;
 use support::server::Server;
-use support::{program, run};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -29,8 +30,8 @@ fn clean_exchange(server: &Server, path: &str, options: &[&str]) -> String {
     log
 }
 
-fn served() -> Option<Server> {
-    program("nghttp").map(|_| Server::start("h2_server", &[]))
+fn served() -> Option<Served> {
+    Served::to("nghttp", &[])
 }
 
 /// A file with `size` bytes, named after the server so that tests do not share it.

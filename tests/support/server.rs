@@ -113,7 +113,7 @@ impl Drop for Server {
     }
 }
 
-fn read_lines(pipe: std::process::ChildStdout) -> Receiver<String> {
+pub(super) fn read_lines(pipe: std::process::ChildStdout) -> Receiver<String> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         for line in BufReader::new(pipe).lines().map_while(Result::ok) {
