@@ -1,4 +1,5 @@
-//! What other RFCs add to HTTP/2: tunnels (RFC 9113 §8.5), extended CONNECT (RFC 8441).
+//! What other RFCs add to HTTP/2: tunnels (RFC 9113 §8.5), extended CONNECT (RFC 8441), ALTSVC (RFC 7838 §4), ORIGIN
+//! (RFC 8336).
 
 #[path = "support/h2_wire.rs"]
 mod h2_wire;
@@ -248,4 +249,133 @@ fn a_tunnel_that_is_let_go_of_is_reset_at_once() {
     tunnel(&mut wire, &EXTENDED);
     wire.feed(&rst_stream(1, Reason::CANCEL.0));
     assert!(matches!(wire.events.last(), Some(Event::Reset { reason: Reason::CANCEL, remote: true, .. })));
+}
+
+const ALTSVC: u8 = 0xa;
+const ORIGIN: u8 = 0xc;
+
+/// Each text behind its length in two bytes.
+fn entries(texts: &[&str]) -> Vec<u8> {
+    let entry = |text: &&str| [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat();
+    texts.iter().flat_map(entry).collect()
+}
+
+fn alt_svc(stream: u32, origin: &str, value: &str) -> Vec<u8> {
+    frame(ALTSVC, 0, stream, &[entries(&[origin]), value.as_bytes().to_vec()].concat())
+}
+
+/// A client with a request on stream 1.
+fn asking() -> (Wire, StreamKey) {
+    let mut wire = Wire::client(Config::default());
+    let stream = wire.core.request(&Request::get("http://a/").body(()).unwrap(), true).unwrap();
+    wire.turn();
+    wire.events.clear();
+    (wire, stream)
+}
+
+#[test]
+fn a_client_learns_of_alternatives_for_a_named_origin_and_for_that_of_a_request() {
+    let (mut wire, key) = asking();
+    wire.feed(&alt_svc(0, "https://a.example", "h3=\":443\""));
+    wire.feed(&alt_svc(1, "", "clear"));
+    let [Event::AltSvc { stream: None, origin, value }, Event::AltSvc { stream, origin: none, value: clear }] =
+        &wire.events[..]
+    else {
+        panic!("{:?}", wire.events)
+    };
+    assert_eq!((origin.as_str(), value), ("https://a.example", &HeaderValue::from_static("h3=\":443\"")));
+    assert_eq!((*stream, none.as_str(), clear), (Some(key), "", &HeaderValue::from_static("clear")));
+}
+
+/// RFC 7838 §4.
+#[test]
+fn an_alternative_that_is_out_of_place_is_ignored() {
+    let (mut wire, _) = asking();
+    wire.feed(&alt_svc(0, "", "clear"));
+    wire.feed(&alt_svc(1, "https://a.example", "clear"));
+    wire.feed(&alt_svc(0, "no origin", "clear"));
+    wire.feed(&alt_svc(0, "https://a.example", "not\na value"));
+    wire.feed(&alt_svc(7, "", "clear"));
+    assert!(wire.events.is_empty(), "{:?}", wire.events);
+    assert_eq!(wire.goaway(), None);
+    let mut server = Wire::server(Config::default());
+    server.feed(
+        &[alt_svc(0, "https://a.example", "clear"), frame(ORIGIN, 0, 0, &entries(&["https://a"]))].concat(),
+    );
+    assert!(server.events.is_empty() && server.goaway().is_none(), "a server is not told such things");
+}
+
+/// RFC 8336 §2.
+#[test]
+fn a_client_learns_the_origins_of_a_connection_and_passes_over_what_is_none() {
+    let (mut wire, _) = asking();
+    let list = entries(&["https://a.example", "null", "", "https://b.example:8443", "https://c/path"]);
+    wire.feed(&frame(ORIGIN, 0, 0, &list));
+    let [Event::Origins { origins }] = &wire.events[..] else { panic!("{:?}", wire.events) };
+    assert_eq!(origins, &["https://a.example", "https://b.example:8443"]);
+    wire.events.clear();
+    wire.feed(&frame(ORIGIN, 0, 1, &list));
+    for flag in [1, 2, 4, 8] {
+        wire.feed(&frame(ORIGIN, flag, 0, &list));
+    }
+    assert!(wire.events.is_empty() && wire.goaway().is_none(), "{:?}", wire.events);
+    wire.feed(&frame(ORIGIN, 0, 0, &[]));
+    assert!(
+        matches!(&wire.events[..], [Event::Origins { origins }] if origins.is_empty()),
+        "the set is empty"
+    );
+}
+
+/// RFC 9113 §4.2.
+#[test]
+fn advice_that_is_shorter_than_its_lengths_is_a_frame_size_error() {
+    for (kind, payload) in
+        [(ALTSVC, &[][..]), (ALTSVC, &[0]), (ALTSVC, &[0, 2, b'a']), (ORIGIN, &[0]), (ORIGIN, &[0, 1])]
+    {
+        let (mut wire, _) = asking();
+        wire.feed(&frame(kind, 0, 0, payload));
+        assert_eq!(wire.goaway(), Some(Reason::FRAME_SIZE_ERROR.0), "{kind} {payload:?}");
+    }
+}
+
+#[test]
+fn advice_without_end_is_a_flood() {
+    let (mut wire, _) = asking();
+    for _ in 0..2_000 {
+        wire.feed(&alt_svc(0, "https://a.example", "clear"));
+    }
+    assert_eq!(wire.goaway(), Some(Reason::ENHANCE_YOUR_CALM.0));
+}
+
+#[test]
+fn a_server_advertises_behind_its_settings_and_on_streams() {
+    let h3 = HeaderValue::from_static("h3=\":443\"");
+    let config = Config {
+        origins: vec!["https://a.example".into(), "no origin".into()],
+        alt_svc: vec![("https://a.example".into(), h3.clone()), ("no origin".into(), h3.clone())],
+        ..Config::default()
+    };
+    let mut wire = Wire::new(wakering::internals::h2::Connection::server(config, 0));
+    assert_eq!(wire.core.advertise("https://a.example", &h3), Err(CommandError::Busy), "SETTINGS come first");
+    wire.feed(&[h2_wire::PREFACE, &settings(&[])].concat());
+    let kinds: Vec<u8> = wire.sent.iter().map(|frame| frame.kind).collect();
+    assert_eq!(kinds[0], SETTINGS);
+    assert_eq!(wire.sent_of(ORIGIN)[0].payload, entries(&["https://a.example"]));
+    assert_eq!(wire.sent_of(ALTSVC).len(), 1);
+    wire.sent.clear();
+
+    wire.feed(&get(1));
+    let stream = wire.stream();
+    wire.core.advertise_on(stream, &h3).unwrap();
+    wire.core.advertise("https://b.example", &h3).unwrap();
+    assert_eq!(wire.core.advertise("b.example", &h3), Err(CommandError::Target));
+    wire.core.respond(stream, OK, &HeaderMap::new(), true).unwrap();
+    assert_eq!(wire.core.advertise_on(stream, &h3), Err(CommandError::StreamGone));
+    wire.turn();
+    let sent: Vec<(u32, Vec<u8>)> =
+        wire.sent_of(ALTSVC).iter().map(|frame| (frame.stream, frame.payload.clone())).collect();
+    let of = |origin: &str| [entries(&[origin]), h3.as_bytes().to_vec()].concat();
+    assert_eq!(sent, [(1, of("")), (0, of("https://b.example"))]);
+    let (mut client, _) = asking();
+    assert_eq!(client.core.advertise("https://a", &h3), Err(CommandError::WrongRole));
 }

@@ -17,8 +17,8 @@ use std::{
 use serving::{Client, Serving};
 use wakering::{
     http::{
-        Body, CommandError, ConnectionEnd, ConnectionInfo, ConnectionReport, Frame, HeaderMap, HeaderValue,
-        Method, Place, Request, Response, Server, StatusCode, Trip, header, with_place,
+        Body, CommandError, Config, ConnectionEnd, ConnectionInfo, ConnectionReport, Frame, HeaderMap,
+        HeaderValue, Method, Place, Request, Response, Server, StatusCode, Trip, header, with_place,
     },
     internals::h2::Event,
     time::sleep,
@@ -294,4 +294,32 @@ fn a_hook_that_panics_harms_nobody() {
         assert_eq!(Client::connect(&server).ask(Method::GET, "/").status, 200);
     }
     assert_eq!(server.stop(Duration::from_secs(5)).aborted_connections, 0);
+}
+
+/// RFC 7838 §4, RFC 8336.
+#[test]
+fn a_server_tells_its_clients_of_alternatives_and_origins() {
+    let h3 = HeaderValue::from_static("h3=\":443\"");
+    let config = Config {
+        origins: vec!["https://a.example".into()],
+        alt_svc: vec![("https://a.example".into(), h3.clone())],
+        ..Config::default()
+    };
+    let said = h3.clone();
+    let server = Serving::start(Server::builder().http2(config), || {
+        with_place(move |_: Request<Body>, place: Place| {
+            place.advertise(&said).unwrap();
+            ready(text("ok"))
+        })
+    });
+    let mut client = Client::connect(&server);
+    let request = client.request(Method::GET, "/");
+    let key = client.send(&request, true);
+    assert!(matches!(client.event(), Some(Event::Origins { origins }) if origins == ["https://a.example"]));
+    let Some(Event::AltSvc { stream: None, origin, value }) = client.event() else { panic!("no ALTSVC") };
+    assert_eq!((origin.as_str(), &value), ("https://a.example", &h3));
+    let Some(Event::AltSvc { stream, value, .. }) = client.event() else { panic!("no ALTSVC on the stream") };
+    assert_eq!((stream, value), (Some(key), h3));
+    assert_eq!(client.answer(key).status, 200);
+    server.stop(Duration::ZERO);
 }

@@ -209,7 +209,9 @@ impl<R: Role> Driver<R> {
                     event @ (Event::Response { .. }
                     | Event::Informational { .. }
                     | Event::GoAway { .. }
-                    | Event::Pong { .. }),
+                    | Event::Pong { .. }
+                    | Event::AltSvc { .. }
+                    | Event::Origins { .. }),
                 ) => self.role.news(&self.wire, event),
                 None => return,
             }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr, rc::Rc};
 
-use ::http::{HeaderMap, StatusCode};
+use ::http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{
     http::wire::Wire,
@@ -63,6 +63,18 @@ impl Place {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.wire.core.borrow().stats()
+    }
+
+    /// Says where else the origin of this request is served: an ALTSVC frame on its stream (RFC 7838 §4). `value` is
+    /// that of an `alt-svc` field. [`Config::alt_svc`](crate::http::Config::alt_svc) says it of whole connections.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::StreamGone`] when the response is complete already, or the stream is gone.
+    pub fn advertise(&self, value: &HeaderValue) -> Result<(), CommandError> {
+        self.wire.core.borrow_mut().advertise_on(self.key, value)?;
+        self.wire.ask_flush();
+        Ok(())
     }
 
     /// Sends an interim response before the final one: 103 with `link` fields (RFC 8297), 102, or 100, which a request

@@ -343,6 +343,8 @@ impl Role for Requests {
             Event::GoAway { reason, debug, .. } => {
                 *self.link.farewell.borrow_mut() = Some(Farewell { reason, debug });
             }
+            // Over cleartext a set of origins must be ignored (RFC 8336 §2.2), and there is no second protocol to go to.
+            Event::AltSvc { .. } | Event::Origins { .. } => {}
             Event::Request { .. }
             | Event::Data { .. }
             | Event::Trailers { .. }

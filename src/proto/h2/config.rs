@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::hpack::FieldLimits;
 use crate::limits;
 
@@ -21,6 +23,12 @@ pub struct Config {
     /// Whether clients may open tunnels for other protocols (`SETTINGS_ENABLE_CONNECT_PROTOCOL`, RFC 8441); the handler
     /// finds a [`Protocol`](crate::http::Protocol) in the extensions of such a request. Of no use to a client.
     pub connect_protocol: bool,
+    /// Origins that a server serves on its connections (ORIGIN, RFC 8336), as `https://host` or `https://host:port`.
+    /// Clients must ignore it over cleartext. What is no origin is left out.
+    pub origins: Vec<String>,
+    /// Origins that a server says are served elsewhere, too, each with the value of an `alt-svc` field (ALTSVC on stream
+    /// 0, RFC 7838 §4). What is no origin is left out.
+    pub alt_svc: Vec<(String, HeaderValue)>,
     /// Dynamic table of our decoder (`SETTINGS_HEADER_TABLE_SIZE`).
     pub header_table_size: u32,
     /// Bounds of a received header block; the list's size is announced (`SETTINGS_MAX_HEADER_LIST_SIZE`).
@@ -71,6 +79,8 @@ impl Default for Config {
             max_frame_size: limits::H2_FRAME_BYTES,
             max_concurrent_streams: limits::H2_CONCURRENT_STREAMS,
             connect_protocol: false,
+            origins: Vec::new(),
+            alt_svc: Vec::new(),
             header_table_size: limits::H2_HEADER_TABLE_BYTES,
             fields: FieldLimits::default(),
             continuations: limits::H2_CONTINUATIONS,

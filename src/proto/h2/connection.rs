@@ -315,6 +315,9 @@ impl Connection {
         if let Some(increment) = self.receive_window.give_back(extra, 0).filter(|&n| n > 0) {
             self.write_frame(Kind::WindowUpdate, 0, 0, &increment.to_be_bytes());
         }
+        if self.role == Role::Server && !(self.config.origins.is_empty() && self.config.alt_svc.is_empty()) {
+            self.advise();
+        }
     }
 
     /// Reads frames until one yields an event or the bytes are used up.
@@ -379,6 +382,8 @@ impl Connection {
             Kind::Priority => self.on_priority(head, payload),
             Kind::PushPromise => Err(self.on_push_promise()),
             Kind::Data => Err(Fault::protocol("DATA is read elsewhere")),
+            Kind::AltSvc => self.on_alt_svc(head, payload, out),
+            Kind::Origin => self.on_origin(head, payload, out),
             Kind::Unknown(_) => Ok(()),
         }
     }

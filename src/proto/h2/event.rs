@@ -1,7 +1,7 @@
 //! What the machine tells its driver.
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 
 use super::error::{ConnectionError, Reason};
 use super::stream::StreamKey;
@@ -77,6 +77,22 @@ pub enum Event {
         reason: Reason,
         /// What it says; for a log.
         debug: Bytes,
+    },
+    /// An origin is also served elsewhere (client): ALTSVC (RFC 7838 §4). Whether the server may say so of that origin
+    /// is for the receiver to judge.
+    AltSvc {
+        /// It is the origin of this request; `None`: it is `origin`.
+        stream: Option<StreamKey>,
+        /// The origin's ASCII serialization; empty with a stream.
+        origin: String,
+        /// As in an `alt-svc` field.
+        value: HeaderValue,
+    },
+    /// The connection serves these origins, too (client): ORIGIN (RFC 8336). Over cleartext it must be ignored
+    /// (§2.2), and over TLS the certificate must agree.
+    Origins {
+        /// Their ASCII serializations.
+        origins: Vec<String>,
     },
     /// A PING of ours came back.
     Pong {

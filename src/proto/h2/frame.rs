@@ -45,6 +45,10 @@ pub enum Kind {
     WindowUpdate,
     /// Goes on with a header block.
     Continuation,
+    /// Says where else an origin is served (RFC 7838 §4).
+    AltSvc,
+    /// Says for which origins the connection serves (RFC 8336).
+    Origin,
     /// Anything else: ignored (RFC 9113 §5.5).
     Unknown(u8),
 }
@@ -64,6 +68,8 @@ impl Kind {
             7 => Kind::GoAway,
             8 => Kind::WindowUpdate,
             9 => Kind::Continuation,
+            0xa => Kind::AltSvc,
+            0xc => Kind::Origin,
             other => Kind::Unknown(other),
         }
     }
@@ -82,6 +88,8 @@ impl Kind {
             Kind::GoAway => 7,
             Kind::WindowUpdate => 8,
             Kind::Continuation => 9,
+            Kind::AltSvc => 0xa,
+            Kind::Origin => 0xc,
             Kind::Unknown(code) => code,
         }
     }
@@ -99,6 +107,8 @@ impl Kind {
             Kind::GoAway => "GOAWAY",
             Kind::WindowUpdate => "WINDOW_UPDATE",
             Kind::Continuation => "CONTINUATION",
+            Kind::AltSvc => "ALTSVC",
+            Kind::Origin => "ORIGIN",
             Kind::Unknown(_) => "unknown",
         }
     }

@@ -50,11 +50,13 @@
 //!   content    DATA                         timeouts   deadlines
 //!                                           closing    how streams and the connection end
 //!   control    all other frames             settings   what SETTINGS may say
+//!   advice     ALTSVC and ORIGIN            protocol   what a tunnel is to speak
 //! stream, streams    one stream; all of them      flow    windows      abuse    token buckets
 //! frame, error, event, config, trip, stats        plain values
 //! ```
 
 mod abuse;
+mod advice;
 mod closing;
 mod config;
 mod connection;
