@@ -461,3 +461,31 @@ fn a_request_in_the_first_segment_is_answered() {
     drop(socket);
     server.stop(Duration::ZERO);
 }
+
+/// RFC 9113 §5.4.1: whoever is cut off learns up to where the server has looked.
+#[test]
+fn a_connection_that_outlives_the_grace_is_told_the_last_stream() {
+    let server = Running::start();
+    let mut socket = TcpStream::connect(server.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut first = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    // GET http /never of authority `a`.
+    first.extend_from_slice(b"\0\0\x0d\x01\x05\0\0\0\x05\x82\x86\x04\x06/never\x01\x01a");
+    socket.write_all(&first).unwrap();
+    while server.alive.load(Ordering::SeqCst) == 0 {
+        thread::yield_now();
+    }
+    let stopped = server.stop(Duration::from_millis(50));
+    assert_eq!((stopped.aborted_connections, stopped.aborted_handlers), (1, 1));
+    let mut received = Vec::new();
+    socket.read_to_end(&mut received).expect("the server closes its side");
+    let mut lasts = Vec::new();
+    while let [_, high, low, kind, _, _, _, _, _, rest @ ..] = &received[..] {
+        let length = usize::from(*low) | usize::from(*high) << 8;
+        if *kind == 7 {
+            lasts.push(u32::from_be_bytes(rest[..4].try_into().unwrap()));
+        }
+        received = rest[length..].to_vec();
+    }
+    assert_eq!(lasts, [0x7fff_ffff, 5]);
+}

@@ -29,11 +29,14 @@ use crate::{
         wire::Wire,
     },
     net::{TcpListener, TcpStream},
-    proto::h2::{Config, Connection},
+    proto::h2::{Config, Connection, Reason},
     slab::{Key, Slab},
     task::{Chain, JoinHandle},
     time,
-    worker::{self, Handle, RemoteJoinHandle, context},
+    worker::{
+        self, Handle, RemoteJoinHandle,
+        context::{self, Flush},
+    },
 };
 
 /// An HTTP/2 server, on one worker or on all of them.
@@ -395,6 +398,9 @@ impl Members {
         for (_key, member) in self.open.borrow().iter() {
             stopped.aborted_connections += 1;
             stopped.aborted_handlers += member.wire.busy_streams();
+            // What was not answered may have been acted on: the client should know up to where (RFC 9113 §5.4.1).
+            member.wire.core.borrow_mut().goaway(Reason::NO_ERROR, b"the time to finish is over");
+            member.wire.clone().flush();
             if let Some(task) = &member.task {
                 task.abort();
             }
