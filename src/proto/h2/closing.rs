@@ -4,13 +4,12 @@
 //! application has let go of it too. The connection ends by a violation (GOAWAY with the reason in words), by
 //! going away in good order (GOAWAY twice, then the last stream), or because the peer is gone.
 
-use std::collections::VecDeque;
-
 use super::connection::{Connection, Going, Notice, Phase, Remote, Role};
 use super::control::SHUTDOWN_PING;
 use super::error::{ConnectionError, Fault, Reason};
 use super::flow::MAX_WINDOW;
 use super::frame::{Kind, MAX_STREAM_ID};
+use super::ready::Ready;
 use super::settings::INITIAL_WINDOW;
 use super::stream::{Room, StreamKey};
 use super::streams::{Ending, Endings, Streams};
@@ -116,7 +115,7 @@ impl Connection {
             self.tally.queued -= queue.clear();
         }
         if std::mem::take(&mut stream.scheduled) {
-            self.ready.retain(|&other| other != key);
+            self.ready.remove(key, stream.id, stream.priority);
         }
         if stream.held {
             self.notices.push_back(Notice::Reset(key, reason, remote));
@@ -135,7 +134,7 @@ impl Connection {
         let unreleased = stream.unreleased;
         self.tally.heads -= stream.head_bytes as usize;
         if stream.scheduled {
-            self.ready.retain(|&other| other != key);
+            self.ready.remove(key, stream.id, stream.priority);
         }
         self.streams.remove(key);
         if unreleased > 0 {
@@ -235,7 +234,7 @@ impl Connection {
         self.streams = Streams::new();
         self.tally.hold_nothing();
         self.endings = Endings::default();
-        self.ready = VecDeque::new();
+        self.ready = Ready::default();
         // What the peer said when it left is still news.
         self.notices.retain(|notice| matches!(notice, Notice::GoAway(..)));
         self.spare = None;

@@ -20,6 +20,7 @@ use super::headers::Assembly;
 use super::heads::KnownHead;
 use super::hpack::{Decoder, Encoder};
 use super::output::{Output, Waiting};
+use super::ready::Ready;
 use super::receive::Input;
 use super::repeats::KnownRequest;
 use super::settings::{self, INITIAL_WINDOW, MIN_FRAME_SIZE, PeerSettings};
@@ -101,7 +102,7 @@ pub struct Connection {
     pub(super) streams: Streams,
     pub(super) endings: Endings,
     pub(super) output: Output,
-    pub(super) ready: VecDeque<StreamKey>,
+    pub(super) ready: Ready,
     pub(super) notices: VecDeque<Notice>,
     pub(super) send_window: SendWindow,
     pub(super) receive_window: ReceiveWindow,
@@ -165,7 +166,7 @@ impl Connection {
             streams: Streams::new(),
             endings: Endings::default(),
             output: Output::default(),
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             notices: VecDeque::new(),
             send_window: SendWindow::new(INITIAL_WINDOW),
             receive_window: ReceiveWindow::new(INITIAL_WINDOW),
@@ -381,6 +382,7 @@ impl Connection {
             Kind::GoAway => self.on_goaway(head, payload),
             Kind::Priority => self.on_priority(head, payload),
             Kind::PushPromise => Err(self.on_push_promise()),
+            Kind::PriorityUpdate => self.on_priority_update(head, payload),
             Kind::Data => Err(Fault::protocol("DATA is read elsewhere")),
             Kind::AltSvc => self.on_alt_svc(head, payload, out),
             Kind::Origin => self.on_origin(head, payload, out),
@@ -460,9 +462,7 @@ impl Connection {
         if self.notices.is_empty() {
             self.notices = VecDeque::new();
         }
-        if self.ready.is_empty() {
-            self.ready = VecDeque::new();
-        }
+        self.ready.shrink();
         self.streams.shrink();
         self.acks.pings.shrink();
         self.acks.settings.shrink();

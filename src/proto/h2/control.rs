@@ -39,6 +39,7 @@ impl Connection {
                 Setting::MaxFrameSize(size) => self.peer.max_frame_size = size,
                 Setting::InitialWindowSize(size) => self.on_initial_window(size)?,
                 Setting::EnableConnectProtocol(on) => self.on_connect_protocol(on)?,
+                Setting::NoRfc7540Priorities(off) => self.on_no_priorities(off)?,
                 Setting::Ignored => {}
             }
         }
@@ -77,6 +78,16 @@ impl Connection {
                 stream.receive_window.shift(delta);
             }
         }
+        Ok(())
+    }
+
+    /// Nothing here hangs on it, as we ignore those priorities anyway; but a peer must not change it after its first SETTINGS
+    /// (RFC 9218 §2.1).
+    fn on_no_priorities(&mut self, off: bool) -> Found {
+        if self.phase == Phase::Open && off != self.peer.no_rfc7540_priorities {
+            return Err(Fault::protocol("NO_RFC7540_PRIORITIES changed"));
+        }
+        self.peer.no_rfc7540_priorities = off;
         Ok(())
     }
 

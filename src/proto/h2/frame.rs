@@ -49,6 +49,8 @@ pub enum Kind {
     AltSvc,
     /// Says for which origins the connection serves (RFC 8336).
     Origin,
+    /// Says how urgent a stream is (RFC 9218 §7.1).
+    PriorityUpdate,
     /// Anything else: ignored (RFC 9113 §5.5).
     Unknown(u8),
 }
@@ -70,6 +72,7 @@ impl Kind {
             9 => Kind::Continuation,
             0xa => Kind::AltSvc,
             0xc => Kind::Origin,
+            0x10 => Kind::PriorityUpdate,
             other => Kind::Unknown(other),
         }
     }
@@ -90,6 +93,7 @@ impl Kind {
             Kind::Continuation => 9,
             Kind::AltSvc => 0xa,
             Kind::Origin => 0xc,
+            Kind::PriorityUpdate => 0x10,
             Kind::Unknown(code) => code,
         }
     }
@@ -109,6 +113,7 @@ impl Kind {
             Kind::Continuation => "CONTINUATION",
             Kind::AltSvc => "ALTSVC",
             Kind::Origin => "ORIGIN",
+            Kind::PriorityUpdate => "PRIORITY_UPDATE",
             Kind::Unknown(_) => "unknown",
         }
     }

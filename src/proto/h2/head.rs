@@ -13,6 +13,7 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::hpack::{Field, FieldKind, FieldSink};
+use super::priority::Priority;
 use super::protocol::Protocol;
 use super::send::is_path;
 
@@ -42,6 +43,7 @@ pub(super) struct HeadSink<'a> {
     path: Option<PathAndQuery>,
     status: Option<StatusCode>,
     content_length: Option<u64>,
+    priority: Option<Priority>,
     cookie: Cookie,
     /// Fields and method are written here, the target at the end. Of a response or trailers only the fields are
     /// put here.
@@ -82,6 +84,7 @@ impl<'a> HeadSink<'a> {
             path: None,
             status: None,
             content_length: None,
+            priority: None,
             cookie: Cookie::None,
             head,
         }
@@ -118,7 +121,8 @@ impl<'a> HeadSink<'a> {
     ) -> Result<(), Malformed> {
         self.ordinary = true;
         match kind {
-            FieldKind::Ordinary | FieldKind::Expect | FieldKind::Priority => {}
+            FieldKind::Ordinary | FieldKind::Expect => {}
+            FieldKind::Priority => self.priority = Priority::parse(value.as_bytes()).or(self.priority),
             FieldKind::Cookie => {
                 self.cookie.add(value);
                 return Ok(());
@@ -153,6 +157,12 @@ impl<'a> HeadSink<'a> {
     #[inline]
     pub(super) fn content_length(&self) -> Option<u64> {
         self.content_length
+    }
+
+    /// What the client said of its urgency.
+    #[inline]
+    pub(super) fn priority(&self) -> Option<Priority> {
+        self.priority
     }
 
     #[inline]

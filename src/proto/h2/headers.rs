@@ -13,6 +13,7 @@ use super::frame::{self, END_HEADERS, END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::head::{Asking, HeadSink, Malformed, Shape};
 use super::hpack::{DecodeError, Decoded, Field};
 use super::output::Part;
+use super::priority;
 use super::repeats::Facts;
 use super::stream::{Asked, Content, Mismatch, Receiving, Sending, StreamKey};
 use super::streams::Ending;
@@ -249,6 +250,7 @@ impl Connection {
             stream.to_receive = to_receive;
             stream.asked = asked;
             stream.head_bytes = facts.head_bytes;
+            stream.priority = priority::of_new(&mut self.ready, id, facts.priority);
         }
         *out = Some(Event::Request { stream: key, request, end: opening.end });
         Ok(())
@@ -271,7 +273,8 @@ impl Connection {
         }
         sink.request().map_err(|text| self.bad_request(opening.stream, text))?;
         // Within the limits, or it would have been refused.
-        let facts = Facts { length: sink.content_length(), head_bytes: decoded.list_bytes as u32 };
+        let (length, priority) = (sink.content_length(), sink.priority());
+        let facts = Facts { length, head_bytes: decoded.list_bytes as u32, priority };
         if let Some(generation) = generation.filter(|_| generation == self.decoder.generation()) {
             self.asked.get_or_insert_default().note(block, generation, request, facts);
         }

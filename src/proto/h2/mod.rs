@@ -47,7 +47,8 @@
 //!     head     rules between fields         schedule   which content goes out next
 //!     hpack    header compression, both ways   heads    the answer that was sent last, and in
 //!                                           repeats  the request that came last
-//!   content    DATA                         timeouts   deadlines
+//!   content    DATA                           ready    urgency: whose turn it is
+//!   priority   urgency: what peers say      timeouts   deadlines
 //!                                           closing    how streams and the connection end
 //!   control    all other frames             settings   what SETTINGS may say
 //!   advice     ALTSVC and ORIGIN            protocol   what a tunnel is to speak
@@ -71,7 +72,9 @@ mod headers;
 mod heads;
 pub(crate) mod hpack;
 mod output;
+mod priority;
 mod protocol;
+mod ready;
 mod receive;
 mod repeats;
 mod schedule;
@@ -88,6 +91,7 @@ pub use connection::{Connection, Role};
 pub use error::{CommandError, ConnectionError, Reason};
 pub use event::Event;
 pub use frame::Kind;
+pub use priority::Priority;
 pub use protocol::{NoToken, Protocol};
 pub(crate) use send::ResponseHead;
 pub(crate) use stats::{COUNTS, LEVELS};

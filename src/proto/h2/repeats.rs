@@ -10,6 +10,7 @@
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version};
 
+use super::priority::Priority;
 use crate::limits;
 
 /// What a request's head says to the connection itself.
@@ -19,6 +20,8 @@ pub(super) struct Facts {
     pub(super) length: Option<u64>,
     /// Decoded size, as HPACK counts it.
     pub(super) head_bytes: u32,
+    /// What it says of its urgency.
+    pub(super) priority: Option<Priority>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +100,7 @@ impl KnownRequest {
 mod tests {
     use super::*;
 
-    const FACTS: Facts = Facts { length: Some(3), head_bytes: 100 };
+    const FACTS: Facts = Facts { length: Some(3), head_bytes: 100, priority: None };
 
     fn head() -> Request<()> {
         let head = Request::post("http://localhost/path?query").header("te", "trailers").header("x", "1");

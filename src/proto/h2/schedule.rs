@@ -1,7 +1,7 @@
 //! Which queued content goes out next, and handing the output to the socket.
 //!
-//! Streams with content and window stand in a ring; each turn of it frames at most one DATA frame a stream, so
-//! that a large download cannot hold up a small one. This is the place where urgency (RFC 9218) would choose.
+//! Streams with content and window stand in [`ready`](super::ready), which chooses by urgency; each choice makes one DATA
+//! frame, so that a large download cannot hold up a small one of its level. Frames other than DATA never wait here.
 
 use std::io::IoSlice;
 
@@ -44,8 +44,9 @@ impl Connection {
     #[inline]
     pub fn poll_transmit<'a>(&'a mut self, now: u64, slices: &mut [IoSlice<'a>]) -> usize {
         self.tell(now);
+        self.ready.begin_turn();
         while !self.ready.is_empty() && self.output.len() < self.config.turn_bytes {
-            if self.send_window.available() == 0 {
+            if self.send_window.available() == 0 || (self.ready.yields() && !self.output.is_empty()) {
                 break;
             }
             self.frame_next();
@@ -74,7 +75,7 @@ impl Connection {
 
     /// Makes one DATA frame for the stream whose turn it is.
     fn frame_next(&mut self) {
-        let Some(key) = self.ready.pop_front() else { return };
+        let Some(key) = self.ready.pop() else { return };
         let Some(stream) = self.streams.get_mut(key) else { return };
         let queued = stream.queued();
         let most = (self.peer.max_frame_size as usize).min(limits::H2_DATA_FRAME_BYTES);
@@ -82,7 +83,7 @@ impl Connection {
         let last = n == queued && stream.sending == Sending::Closing;
         let trailers = if last { queue_of(stream).trailers.take() } else { None };
         let end = last && trailers.is_none();
-        let id = stream.id;
+        let (id, priority) = (stream.id, stream.priority);
         if n > 0 {
             self.output.head(Head {
                 length: n as u32,
@@ -105,7 +106,7 @@ impl Connection {
             stream.sending = Sending::Ended;
         }
         if more {
-            self.ready.push_back(key);
+            self.ready.push(key, id, priority);
         }
         if let Some(trailers) = trailers {
             self.write_trailers(id, &trailers);
@@ -130,7 +131,7 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(key) else { return };
         if !stream.scheduled && stream.queued() > 0 && stream.send_window.available() > 0 {
             stream.scheduled = true;
-            self.ready.push_back(key);
+            self.ready.push(key, stream.id, stream.priority);
         }
     }
 
@@ -139,7 +140,7 @@ impl Connection {
     pub(super) fn unschedule_if_closed(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         if stream.send_window.available() == 0 && std::mem::take(&mut stream.scheduled) {
-            self.ready.retain(|&other| other != key);
+            self.ready.remove(key, stream.id, stream.priority);
         }
     }
 
@@ -189,6 +190,7 @@ impl Connection {
         let worth = room >= self.config.stream_queue_bytes / 4 || (room > 0 && stream.queued() == 0);
         if worth {
             stream.room = Room::Unasked;
+            self.ready.told(stream.priority);
             self.notices.push_back(Notice::Writable(key));
         }
     }

@@ -13,6 +13,7 @@ use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::head::parse_length;
 use super::headers::{block_head, has_no_content};
+use super::priority::{Priority, Signal};
 use super::protocol::Protocol;
 use super::stream::{Asked, Content, Mismatch, Receiving, Room, Sending, Stream, StreamKey};
 use super::streams::{Ending, queue_of};
@@ -65,10 +66,11 @@ impl Connection {
         self.check_alive(Role::Server)?;
         let generation = self.encoder.generation();
         let known = self.known.as_ref().filter(|known| known.is(&head, generation));
-        let (known, own) = match known {
-            Some(known) => (true, known.length()),
+        let (known, checked) = match known {
+            Some(known) => (true, Checked::length(known.length())),
             None => (false, check_head(&mut head)?),
         };
+        let own = checked.length;
         let length = own.or(head.content_length);
         let status = head.status;
         let target = open_stream(self.streams.get_mut(stream))?;
@@ -103,7 +105,8 @@ impl Connection {
         if known {
             self.repeat_response(id, head.content_length, end);
         } else {
-            self.write_response(id, &head, own, end);
+            self.write_response(id, &head, checked, end);
+            self.obey(stream, checked.priority);
         }
         if end {
             self.retire(stream);
@@ -133,7 +136,7 @@ impl Connection {
         }
         let id = target.id;
         let head = ResponseHead { status, headers, date: None, content_length: None };
-        self.write_response(id, &head, None, false);
+        self.write_response(id, &head, Checked::length(None), false);
         Ok(())
     }
 
@@ -148,7 +151,7 @@ impl Connection {
         Ok(())
     }
 
-    fn write_response(&mut self, id: u32, head: &ResponseHead<'_>, own: Option<u64>, end: bool) {
+    fn write_response(&mut self, id: u32, head: &ResponseHead<'_>, checked: Checked, end: bool) {
         let (encoder, known) = (&mut self.encoder, self.known.get_or_insert_default());
         self.output.block(
             self.peer.max_frame_size as usize,
@@ -162,8 +165,9 @@ impl Connection {
                 if let Some(date) = head.date {
                     encoder.encode_field(&header::DATE, date, out);
                 }
-                if encoder.generation() == generation {
-                    known.note(head, own, generation, &out[from..]);
+                // A head that is sent again is not looked through: one that says something is not kept.
+                if encoder.generation() == generation && checked.priority.is_none() {
+                    known.note(head, checked.length, generation, &out[from..]);
                 }
                 if let Some(length) = head.content_length {
                     encoder.encode_content_length(length, out);
@@ -208,7 +212,7 @@ impl Connection {
         if self.streams.len() >= self.peer.max_concurrent_streams {
             return Err(CommandError::TooManyStreams);
         }
-        let length = check_fields(request.headers())?;
+        let Checked { length, priority } = check_fields(request.headers())?;
         let protocol = check_target(request)?;
         if protocol.is_some() && !self.peer.connect_protocol {
             return Err(CommandError::NoConnectProtocol);
@@ -232,6 +236,8 @@ impl Connection {
             // What goes through a tunnel is not the content of the request.
             let length = length.filter(|_| stream.asked != Asked::Tunnel);
             stream.to_send = length.map_or(Content::Free, Content::Remaining);
+            // Our own content goes out in the same order as the answers should come (RFC 9218 §9).
+            stream.priority = priority.map_or(Priority::UNSAID, |said| said.over(Priority::default()));
         }
         self.write_request(id, request, protocol, end);
         Ok(key)
@@ -305,7 +311,8 @@ impl Connection {
                 || (data.len() <= limits::H2_COPY_BYTES
                     && data.len() <= target.send_window.available()
                     && data.len() <= self.send_window.available()
-                    && self.output.len() < self.config.turn_bytes));
+                    && self.output.len() < self.config.turn_bytes
+                    && self.ready.admits(target.priority)));
         if at_once {
             let id = target.id;
             target.send_window.take(data.len());
@@ -392,12 +399,12 @@ impl Connection {
         }
         target.dead = true;
         target.room = Room::Unasked;
-        let id = target.id;
+        let (id, priority) = (target.id, target.priority);
         if let Some(queue) = &mut target.queue {
             self.tally.queued -= queue.clear();
         }
         if std::mem::take(&mut target.scheduled) {
-            self.ready.retain(|&other| other != stream);
+            self.ready.remove(stream, id, priority);
         }
         self.write_reset(id, reason);
         self.endings.note(id, Ending::OwnReset);
@@ -470,9 +477,23 @@ fn open_stream(stream: Option<&mut Stream>) -> Result<&mut Stream, CommandError>
     stream.filter(|stream| !stream.dead && stream.held).ok_or(CommandError::StreamGone)
 }
 
-/// Checks a final head and drops a date that it has twice; returns the `content-length` among its fields.
+/// What fields that are to be sent mean to us.
+#[derive(Clone, Copy)]
+struct Checked {
+    /// `content-length`.
+    length: Option<u64>,
+    priority: Option<Signal>,
+}
+
+impl Checked {
+    fn length(length: Option<u64>) -> Checked {
+        Checked { length, priority: None }
+    }
+}
+
+/// Checks a final head and drops a date that it has twice.
 #[inline]
-fn check_head(head: &mut ResponseHead<'_>) -> Result<Option<u64>, CommandError> {
+fn check_head(head: &mut ResponseHead<'_>) -> Result<Checked, CommandError> {
     if head.status.is_informational() {
         return Err(CommandError::Status);
     }
@@ -483,19 +504,15 @@ fn check_head(head: &mut ResponseHead<'_>) -> Result<Option<u64>, CommandError> 
     Ok(own)
 }
 
-/// Checks fields that are to be sent; returns their `content-length`.
+/// Checks fields that are to be sent.
 #[inline]
-fn check_fields(headers: &HeaderMap) -> Result<Option<u64>, CommandError> {
-    let mut length = None;
+fn check_fields(headers: &HeaderMap) -> Result<Checked, CommandError> {
+    let mut checked = Checked::length(None);
     for (name, value) in headers {
         check_value(value)?;
-        if let Some(announced) = check_field(name, value)? {
-            if length.replace(announced).is_some_and(|before| before != announced) {
-                return Err(CommandError::ForbiddenField);
-            }
-        }
+        check_field(name, value, &mut checked)?;
     }
-    Ok(length)
+    Ok(checked)
 }
 
 /// A value must not begin or end with a blank (RFC 9113 §8.2.1); everything else its type rules out.
@@ -508,20 +525,25 @@ fn check_value(value: &HeaderValue) -> Result<(), CommandError> {
 
 /// Connection-specific fields do not exist in HTTP/2 (RFC 9113 §8.2.2).
 #[inline]
-fn check_field(name: &HeaderName, value: &HeaderValue) -> Result<Option<u64>, CommandError> {
+fn check_field(name: &HeaderName, value: &HeaderValue, checked: &mut Checked) -> Result<(), CommandError> {
     let name = name.as_str();
     let forbidden = match name.len() {
         2 => name == "te" && !value.as_bytes().eq_ignore_ascii_case(b"trailers"),
         7 => name == "upgrade",
+        8 if name == "priority" => {
+            checked.priority = Signal::parse(value.as_bytes());
+            false
+        }
         10 => name == "connection" || name == "keep-alive",
         14 if name == "content-length" => {
-            return parse_length(value).map(Some).ok_or(CommandError::ContentLength);
+            let length = parse_length(value).ok_or(CommandError::ContentLength)?;
+            checked.length.replace(length).is_some_and(|before| before != length)
         }
         16 => name == "proxy-connection",
         17 => name == "transfer-encoding",
         _ => false,
     };
-    if forbidden { Err(CommandError::ForbiddenField) } else { Ok(None) }
+    if forbidden { Err(CommandError::ForbiddenField) } else { Ok(()) }
 }
 
 /// Checks the target; returns the protocol of an extended CONNECT, whose target is complete (RFC 8441 §4).

@@ -36,8 +36,8 @@ pub(super) enum Setting {
     InitialWindowSize(u32),
     MaxFrameSize(u32),
     EnableConnectProtocol(bool),
-    /// Valid, and without meaning for us: `ENABLE_PUSH`, `MAX_HEADER_LIST_SIZE`,
-    /// `NO_RFC7540_PRIORITIES`, and everything unknown.
+    NoRfc7540Priorities(bool),
+    /// Valid, and without meaning for us: `ENABLE_PUSH`, `MAX_HEADER_LIST_SIZE`, and everything unknown.
     Ignored,
 }
 
@@ -61,7 +61,8 @@ impl Setting {
             (FRAME_SIZE, _) => Err(Fault::protocol("MAX_FRAME_SIZE out of range")),
             (ENABLE_CONNECT_PROTOCOL, on @ 0..=1) => Ok(Setting::EnableConnectProtocol(on == 1)),
             (ENABLE_CONNECT_PROTOCOL, _) => Err(Fault::protocol("ENABLE_CONNECT_PROTOCOL is not 0 or 1")),
-            (NO_RFC7540_PRIORITIES, 2..) => Err(Fault::protocol("NO_RFC7540_PRIORITIES is not 0 or 1")),
+            (NO_RFC7540_PRIORITIES, off @ 0..=1) => Ok(Setting::NoRfc7540Priorities(off == 1)),
+            (NO_RFC7540_PRIORITIES, _) => Err(Fault::protocol("NO_RFC7540_PRIORITIES is not 0 or 1")),
             _ => Ok(Setting::Ignored),
         }
     }
@@ -103,6 +104,8 @@ pub(super) struct PeerSettings {
     pub(super) max_frame_size: u32,
     pub(super) max_concurrent_streams: u32,
     pub(super) connect_protocol: bool,
+    /// It said so in its first SETTINGS.
+    pub(super) no_rfc7540_priorities: bool,
 }
 
 impl PeerSettings {
@@ -114,6 +117,7 @@ impl PeerSettings {
             max_frame_size: MIN_FRAME_SIZE,
             max_concurrent_streams: 100,
             connect_protocol: false,
+            no_rfc7540_priorities: false,
         }
     }
 }

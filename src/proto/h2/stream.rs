@@ -23,6 +23,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::flow::{ReceiveWindow, SendWindow};
+use super::priority::Priority;
 
 /// Names a stream of one connection; a stale key is noticed, never mistaken for a later stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -147,6 +148,7 @@ pub(super) struct Stream {
     /// Stands in the ready list.
     pub(super) scheduled: bool,
     pub(super) asked: Asked,
+    pub(super) priority: Priority,
     pub(super) room: Room,
     pub(super) send_window: SendWindow,
     pub(super) receive_window: ReceiveWindow,
@@ -174,6 +176,7 @@ impl Stream {
             held: true,
             scheduled: false,
             asked: Asked::Content,
+            priority: Priority::UNSAID,
             room: Room::Unasked,
             send_window: send,
             receive_window: receive,

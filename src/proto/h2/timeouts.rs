@@ -61,6 +61,10 @@ impl Timers {
         self.settings_ack = after(now, config.settings_timeout);
     }
 
+    pub(super) fn awaits_settings_ack(&self) -> bool {
+        self.settings_ack != NEVER
+    }
+
     /// `false` when no acknowledgement was awaited.
     pub(super) fn settings_acked(&mut self) -> bool {
         std::mem::replace(&mut self.settings_ack, NEVER) != NEVER
