@@ -379,7 +379,7 @@ fn statistics_count_frames_and_bytes_both_ways() {
     let mut wire = Wire::server(Config::default());
     let before = wire.core.stats();
     let ping = frame(h2_wire::PING, 0, 0, &[0; 8]);
-    wire.feed(&[ping.clone(), post(1, &[]), frame(DATA, 0, 1, b"x")].concat());
+    wire.feed(&[ping, post(1, &[]), frame(DATA, 0, 1, b"x")].concat());
     wire.core.respond(wire.stream(), StatusCode::OK, &HeaderMap::new(), true).unwrap();
     wire.turn();
     let after = wire.core.stats();
@@ -411,4 +411,20 @@ fn what_a_connection_holds_is_accounted_and_returns_to_zero() {
     wire.core.finish(stream);
     assert_eq!(wire.core.held().total(), 0);
     assert_eq!(wire.core.stats().streams_open, 0);
+}
+
+#[test]
+fn a_connection_that_lost_its_socket_has_nothing_to_write_any_more() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&post(1, &[]));
+    let stream = wire.stream();
+    wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).unwrap();
+    wire.core.send_data(stream, Bytes::from(vec![1; 100_000]), false).unwrap();
+    assert!(wire.core.has_output());
+    wire.core.abandon();
+    wire.core.reset(stream, Reason::INTERNAL_ERROR);
+    wire.core.finish(stream);
+    assert!(wire.core.is_closed() && !wire.core.has_output() && !wire.core.has_events());
+    assert_eq!((wire.core.held().total(), wire.core.open_streams()), (0, 0));
+    assert!(wire.core.poll_event(0).is_none());
 }

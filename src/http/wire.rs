@@ -247,7 +247,10 @@ impl Wire {
     pub(super) fn close(&self) {
         let stream = self.stream.borrow_mut().take();
         drop(stream);
-        self.ledger.close(&self.core.borrow());
+        let mut core = self.core.borrow_mut();
+        self.ledger.close(&core);
+        // A handler that is dropped later asks for a flush as ever: there must be nothing to write then.
+        core.abandon();
     }
 
     /// Has the metrics know what has happened, unless a flush is about to do so.

@@ -226,6 +226,13 @@ impl Connection {
         self.notices.push_back(Notice::Closed(error));
     }
 
+    /// Ends the connection without a word, because its socket is gone: nothing that waits will be written.
+    pub fn abandon(&mut self) {
+        self.kill();
+        self.notices.clear();
+        self.output.clear();
+    }
+
     pub(super) fn kill(&mut self) {
         self.phase = Phase::Dead;
         self.input.clear();
