@@ -177,7 +177,8 @@ pub(crate) const WAKES_BEFORE_LANE: u8 = 16;
 pub(crate) const MAX_TASKS: usize = SLOTS_MAX;
 /// Futures over this many bytes are boxed when spawned, so that moving them cannot overflow a stack.
 pub(crate) const HUGE_FUTURE: usize = 16 * 1024;
-/// System calls that one poll of a task may make before the others get their turn; as in tokio.
+/// System calls that one poll of a task may make before the others get their turn; as in tokio. Work that comes with
+/// them is charged too where a peer chooses how much it is.
 pub(crate) const COOPERATIVE_BUDGET: u32 = 128;
 /// System calls that tasks may try before a busy worker looks at its selector, however few tasks that were: four of the
 /// budgets above. A task that a fast peer always keeps ready makes 128 of them a poll, and 128 such polls would be tens
@@ -256,6 +257,12 @@ pub(crate) const WRITE_BUF_SLICES: usize = 64;
 pub(crate) const CHANNEL_BYTES: usize = 64 * 1024;
 /// Pieces of one vectored write: 64 hold 128 KiB of content in 16 KiB frames, each with its head, and more.
 pub(crate) const WRITE_SLICES: usize = 64;
+/// Received bytes that cost a connection as much of its task's budget as a system call does. Frames of a dozen bytes take
+/// about 2 ns a byte: a flood of them has one read of 64 KiB before the others get their turn, and the selector is looked
+/// at after four, half a millisecond.
+pub(crate) const RECEIVED_UNIT: usize = 512;
+/// Requests that a connection may begin in one poll: more than clients send at once, and about a quarter of a millisecond.
+pub(crate) const REQUESTS_PER_POLL: usize = 256;
 /// How long a connection that was ended by us waits for the peer to end it too.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// How long the last words of a connection (a GOAWAY, the rest of a response) may take to be written.

@@ -22,7 +22,7 @@ use ::http::Request;
 use crate::{
     clock::{TimerKey, nanos},
     http::wire::{Death, Wire},
-    limits::{LAST_WORDS, LINGER},
+    limits::{COOPERATIVE_BUDGET, LAST_WORDS, LINGER, REQUESTS_PER_POLL},
     proto::h2::{ConnectionError, Event, StreamKey},
     worker::context,
 };
@@ -146,7 +146,12 @@ impl<R: Role> Driver<R> {
             self.wire.core.borrow_mut().handle_timeout(now);
         }
         loop {
-            self.handle_events(now);
+            if !self.handle_events(now) {
+                // After the others: as if it had used up its budget.
+                context::with(|worker| worker.tasks().charge(COOPERATIVE_BUDGET));
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if !matches!(self.phase, Phase::Serving) {
                 return Poll::Ready(());
             }
@@ -181,12 +186,25 @@ impl<R: Role> Driver<R> {
         }
     }
 
-    fn handle_events(&mut self, now: u64) {
+    /// Acts on what came; false when there is more, and the others' turn comes first.
+    fn handle_events(&mut self, now: u64) -> bool {
+        for _ in 0..REQUESTS_PER_POLL {
+            if !self.handle_until_request(now) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Acts on what came up to the next request, that included; false when nothing is left.
+    #[inline]
+    fn handle_until_request(&mut self, now: u64) -> bool {
         loop {
             let event = self.wire.core.borrow_mut().poll_event(now);
             match event {
                 Some(Event::Request { stream, request, end }) => {
                     self.role.request(&self.wire, stream, request, end);
+                    return true;
                 }
                 Some(Event::Data { stream, data, end }) => self.wire.deliver(stream, data, end),
                 Some(Event::Trailers { stream, trailers }) => self.wire.deliver_trailers(stream, trailers),
@@ -198,12 +216,12 @@ impl<R: Role> Driver<R> {
                     self.wire.say(NOT_HTTP2);
                     self.end(Cause::Http1);
                     self.phase = Phase::Ending;
-                    return;
+                    return false;
                 }
                 Some(Event::Closed { error }) => {
                     self.end(Cause::Closed(error));
                     self.phase = Phase::Ending;
-                    return;
+                    return false;
                 }
                 Some(
                     event @ (Event::Response { .. }
@@ -213,7 +231,7 @@ impl<R: Role> Driver<R> {
                     | Event::AltSvc { .. }
                     | Event::Origins { .. }),
                 ) => self.role.news(&self.wire, event),
-                None => return,
+                None => return false,
             }
         }
     }

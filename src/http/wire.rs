@@ -26,7 +26,7 @@ use crate::{
         body::{BodyError, Frame},
         metrics::Ledger,
     },
-    limits::{INTERIM_HEADS, WRITE_SLICES},
+    limits::{INTERIM_HEADS, RECEIVED_UNIT, WRITE_SLICES},
     net::TcpStream,
     proto::h2::{Connection, Reason, StreamKey},
     task::{JoinHandle, Started},
@@ -206,8 +206,10 @@ impl Wire {
             }
             Poll::Ready(Ok(bytes)) => {
                 let mut core = self.core.borrow_mut();
+                let units = bytes.len() / RECEIVED_UNIT;
                 core.receive(bytes);
                 context::with(|worker| {
+                    worker.tasks().charge(units as u32);
                     let memory = worker.lend_output().and_then(|memory| core.give_buffer(memory));
                     if let Some(unneeded) = memory {
                         worker.return_output(unneeded);
@@ -224,7 +226,13 @@ impl Wire {
     pub(super) fn poll_discard(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let stream = self.stream.borrow();
         let Some(stream) = stream.as_ref() else { return Poll::Ready(Ok(0)) };
-        context::with(|worker| worker.with_scratch(|scratch| stream.poll_read_buf(context, scratch)))
+        context::with(|worker| {
+            let read = worker.with_scratch(|scratch| stream.poll_read_buf(context, scratch));
+            if let Poll::Ready(Ok(count)) = read {
+                worker.tasks().charge((count / RECEIVED_UNIT) as u32);
+            }
+            read
+        })
     }
 
     /// Writes bytes that are not HTTP/2: the answer to a client that speaks something else.

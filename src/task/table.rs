@@ -192,6 +192,11 @@ impl Tasks {
         left > 0
     }
 
+    /// Takes units of the running task's budget for work that was more than a system call.
+    pub(crate) fn charge(&self, units: u32) {
+        self.budget.set(self.budget.get().saturating_sub(units));
+    }
+
     /// Whether tasks have tried the system so often since the last look that the selector is due, whatever is queued.
     pub(crate) fn is_look_due(&self) -> bool {
         self.attempts.get() >= LOOK_ATTEMPTS
