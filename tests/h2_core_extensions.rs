@@ -338,6 +338,30 @@ fn advice_that_is_shorter_than_its_lengths_is_a_frame_size_error() {
     }
 }
 
+/// RFC 7838 §4, RFC 8336 §2.2: what must be ignored is not judged either.
+#[test]
+fn advice_out_of_place_is_ignored_unread() {
+    let short = [0, 9, b'a'];
+    let mut server = Wire::server(Config::default());
+    server.feed(&[frame(ALTSVC, 0, 0, &short), frame(ORIGIN, 0, 0, &short)].concat());
+    let (mut client, _) = asking();
+    client.feed(&[frame(ORIGIN, 0, 1, &short), frame(ORIGIN, 8, 0, &short)].concat());
+    for wire in [server, client] {
+        assert!(wire.events.is_empty() && wire.goaway().is_none());
+    }
+}
+
+/// RFC 9113 §5.1: nothing follows END_STREAM.
+#[test]
+fn no_alternative_is_named_on_a_stream_that_is_answered() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&h2_wire::post(1, &[]));
+    let stream = wire.stream();
+    wire.core.respond(stream, OK, &HeaderMap::new(), true).unwrap();
+    let clear = HeaderValue::from_static("clear");
+    assert_eq!(wire.core.advertise_on(stream, &clear), Err(CommandError::WrongState));
+}
+
 #[test]
 fn advice_without_end_is_a_flood() {
     let (mut wire, _) = asking();

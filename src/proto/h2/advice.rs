@@ -1,7 +1,7 @@
 //! ALTSVC (RFC 7838 §4) and ORIGIN (RFC 8336): what a server says about where else, and for whom else, it serves.
 //!
-//! Both are advice: whatever is out of place is ignored, as their RFCs demand; only a payload that is too short for the
-//! lengths in it is an error (RFC 9113 §4.2).
+//! Both are advice: whatever is out of place is ignored unread, as their RFCs demand; only a payload in its place that is
+//! too short for the lengths in it is an error (RFC 9113 §4.2).
 
 use http::Uri;
 use http::header::HeaderValue;
@@ -10,7 +10,7 @@ use super::connection::{Connection, Found, Phase, Role};
 use super::error::{CommandError, Fault};
 use super::event::Event;
 use super::frame::{Head, Kind};
-use super::stream::StreamKey;
+use super::stream::{Sending, StreamKey};
 use crate::limits;
 
 /// Flags of ORIGIN whose meaning is to be defined: a frame that has one of them is ignored (RFC 8336 §2.2).
@@ -36,7 +36,12 @@ impl Connection {
     /// [`CommandError`]; nothing was sent then.
     pub fn advertise_on(&mut self, stream: StreamKey, value: &HeaderValue) -> Result<(), CommandError> {
         let target = self.streams.get(stream).filter(|stream| stream.held && !stream.is_closed());
-        let id = target.ok_or(CommandError::StreamGone)?.id;
+        let target = target.ok_or(CommandError::StreamGone)?;
+        if target.sending == Sending::Ended {
+            // Nothing follows END_STREAM (RFC 9113 §5.1).
+            return Err(CommandError::WrongState);
+        }
+        let id = target.id;
         self.write_alt_svc(id, "", value)
     }
 
@@ -68,12 +73,16 @@ impl Connection {
 
     #[cold]
     pub(super) fn on_alt_svc(&mut self, head: Head, payload: &[u8], out: &mut Option<Event>) -> Found {
+        self.charge_glitch()?;
+        // A server is not told such things (RFC 7838 §4).
+        if self.role == Role::Server {
+            return Ok(());
+        }
         let Some((origin, value)) = entry(payload) else {
             return Err(Fault::size("ALTSVC is shorter than its origin"));
         };
-        self.charge_glitch()?;
-        // A server is not told such things; on a stream the origin is the stream's (RFC 7838 §4).
-        if self.role == Role::Server || origin.is_empty() == (head.stream == 0) {
+        // On a stream the origin is the stream's.
+        if origin.is_empty() == (head.stream == 0) {
             return Ok(());
         }
         let stream = match head.stream {
@@ -94,6 +103,10 @@ impl Connection {
 
     #[cold]
     pub(super) fn on_origin(&mut self, head: Head, payload: &[u8], out: &mut Option<Event>) -> Found {
+        self.charge_glitch()?;
+        if self.role == Role::Server || head.stream != 0 || head.flags & ORIGIN_RESERVED != 0 {
+            return Ok(());
+        }
         let mut origins = Vec::new();
         let mut rest = payload;
         while !rest.is_empty() {
@@ -101,15 +114,12 @@ impl Connection {
                 return Err(Fault::size("ORIGIN ends inside an origin"));
             };
             rest = after;
-            // One that cannot be read is passed over (RFC 8336 §2.3).
+            // One that cannot be read is passed over (RFC 8336 §2.2).
             if let Some(origin) = std::str::from_utf8(origin).ok().filter(|origin| is_origin(origin)) {
                 origins.push(origin.to_owned());
             }
         }
-        self.charge_glitch()?;
-        if self.role == Role::Client && head.stream == 0 && head.flags & ORIGIN_RESERVED == 0 {
-            *out = Some(Event::Origins { origins });
-        }
+        *out = Some(Event::Origins { origins });
         Ok(())
     }
 }
@@ -159,7 +169,7 @@ fn origin_sets(origins: &[String]) -> Vec<Vec<u8>> {
 pub(super) fn is_origin(text: &str) -> bool {
     let Ok(uri) = Uri::try_from(text) else { return false };
     let named = uri.scheme().is_some() && uri.host().is_some_and(|host| !host.is_empty());
-    named && !text.contains('@') && uri.query().is_none() && uri.path() == "/" && !text.ends_with('/')
+    named && !text.contains(['@', '#']) && uri.query().is_none() && uri.path() == "/" && !text.ends_with('/')
 }
 
 #[cfg(test)]
@@ -180,6 +190,7 @@ mod tests {
             "https://a/x",
             "https://a?x",
             "https://u@a",
+            "https://a#x",
             "/x",
         ] {
             assert!(!is_origin(bad), "{bad}");
