@@ -40,6 +40,10 @@ use wakering::{
 
 use self::options::{About, Options};
 
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
 const ABOUT: About = About { name: "h2_server", what: "serves HTTP/2 in cleartext", addr: "127.0.0.1:8080" };
 
 fn main() -> ExitCode {
@@ -64,6 +68,7 @@ struct Hints<H>(H);
 impl<H: Handler> Handler for Hints<H> {
     type Future = H::Future;
 
+    #[inline]
     fn call(&self, request: Request<Body>, place: &Place) -> H::Future {
         if request.uri().path() == "/early" {
             let link = HeaderValue::from_static("</style.css>; rel=preload; as=style");
@@ -149,7 +154,7 @@ fn bytes(request: &Request<Body>) -> Response<Body> {
     match number(request, "n") {
         Some(left) if left <= 1 << 40 => {
             let mut response = Response::new(Body::streaming(Pattern { left }));
-            set_type(&mut response, "application/octet-stream");
+            set_type(&mut response, BYTES);
             response
         }
         Some(_) | None => status(StatusCode::BAD_REQUEST),
@@ -190,13 +195,13 @@ fn number(request: &Request<Body>, name: &str) -> Option<u64> {
 
 fn text(text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
-    set_type(&mut response, "text/plain");
+    set_type(&mut response, TEXT);
     response
 }
 
 fn object(value: &Value) -> Response<Body> {
     let mut response = Response::new(Body::from(value.to_string()));
-    set_type(&mut response, "application/json");
+    set_type(&mut response, JSON);
     response
 }
 
@@ -212,6 +217,6 @@ fn not_allowed(allow: &'static str) -> Response<Body> {
     response
 }
 
-fn set_type(response: &mut Response<Body>, kind: &'static str) {
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+fn set_type(response: &mut Response<Body>, kind: HeaderValue) {
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
 }

@@ -1,6 +1,11 @@
 //! One request, from the handler's answer to the last frame.
 
-use std::{future::poll_fn, rc::Rc};
+use std::{
+    future::{Future, poll_fn},
+    mem,
+    pin::Pin,
+    rc::Rc,
+};
 
 use ::http::{Method, Response, StatusCode};
 
@@ -13,6 +18,7 @@ use crate::{
         wire::Wire,
     },
     proto::h2::{Reason, ResponseHead, StreamKey},
+    task::Next,
     worker::context,
 };
 
@@ -57,26 +63,30 @@ impl Exchange {
     }
 
     /// Sends the response; what comes back is content that is still to be made, for [`stream`](Self::stream).
-    pub(super) fn answer(&mut self, response: Response<Body>) -> Option<Body> {
-        let (parts, mut body) = response.into_parts();
+    fn answer(&mut self, response: &mut Response<Body>) -> Option<Body> {
+        let status = response.status();
+        let body = response.body_mut();
         if let Kind::Incoming(incoming) = &mut body.kind {
             incoming.invite();
         }
-        let has_content = may_have_content(parts.status);
+        let has_content = may_have_content(status);
         let end = self.asked == Asked::HeadOnly || !has_content || body.is_empty();
         let content_length = if has_content { body.exact_length() } else { None };
         let now = context::with(context::Context::turn_time);
         let date = self.date.at(now);
-        let head =
-            ResponseHead { status: parts.status, headers: &parts.headers, date: Some(&date), content_length };
+        let head = ResponseHead { status, headers: response.headers(), date: Some(&date), content_length };
         let mut core = self.place.wire.core.borrow_mut();
         if core.respond_with(self.place.key, head, end).is_err() {
             // Either the stream is gone, or the handler made a field that HTTP/2 forbids: the drop resets it.
             return None;
         }
-        core.recycle(parts.headers);
-        match body.kind {
-            _ if end => self.answered = true,
+        core.recycle(mem::take(response.headers_mut()));
+        if end {
+            // What the handler made is dropped with its answer: not while the core is borrowed.
+            self.answered = true;
+            return None;
+        }
+        match mem::take(&mut response.body_mut().kind) {
             Kind::Empty => self.answered = true,
             Kind::Full(bytes) => self.answered = core.send_data(self.place.key, bytes, true).is_ok(),
             kind @ (Kind::Incoming(_) | Kind::Streaming(_)) => return Some(Body { kind }),
@@ -86,7 +96,7 @@ impl Exchange {
 
     /// Sends content piece by piece; ready when the last has been handed to the connection, and a tunnel's other
     /// direction has come to its end too.
-    pub(super) async fn stream(mut self, body: Body) {
+    async fn stream(mut self, body: Body) {
         let Place { wire, key } = &self.place;
         wire.ask_flush();
         match send_content(wire, *key, body).await {
@@ -98,6 +108,17 @@ impl Exchange {
             let Place { wire, key } = &self.place;
             poll_fn(|context| wire.poll_unwanted(*key, context)).await;
         }
+    }
+}
+
+impl Next<Response<Body>> for Exchange {
+    /// Boxed: only content that is made piece by piece needs it.
+    type Future = Pin<Box<dyn Future<Output = ()>>>;
+
+    #[inline]
+    fn next(mut self, response: &mut Response<Body>) -> Option<Self::Future> {
+        let content = self.answer(response)?;
+        Some(Box::pin(self.stream(content)))
     }
 }
 

@@ -14,13 +14,9 @@ use std::{
     time::Duration,
 };
 
-use ::http::Request;
-
 use crate::{
     http::{
-        body::Body,
         connection,
-        exchange::Exchange,
         handler::Handler,
         hooks::{ConnectionInfo, ConnectionReport, Hooks},
         metrics::{Ledger, Meter, Meters, Metrics},
@@ -31,7 +27,7 @@ use crate::{
     net::{TcpListener, TcpStream},
     proto::h2::{Config, Connection, Reason},
     slab::{Key, Slab},
-    task::{Chain, JoinHandle},
+    task::JoinHandle,
     time,
     worker::{
         self, Handle, RemoteJoinHandle,
@@ -302,13 +298,7 @@ struct Common {
 /// Serves one worker until the word is said and the connections are gone.
 async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) -> Stopped {
     let Common { config, stop, meter, hooks, spawned } = common;
-    let make = move |mut exchange: Exchange, request: Request<Body>| {
-        Chain::new(handler.call(request, exchange.place()), move |response| {
-            let content = exchange.answer(response)?;
-            Some(exchange.stream(content))
-        })
-    };
-    let service = Service::new(make, hooks, spawned);
+    let service = Service::new(handler, hooks, spawned);
     let members = Rc::new(Members::default());
     let admit = |stream: TcpStream, peer: SocketAddr| {
         // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.

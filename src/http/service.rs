@@ -1,6 +1,6 @@
 //! A server's end of its connections: a handler for each request.
 
-use std::{future::Future, mem, panic::Location, rc::Rc};
+use std::{mem, panic::Location, rc::Rc};
 
 use ::http::{HeaderMap, Request, header};
 
@@ -10,55 +10,51 @@ use crate::{
         connection::{Cause, Role},
         date::Date,
         exchange::Exchange,
+        handler::Handler,
         hooks::Hooks,
         wire::{Wire, Work},
     },
     proto::h2::{Event, StreamKey},
-    task::{Pool, Tasks},
+    task::{Chain, Pool, Tasks},
     worker::context,
 };
 
 /// What the connections of a server on one worker have in common.
-pub(super) struct Service<M, F: Future<Output = ()> + 'static> {
-    /// Makes the future of one exchange; the handler is inside.
-    make: M,
+pub(super) struct Service<H: Handler> {
+    handler: H,
     tasks: Rc<Tasks>,
-    cells: Rc<Pool<F>>,
+    cells: Rc<Pool<Chain<H::Future, Exchange>>>,
     date: Rc<Date>,
     pub(super) hooks: Hooks,
     spawned: &'static Location<'static>,
 }
 
-impl<M, F> Service<M, F>
-where
-    M: Fn(Exchange, Request<Body>) -> F,
-    F: Future<Output = ()> + 'static,
-{
-    pub(super) fn new(make: M, hooks: Hooks, spawned: &'static Location<'static>) -> Rc<Self> {
+impl<H: Handler> Service<H> {
+    pub(super) fn new(handler: H, hooks: Hooks, spawned: &'static Location<'static>) -> Rc<Self> {
         let tasks = context::with(|worker| worker.tasks().clone());
-        Rc::new(Service { make, tasks, cells: Pool::new(), date: Rc::new(Date::new()), hooks, spawned })
+        Rc::new(Service { handler, tasks, cells: Pool::new(), date: Rc::new(Date::new()), hooks, spawned })
     }
 }
 
-impl<M, F> Role for Rc<Service<M, F>>
-where
-    M: Fn(Exchange, Request<Body>) -> F + 'static,
-    F: Future<Output = ()> + 'static,
-{
+impl<H: Handler> Role for Rc<Service<H>> {
     const READS_TO_THE_END: bool = false;
 
     /// Calls the handler, with no borrow of the connection held.
     #[inline]
     fn request(&self, wire: &Rc<Wire>, stream: StreamKey, mut head: Box<Request<()>>, end: bool) {
-        let body = if end { Body::empty() } else { content(wire, stream, head.headers()) };
-        let exchange = Exchange::new(wire.clone(), self.date.clone(), stream, head.method());
-        let make = || {
-            let request = with_body(&mut head, body);
-            // Before the handler is called: its answer's header map goes into the head.
-            wire.core.borrow_mut().recycle_head(head);
-            (self.make)(exchange, request)
-        };
-        let started = self.cells.start(&self.tasks, make, self.spawned);
+        // Made inside, since what a closure captures is moved with it, several times.
+        let started = self.cells.start(
+            &self.tasks,
+            |slot| {
+                let exchange = Exchange::new(wire.clone(), self.date.clone(), stream, head.method());
+                let body = if end { Body::empty() } else { content(wire, stream, head.headers()) };
+                let request = with_body(&mut head, body);
+                // Before the handler is called: its answer's header map goes into the head.
+                wire.core.borrow_mut().recycle_head(head);
+                (slot.fill(self.handler.call(request, exchange.place())), exchange)
+            },
+            self.spawned,
+        );
         if let Some(handler) = started {
             wire.keep_work(stream, Work::Handler(handler));
         }

@@ -1,22 +1,25 @@
 //! The cell a future lives in, from spawn to join.
 //!
 //! One allocation holds the header, the future and later its output. The cell is shared by the worker's
-//! table and by the task's `JoinHandle` through `Rc`: it never leaves its thread. `Phase` says who may touch
-//! the stage, and every access goes through it:
+//! table and by the task's `JoinHandle` through `Rc`: it never leaves its thread. `Phase` says what the stage
+//! holds and who may touch it, and every access goes through it:
 //!
-//! * `Pending` → only `poll`/`cancel` may, and they set `Polling` first, so that nothing re-enters;
-//! * `Polling` → only the frame that set it;
-//! * `Finished` → only `take`, which leaves `Empty` behind.
+//! * `Empty` → it holds nothing; only `fill` may, before anybody else knows of the future;
+//! * `Pending` → the future; only `poll`/`cancel` may, and they set `Polling` first, so that nothing re-enters;
+//! * `Polling` → the future, until `finish` has dropped it; only the frame that set it;
+//! * `Finished` → the output; only `take` and `discard`, which set `Empty` first.
 //!
-//! The future is never moved after `fill`: it is dropped in place before the stage changes.
+//! The future is never moved after `fill`: it is dropped in place before the stage changes. The stage is a union, and
+//! no enum, so that a future can be written straight into it.
 
 use std::{
     any::Any,
     cell::{Cell, UnsafeCell},
     future::Future,
-    mem,
+    mem::{self, ManuallyDrop, MaybeUninit},
     panic::{AssertUnwindSafe, Location, catch_unwind},
     pin::Pin,
+    ptr,
     task::{Context, Poll, Waker},
 };
 
@@ -74,10 +77,10 @@ pub(crate) trait Runnable {
     fn header(&self) -> &Header;
 }
 
-enum Stage<F: Future> {
-    Empty,
-    Future(F),
-    Output(Result<F::Output, JoinError>),
+union Stage<F: Future> {
+    empty: (),
+    future: ManuallyDrop<F>,
+    output: ManuallyDrop<Result<F::Output, JoinError>>,
 }
 
 /// A future and what is left of it.
@@ -99,32 +102,55 @@ impl<F: Future> TaskCell<F> {
                 cancelled: Cell::new(false),
             },
             joiner: Cell::new(None),
-            stage: UnsafeCell::new(Stage::Empty),
+            stage: UnsafeCell::new(Stage { empty: () }),
         }
     }
 
     /// A cell with `future` in it, ready to be polled.
     pub(crate) fn new(future: F, id: u64, handle: Handle, spawned: &'static Location<'static>) -> Self {
         let mut cell = TaskCell::empty(handle);
-        cell.stage = UnsafeCell::new(Stage::Future(future));
+        cell.stage = UnsafeCell::new(Stage { future: ManuallyDrop::new(future) });
         cell.header.start(id, spawned);
         cell
     }
 
-    /// Has `make` build a new future in an empty cell, in place where the compiler can.
+    /// Has `make` build a new future in an empty cell.
     ///
     /// # Panics
     ///
     /// When the cell is not empty.
+    ///
+    /// # Safety
+    ///
+    /// When `make` returns, what it was given holds a future.
     #[inline]
-    pub(crate) fn fill(&self, make: impl FnOnce() -> F, id: u64, spawned: &'static Location<'static>) {
+    pub(super) unsafe fn fill(
+        &self,
+        make: impl FnOnce(&mut MaybeUninit<F>),
+        id: u64,
+        spawned: &'static Location<'static>,
+    ) {
         assert_eq!(self.header.phase.get(), Phase::Empty, "a task cell is filled only when empty");
         // SAFETY: the phase is `Empty`, so no reference into the stage exists: `poll`, `abandon`, `take` and
         // `discard` touch it only in other phases, and each gives its reference up before it leaves its
-        // phase. `make` may be foreign code, but this cell is not yet reachable for it. What is overwritten
-        // is `Stage::Empty`, which has nothing to drop.
-        unsafe { self.stage.get().write(Stage::Future(make())) };
+        // phase. `make` may be foreign code, but this cell is not yet reachable for it. The field of a union is as
+        // aligned as the union and within it, and uninitialised memory may hold anything.
+        make(unsafe { &mut *self.future().cast::<MaybeUninit<F>>() });
         self.header.start(id, spawned);
+    }
+
+    /// Where the future lies when there is one.
+    #[inline]
+    fn future(&self) -> *mut F {
+        // SAFETY: a place is computed inside the cell's own stage; nothing is read.
+        unsafe { &raw mut (*self.stage.get()).future }.cast()
+    }
+
+    /// Where the output lies when there is one.
+    #[inline]
+    fn output(&self) -> *mut Result<F::Output, JoinError> {
+        // SAFETY: a place is computed inside the cell's own stage; nothing is read.
+        unsafe { &raw mut (*self.stage.get()).output }.cast()
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -182,29 +208,25 @@ impl<F: Future> TaskCell<F> {
     pub(crate) fn take(&self) -> Result<F::Output, JoinError> {
         assert_eq!(self.header.phase.get(), Phase::Finished, "only a finished task has an output");
         self.header.phase.set(Phase::Empty);
-        // SAFETY: the phase was `Finished`, in which no reference into the stage exists; the cell is on its
-        // own thread (`UnsafeCell` is not `Sync`), and nothing foreign runs before the reference ends.
-        match mem::replace(unsafe { &mut *self.stage.get() }, Stage::Empty) {
-            Stage::Output(output) => output,
-            Stage::Empty | Stage::Future(_) => unreachable!("a finished task holds its output"),
-        }
+        // SAFETY: the phase was `Finished`, in which the stage holds an output and no reference into it exists. It
+        // is `Empty` now, so that nobody reads the output again.
+        unsafe { self.output().read() }
     }
 
     /// Drops the output of a finished task where it lies and leaves the cell empty.
     pub(crate) fn discard(&self) {
         assert_eq!(self.header.phase.get(), Phase::Finished, "only a finished task has an output");
-        // SAFETY: the phase is `Finished`, in which no reference into the stage exists. The output's
-        // destructor may run foreign code; `Finished` only lets it come back here or to `take`, and neither
-        // is called by anybody but the cell's pool.
-        unsafe { *self.stage.get() = Stage::Empty };
         self.header.phase.set(Phase::Empty);
+        // SAFETY: the phase was `Finished`, in which the stage holds an output and no reference into it exists. It
+        // is `Empty` now, so that nobody drops the output again. Its destructor may run foreign code, which cannot
+        // fill the cell: only the cell's pool does, and it gets the cell back afterwards.
+        unsafe { self.output().drop_in_place() };
     }
 
     fn poll_future(&self, context: &mut Context<'_>) -> Poll<F::Output> {
-        // SAFETY: the phase is `Polling`, set by the caller on this thread, so this is the only reference
-        // into the stage until `finish` or the return to `Pending`.
-        let stage = unsafe { &mut *self.stage.get() };
-        let Stage::Future(future) = stage else { unreachable!("a pending task holds its future") };
+        // SAFETY: the phase is `Polling`, set by the caller on this thread: the stage holds the future, and this is
+        // the only reference into it until `finish` or the return to `Pending`.
+        let future = unsafe { &mut *self.future() };
         // SAFETY: the future lives inside an `Rc` allocation from its first poll on, is never moved out of
         // the stage, and is dropped in place (`drop_future`) before the stage is written again.
         unsafe { Pin::new_unchecked(future) }.poll(context)
@@ -216,9 +238,9 @@ impl<F: Future> TaskCell<F> {
             // The future's own destructor panicked: that is how the task ended.
             drop_contained(mem::replace(&mut result, Err(JoinError::panicked(payload))));
         }
-        // SAFETY: the phase is still `Polling`, so nobody else holds a reference; the stage is `Empty` since
-        // `drop_future`, so nothing is dropped by the assignment.
-        unsafe { *self.stage.get() = Stage::Output(result) };
+        // SAFETY: the phase is still `Polling`, so nobody else holds a reference; the future that was here is gone
+        // since `drop_future`, so nothing has to be dropped.
+        unsafe { self.output().write(result) };
         self.header.phase.set(Phase::Finished);
         if let Some(joiner) = self.joiner.take() {
             // A foreign waker may panic; it must not take the worker with it.
@@ -227,10 +249,23 @@ impl<F: Future> TaskCell<F> {
     }
 
     fn drop_future(&self) {
-        // SAFETY: the phase is `Polling` and `poll_future` has returned: this is the only reference. The
-        // assignment drops the future where it lies, which is what pinning asks for, and stores `Empty`
-        // also when that drop unwinds.
-        unsafe { *self.stage.get() = Stage::Empty };
+        // SAFETY: the phase is `Polling` and `poll_future` has returned: this is the only reference, and the future
+        // is there. It is dropped where it lies, which is what pinning asks for, and once: the caller writes the
+        // output over it, also when that drop unwinds.
+        unsafe { ptr::drop_in_place(self.future()) };
+    }
+}
+
+impl<F: Future> Drop for TaskCell<F> {
+    fn drop(&mut self) {
+        match self.header.phase.get() {
+            // SAFETY: in this phase the stage holds the future, and nobody but us has the cell any more.
+            Phase::Pending => unsafe { self.future().drop_in_place() },
+            // SAFETY: in this phase the stage holds the output, and nobody but us has the cell any more.
+            Phase::Finished => unsafe { self.output().drop_in_place() },
+            // A cell that is being polled is borrowed.
+            Phase::Empty | Phase::Polling => {}
+        }
     }
 }
 

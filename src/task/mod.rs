@@ -33,7 +33,7 @@ pub use self::{
     join::{JoinHandle, TaskId},
 };
 pub(crate) use self::{
-    chain::Chain,
+    chain::{Chain, Next},
     pool::{Pool, Started},
     scoped::Scoped,
     table::{ROOT_SLOT, Tasks},

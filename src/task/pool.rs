@@ -1,4 +1,4 @@
-//! Cells that are used again and again by futures of one type.
+//! Cells that are used again and again by chains of one type.
 //!
 //! A server's handler future is built in the cell that it would live in as a task, polled once on the spot,
 //! and mostly done: its cell goes back to the pool and nothing was allocated. If it has to wait, that same
@@ -16,8 +16,9 @@ use std::{
 use crate::{
     limits::RECYCLED_CELLS,
     task::{
-        Tasks,
+        Chain, Tasks,
         cell::{Header, Runnable, TaskCell, drop_contained},
+        chain::{Filled, Next, Slot},
         table,
         waker::waker,
     },
@@ -45,19 +46,19 @@ impl Started {
     }
 }
 
-impl<F: Future<Output = ()> + 'static> Pool<F> {
-    pub(crate) fn new() -> Rc<Self> {
-        Rc::new(Pool { free: RefCell::default() })
-    }
-
-    /// Runs the future that `make` builds on the spot; when it has to wait it becomes a task.
+impl<F, N> Pool<Chain<F, N>>
+where
+    F: Future + 'static,
+    N: Next<F::Output> + 'static,
+{
+    /// Runs the chain that `begin` begins on the spot; when it has to wait it becomes a task.
     ///
-    /// A panic of `make` or of the future ends the future, as it would end a task.
+    /// A panic of `begin` or of the chain ends the chain, as it would end a task.
     #[inline]
     pub(crate) fn start(
         self: &Rc<Self>,
         tasks: &Tasks,
-        make: impl FnOnce() -> F,
+        begin: impl for<'s> FnOnce(Slot<'s, F>) -> (Filled<'s, F>, N),
         spawned: &'static Location<'static>,
     ) -> Option<Started> {
         let recycled = self.free.borrow_mut().pop();
@@ -66,7 +67,10 @@ impl<F: Future<Output = ()> + 'static> Pool<F> {
             Rc::new(Pooled { cell: TaskCell::empty(handle), handle, home: Rc::downgrade(self) })
         });
         let id = tasks.id();
-        let filled = catch_unwind(AssertUnwindSafe(|| pooled.cell.fill(make, id, spawned)));
+        let filled = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: `Chain::begin` leaves a chain in the place that it is given.
+            unsafe { pooled.cell.fill(|place| Chain::begin(place, begin), id, spawned) }
+        }));
         if let Err(payload) = filled {
             drop_contained(payload);
             self.keep(pooled);
@@ -80,6 +84,12 @@ impl<F: Future<Output = ()> + 'static> Pool<F> {
         }
         tasks.link(pooled.handle.slot(), pooled.clone());
         Some(Started { task: pooled, id })
+    }
+}
+
+impl<F: Future<Output = ()> + 'static> Pool<F> {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Pool { free: RefCell::default() })
     }
 
     /// Takes an empty cell back.
