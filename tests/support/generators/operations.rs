@@ -185,7 +185,9 @@ fn side_of(role: Role) -> usize {
 impl World {
     fn new(tape: &mut Tape<'_>) -> World {
         let (client, server) = (config(tape), config(tape));
-        let most = [&server, &client].map(|receiver| receiver.stream_window as usize * 64);
+        let most = [(&client, &server), (&server, &client)].map(|(sender, receiver)| {
+            sender.stream_queue_bytes.min(receiver.stream_window as usize).saturating_mul(64)
+        });
         let client = Connection::client(client, 0);
         let server = Connection::server(server, 0);
         World {
