@@ -5,8 +5,8 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
-use wakering::internals::h2::{Config, Connection, Event, Reason, Role, StreamKey};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use wakering::internals::h2::{Config, Connection, Event, Priority, Reason, Role, StreamKey};
 use wakering::internals::hpack::{Encoder, FieldLimits};
 
 use super::tape::Tape;
@@ -47,6 +47,10 @@ pub(crate) fn config(tape: &mut Tape<'_>) -> Config {
         config.max_frame_size = 20_000;
         config.stream_window = 1 << 20;
         config.header_table_size = 8_192;
+        config.connect_protocol = true;
+        config.discard_bytes = 1_000;
+        config.origins = vec!["https://a".to_owned()];
+        config.alt_svc = vec![("https://a".to_owned(), HeaderValue::from_static("h2=\":1\""))];
     }
     if shape & 0x40 != 0 {
         // Nothing ends the connection for making work.
@@ -137,7 +141,7 @@ impl Rig {
     /// The peer's next frame, or something like one.
     fn make_frame(&mut self, tape: &mut Tape<'_>) {
         let stream = self.peer_stream(tape);
-        match tape.below(14) {
+        match tape.below(15) {
             0..=2 => self.make_head(tape),
             3 | 4 => {
                 let length = tape.pick(&[0, 1, 10, 500, 5_000, 16_384, 20_000]);
@@ -180,6 +184,17 @@ impl Rig {
                 let mut payload = stream.to_be_bytes().to_vec();
                 payload.extend_from_slice(tape.pick(&[&b"u=1,i"[..], b"u=9", b"i", b"\xff", b""]));
                 self.put(0x10, 0, tape.pick(&[0, 0, stream]), &payload);
+            }
+            13 => {
+                let payload = tape.pick(&[
+                    &b"\0\x09https://ah2=1"[..],
+                    b"\0\0h2=1",
+                    b"\0\x09https://a",
+                    b"\xff\xff",
+                    b"",
+                ]);
+                let kind = tape.pick(&[10, 12]);
+                self.put(kind, 0, tape.pick(&[0, stream]), payload);
             }
             _ => {
                 let (kind, flags, length) = (tape.byte(), tape.byte(), usize::from(tape.byte()));
@@ -228,6 +243,10 @@ impl Rig {
                 &[0x83, 0x86, 0x84],
                 &[0x82, 0x86],
             ]));
+            if shape & 0x70 == 0x70 {
+                self.encoder.encode_method(&Method::CONNECT, &mut block);
+                self.encoder.encode_protocol("websocket", &mut block);
+            }
             self.encoder.encode_authority("a", &mut block);
         }
         for _ in 0..tape.below(8) / 3 {
@@ -321,6 +340,11 @@ impl Rig {
             Role::Client => 256,
         };
         assert!(open <= most, "{open} streams");
+        let held = self.core.held();
+        if open == 0 {
+            assert!(held.received == 0 && held.heads == 0, "{held:?} without streams");
+            assert_eq!(held.output, self.core.output_len(), "content of no stream");
+        }
         if self.closed {
             assert!(self.core.is_closed() && open == 0 && !self.core.wants_input());
         }
@@ -334,8 +358,9 @@ impl Rig {
 
     fn on_event(&mut self, event: Event, tape: &mut Tape<'_>) {
         match event {
-            Event::Request { stream, end, .. } => {
+            Event::Request { stream, end, request } => {
                 self.keys.push(stream);
+                self.core.recycle_head(request);
                 if tape.one_in(2) && end {
                     let headers = HeaderMap::new();
                     self.core.respond(stream, StatusCode::OK, &headers, false).expect("a fresh stream");
@@ -392,7 +417,7 @@ impl Rig {
             headers.insert("content-length", HeaderValue::from(tape.pick(&[0, 5, 100_000])));
         }
         let end = tape.one_in(3);
-        let result = match tape.below(9) {
+        let result = match tape.below(11) {
             0 => self.core.respond(stream, StatusCode::OK, &headers, end),
             1 => self.core.inform(stream, StatusCode::EARLY_HINTS, &HeaderMap::new()),
             2 | 3 => {
@@ -414,6 +439,8 @@ impl Rig {
                 self.core.release(stream, tape.pick(&[1, 1_000, usize::MAX]));
                 Ok(())
             }
+            8 => self.core.prioritize(stream, Priority::new(tape.byte(), end)),
+            9 => self.core.advertise_on(stream, &HeaderValue::from_static("clear")),
             _ => {
                 self.core.send_capacity(stream);
                 Ok(())

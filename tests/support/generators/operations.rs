@@ -1,15 +1,19 @@
 //! A client core and a server core with a wire between them, both honest: any commands in any order, the bytes in
 //! any pieces. What is sent arrives, whole and in order; nobody is accused of anything; and in the end nothing is left.
 
+mod model;
+
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use wakering::internals::h2::{
-    CommandError, Config, Connection, ConnectionError, Event, Reason, Role, StreamKey,
+    CommandError, Config, Connection, ConnectionError, Event, Priority, Protocol, Reason, Role, StreamKey,
 };
 use wakering::internals::hpack::FieldLimits;
+
+use model::{End, Exchange, Message, content, fields, is_through, octet, saw_end};
 
 use super::tape::Tape;
 use super::watch::{Watch, trace};
@@ -44,97 +48,9 @@ fn config(tape: &mut Tape<'_>) -> Config {
         output_bytes: tape.pick(&[256 * 1024, 8 * 1024]),
         stream_queue_bytes: tape.pick(&[64 * 1024, 1_000, 4]),
         turn_bytes: tape.pick(&[128 * 1024, 1_000]),
+        discard_bytes: tape.pick(&[64 * 1024, 0, 1_000]),
+        connect_protocol: true,
         ..Config::default()
-    }
-}
-
-/// The octet at a place of a message's content.
-fn octet(id: u32, role: Role, at: usize) -> u8 {
-    (at ^ at >> 8).wrapping_mul(31).wrapping_add(id as usize * 7 + usize::from(role == Role::Server) * 85)
-        as u8
-}
-
-fn content(id: u32, role: Role, from: usize, length: usize) -> Bytes {
-    (from..from + length).map(|at| octet(id, role, at)).collect::<Vec<u8>>().into()
-}
-
-/// How a message ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum End {
-    Open,
-    Plain,
-    Trailers(HeaderMap),
-}
-
-/// One direction of an exchange: what its sender did, and how much of it its receiver has seen.
-#[derive(Debug)]
-struct Message {
-    head: Option<HeaderMap>,
-    /// Content that is still to be sent.
-    left: usize,
-    /// `left` must be sent: it was announced.
-    announced: bool,
-    sent: usize,
-    end: End,
-    head_seen: bool,
-    seen: usize,
-    end_seen: bool,
-    /// Content that the receiver has not released.
-    unreleased: usize,
-    /// Room was asked for and there was none.
-    waiting: bool,
-}
-
-impl Message {
-    fn new(left: usize) -> Message {
-        Message {
-            head: None,
-            left,
-            announced: false,
-            sent: 0,
-            end: End::Open,
-            head_seen: false,
-            seen: 0,
-            end_seen: false,
-            unreleased: 0,
-            waiting: false,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Exchange {
-    request: Message,
-    response: Message,
-    status: StatusCode,
-    method: Method,
-    interim_sent: usize,
-    interim_seen: usize,
-    /// Each side's key, until it has let go.
-    client: Option<StreamKey>,
-    server: Option<StreamKey>,
-    /// Somebody ended it early, so that anything may be missing.
-    disturbed: bool,
-}
-
-impl Exchange {
-    fn of(&mut self, role: Role) -> &mut Message {
-        match role {
-            Role::Client => &mut self.request,
-            Role::Server => &mut self.response,
-        }
-    }
-
-    fn key(&mut self, role: Role) -> &mut Option<StreamKey> {
-        match role {
-            Role::Client => &mut self.client,
-            Role::Server => &mut self.server,
-        }
-    }
-
-    /// Nobody has anything more to say or to hear.
-    fn is_complete(&self) -> bool {
-        self.request.end_seen && self.response.end_seen
     }
 }
 
@@ -217,6 +133,7 @@ impl World {
             }
             17 => self.release(role, tape),
             18 => self.leave(role, tape),
+            19 if tape.one_in(3) => self.prioritize(role, tape),
             19 => self.ping(side),
             20 => self.wait(tape),
             21 => self.sides[side].core.trim(),
@@ -240,8 +157,14 @@ impl World {
         if self.exchanges.len() >= EXCHANGES {
             return;
         }
-        let method = tape.pick(&["POST", "GET", "HEAD", "CONNECT"]);
-        let uri = if method == "CONNECT" { "a:1" } else { "http://a/path?query" };
+        let (method, extended) = tape.pick(&[
+            ("POST", false),
+            ("GET", false),
+            ("HEAD", false),
+            ("CONNECT", false),
+            ("CONNECT", true),
+        ]);
+        let uri = if method == "CONNECT" && !extended { "a:1" } else { "http://a/path?query" };
         let mut message =
             Message::new(tape.pick(&[0, 0, 1, 10, 3_000, 20_000, 100_000]).min(self.most[CLIENT]));
         message.announced = tape.one_in(3) && method != "CONNECT";
@@ -249,9 +172,14 @@ impl World {
         let headers = fields(tape, message.announced.then_some(message.left));
         let mut request = Request::builder().method(method).uri(uri).body(()).expect("a request");
         *request.headers_mut() = headers.clone();
+        if extended {
+            request.extensions_mut().insert(Protocol::WEBSOCKET);
+        }
         let key = match self.sides[CLIENT].core.request(&request, end) {
             Ok(key) => key,
             Err(CommandError::TooManyStreams) => return,
+            // The server's SETTINGS have not come.
+            Err(CommandError::NoConnectProtocol) if extended => return,
             Err(CommandError::GoingAway | CommandError::ConnectionClosed) if self.leaving => return,
             Err(error) => panic!("{error}"),
         };
@@ -265,6 +193,7 @@ impl World {
             response: Message::new(tape.pick(&[0, 1, 10, 3_000, 20_000, 100_000]).min(self.most[SERVER])),
             status: StatusCode::OK,
             method: request.method().clone(),
+            extended,
             interim_sent: 0,
             interim_seen: 0,
             client: Some(key),
@@ -403,6 +332,15 @@ impl World {
         self.events(side_of(role));
     }
 
+    fn prioritize(&mut self, role: Role, tape: &mut Tape<'_>) {
+        let Some(id) = self.choose(role, tape) else { return };
+        let Some(key) = *self.exchanges.get_mut(&id).expect("chosen").key(role) else { return };
+        let priority = Priority::new(tape.byte() & 7, tape.one_in(2));
+        // A stream that is closed and not let go of has no order.
+        let result = self.sides[side_of(role)].core.prioritize(key, priority);
+        assert!(matches!(result, Ok(()) | Err(CommandError::StreamGone)), "{result:?}");
+    }
+
     fn ping(&mut self, side: usize) {
         let side = &mut self.sides[side];
         match side.core.ping(*b"fuzzping") {
@@ -466,7 +404,18 @@ impl World {
             assert!(!self.sides[side].closed, "{event:?} after Closed");
             self.on_event(role, event);
         }
-        assert!(!self.sides[side].core.has_events());
+        let side = &self.sides[side];
+        assert!(!side.core.has_events());
+        let unreleased: usize = self
+            .exchanges
+            .values()
+            .map(|exchange| match side.role {
+                Role::Client if exchange.client.is_some() => exchange.response.unreleased,
+                Role::Server if exchange.server.is_some() => exchange.request.unreleased,
+                Role::Client | Role::Server => 0,
+            })
+            .sum();
+        assert_eq!(side.core.held().received, unreleased, "{:?}", side.role);
     }
 
     fn on_event(&mut self, role: Role, event: Event) {
@@ -478,6 +427,8 @@ impl World {
                 assert!(!exchange.request.head_seen && exchange.server.is_none());
                 assert_eq!(request.method(), exchange.method);
                 assert_eq!(Some(request.headers()), exchange.request.head.as_ref());
+                let protocol = request.extensions().get::<Protocol>();
+                assert_eq!(protocol.is_some(), exchange.extended);
                 exchange.request.head_seen = true;
                 exchange.server = Some(stream);
                 saw_end(&mut exchange.request, end);
@@ -654,6 +605,7 @@ impl World {
         }
         for side in &self.sides {
             assert_eq!(side.core.open_streams(), 0, "{:?}", side.role);
+            assert_eq!(side.core.held().total(), 0, "{:?} holds {:?}", side.role, side.core.held());
             assert!(side.watch.is_whole(), "{:?} sent half a frame", side.role);
             assert!(side.core.is_idle() || side.closed, "{:?} is not idle", side.role);
             assert!(side.pings == 0 || self.leaving, "a PING is lost");
@@ -668,47 +620,4 @@ impl World {
         self.settle();
         assert!(self.sides[CLIENT].closed && self.sides[SERVER].closed);
     }
-}
-
-/// Whether this side has said all and heard all.
-fn is_through(exchange: &mut Exchange, role: Role) -> bool {
-    let heard = match role {
-        Role::Client => exchange.response.end_seen,
-        Role::Server => exchange.request.end_seen,
-    };
-    heard && exchange.of(role).end != End::Open
-}
-
-fn saw_end(message: &mut Message, end: bool) {
-    if end {
-        assert_eq!(message.end, End::Plain, "the message did not end");
-        assert!(message.seen == message.sent, "{} of {} bytes", message.seen, message.sent);
-        message.end_seen = true;
-    }
-}
-
-/// Some fields; now and then so many that the block needs CONTINUATION.
-fn fields(tape: &mut Tape<'_>, length: Option<usize>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for _ in 0..tape.below(4) {
-        let (name, value) = tape.pick(&[
-            ("x-a", "1"),
-            ("x-b", "2"),
-            ("server", "wakering"),
-            ("content-type", "text/plain"),
-            ("authorization", "secret"),
-            ("set-cookie", "c=d"),
-            ("x-empty", ""),
-            ("etag", "0123456789"),
-        ]);
-        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    if tape.one_in(24) {
-        let long = "long-".repeat(tape.pick(&[100, 3_000, 5_000, 16_000]));
-        headers.insert("x-long", HeaderValue::from_str(&long).expect("letters"));
-    }
-    if let Some(length) = length {
-        headers.insert("content-length", HeaderValue::from(length));
-    }
-    headers
 }
