@@ -286,9 +286,9 @@ fn holds_data_of(mut bytes: &[u8], stream: u32) -> bool {
 /// RFC 9218 §7.1 and §9: the client tells the server, and orders its own content alike.
 #[test]
 fn a_client_sends_the_field_and_priority_update_and_orders_its_own_content() {
-    let mut wire = Wire::client(Config::default());
-    wire.feed(&settings(&[(4, 1 << 20)]));
-    wire.feed(&window_update(0, 1 << 20));
+    let mut wire = Wire::new(Connection::client(Config::default(), 0));
+    wire.feed(&[settings(&[(4, 1 << 20), (9, 1)]), window_update(0, 1 << 20)].concat());
+    wire.sent.clear();
     let request =
         |priority: &'static str| Request::post("http://a/").header("priority", priority).body(()).unwrap();
     let streams = ["u=5", "u=4", "u=2"].map(|value| wire.core.request(&request(value), false).unwrap());
@@ -305,6 +305,39 @@ fn a_client_sends_the_field_and_priority_update_and_orders_its_own_content() {
 
     wire.core.reset(streams[1], Reason::CANCEL);
     assert_eq!(wire.core.prioritize(streams[1], Priority::default()), Err(CommandError::StreamGone));
+}
+
+/// RFC 9218 §2.1.1: a server that did not say that it ignores the old priorities will ignore the new ones.
+#[test]
+fn a_client_sends_no_priority_update_to_a_server_without_use_for_it() {
+    for (said, sent) in [(None, 1), (Some(&[][..]), 0), (Some(&[(9, 0)]), 0), (Some(&[(9, 1)]), 1)] {
+        let mut wire = Wire::new(Connection::client(Config::default(), 0));
+        if let Some(entries) = said {
+            wire.feed(&settings(entries));
+        }
+        let request = Request::get("http://a/").body(()).unwrap();
+        let stream = wire.core.request(&request, true).unwrap();
+        wire.core.prioritize(stream, Priority::new(1, false)).unwrap();
+        wire.turn();
+        assert_eq!(wire.sent_of(PRIORITY_UPDATE).len(), sent, "{said:?}");
+    }
+}
+
+/// RFC 9218 §2.1: also what would be wrong with them (RFC 7540 §5.3.1).
+#[test]
+fn the_old_signals_of_a_client_without_use_for_them_are_ignored() {
+    let of_itself = [0, 0, 0, 1, 0];
+    let head = [&of_itself[..], &request_block("POST", &[])].concat();
+    for (entries, resets) in [(&[(9, 1)][..], 0), (&[], 1)] {
+        for signal in [
+            frame(HEADERS, 0x24, 1, &head),
+            [h2_wire::post(1, &[]), frame(h2_wire::PRIORITY, 0, 1, &of_itself)].concat(),
+        ] {
+            let mut wire = Wire::new(Connection::server(Config::default(), 0));
+            wire.feed(&[PREFACE, &settings(entries), &signal].concat());
+            assert_eq!((wire.resets().len(), wire.goaway()), (resets, None), "{entries:?}");
+        }
+    }
 }
 
 /// RFC 9218 §2.1.

@@ -255,7 +255,8 @@ impl Connection {
         let (5, Some(word)) = (payload.len(), u32_at(payload, 0)) else {
             return Err(fault(Reason::FRAME_SIZE_ERROR, "PRIORITY is not 5 bytes"));
         };
-        if word & MAX_STREAM_ID == id {
+        // Who says that it has no use for these signals has them ignored (RFC 9218 §2.1).
+        if word & MAX_STREAM_ID == id && !self.peer.no_rfc7540_priorities {
             return Err(fault(Reason::PROTOCOL_ERROR, "a stream depends on itself"));
         }
         self.charge_glitch()

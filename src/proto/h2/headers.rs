@@ -58,7 +58,7 @@ impl Connection {
         let opening = Opening {
             stream: head.stream,
             end: head.has(END_STREAM),
-            circular: layout.dependency == Some(head.stream),
+            circular: layout.dependency == Some(head.stream) && !self.peer.no_rfc7540_priorities,
         };
         let fragment = &payload[layout.start..layout.end];
         if head.has(END_HEADERS) {

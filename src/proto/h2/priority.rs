@@ -267,8 +267,8 @@ impl<'a> Text<'a> {
 }
 
 impl Connection {
-    /// Says how urgent a stream's response is. A client sends PRIORITY_UPDATE and orders its own content by it; a server
-    /// only reorders its responses.
+    /// Says how urgent a stream's response is. A client sends PRIORITY_UPDATE, unless the server's SETTINGS did not say that
+    /// it has use for it (RFC 9218 §2.1.1), and orders its own content by it; a server only reorders its responses.
     ///
     /// # Errors
     ///
@@ -278,7 +278,8 @@ impl Connection {
         if target.is_closed() {
             return Err(CommandError::StreamGone);
         }
-        if self.role == Role::Client {
+        let heard = self.phase == Phase::FirstSettings || self.peer.no_rfc7540_priorities;
+        if self.role == Role::Client && heard {
             let mut payload = target.id.to_be_bytes().to_vec();
             payload.extend_from_slice(priority.to_string().as_bytes());
             self.write_frame(Kind::PriorityUpdate, 0, 0, &payload);
