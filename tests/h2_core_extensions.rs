@@ -1,6 +1,8 @@
 //! What other RFCs add to HTTP/2: tunnels (RFC 9113 §8.5), extended CONNECT (RFC 8441), ALTSVC (RFC 7838 §4), ORIGIN
 //! (RFC 8336).
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 #[path = "support/h2_wire.rs"]
 mod h2_wire;
 
@@ -236,15 +238,28 @@ fn either_side_of_a_tunnel_may_end_first() {
     assert_eq!((wire.resets(), wire.core.open_streams()), (vec![], 0));
 }
 
-/// Content behind an answer is thrown away up to a bound; a tunnel that nobody reads any more is told at once.
+/// As with content behind an answer: the peer hears our end, and has time for its own.
 #[test]
-fn a_tunnel_that_is_let_go_of_is_reset_at_once() {
+fn a_tunnel_that_is_let_go_of_behind_its_end_waits_for_the_other_up_to_a_bound() {
+    for (more, reset) in [
+        (vec![frame(DATA, END_STREAM, 1, b"bye")], None),
+        (vec![frame(DATA, 0, 1, &[7; 16_384]); 4], Some(1)),
+    ] {
+        let mut wire = Wire::server(tunnels());
+        let stream = tunnel(&mut wire, &EXTENDED);
+        wire.core.send_data(stream, Bytes::new(), true).unwrap();
+        wire.core.finish(stream);
+        wire.turn();
+        assert_eq!(wire.resets(), []);
+        wire.feed(&more.concat());
+        assert_eq!(wire.resets().first().map(|&(id, _)| id), reset);
+        assert_eq!(wire.core.open_streams(), 0);
+    }
     let mut wire = Wire::server(tunnels());
     let stream = tunnel(&mut wire, &EXTENDED);
-    wire.core.send_data(stream, Bytes::new(), true).unwrap();
     wire.core.finish(stream);
     wire.turn();
-    assert_eq!(wire.resets(), [(1, Reason::NO_ERROR.0)]);
+    assert_eq!(wire.resets(), [(1, Reason::INTERNAL_ERROR.0)], "without its end");
     let mut wire = Wire::server(tunnels());
     tunnel(&mut wire, &EXTENDED);
     wire.feed(&rst_stream(1, Reason::CANCEL.0));

@@ -5,7 +5,7 @@ use super::error::{Fault, Reason};
 use super::event::Event;
 use super::flow::Overflow;
 use super::frame::{END_STREAM, HEAD_LEN, Head, Kind, PADDED};
-use super::stream::{Asked, Content, Mismatch, Receiving, Sending, StreamKey};
+use super::stream::{Content, Mismatch, Receiving, Sending, StreamKey};
 use super::streams::Ending;
 
 /// The DATA frame whose payload is being read.
@@ -176,10 +176,9 @@ impl Connection {
     #[cold]
     pub(super) fn begin_discard(&mut self, key: StreamKey, unreleased: u32) {
         let Some(stream) = self.streams.get_mut(key).filter(|stream| !stream.dead) else { return };
-        stream.discard = match (stream.asked, stream.to_receive) {
-            (Asked::Tunnel, _) => 0,
-            (_, Content::Remaining(left)) if left > u64::from(self.config.discard_bytes) => 0,
-            _ => self.config.discard_bytes,
+        stream.discard = match stream.to_receive {
+            Content::Remaining(left) if left > u64::from(self.config.discard_bytes) => 0,
+            Content::Remaining(_) | Content::Free | Content::Forbidden => self.config.discard_bytes,
         };
         if stream.discard > 0 {
             self.give_back_stream(key, unreleased);
