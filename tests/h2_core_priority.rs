@@ -323,6 +323,19 @@ fn a_client_sends_no_priority_update_to_a_server_without_use_for_it() {
     }
 }
 
+/// RFC 9218 §7.1: nothing is said of a response that is complete; its request may still be on its way.
+#[test]
+fn a_client_says_nothing_of_a_response_that_has_come() {
+    let mut wire = Wire::new(Connection::client(Config::default(), 0));
+    wire.feed(&settings(&[(9, 1)]));
+    let request = Request::post("http://a/").body(()).unwrap();
+    let stream = wire.core.request(&request, false).unwrap();
+    wire.feed(&frame(HEADERS, GET, 1, &[0x88]));
+    wire.core.prioritize(stream, Priority::new(1, false)).unwrap();
+    wire.turn();
+    assert!(wire.sent_of(PRIORITY_UPDATE).is_empty());
+}
+
 /// RFC 9218 §2.1: also what would be wrong with them (RFC 7540 §5.3.1).
 #[test]
 fn the_old_signals_of_a_client_without_use_for_them_are_ignored() {

@@ -14,7 +14,7 @@ use super::connection::{Connection, Found, Phase, Role};
 use super::error::{CommandError, Fault};
 use super::frame::{Head, Kind, MAX_STREAM_ID, u32_at};
 use super::ready::Ready;
-use super::stream::StreamKey;
+use super::stream::{Receiving, StreamKey};
 
 /// Urgency of whoever does not say (RFC 9218 §4.1).
 const USUAL: u8 = 3;
@@ -279,7 +279,8 @@ impl Connection {
             return Err(CommandError::StreamGone);
         }
         let heard = self.phase == Phase::FirstSettings || self.peer.no_rfc7540_priorities;
-        if self.role == Role::Client && heard {
+        // Only of a response that still comes (§7.1).
+        if self.role == Role::Client && heard && target.receiving != Receiving::Ended {
             let mut payload = target.id.to_be_bytes().to_vec();
             payload.extend_from_slice(priority.to_string().as_bytes());
             self.write_frame(Kind::PriorityUpdate, 0, 0, &payload);
