@@ -79,6 +79,9 @@ pub(crate) const H2_CONTINUATIONS: u32 = 8;
 pub(crate) const H2_SETTINGS_ENTRIES: u32 = 32;
 /// PING and SETTINGS acknowledgements that wait to be written, each: honest peers have one or two.
 pub(crate) const H2_WAITING_ACKS: u32 = 16;
+/// PINGs that a connection sends by itself at once, of which the application's leave so many free: behind a GOAWAY,
+/// to measure, to keep alive.
+pub(crate) const H2_OWN_PINGS: u32 = 3;
 /// Streams that may die early at once and in a second: a browser that closes a tab, not rapid reset.
 pub(crate) const H2_RESET_BURST: u32 = 100;
 pub(crate) const H2_RESETS_PER_SECOND: u32 = 33;
@@ -132,6 +135,7 @@ pub(crate) const H2_REST: Duration = Duration::from_millis(250);
 pub(crate) const H2_SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 const _: () = assert!(H2_STREAM_WINDOW <= H2_CONNECTION_WINDOW);
+const _: () = assert!(H2_OWN_PINGS < H2_WAITING_ACKS);
 const _: () = assert!(H2_TURN_BYTES <= H2_OUTPUT_BYTES && H2_DATA_FRAME_BYTES <= H2_TURN_BYTES);
 
 // wake

@@ -58,3 +58,20 @@ fn what_is_no_preface_is_judged_alike_however_it_is_cut() {
         assert!(matches!(server.events[..], [Event::Closed { error: Some(_) }]), "{:?}", server.events);
     }
 }
+
+/// As many PINGs as our end may have on their way never look like a flood to a peer with our bounds, the one behind
+/// a first GOAWAY included.
+#[test]
+fn all_pings_that_an_end_may_send_at_once_are_no_flood_to_the_other() {
+    let mut server = Wire::server(Config::default());
+    while server.core.ping([7; 8]).is_ok() {}
+    server.core.shutdown();
+    server.turn();
+    let pings: Vec<u8> =
+        server.sent.iter().flat_map(|it| frame(it.kind, it.flags, it.stream, &it.payload)).collect();
+    let mut client = Wire::client(Config::default());
+    let request = Request::get("http://a/").body(()).expect("a request");
+    client.core.request(&request, true).expect("a stream");
+    client.feed(&pings);
+    assert_eq!(client.goaway(), None, "{:?}", client.events);
+}

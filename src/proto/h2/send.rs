@@ -462,7 +462,8 @@ impl Connection {
         if self.phase == Phase::Dead {
             return Err(CommandError::ConnectionClosed);
         }
-        if self.acks.pings_out >= self.config.waiting_acks || self.phase == Phase::Preface {
+        let most = self.config.waiting_acks.saturating_sub(limits::H2_OWN_PINGS);
+        if self.acks.pings_out >= most || self.phase == Phase::Preface {
             return Err(CommandError::Busy);
         }
         self.acks.pings_out += 1;

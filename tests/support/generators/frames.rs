@@ -181,8 +181,17 @@ impl Rig {
                 self.put(watch::CONTINUATION, flags, stream, tape.take(length));
             }
             12 => {
-                let mut payload = stream.to_be_bytes().to_vec();
-                payload.extend_from_slice(tape.pick(&[&b"u=1,i"[..], b"u=9", b"i", b"\xff", b""]));
+                let id = if tape.one_in(3) { self.next } else { stream };
+                let mut payload = id.to_be_bytes().to_vec();
+                payload.extend_from_slice(tape.pick(&[
+                    &b"u=1,i"[..],
+                    b"u=9",
+                    b"i",
+                    b"u=5;a=\"b\", x=(1 2)",
+                    b"",
+                ]));
+                let length = tape.pick(&[0, 0, 8, 40]);
+                payload.extend_from_slice(tape.take(length));
                 self.put(0x10, 0, tape.pick(&[0, 0, stream]), &payload);
             }
             13 => {
@@ -193,8 +202,9 @@ impl Rig {
                     b"\xff\xff",
                     b"",
                 ]);
-                let kind = tape.pick(&[10, 12]);
-                self.put(kind, 0, tape.pick(&[0, stream]), payload);
+                let (kind, length) = (tape.pick(&[10, 12]), tape.pick(&[0, 0, 20]));
+                let payload = [payload, tape.take(length)].concat();
+                self.put(kind, 0, tape.pick(&[0, stream]), &payload);
             }
             _ => {
                 let (kind, flags, length) = (tape.byte(), tape.byte(), usize::from(tape.byte()));
