@@ -8,7 +8,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use wakering::{
-    http::{Body, Frame, HeaderMap, HeaderValue, Request, Response, Server, StatusCode, client},
+    http::{Body, Config, Frame, HeaderMap, HeaderValue, Request, Response, Server, StatusCode, client},
     net::TcpListener,
     spawn,
     time::sleep,
@@ -192,4 +192,19 @@ fn length_and_authority_are_announced_as_other_clients_do() {
         let response = connection.send(named).await.unwrap();
         assert_eq!(text(response).await, "example.org");
     });
+}
+
+#[test]
+fn a_connection_expires_also_when_its_last_handler_had_to_wait() {
+    wakering::run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = Config { idle_timeout: Duration::from_millis(20), ..Config::default() };
+        let server = Server::builder().http2(config).start(listener, answer).unwrap();
+        let address = server.local_addr();
+        let mut connection = client::connect(address).await.unwrap();
+        assert_eq!(text(connection.send(get(address, "/slow")).await.unwrap()).await, "slow");
+        connection.closed().await;
+        assert!(connection.is_closed());
+    })
+    .unwrap();
 }

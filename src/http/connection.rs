@@ -241,8 +241,11 @@ impl<R: Role> Driver<R> {
         let deadline = self.wire.core.borrow_mut().next_deadline(now);
         match deadline {
             Some(deadline) => self.timer.at_most(deadline, context),
-            None => self.timer.clear(),
+            // A timer that is early costs one look; one that is missed would cost a deadline.
+            None if self.timer.is_due() => self.timer.clear(),
+            None => {}
         }
+        self.wire.set_armed(self.timer.deadline());
     }
 }
 
@@ -276,6 +279,10 @@ impl Timer {
         self.clear();
         let key = context::with(|worker| worker.reactor().arm(deadline, context.waker().clone()));
         self.armed = Some((deadline, key));
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        self.armed.map(|(deadline, _key)| deadline)
     }
 
     fn is_due(&self) -> bool {

@@ -49,8 +49,8 @@ pub(super) struct Wire {
     peer: SocketAddr,
     /// The driver looks at the connection after every write: somebody waits for a stream to end.
     watched: Cell<bool>,
-    /// The socket took nothing when it was last tried.
-    full: Cell<bool>,
+    /// When the driver looks at the connection in any case.
+    armed: Cell<u64>,
 }
 
 /// What waits on one stream.
@@ -141,7 +141,7 @@ impl Wire {
             id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             peer,
             watched: Cell::new(false),
-            full: Cell::new(false),
+            armed: Cell::new(0),
         })
     }
 
@@ -175,6 +175,23 @@ impl Wire {
         let driver = self.driver.borrow().clone();
         if let Some(driver) = driver {
             driver.wake();
+        }
+    }
+
+    /// Notes when the driver's timer fires.
+    pub(super) fn set_armed(&self, deadline: Option<u64>) {
+        self.armed.set(deadline.unwrap_or(u64::MAX));
+    }
+
+    /// Has the driver arm its timer for a deadline that came up between its turns: output that the socket does not
+    /// take, a last stream that ended.
+    fn check_deadline(&self) {
+        // A body that is dropped when the loop is over has no deadlines any more.
+        let Some(now) = context::try_with(|worker| worker.map(context::Context::turn_time)) else { return };
+        let deadline = self.core.borrow_mut().next_deadline(now);
+        if deadline.is_some_and(|deadline| deadline < self.armed.get()) {
+            self.armed.set(0); // once is enough
+            self.wake_driver();
         }
     }
 
@@ -390,7 +407,25 @@ impl Wire {
                 self.core.borrow_mut().release(key, unread);
             }
         }
-        self.core.borrow_mut().finish(key);
+        let idle = {
+            let mut core = self.core.borrow_mut();
+            core.finish(key);
+            core.open_streams() == 0
+        };
+        if idle {
+            self.check_deadline();
+        }
+    }
+
+    /// Gives up the streams that are complete in both directions although somebody still reads: what came stays
+    /// readable, and the connection may end.
+    pub(super) fn finish_complete(&self) {
+        let mut core = self.core.borrow_mut();
+        for mailbox in self.mailboxes.borrow().iter().flatten().filter(|it| it.is_complete()) {
+            if core.is_over(mailbox.key) {
+                core.finish(mailbox.key);
+            }
+        }
     }
 
     fn take_mailbox(&self, key: StreamKey) -> Option<Box<Mailbox>> {
@@ -578,20 +613,14 @@ impl Flush for Wire {
         let Some(driver) = self.driver.borrow().clone() else { return };
         let mut context = Context::from_waker(&driver);
         match self.write(&mut context) {
-            Poll::Ready(Ok(())) => {
-                self.full.set(false);
-                self.ask_flush();
-            }
+            Poll::Ready(Ok(())) => self.ask_flush(),
             Poll::Ready(Err(error)) => {
                 self.broken.set(Some(error.kind()));
                 self.wake_driver();
                 return;
             }
             Poll::Pending => {
-                // From now on output waits: the driver arms the timer that ends it.
-                if !self.full.replace(true) {
-                    self.wake_driver();
-                }
+                self.check_deadline();
                 return self.publish();
             }
         }
@@ -601,6 +630,8 @@ impl Flush for Wire {
         drop(core);
         if wants_driver {
             self.wake_driver();
+        } else {
+            self.check_deadline();
         }
     }
 }
