@@ -279,3 +279,15 @@ pub(crate) const CLIENT_WAITING: usize = 4096;
 pub(crate) const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long content waits for a 100 (Continue) that may never come (RFC 9110 §10.1.1); as in curl.
 pub(crate) const CLIENT_EXPECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connections of a client to one host: each carries a hundred requests or more, so the second is for hosts that allow few.
+pub(crate) const CLIENT_CONNECTIONS: usize = 4;
+/// Connections without requests that a client keeps, over all hosts: 3 KiB and a descriptor each.
+pub(crate) const CLIENT_IDLE_CONNECTIONS: usize = 64;
+/// How long a client keeps a connection without requests: a little more than servers and middleboxes commonly do.
+pub(crate) const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// How often a client sends a request again that its peer has not processed.
+pub(crate) const CLIENT_RETRIES: u32 = 3;
+/// The pause before the third attempt after refusals, and what each further pause grows by.
+pub(crate) const CLIENT_RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// How long a client that failed to open a further connection makes do with those that it has.
+pub(crate) const CLIENT_REDIAL_PAUSE: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! Why a request has no response.
 
-use std::{borrow::Cow, error::Error as StdError, fmt, io, sync::Arc};
+use std::{borrow::Cow, error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 
 use crate::{
     http::wire::Death,
@@ -68,6 +68,15 @@ impl Error {
     pub(super) fn connect(error: io::Error) -> Error {
         let kind = if error.kind() == io::ErrorKind::TimedOut { Kind::Timeout } else { Kind::Connect };
         Error::new(kind, "no connection could be made").caused_by(error).unprocessed()
+    }
+
+    pub(super) fn slow_names(host: &str) -> Error {
+        Error::new(Kind::Timeout, format!("looking up {host} took too long")).unprocessed()
+    }
+
+    /// The time limit of a request passed.
+    pub(super) fn late(limit: Duration) -> Error {
+        Error::new(Kind::Timeout, format!("the request took longer than {limit:?}"))
     }
 
     pub(super) fn misuse(text: impl Into<Cow<'static, str>>) -> Error {

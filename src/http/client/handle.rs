@@ -1,12 +1,21 @@
 //! Connecting, and the handle that requests are sent with.
 
-use std::{cell::OnceCell, fmt, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::OnceCell,
+    fmt,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
 
 use ::http::Request;
 
 use super::{
     error::Error,
-    link::{Link, Place, Requests},
+    link::{Link, Owner, Place, Requests},
     response::{self, ResponseFuture},
 };
 use crate::{
@@ -145,6 +154,10 @@ impl Builder {
         self
     }
 
+    pub(super) fn time_to_connect(&self) -> Duration {
+        self.connect_timeout
+    }
+
     /// Connects to the first of `addresses` that answers, and speaks HTTP/2 with prior knowledge.
     ///
     /// It does not wait for the peer's first word: the first request leaves together with the preface.
@@ -255,6 +268,30 @@ impl SendRequest {
     pub async fn shutdown(self) {
         self.link.leave();
         self.closed().await;
+    }
+
+    /// Another handle, with room kept for a request; `None` when there is none.
+    pub(super) fn with_room(&self) -> Option<SendRequest> {
+        let granted = !self.link.is_over() && self.link.try_permit();
+        granted.then(|| {
+            let mut other = self.clone();
+            other.permit = true;
+            other
+        })
+    }
+
+    /// Whether nothing is under way, and nothing about to be.
+    pub(super) fn is_idle(&self) -> bool {
+        self.link.is_idle()
+    }
+
+    pub(super) fn set_owner(&self, owner: Weak<dyn Owner>) {
+        self.link.set_owner(owner);
+    }
+
+    /// Ends the connection when what is under way is done.
+    pub(super) fn leave(&self) {
+        self.link.leave();
     }
 
     /// Sends a request; what it returns yields the response.

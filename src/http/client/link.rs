@@ -27,8 +27,8 @@ use crate::{
 
 /// What a connection tells the pool that it belongs to.
 pub(super) trait Owner {
-    /// There may be room for another request, or the connection takes none any more.
-    fn changed(&self);
+    /// There may be room for another request, or the connection takes none any more. `idle`: nothing is under way.
+    fn changed(&self, idle: bool);
 }
 
 /// One connection, shared by its handles, its requests and its driver.
@@ -90,7 +90,6 @@ impl Link {
         })
     }
 
-    #[expect(dead_code, reason = "a pool will own its connections")]
     pub(super) fn set_owner(&self, owner: Weak<dyn Owner>) {
         *self.owner.borrow_mut() = Some(owner);
     }
@@ -105,6 +104,11 @@ impl Link {
         if self.handles.get() == 0 {
             self.wire.wake_driver();
         }
+    }
+
+    /// Whether nothing is under way, and nothing about to be.
+    pub(super) fn is_idle(&self) -> bool {
+        self.streams() == 0 && self.permits.get() == 0
     }
 
     /// Requests under way.
@@ -186,7 +190,7 @@ impl Link {
         }
         let owner = self.owner.borrow().as_ref().and_then(Weak::upgrade);
         if let Some(owner) = owner {
-            owner.changed();
+            owner.changed(self.is_idle());
         }
     }
 
@@ -361,6 +365,9 @@ impl Role for Requests {
         link.grant();
         let unwanted = link.is_unwanted();
         wire.watch(unwanted || !link.queue.borrow().is_empty());
+        if unwanted {
+            wire.finish_complete();
+        }
         if unwanted && link.streams() == 0 {
             wire.core.borrow_mut().shutdown();
         }

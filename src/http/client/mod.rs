@@ -1,5 +1,7 @@
 //! HTTP clients: requests on one connection, or on a pool of them.
 //!
+//! [`Client`] keeps connections to as many hosts as it is asked for, and sends a request again where that is safe.
+//!
 //! [`connect`] makes a connection in HTTP/2 with prior knowledge and gives a handle, [`SendRequest`], from which any
 //! number of tasks of the worker may send. It ends when the last handle is gone and the last response has
 //! come.
@@ -8,6 +10,8 @@
 //! handle.rs    connecting, and the handle
 //! link.rs      a connection as its handles see it: who waits for room, why it ended
 //! response.rs  one request under way
+//! pool.rs      a client of many hosts
+//! host.rs      the connections to one of them, and who waits for room
 //! target.rs    a request as HTTP/2 wants it
 //! error.rs     why there is no response
 //! ```
@@ -37,12 +41,15 @@
 
 mod error;
 mod handle;
+mod host;
 mod link;
+mod pool;
 mod response;
 mod target;
 
 pub use self::{
     error::{Error, Kind},
     handle::{Builder, SendRequest, builder, connect, handshake},
+    pool::{Call, Client, ClientBuilder},
     response::ResponseFuture,
 };

@@ -7,7 +7,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ::http::{Request, Response, header, request::Parts};
@@ -228,9 +228,7 @@ impl Waiting {
         match ticket.link.wire.poll_head(ticket.key, context) {
             Poll::Ready(Ok(head)) => Poll::Ready(Ok(head)),
             Poll::Ready(Err(headless)) => Poll::Ready(Err(self.failure(headless))),
-            Poll::Pending => self.call.poll_limit(context).map(|after| {
-                Err(Error::new(ErrorKind::Timeout, format!("the request took longer than {after:?}")))
-            }),
+            Poll::Pending => self.call.poll_limit(context).map(|after| Err(Error::late(after))),
         }
     }
 
@@ -277,6 +275,14 @@ impl ResponseFuture {
     pub fn timeout(mut self, after: Duration) -> ResponseFuture {
         if let State::Waiting(waiting) = &mut self.state {
             waiting.call.limit = Some(Limit::new(after));
+        }
+        self
+    }
+
+    /// As [`timeout`](ResponseFuture::timeout), with a limit of which some has passed.
+    pub(super) fn timeout_at(mut self, after: Duration, deadline: Instant) -> ResponseFuture {
+        if let State::Waiting(waiting) = &mut self.state {
+            waiting.call.limit = Some(Limit { after, sleep: time::sleep_until(deadline) });
         }
         self
     }

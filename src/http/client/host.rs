@@ -1,0 +1,335 @@
+//! The connections to one host, and who waits for room on them.
+//!
+//! Whoever comes first is served first. A connection is opened when all that there are have no room; one is being
+//! opened at a time, and everybody who waits shares the outcome: the room of a success, or the error when there is
+//! no other connection to hope for.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    future::Future,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::{Context, Poll, Waker},
+};
+
+use super::{
+    error::{Error, Kind},
+    handle::SendRequest,
+    link::Owner,
+    pool::{Key, Pool, Settings},
+};
+use crate::{
+    clock::nanos,
+    error::SpawnError,
+    limits::{CLIENT_REDIAL_PAUSE, CLIENT_WAITING},
+    task::JoinHandle,
+    time,
+    worker::{self, context},
+};
+
+/// One host of a pool.
+pub(super) struct Host {
+    key: Key,
+    settings: Rc<Settings>,
+    pool: Weak<Pool>,
+    me: Weak<Host>,
+    connections: RefCell<Vec<Pooled>>,
+    dial: RefCell<Option<JoinHandle<()>>>,
+    /// When connecting may be tried again although it failed, by the worker's clock.
+    redial_at: Cell<u64>,
+    line: RefCell<VecDeque<Rc<Waiter>>>,
+}
+
+struct Pooled {
+    handle: SendRequest,
+    /// When it was last asked for, by the worker's clock.
+    used: Cell<u64>,
+}
+
+struct Waiter {
+    state: RefCell<State>,
+}
+
+enum State {
+    InLine(Waker),
+    /// The handle has room kept for a request.
+    Served(SendRequest),
+    Failed(Error),
+    Left,
+}
+
+impl Host {
+    pub(super) fn new(key: Key, pool: &Rc<Pool>) -> Rc<Host> {
+        Rc::new_cyclic(|me| Host {
+            key,
+            settings: pool.settings.clone(),
+            pool: Rc::downgrade(pool),
+            me: me.clone(),
+            connections: RefCell::default(),
+            dial: RefCell::default(),
+            redial_at: Cell::new(0),
+            line: RefCell::default(),
+        })
+    }
+
+    /// A handle with room for a request.
+    pub(super) fn checkout(self: &Rc<Host>) -> Checkout {
+        Checkout { host: self.clone(), waiter: None }
+    }
+
+    /// Connections that are open or being opened.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.borrow().len() + usize::from(self.dial.borrow().is_some())
+    }
+
+    /// Ends every connection in good order, and fails everybody who waits.
+    pub(super) fn leave(&self) -> Vec<SendRequest> {
+        if let Some(dial) = self.dial.borrow_mut().take() {
+            dial.abort();
+        }
+        self.fail_all(&Error::new(Kind::Closed, "the client was shut down").unprocessed());
+        let connections = std::mem::take(&mut *self.connections.borrow_mut());
+        self.count(-(connections.len() as isize));
+        connections.into_iter().map(|pooled| pooled.handle).collect()
+    }
+
+    /// When the connection that has had nothing to do for longest was used last.
+    pub(super) fn longest_idle(&self) -> Option<u64> {
+        let connections = self.connections.borrow();
+        connections.iter().filter(|it| it.handle.is_idle()).map(|it| it.used.get()).min()
+    }
+
+    /// Connections that have nothing to do.
+    pub(super) fn idle(&self) -> usize {
+        self.connections.borrow().iter().filter(|it| it.handle.is_idle()).count()
+    }
+
+    /// Gives up the connection that was idle since then.
+    pub(super) fn close_idle(&self, since: u64) {
+        let found = {
+            let mut connections = self.connections.borrow_mut();
+            let at = connections.iter().position(|it| it.handle.is_idle() && it.used.get() == since);
+            at.map(|at| connections.swap_remove(at))
+        };
+        self.count(-isize::from(found.is_some()));
+        drop(found);
+        self.forget_if_empty();
+    }
+
+    /// Takes a place on a connection that has room.
+    fn take_room(&self) -> Option<SendRequest> {
+        self.connections.borrow().iter().find_map(|pooled| {
+            let handle = pooled.handle.with_room()?;
+            pooled.used.set(context::with(context::Context::turn_time));
+            Some(handle)
+        })
+    }
+
+    /// Drops the connections that take no more requests; what is under way on them goes on.
+    fn drop_closed(&self) {
+        let closed: Vec<Pooled> = {
+            let mut connections = self.connections.borrow_mut();
+            if !connections.iter().any(|it| it.handle.is_closed()) {
+                return;
+            }
+            let (closed, open) = connections.drain(..).partition(|it| it.handle.is_closed());
+            *connections = open;
+            closed
+        };
+        self.count(-(closed.len() as isize));
+        drop(closed);
+    }
+
+    /// Serves those in line as far as there is room, and sees to more room.
+    fn advance(&self) {
+        self.drop_closed();
+        while !self.line.borrow().is_empty() {
+            let Some(handle) = self.take_room() else { break };
+            let next = self.line.borrow_mut().pop_front();
+            match next {
+                Some(waiter) => waiter.tell(State::Served(handle)),
+                None => drop(handle),
+            }
+        }
+        if self.line.borrow().is_empty() {
+            self.forget_if_empty();
+        } else {
+            self.dial();
+        }
+    }
+
+    /// Opens a connection, unless one is being opened or there are enough.
+    fn dial(&self) {
+        let open = self.connections.borrow().len();
+        let resting = open > 0 && context::with(context::Context::turn_time) < self.redial_at.get();
+        if self.dial.borrow().is_some() || open >= self.settings.connections_per_host || resting {
+            return;
+        }
+        // Only a weak reference: the last client may be dropped meanwhile, which ends the attempt.
+        let (host, key, settings) = (self.me.clone(), self.key.clone(), self.settings.clone());
+        let task = worker::spawn(async move {
+            let connected = connect(&settings, &key).await;
+            if let Some(host) = host.upgrade() {
+                host.dialled(connected);
+            }
+        });
+        *self.dial.borrow_mut() = Some(task);
+    }
+
+    fn dialled(&self, connected: Result<SendRequest, Error>) {
+        drop(self.dial.borrow_mut().take());
+        match connected {
+            Ok(handle) => {
+                let owner: Weak<dyn Owner> = self.me.clone();
+                handle.set_owner(owner);
+                let used = Cell::new(context::with(context::Context::turn_time));
+                self.connections.borrow_mut().push(Pooled { handle, used });
+                self.count(1);
+            }
+            Err(error) => {
+                self.drop_closed();
+                let now = context::with(context::Context::turn_time);
+                self.redial_at.set(now.saturating_add(nanos(CLIENT_REDIAL_PAUSE)));
+                if self.connections.borrow().is_empty() {
+                    self.fail_all(&error);
+                }
+            }
+        }
+        self.advance();
+    }
+
+    /// Tells the pool of connections that were opened or dropped.
+    fn count(&self, difference: isize) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.open.set(pool.open.get().saturating_add_signed(difference));
+        }
+    }
+
+    fn fail_all(&self, error: &Error) {
+        let line = std::mem::take(&mut *self.line.borrow_mut());
+        for waiter in line {
+            waiter.tell(State::Failed(error.clone()));
+        }
+    }
+
+    fn forget_if_empty(&self) {
+        if self.connections() > 0 || !self.line.borrow().is_empty() {
+            return;
+        }
+        if let Some(pool) = self.pool.upgrade() {
+            pool.forget(&self.key);
+        }
+    }
+}
+
+impl Owner for Host {
+    fn changed(&self, idle: bool) {
+        self.advance();
+        if let Some(pool) = self.pool.upgrade().filter(|_| idle) {
+            pool.bound_idle();
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(dial) = self.dial.get_mut().take() {
+            dial.abort();
+        }
+    }
+}
+
+impl Waiter {
+    fn tell(&self, state: State) {
+        if let State::InLine(waker) = self.state.replace(state) {
+            waker.wake();
+        }
+    }
+}
+
+/// Waits for room on a connection to a host; dropping it leaves the line, or gives the room back.
+pub(super) struct Checkout {
+    host: Rc<Host>,
+    waiter: Option<Rc<Waiter>>,
+}
+
+impl Checkout {
+    fn begin(&mut self, context: &Context<'_>) -> Poll<Result<SendRequest, Error>> {
+        let host = &self.host;
+        if host.line.borrow().is_empty() {
+            host.drop_closed();
+            if let Some(handle) = host.take_room() {
+                return Poll::Ready(Ok(handle));
+            }
+        }
+        if host.line.borrow().len() >= CLIENT_WAITING {
+            return Poll::Ready(Err(Error::new(Kind::Busy, "too many wait for the host").unprocessed()));
+        }
+        let waiter = Rc::new(Waiter { state: RefCell::new(State::InLine(context.waker().clone())) });
+        host.line.borrow_mut().push_back(waiter.clone());
+        self.waiter = Some(waiter);
+        host.dial();
+        Poll::Pending
+    }
+}
+
+impl Future for Checkout {
+    type Output = Result<SendRequest, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(waiter) = &self.waiter else { return self.begin(context) };
+        let mut state = waiter.state.borrow_mut();
+        match std::mem::replace(&mut *state, State::Left) {
+            State::InLine(mut waker) => {
+                waker.clone_from(context.waker());
+                *state = State::InLine(waker);
+                Poll::Pending
+            }
+            State::Served(handle) => Poll::Ready(Ok(handle)),
+            State::Failed(error) => Poll::Ready(Err(error)),
+            State::Left => Poll::Ready(Err(Error::new(Kind::Closed, "polled after it was ready"))),
+        }
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        let Some(waiter) = self.waiter.take() else { return };
+        match waiter.state.replace(State::Left) {
+            State::InLine(_) => {
+                self.host.line.borrow_mut().retain(|other| !Rc::ptr_eq(other, &waiter));
+                self.host.forget_if_empty();
+            }
+            // A handle gives its room back when it is dropped, outside the borrow.
+            State::Served(_) | State::Failed(_) | State::Left => {}
+        }
+    }
+}
+
+async fn connect(settings: &Settings, key: &Key) -> Result<SendRequest, Error> {
+    let found = time::timeout(settings.builder.time_to_connect(), resolve(settings, key)).await;
+    let addresses = found.unwrap_or_else(|_elapsed| Err(Error::slow_names(key.host())))?;
+    settings.builder.connect(addresses).await
+}
+
+/// The addresses of a host: written in digits, told by the user, or what the system knows.
+async fn resolve(settings: &Settings, key: &Key) -> Result<Vec<SocketAddr>, Error> {
+    let (host, port) = (key.host(), key.port());
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    if let Some(addresses) = settings.names.get(host) {
+        return Ok(addresses.clone());
+    }
+    let name = host.to_owned();
+    let look_up = move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+    let job = worker::spawn_blocking(look_up).map_err(|full: SpawnError| {
+        Error::new(Kind::Connect, "the name cannot be looked up").caused_by(full).unprocessed()
+    })?;
+    let found = job.await.map_err(|error| {
+        Error::new(Kind::Connect, "the name could not be looked up").caused_by(error).unprocessed()
+    })?;
+    found.map_err(|error| Error::new(Kind::Connect, "the host is not known").caused_by(error).unprocessed())
+}
