@@ -28,7 +28,7 @@ use stop::Stop;
 use wakering::net::{TcpListener, TcpStream};
 
 const ABOUT: About =
-    About { name: "echo", what: "sends back what it is sent over TCP", addr: "127.0.0.1:7000" };
+    About { name: "echo", what: "sends back what it is sent over TCP", addr: "127.0.0.1:7000", switch: None };
 
 fn main() -> ExitCode {
     options::code(ABOUT.name, run(&ABOUT.options()))

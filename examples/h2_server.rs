@@ -3,6 +3,8 @@
 //! `cargo run --release --example h2_server`, then
 //! `curl --http2-prior-knowledge http://127.0.0.1:8080/`
 //!
+//! `--log-frames` shows every frame on standard error.
+//!
 //! | route | answer |
 //! |---|---|
 //! | `/`, any method | 13 bytes of text; content is not read |
@@ -23,16 +25,17 @@ use std::{
     error::Error,
     pin::Pin,
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use wakering::{
     http::{
-        Body, BodyError, Content, Frame, Handler, HeaderMap, HeaderValue, Method, Place, Request, Response,
-        Server, StatusCode, header,
+        Body, BodyError, ConnectionInfo, Content, Frame, FrameLog, Handler, HeaderMap, HeaderValue, Method,
+        Place, Request, Response, Server, StatusCode, header,
     },
     spawn_blocking,
     time::sleep,
@@ -44,7 +47,14 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-const ABOUT: About = About { name: "h2_server", what: "serves HTTP/2 in cleartext", addr: "127.0.0.1:8080" };
+const ABOUT: About = About {
+    name: "h2_server",
+    what: "serves HTTP/2 in cleartext",
+    addr: "127.0.0.1:8080",
+    switch: Some(("log-frames", "show every frame on standard error", || LOG_FRAMES.store(true, Relaxed))),
+};
+
+static LOG_FRAMES: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
     options::code(ABOUT.name, run(&ABOUT.options()))
@@ -56,10 +66,18 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
-    let server = Server::builder().start_on_all(options.addr, || Hints(route))?;
+    let server = Server::builder().log_frames(log_frames).start_on_all(options.addr, || Hints(route))?;
     ending::first_signal(server.local_addr()).await?;
     server.stop(options.grace).await;
     Ok(())
+}
+
+/// Shows the frames of every connection, if that was asked for.
+fn log_frames(connection: &ConnectionInfo) -> Option<FrameLog> {
+    let (id, began) = (connection.id, Instant::now());
+    let log: FrameLog =
+        Box::new(move |frame| eprintln!("[{id}] [{:7.3}] {frame}", began.elapsed().as_secs_f64()));
+    LOG_FRAMES.load(Relaxed).then_some(log)
 }
 
 /// Gives hints about one page before it is made; they need the request's place on its connection.

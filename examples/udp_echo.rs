@@ -18,8 +18,12 @@ use options::{About, Options};
 use stop::Stop;
 use wakering::net::UdpSocket;
 
-const ABOUT: About =
-    About { name: "udp_echo", what: "sends back what it is sent over UDP", addr: "127.0.0.1:7001" };
+const ABOUT: About = About {
+    name: "udp_echo",
+    what: "sends back what it is sent over UDP",
+    addr: "127.0.0.1:7001",
+    switch: None,
+};
 
 /// No datagram is longer: its length has 16 bits.
 const LONGEST: usize = 65_535;

@@ -52,8 +52,8 @@ pub mod internals {
     }
     pub mod h2 {
         pub use crate::proto::h2::{
-            CommandError, Config, Connection, ConnectionError, Event, Held, Kind, Priority, Protocol, Reason,
-            Role, Stats, StreamKey, Trip, Trips,
+            CommandError, Config, Connection, ConnectionError, Direction, Event, Held, Kind, LoggedFrame,
+            Priority, Protocol, Reason, Role, Stats, StreamKey, Trip, Trips,
         };
     }
     pub mod hpack {

@@ -120,6 +120,8 @@ pub(crate) const H2_DEBUG_BYTES: usize = 256;
 pub(crate) const H2_DISCARD_BYTES: u32 = 64 * 1024;
 /// How long that may take: a few round trips of a slow network.
 pub(crate) const H2_DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Payload that a frame log looks at: a whole header block.
+pub(crate) const H2_LOG_BYTES: usize = HEADER_BLOCK_BYTES;
 /// The client's preface and first SETTINGS: one round trip, and slow networks.
 pub(crate) const H2_PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A header block from its first byte to its last.

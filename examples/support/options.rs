@@ -26,6 +26,8 @@ pub(crate) struct About {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     pub(crate) addr: &'static str,
+    /// One more switch, if it has one: its name, what it is for, and what it does.
+    pub(crate) switch: Option<(&'static str, &'static str, fn())>,
 }
 
 impl About {
@@ -53,6 +55,9 @@ impl About {
                 Long("workers") => options.workers = parser.value()?.parse_with(workers)?,
                 Long("grace") => options.grace = parser.value()?.parse_with(grace)?,
                 Long("help") | Short('h') => return Ok(None),
+                Long(name) if self.switch.is_some_and(|switch| switch.0 == name) => {
+                    self.switch.inspect(|(_, _, turn_on)| turn_on());
+                }
                 _ => return Err(argument.unexpected()),
             }
         }
@@ -60,13 +65,17 @@ impl About {
     }
 
     fn help(&self) -> String {
+        let (short, long) = self.switch.map_or_else(Default::default, |(name, what, _)| {
+            (format!(" [--{name}]"), format!("--{name:<15} {what}\n"))
+        });
         format!(
             "{}: {}\n\n\
-             usage: {} [--addr HOST:PORT] [--workers N] [--grace SECONDS]\n\n\
+             usage: {} [--addr HOST:PORT] [--workers N] [--grace SECONDS]{short}\n\n\
              --addr HOST:PORT  where to listen; port 0 lets the system choose (default {})\n\
              --workers N       how many threads serve (default 1)\n\
              --grace SECONDS   how long connections may go on after Ctrl-C or SIGTERM (default 5);\n\
              \x20                 a second signal ends the process at once\n\
+             {long}\
              --help            this text\n",
             self.name, self.what, self.name, self.addr
         )

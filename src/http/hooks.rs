@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     http::{connection::Cause, wire::Wire},
-    proto::h2::{ConnectionError, Stats},
+    proto::h2::{ConnectionError, FrameLog, Stats},
 };
 
 /// One connection of a server.
@@ -60,13 +60,21 @@ type Hook<T> = Option<Arc<dyn Fn(&T) + Send + Sync>>;
 pub(super) struct Hooks {
     pub(super) connected: Hook<ConnectionInfo>,
     pub(super) disconnected: Hook<ConnectionReport>,
+    pub(super) logged: Option<Arc<LogChoice>>,
 }
+
+/// Says for each connection whether its frames are logged, and to whom.
+pub(super) type LogChoice = dyn Fn(&ConnectionInfo) -> Option<FrameLog> + Send + Sync;
 
 impl Hooks {
     /// A connection was admitted.
     pub(super) fn connected(&self, wire: &Wire) {
         if self.connected.is_some() {
             tell(&self.connected, &info(wire));
+        }
+        let log = self.logged.as_ref().map(|choose| catch_unwind(AssertUnwindSafe(|| choose(&info(wire)))));
+        if let Some(Ok(Some(log))) = log {
+            wire.core.borrow_mut().log_frames(log);
         }
     }
 
@@ -103,6 +111,7 @@ impl fmt::Debug for Hooks {
         out.debug_struct("Hooks")
             .field("connected", &self.connected.is_some())
             .field("disconnected", &self.disconnected.is_some())
+            .field("logged", &self.logged.is_some())
             .finish()
     }
 }

@@ -48,7 +48,8 @@ pub use ::http::{
 };
 
 pub use crate::proto::h2::{
-    CommandError, Config, ConnectionError, NoToken, Protocol, Reason, Stats, Trip, Trips,
+    CommandError, Config, ConnectionError, Direction, FrameLog, Kind, LoggedFrame, NoToken, Protocol, Reason,
+    Stats, Trip, Trips,
 };
 
 pub use self::{

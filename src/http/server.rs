@@ -25,7 +25,7 @@ use crate::{
         wire::Wire,
     },
     net::{TcpListener, TcpStream},
-    proto::h2::{Config, Connection, Reason},
+    proto::h2::{Config, Connection, FrameLog, Reason},
     slab::{Key, Slab},
     task::JoinHandle,
     time,
@@ -133,6 +133,32 @@ impl Builder {
     #[must_use]
     pub fn on_disconnect(mut self, hook: impl Fn(&ConnectionReport) + Send + Sync + 'static) -> Self {
         self.hooks.disconnected = Some(Arc::new(hook));
+        self
+    }
+
+    /// Asks `choose` for every connection whether its frames are to be logged, and to whom.
+    ///
+    /// The log sees what went over the wire, in both directions and in words, and is called on the connection's worker.
+    /// It must not panic: that would end its connection. Connections that are not logged pay one branch a read and a write.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wakering::http::{FrameLog, Server};
+    ///
+    /// let builder = Server::builder().log_frames(|connection| {
+    ///     let id = connection.id;
+    ///     let log: FrameLog = Box::new(move |frame| eprintln!("[{id}] {frame}"));
+    ///     connection.peer_addr.ip().is_loopback().then_some(log)
+    /// });
+    /// # drop(builder);
+    /// ```
+    #[must_use]
+    pub fn log_frames(
+        mut self,
+        choose: impl Fn(&ConnectionInfo) -> Option<FrameLog> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.logged = Some(Arc::new(choose));
         self
     }
 

@@ -19,6 +19,7 @@ use super::frame::{ACK, Head, Kind, PREFACE};
 use super::headers::Assembly;
 use super::heads::KnownHead;
 use super::hpack::{Decoder, Encoder};
+use super::log::Log;
 use super::output::{Output, Waiting};
 use super::ready::Ready;
 use super::receive::Input;
@@ -119,6 +120,7 @@ pub struct Connection {
     /// A head without fields, whose memory the next one may use.
     pub(super) spare: Option<Box<Request<()>>>,
     pub(super) tally: Tally,
+    pub(super) log: Option<Box<Log>>,
 }
 
 /// Acknowledgements on their way, in both directions.
@@ -180,6 +182,7 @@ impl Connection {
             timers: Timers::new(&config, now),
             spare: None,
             tally: Tally::default(),
+            log: None,
             config,
         }
     }
@@ -193,6 +196,9 @@ impl Connection {
     /// before more bytes are handed over (what is left otherwise is copied).
     #[inline]
     pub fn receive(&mut self, input: Bytes) {
+        if self.log.is_some() {
+            self.log_received(&input);
+        }
         if self.phase != Phase::Dead && !input.is_empty() {
             self.input.push(input);
         }

@@ -53,7 +53,7 @@
 //!   control    all other frames             settings   what SETTINGS may say
 //!   advice     ALTSVC and ORIGIN            protocol   what a tunnel is to speak
 //! stream, streams    one stream; all of them      flow    windows      abuse    token buckets
-//! frame, error, event, config, trip, stats        plain values
+//! frame, error, event, config, trip, stats        plain values; log      frames in words
 //! ```
 
 mod abuse;
@@ -71,6 +71,7 @@ mod head;
 mod headers;
 mod heads;
 pub(crate) mod hpack;
+mod log;
 mod output;
 mod priority;
 mod protocol;
@@ -91,6 +92,7 @@ pub use connection::{Connection, Role};
 pub use error::{CommandError, ConnectionError, Reason};
 pub use event::Event;
 pub use frame::Kind;
+pub use log::{Direction, FrameLog, LoggedFrame};
 pub use priority::Priority;
 pub use protocol::{NoToken, Protocol};
 pub(crate) use send::ResponseHead;

@@ -177,6 +177,24 @@ impl Output {
         used
     }
 
+    /// Shows the first `n` bytes piece by piece.
+    pub(super) fn first(&self, mut n: usize, mut show: impl FnMut(&[u8])) {
+        let mut piece = |data: &[u8]| {
+            let taken = n.min(data.len());
+            n -= taken;
+            if taken > 0 {
+                show(&data[..taken]);
+            }
+        };
+        let mut at = self.start;
+        for splice in &self.splices {
+            piece(&self.bytes[at..splice.at]);
+            piece(&splice.data);
+            at = splice.at;
+        }
+        piece(&self.bytes[at..]);
+    }
+
     /// Forgets the first `n` bytes: they have been written.
     pub(super) fn written(&mut self, n: usize) {
         let n = n.min(self.len);

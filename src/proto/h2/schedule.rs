@@ -60,6 +60,9 @@ impl Connection {
     /// Says that the first `n` bytes of what `poll_transmit` showed have been written.
     #[inline]
     pub fn transmitted(&mut self, n: usize) {
+        if self.log.is_some() {
+            self.log_sent(n);
+        }
         self.output.written(n);
         let written = self.output.end() - self.output.len() as u64;
         self.acks.pings.written(written);

@@ -68,6 +68,21 @@ impl Setting {
     }
 }
 
+/// The name of a parameter, as RFC 9113 §6.5.2 and its companions have it.
+pub(super) const fn name(id: u16) -> &'static str {
+    match id {
+        HEADER_TABLE_SIZE => "SETTINGS_HEADER_TABLE_SIZE",
+        ENABLE_PUSH => "SETTINGS_ENABLE_PUSH",
+        MAX_CONCURRENT_STREAMS => "SETTINGS_MAX_CONCURRENT_STREAMS",
+        INITIAL_WINDOW_SIZE => "SETTINGS_INITIAL_WINDOW_SIZE",
+        FRAME_SIZE => "SETTINGS_MAX_FRAME_SIZE",
+        MAX_HEADER_LIST_SIZE => "SETTINGS_MAX_HEADER_LIST_SIZE",
+        ENABLE_CONNECT_PROTOCOL => "SETTINGS_ENABLE_CONNECT_PROTOCOL",
+        NO_RFC7540_PRIORITIES => "SETTINGS_NO_RFC7540_PRIORITIES",
+        _ => "UNKNOWN",
+    }
+}
+
 /// Our own SETTINGS payload: only what differs from the protocol's initial values. A server never mentions
 /// push (RFC 9113 §6.5.2 forbids 1, and 0 says nothing), a client always forbids it.
 pub(super) fn announce(config: &Config, role: Role) -> Vec<u8> {
