@@ -114,6 +114,9 @@ fn on_server(server: &mut End, event: Event, keys: &mut BTreeMap<u32, (StreamKey
             server.core.finish(stream);
         }
         Event::Pong { payload } => server.log.push(format!("pong {payload:?}")),
+        Event::GoAway { last_stream, reason, .. } => {
+            server.log.push(format!("goaway {last_stream} {reason}"))
+        }
         Event::Closed { error } => {
             server.log.push(format!("closed {error:?}"));
             server.closed = true;
@@ -326,6 +329,7 @@ fn every_command_arrives_as_its_event() {
             "17 reset CANCEL remote=true".to_owned(),
             "19 CONNECT example.com:443 end=false ".to_owned(),
             "pong [115, 101, 114, 118, 101, 114, 39, 115]".to_owned(),
+            "goaway 0 NO_ERROR".to_owned(),
             "closed None".to_owned(),
         ]
     );
