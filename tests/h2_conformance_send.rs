@@ -490,3 +490,19 @@ fn trailers_cannot_be_sent_into_a_tunnel() {
     let short = wire.core.send_data(stream, Bytes::from_static(b"abc"), true);
     assert_eq!(short, Err(CommandError::ContentLength));
 }
+
+/// RFC 9110 §5.3 and §6.5.1: a length is said once, and before the content. Either end takes anything else for malformed.
+#[test]
+fn a_length_is_announced_once_and_not_behind_the_content() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&get(1));
+    let stream = wire.stream();
+    let mut fields = HeaderMap::new();
+    fields.append("content-length", HeaderValue::from_static("1"));
+    let trailers = fields.clone();
+    fields.append("content-length", HeaderValue::from_static("1"));
+    let twice = wire.core.respond(stream, StatusCode::OK, &fields, false);
+    assert_eq!(twice, Err(CommandError::ForbiddenField));
+    wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).unwrap();
+    assert_eq!(wire.core.send_trailers(stream, trailers), Err(CommandError::ForbiddenField));
+}

@@ -337,7 +337,10 @@ impl Connection {
     ///
     /// [`CommandError`]; nothing was sent then.
     pub fn send_trailers(&mut self, stream: StreamKey, trailers: HeaderMap) -> Result<(), CommandError> {
-        check_fields(&trailers)?;
+        if check_fields(&trailers)?.length.is_some() {
+            // RFC 9110 §6.5.1: what frames a message comes before it.
+            return Err(CommandError::ForbiddenField);
+        }
         let target = open_stream(self.streams.get_mut(stream))?;
         if target.to_send == Content::Forbidden && target.sending != Sending::Head {
             return Ok(());
@@ -538,7 +541,8 @@ fn check_field(name: &HeaderName, value: &HeaderValue, checked: &mut Checked) ->
         10 => name == "connection" || name == "keep-alive",
         14 if name == "content-length" => {
             let length = parse_length(value).ok_or(CommandError::ContentLength)?;
-            checked.length.replace(length).is_some_and(|before| before != length)
+            // Once: it is no list (RFC 9110 §5.3).
+            checked.length.replace(length).is_some()
         }
         16 => name == "proxy-connection",
         17 => name == "transfer-encoding",
