@@ -7,27 +7,34 @@ use std::{
     rc::Rc,
 };
 
-use ::http::{Method, Response, StatusCode};
+use ::http::{HeaderMap, Method, Response, StatusCode};
 
 use crate::{
     http::{
         body::{Body, BodyError, Kind},
         date::Date,
+        hooks::Hooks,
         place::Place,
         sending::{Unsent, send_content},
         wire::Wire,
     },
-    proto::h2::{Reason, ResponseHead, StreamKey},
+    proto::h2::{CommandError, Reason, ResponseHead, StreamKey},
     task::Next,
     worker::context,
 };
+
+/// What the exchanges of one worker have in common.
+pub(super) struct Shared {
+    pub(super) date: Date,
+    pub(super) hooks: Hooks,
+}
 
 /// The right, and the duty, to answer one request.
 ///
 /// Dropping it unanswered resets the stream: the handler panicked or was cancelled.
 pub(super) struct Exchange {
     place: Place,
-    date: Rc<Date>,
+    shared: Rc<Shared>,
     asked: Asked,
     answered: bool,
     /// Why the stream is reset when it is not answered.
@@ -45,7 +52,7 @@ enum Asked {
 }
 
 impl Exchange {
-    pub(super) fn new(wire: Rc<Wire>, date: Rc<Date>, key: StreamKey, method: &Method) -> Self {
+    pub(super) fn new(wire: Rc<Wire>, shared: Rc<Shared>, key: StreamKey, method: &Method) -> Self {
         wire.ledger.meter().began();
         let asked = match *method {
             Method::HEAD => Asked::HeadOnly,
@@ -53,7 +60,7 @@ impl Exchange {
             _ => Asked::Content,
         };
         let place = Place { wire, key };
-        Exchange { place, date, asked, answered: false, reason: Reason::INTERNAL_ERROR }
+        Exchange { place, shared, asked, answered: false, reason: Reason::INTERNAL_ERROR }
     }
 
     /// Where the request came from.
@@ -73,11 +80,12 @@ impl Exchange {
         let end = self.asked == Asked::HeadOnly || !has_content || body.is_empty();
         let content_length = if has_content { body.exact_length() } else { None };
         let now = context::with(context::Context::turn_time);
-        let date = self.date.at(now);
+        let date = self.shared.date.at(now);
         let head = ResponseHead { status, headers: response.headers(), date: Some(&date), content_length };
         let mut core = self.place.wire.core.borrow_mut();
-        if core.respond_with(self.place.key, head, end).is_err() {
-            // Either the stream is gone, or the handler made a field that HTTP/2 forbids: the drop resets it.
+        if let Err(error) = core.respond_with(self.place.key, head, end) {
+            drop((core, date));
+            self.refuse(error, response.headers());
             return None;
         }
         core.recycle(mem::take(response.headers_mut()));
@@ -94,6 +102,25 @@ impl Exchange {
         None
     }
 
+    /// The response cannot be sent: the client learns that it is our fault, the user which field or length it was.
+    #[cold]
+    fn refuse(&mut self, error: CommandError, headers: &HeaderMap) {
+        if !is_misuse(error) {
+            return; // the stream is gone
+        }
+        let now = context::with(context::Context::turn_time);
+        let date = self.shared.date.at(now);
+        let head = ResponseHead {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            headers: &HeaderMap::new(),
+            date: Some(&date),
+            content_length: Some(0),
+        };
+        self.answered = self.place.wire.core.borrow_mut().respond_with(self.place.key, head, true).is_ok();
+        drop(date);
+        self.shared.hooks.bad_response(&self.place, error, Some(headers));
+    }
+
     /// Sends content piece by piece; ready when the last has been handed to the connection, and a tunnel's other
     /// direction has come to its end too.
     async fn stream(mut self, body: Body) {
@@ -102,7 +129,10 @@ impl Exchange {
         match send_content(wire, *key, body).await {
             Ok(()) => self.answered = true,
             Err(Unsent::Body(BodyError::Reset(reason))) => self.reason = reason,
-            Err(_other) => {}
+            Err(Unsent::Refused(error)) if is_misuse(error) => {
+                self.shared.hooks.bad_response(&self.place, error, None);
+            }
+            Err(Unsent::Body(_) | Unsent::Refused(_) | Unsent::Gone) => {}
         }
         if self.answered && self.asked == Asked::Tunnel {
             let Place { wire, key } = &self.place;
@@ -119,6 +149,17 @@ impl Next<Response<Body>> for Exchange {
     fn next(mut self, response: &mut Response<Body>) -> Option<Self::Future> {
         let content = self.answer(response)?;
         Some(Box::pin(self.stream(content)))
+    }
+}
+
+/// Whether a command was refused for what the handler made, rather than for what became of the stream.
+fn is_misuse(error: CommandError) -> bool {
+    match error {
+        CommandError::ForbiddenField | CommandError::ContentLength | CommandError::Status => true,
+        CommandError::WrongState | CommandError::Target | CommandError::NoConnectProtocol => true,
+        CommandError::StreamGone | CommandError::ConnectionClosed => false,
+        CommandError::TooManyStreams | CommandError::GoingAway => false,
+        CommandError::WrongRole | CommandError::Busy => false,
     }
 }
 

@@ -7,9 +7,11 @@ use std::{
     sync::Arc,
 };
 
+use ::http::{HeaderMap, HeaderName};
+
 use crate::{
-    http::{connection::Cause, wire::Wire},
-    proto::h2::{ConnectionError, FrameLog, Stats},
+    http::{connection::Cause, place::Place, wire::Wire},
+    proto::h2::{CommandError, ConnectionError, FrameLog, Stats, forbidden_field},
 };
 
 /// One connection of a server.
@@ -53,6 +55,22 @@ pub enum ConnectionEnd {
     Aborted,
 }
 
+/// A response that could not be sent as its handler made it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BadResponse {
+    /// The connection.
+    pub connection: ConnectionInfo,
+    /// The stream, if it is still there.
+    pub stream_id: Option<u32>,
+    /// What is wrong.
+    pub error: CommandError,
+    /// The field that HTTP/2 forbids, where it was one of the head's.
+    pub field: Option<HeaderName>,
+    /// The head had been sent, so that the stream was reset; otherwise the client was told 500.
+    pub reset: bool,
+}
+
 type Hook<T> = Option<Arc<dyn Fn(&T) + Send + Sync>>;
 
 /// The functions of the user.
@@ -60,6 +78,7 @@ type Hook<T> = Option<Arc<dyn Fn(&T) + Send + Sync>>;
 pub(super) struct Hooks {
     pub(super) connected: Hook<ConnectionInfo>,
     pub(super) disconnected: Hook<ConnectionReport>,
+    pub(super) bad_response: Hook<BadResponse>,
     pub(super) logged: Option<Arc<LogChoice>>,
 }
 
@@ -75,6 +94,17 @@ impl Hooks {
         let log = self.logged.as_ref().map(|choose| catch_unwind(AssertUnwindSafe(|| choose(&info(wire)))));
         if let Some(Ok(Some(log))) = log {
             wire.core.borrow_mut().log_frames(log);
+        }
+    }
+
+    /// A handler's response was refused by the core; `headers` are those of its head, if that was the reason.
+    #[cold]
+    pub(super) fn bad_response(&self, place: &Place, error: CommandError, headers: Option<&HeaderMap>) {
+        if self.bad_response.is_some() {
+            let field = headers.filter(|_| error == CommandError::ForbiddenField).and_then(forbidden_field);
+            let (connection, stream_id) = (info(&place.wire), place.stream_id());
+            let reset = headers.is_none();
+            tell(&self.bad_response, &BadResponse { connection, stream_id, error, field, reset });
         }
     }
 
@@ -112,6 +142,7 @@ impl fmt::Debug for Hooks {
             .field("connected", &self.connected.is_some())
             .field("disconnected", &self.disconnected.is_some())
             .field("logged", &self.logged.is_some())
+            .field("bad_response", &self.bad_response.is_some())
             .finish()
     }
 }

@@ -55,7 +55,7 @@ pub use crate::proto::h2::{
 pub use self::{
     body::{Body, BodyError, Content, Frame, Sender, Unwanted},
     handler::{Handler, WithPlace, with_place},
-    hooks::{ConnectionEnd, ConnectionInfo, ConnectionReport},
+    hooks::{BadResponse, ConnectionEnd, ConnectionInfo, ConnectionReport},
     metrics::{Meters, Metrics},
     place::Place,
     server::{Builder, Server, Stopped},

@@ -18,7 +18,7 @@ use crate::{
     http::{
         connection,
         handler::Handler,
-        hooks::{ConnectionInfo, ConnectionReport, Hooks},
+        hooks::{BadResponse, ConnectionInfo, ConnectionReport, Hooks},
         metrics::{Ledger, Meter, Meters, Metrics},
         service::Service,
         stop::Stop,
@@ -133,6 +133,14 @@ impl Builder {
     #[must_use]
     pub fn on_disconnect(mut self, hook: impl Fn(&ConnectionReport) + Send + Sync + 'static) -> Self {
         self.hooks.disconnected = Some(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` with every response that could not be sent as its handler made it: a field that HTTP/2 forbids, or
+    /// content that contradicts its length. The client is told 500, or the stream is reset when the head was out.
+    #[must_use]
+    pub fn on_bad_response(mut self, hook: impl Fn(&BadResponse) + Send + Sync + 'static) -> Self {
+        self.hooks.bad_response = Some(Arc::new(hook));
         self
     }
 
@@ -332,7 +340,7 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) ->
         let now = context::with(context::Context::turn_time);
         let core = Connection::server(config.clone(), now);
         let wire = Wire::new(core, stream, Ledger::open(meter.clone()), peer);
-        service.hooks.connected(&wire);
+        service.shared.hooks.connected(&wire);
         members.admit(wire.clone(), connection::drive(service.clone(), wire));
     };
     let grace = loop {

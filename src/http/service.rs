@@ -9,7 +9,7 @@ use crate::{
         body::Body,
         connection::{Cause, Role},
         date::Date,
-        exchange::Exchange,
+        exchange::{Exchange, Shared},
         handler::Handler,
         hooks::Hooks,
         wire::{Wire, Work},
@@ -24,15 +24,15 @@ pub(super) struct Service<H: Handler> {
     handler: H,
     tasks: Rc<Tasks>,
     cells: Rc<Pool<Chain<H::Future, Exchange>>>,
-    date: Rc<Date>,
-    pub(super) hooks: Hooks,
+    pub(super) shared: Rc<Shared>,
     spawned: &'static Location<'static>,
 }
 
 impl<H: Handler> Service<H> {
     pub(super) fn new(handler: H, hooks: Hooks, spawned: &'static Location<'static>) -> Rc<Self> {
         let tasks = context::with(|worker| worker.tasks().clone());
-        Rc::new(Service { handler, tasks, cells: Pool::new(), date: Rc::new(Date::new()), hooks, spawned })
+        let shared = Rc::new(Shared { date: Date::new(), hooks });
+        Rc::new(Service { handler, tasks, cells: Pool::new(), shared, spawned })
     }
 }
 
@@ -46,7 +46,7 @@ impl<H: Handler> Role for Rc<Service<H>> {
         let started = self.cells.start(
             &self.tasks,
             |slot| {
-                let exchange = Exchange::new(wire.clone(), self.date.clone(), stream, head.method());
+                let exchange = Exchange::new(wire.clone(), self.shared.clone(), stream, head.method());
                 let body = if end { Body::empty() } else { content(wire, stream, head.headers()) };
                 let request = with_body(&mut head, body);
                 // Before the handler is called: its answer's header map goes into the head.
@@ -67,7 +67,7 @@ impl<H: Handler> Role for Rc<Service<H>> {
     fn settled(&self, _wire: &Rc<Wire>) {}
 
     fn ended(&self, wire: &Rc<Wire>, cause: Cause) {
-        self.hooks.disconnected(wire, cause);
+        self.shared.hooks.disconnected(wire, cause);
     }
 }
 

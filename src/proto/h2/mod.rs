@@ -95,7 +95,7 @@ pub use frame::Kind;
 pub use log::{Direction, FrameLog, LoggedFrame};
 pub use priority::Priority;
 pub use protocol::{NoToken, Protocol};
-pub(crate) use send::ResponseHead;
+pub(crate) use send::{ResponseHead, forbidden_field};
 pub(crate) use stats::{COUNTS, LEVELS};
 pub use stats::{Held, Stats, Trips};
 pub use stream::StreamKey;

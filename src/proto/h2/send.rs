@@ -91,6 +91,13 @@ impl Connection {
             }
             head.content_length = None;
         }
+        if own.is_some() {
+            // The field and the sender's count must agree (RFC 9110 §8.6), unless no content goes out.
+            if !bare && head.content_length.is_some_and(|counted| own != Some(counted)) {
+                return Err(CommandError::ContentLength);
+            }
+            head.content_length = None;
+        }
         let end = end || bare;
         if end && matches!(to_send, Content::Remaining(1..)) {
             return Err(CommandError::ContentLength);
@@ -99,9 +106,6 @@ impl Connection {
         target.to_send = to_send;
         target.sending = if end { Sending::Ended } else { Sending::Body };
         let id = target.id;
-        if own.is_some() {
-            head.content_length = None;
-        }
         if known {
             self.repeat_response(id, head.content_length, end);
         } else {
@@ -517,6 +521,16 @@ fn check_fields(headers: &HeaderMap) -> Result<Checked, CommandError> {
         check_field(name, value, &mut checked)?;
     }
     Ok(checked)
+}
+
+/// The first field that may not be sent.
+#[cold]
+pub(crate) fn forbidden_field(headers: &HeaderMap) -> Option<HeaderName> {
+    let mut checked = Checked::length(None);
+    let refused = |(name, value): &(&HeaderName, &HeaderValue)| {
+        check_value(value).is_err() || check_field(name, value, &mut checked).is_err()
+    };
+    headers.iter().find(refused).map(|(name, _)| name.clone())
 }
 
 /// A value must not begin or end with a blank (RFC 9113 §8.2.1); everything else its type rules out.
