@@ -10,22 +10,20 @@ mod progress;
 mod request_line;
 
 use std::{
-    error::Error,
     fmt,
     fs::File,
     io::{self, IsTerminal, Write},
-    net::{SocketAddr, ToSocketAddrs},
     path::Path,
     process::ExitCode,
+    time::Duration,
 };
 
 use wakering::{
     http::{
         Body, BodyError, Frame, HeaderMap, HeaderValue, Request, Response, StatusCode, Uri,
-        client::{self, Kind, ResponseFuture},
+        client::{self, Client, Kind},
         header,
     },
-    spawn_blocking,
     time::timeout,
 };
 
@@ -71,6 +69,7 @@ impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Failure {
         let broken = error.connection_error().is_some_and(|error| error.is_peer());
         let code = match error.kind() {
+            Kind::Resolve => 6,
             Kind::Connect => 7,
             Kind::Timeout => 28,
             Kind::Refused | Kind::Reset(_) => 92,
@@ -94,38 +93,38 @@ impl From<BodyError> for Failure {
     }
 }
 
-/// Fetches one URL after the other; the code is that of the last failure.
+/// Fetches one URL after the other, over one connection to each host; the code is that of the last failure.
 async fn fetch_all(line: &RequestLine) -> u8 {
+    let client = Client::builder().connect_timeout(line.connect_timeout).build();
     let mut code = 0;
     for (number, url) in line.urls.iter().enumerate() {
         let output = line.outputs.get(number).map(AsRef::as_ref);
-        let fetched = timeout(line.max_time, fetch(line, url, output)).await;
+        let fetched = timeout(line.max_time, fetch(&client, line, url, output)).await;
         let late = |_| Err(Failure::new(28, format!("it took longer than {:?}", line.max_time)));
         if let Err(failure) = fetched.unwrap_or_else(late) {
             eprintln!("h2_client: {url}: {}", failure.text);
             code = failure.code;
         }
     }
+    // The servers are told that this is the end, and not waited for any longer than that.
+    let _ = timeout(Duration::from_millis(100), client.shutdown()).await;
     code
 }
 
-async fn fetch(line: &RequestLine, url: &str, output: Option<&Path>) -> Result<(), Failure> {
+async fn fetch(client: &Client, line: &RequestLine, url: &str, output: Option<&Path>) -> Result<(), Failure> {
     let uri = uri(url).ok_or_else(|| Failure::new(3, "not a URL"))?;
     if uri.scheme_str() != Some("http") {
         return Err(Failure::new(1, "only http is spoken here"));
     }
-    let addresses = resolve(&uri).await?;
-    let builder = client::builder().connect_timeout(line.connect_timeout);
-    let mut connection = builder.connect(addresses).await?;
     let request = request(line, uri)?;
     if line.verbose {
         tell_request(&request);
     }
-    let mut future = connection.send(request);
+    let mut call = client.request(request);
     if line.verbose {
-        tell_interim(&mut future).await;
+        call = call.on_interim(|interim| eprint!("{}", head(&interim, "< ")));
     }
-    let response = future.await?;
+    let response = call.await?;
     if line.verbose {
         eprint!("{}", head(&response, "< "));
     }
@@ -133,16 +132,6 @@ async fn fetch(line: &RequestLine, url: &str, output: Option<&Path>) -> Result<(
         return Err(Failure::new(22, format!("the status is {}", response.status())));
     }
     receive(line, response, output).await
-}
-
-/// Looks the host up, on a thread of the blocking pool.
-async fn resolve(uri: &Uri) -> Result<Vec<SocketAddr>, Failure> {
-    let unknown = |error: &dyn Error| Failure::new(6, format!("the host is not known: {error}"));
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let port = uri.port_u16().unwrap_or(80);
-    let job = spawn_blocking(move || (host, port).to_socket_addrs().map(Vec::from_iter));
-    let looked_up = job.map_err(|error| unknown(&error))?.await.map_err(|error| unknown(&error))?;
-    looked_up.map_err(|error| unknown(&error))
 }
 
 fn request(line: &RequestLine, uri: Uri) -> Result<Request<Body>, Failure> {
@@ -177,13 +166,6 @@ fn tell_request(request: &Request<Body>) {
         eprintln!("> host: {}", uri.authority().map_or("", |authority| authority.as_str()));
     }
     eprintln!("{}> ", fields(request.headers(), "> "));
-}
-
-/// Tells the interim responses as they come.
-async fn tell_interim(future: &mut ResponseFuture) {
-    while let Some(interim) = future.interim().await {
-        eprint!("{}", head(&interim, "< "));
-    }
 }
 
 /// A head as text, its empty line included.

@@ -19,7 +19,7 @@ use support::{
 };
 use wakering::{
     http::{
-        Body, Config, HeaderValue, Request, Response, Server, StatusCode,
+        Body, Config, HeaderValue, Method, Protocol, Request, Response, Server, StatusCode,
         client::{Client, ClientBuilder, Kind},
     },
     net::TcpListener,
@@ -416,7 +416,7 @@ fn names_are_looked_up_and_may_be_told() {
         let looked_up = client.get(format!("http://localhost:{}/", address.port())).await.unwrap();
         assert_eq!(text(looked_up).await, "ok");
         let error = client.get("http://nowhere.invalid/").await.unwrap_err();
-        assert!(error.is_connect(), "{error:?}");
+        assert!(error.is_connect() && error.kind() == Kind::Resolve, "{error:?}");
         for target in ["https://127.0.0.1/", "/path", "not a target"] {
             assert_eq!(client.get(target).await.unwrap_err().kind(), Kind::Misuse, "{target}");
         }
@@ -440,5 +440,30 @@ fn shutting_down_lets_requests_finish_and_fails_those_that_wait() {
         assert_eq!(text(running.await.unwrap().unwrap()).await, "ok");
         let error = waiting.await.unwrap().unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (Kind::Closed, true), "{error:?}");
+    });
+}
+
+// RFC 8441 §3: only what the peer has announced.
+
+#[test]
+fn extended_connect_waits_for_the_peers_settings() {
+    let script = |listener: &std::net::TcpListener| {
+        let mut raw = accept(listener, &[(8, 1)]);
+        let stream = raw.request();
+        raw.send(&head(stream, END_STREAM, &[(":status", "200")]));
+        to_the_end(&mut raw);
+        drop(raw);
+        to_the_end(&mut accept(listener, &[]));
+    };
+    against(script, |address| async move {
+        let websocket = || {
+            let request = Request::builder().method(Method::CONNECT).uri(format!("http://{address}/chat"));
+            request.extension(Protocol::WEBSOCKET).body(Body::empty()).unwrap()
+        };
+        let client = Client::new();
+        assert_eq!(client.request(websocket()).await.unwrap().status(), 200);
+        client.shutdown().await;
+        let error = Client::new().request(websocket()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported, "{error:?}");
     });
 }

@@ -29,6 +29,8 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
+    /// The host's name could not be looked up.
+    Resolve,
     /// No connection could be made.
     Connect,
     /// A time limit passed: of connecting, of the request, or one of the connection's deadlines.
@@ -45,6 +47,8 @@ pub enum Kind {
     Body,
     /// Too many requests wait, or too many are under way for one more without waiting.
     Busy,
+    /// The peer does not take such a request: extended CONNECT that it has not announced, or not yet.
+    Unsupported,
     /// The request cannot be sent as it is: its target is not complete, or HTTP/2 forbids one of its fields.
     Misuse,
 }
@@ -95,11 +99,13 @@ impl Error {
             CommandError::ConnectionClosed | CommandError::StreamGone => {
                 Error::new(Kind::Closed, "the connection has ended").unprocessed()
             }
+            CommandError::NoConnectProtocol => {
+                Error::new(Kind::Unsupported, "the peer takes no extended CONNECT").unprocessed()
+            }
             CommandError::ForbiddenField
             | CommandError::ContentLength
             | CommandError::Status
             | CommandError::Target
-            | CommandError::NoConnectProtocol
             | CommandError::WrongState
             | CommandError::WrongRole => {
                 Error::new(Kind::Misuse, "the request cannot be sent").caused_by(error)
@@ -139,10 +145,10 @@ impl Error {
         self.inner.kind == Kind::Timeout
     }
 
-    /// Whether no connection could be made; connecting that took too long is [`Kind::Timeout`].
+    /// Whether no connection could be made, the host's name included; what took too long is [`Kind::Timeout`].
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        self.inner.kind == Kind::Connect
+        matches!(self.inner.kind, Kind::Connect | Kind::Resolve)
     }
 
     /// Whether the connection ended or is about to: this handle is of no more use.
@@ -157,12 +163,14 @@ impl Error {
         match self.inner.kind {
             Kind::Reset(reason) => Some(reason),
             Kind::Refused => Some(Reason::REFUSED_STREAM),
-            Kind::Connect
+            Kind::Resolve
+            | Kind::Connect
             | Kind::Timeout
             | Kind::Closed
             | Kind::GoAway
             | Kind::Body
             | Kind::Busy
+            | Kind::Unsupported
             | Kind::Misuse => None,
         }
     }

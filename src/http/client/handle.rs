@@ -249,6 +249,62 @@ impl SendRequest {
         self.link.is_over()
     }
 
+    /// Waits for the peer's first word, and tells whether it takes extended CONNECT (RFC 8441): a CONNECT request with
+    /// a [`Protocol`](crate::http::Protocol) among its extensions.
+    ///
+    /// # Errors
+    ///
+    /// When the connection takes no more requests.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wakering::{
+    ///     http::{Body, Config, Method, Protocol, Request, Server, Tunnel, client},
+    ///     net::TcpListener,
+    /// };
+    ///
+    /// wakering::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///     let address = listener.local_addr()?;
+    ///     let config = Config { connect_protocol: true, ..Config::default() };
+    ///     let _server = Server::builder().http2(config).start(listener, |request: Request<Body>| async {
+    ///         let (mut tunnel, response) = Tunnel::accept(request.into_body());
+    ///         wakering::spawn(async move {
+    ///             while let Some(Ok(bytes)) = tunnel.receive().await {
+    ///                 tunnel.send(bytes).await.expect("the client listens");
+    ///             }
+    ///             tunnel.close();
+    ///         });
+    ///         response
+    ///     })?;
+    ///
+    ///     let mut connection = client::connect(address).await?;
+    ///     assert!(connection.takes_connect_protocol().await?);
+    ///     let (outgoing, body) = Body::channel();
+    ///     let request = Request::builder()
+    ///         .method(Method::CONNECT)
+    ///         .uri(format!("http://{address}/chat"))
+    ///         .extension(Protocol::WEBSOCKET)
+    ///         .body(body)?;
+    ///     let response = connection.send(request).await?;
+    ///     let mut tunnel = Tunnel::new(response.into_body(), outgoing);
+    ///     tunnel.send("there".into()).await?;
+    ///     assert_eq!(tunnel.receive().await.expect("an echo")?, "there");
+    ///     tunnel.close();
+    ///     assert!(tunnel.receive().await.is_none());
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn takes_connect_protocol(&self) -> Result<bool, Error> {
+        poll_fn(|context| self.link.poll_connect_protocol(context)).await
+    }
+
     /// Waits until the connection has ended and its socket is closed. A handle does not keep a connection that the peer
     /// ends; otherwise it is there until all handles are dropped, this one included.
     ///

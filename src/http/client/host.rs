@@ -326,10 +326,10 @@ async fn resolve(settings: &Settings, key: &Key) -> Result<Vec<SocketAddr>, Erro
     let name = host.to_owned();
     let look_up = move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
     let job = worker::spawn_blocking(look_up).map_err(|full: SpawnError| {
-        Error::new(Kind::Connect, "the name cannot be looked up").caused_by(full).unprocessed()
+        Error::new(Kind::Resolve, "the name cannot be looked up").caused_by(full).unprocessed()
     })?;
     let found = job.await.map_err(|error| {
-        Error::new(Kind::Connect, "the name could not be looked up").caused_by(error).unprocessed()
+        Error::new(Kind::Resolve, "the name could not be looked up").caused_by(error).unprocessed()
     })?;
-    found.map_err(|error| Error::new(Kind::Connect, "the host is not known").caused_by(error).unprocessed())
+    found.map_err(|error| Error::new(Kind::Resolve, "the host is not known").caused_by(error).unprocessed())
 }

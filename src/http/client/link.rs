@@ -48,7 +48,8 @@ pub(super) struct Link {
     leaving: Cell<bool>,
     /// The driver is gone, and the socket with it.
     gone: Cell<bool>,
-    mourners: RefCell<Vec<Waker>>,
+    /// Who waits for the peer's SETTINGS, or for the end.
+    curious: RefCell<Vec<Waker>>,
 }
 
 /// What the peer said when it went away.
@@ -86,7 +87,7 @@ impl Link {
             owner: RefCell::default(),
             leaving: Cell::new(false),
             gone: Cell::new(false),
-            mourners: RefCell::default(),
+            curious: RefCell::default(),
         })
     }
 
@@ -133,10 +134,31 @@ impl Link {
         if self.gone.get() {
             return Poll::Ready(());
         }
-        let mut mourners = self.mourners.borrow_mut();
-        mourners.retain(|other| !other.will_wake(context.waker()));
-        mourners.push(context.waker().clone());
+        self.keep_posted(context);
         Poll::Pending
+    }
+
+    /// Waits for the peer's SETTINGS, and tells whether it takes extended CONNECT.
+    pub(super) fn poll_connect_protocol(&self, context: &Context<'_>) -> Poll<Result<bool, Error>> {
+        if self.is_over() {
+            return Poll::Ready(Err(self.refusal()));
+        }
+        if let Some(takes) = self.wire.core.borrow().takes_connect_protocol() {
+            return Poll::Ready(Ok(takes));
+        }
+        self.keep_posted(context);
+        Poll::Pending
+    }
+
+    fn keep_posted(&self, context: &Context<'_>) {
+        let mut curious = self.curious.borrow_mut();
+        curious.retain(|other| !other.will_wake(context.waker()));
+        curious.push(context.waker().clone());
+    }
+
+    fn tell_curious(&self) {
+        let curious = self.curious.take();
+        curious.into_iter().for_each(Waker::wake);
     }
 
     /// Whether the connection is to end as soon as nothing is under way.
@@ -363,6 +385,9 @@ impl Role for Requests {
     fn settled(&self, wire: &Rc<Wire>) {
         let link = &self.link;
         link.grant();
+        if !link.curious.borrow().is_empty() {
+            link.tell_curious();
+        }
         let unwanted = link.is_unwanted();
         wire.watch(unwanted || !link.queue.borrow().is_empty());
         if unwanted {
@@ -376,13 +401,13 @@ impl Role for Requests {
     fn ended(&self, _wire: &Rc<Wire>, cause: Cause) {
         self.link.ended.borrow_mut().get_or_insert(cause);
         self.link.grant();
+        self.link.tell_curious();
     }
 }
 
 impl Drop for Requests {
     fn drop(&mut self) {
         self.link.gone.set(true);
-        let mourners = self.link.mourners.take();
-        mourners.into_iter().for_each(Waker::wake);
+        self.link.tell_curious();
     }
 }

@@ -29,7 +29,7 @@ use crate::{
         CLIENT_CONNECTIONS, CLIENT_IDLE_CONNECTIONS, CLIENT_IDLE_TIMEOUT, CLIENT_RETRIES, CLIENT_RETRY_PAUSE,
     },
     net::TcpConnector,
-    proto::h2::Config,
+    proto::h2::{CommandError, Config, Protocol},
     time,
 };
 
@@ -381,6 +381,9 @@ impl Call {
                 }
                 None => checkout.await?,
             };
+            if request.extensions().get::<Protocol>().is_some() && !handle.takes_connect_protocol().await? {
+                return Err(Error::command(CommandError::NoConnectProtocol));
+            }
             let mut future = handle.send(request);
             drop(handle);
             if let Some((limit, deadline)) = limit {

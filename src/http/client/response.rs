@@ -62,17 +62,26 @@ impl Ticket {
             return;
         }
         let Some(body) = self.untouched.borrow_mut().take() else { return };
-        let error = match send_content(wire, self.key, body).await {
+        let (reason, error) = match send_content(wire, self.key, body).await {
             Ok(()) | Err(Unsent::Gone) => return,
             Err(Unsent::Body(error)) => {
-                Error::new(ErrorKind::Body, "the request's content failed").caused_by(error)
+                let reason = match &error {
+                    BodyError::Reset(reason) => *reason,
+                    BodyError::ConnectionClosed
+                    | BodyError::TooLong { .. }
+                    | BodyError::TimedOut { .. }
+                    | BodyError::Abandoned
+                    | BodyError::Source(_) => Reason::INTERNAL_ERROR,
+                };
+                (reason, Error::new(ErrorKind::Body, "the request's content failed").caused_by(error))
             }
             Err(Unsent::Refused(error)) => {
-                Error::new(ErrorKind::Body, "the request's content cannot be sent").caused_by(error)
+                let text = "the request's content cannot be sent";
+                (Reason::INTERNAL_ERROR, Error::new(ErrorKind::Body, text).caused_by(error))
             }
         };
         *self.failure.borrow_mut() = Some(error);
-        self.cancel(Reason::INTERNAL_ERROR);
+        self.cancel(reason);
     }
 }
 

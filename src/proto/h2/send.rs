@@ -260,6 +260,14 @@ impl Connection {
         Ok(self.peer.max_concurrent_streams.saturating_sub(self.streams.len()) as usize)
     }
 
+    /// Whether the peer takes extended CONNECT (RFC 8441, client); `None` until its SETTINGS have come.
+    pub fn takes_connect_protocol(&self) -> Option<bool> {
+        match self.phase {
+            Phase::Preface | Phase::FirstSettings => None,
+            Phase::Open | Phase::Dead => Some(self.peer.connect_protocol),
+        }
+    }
+
     fn write_request<B>(&mut self, id: u32, request: &Request<B>, protocol: Option<&Protocol>, end: bool) {
         let encoder = &mut self.encoder;
         self.output.block(
