@@ -67,6 +67,15 @@ const _: () = assert!(HEADER_BLOCK_BYTES >= HEADER_LIST_BYTES as usize);
 pub(crate) const H2_STREAM_WINDOW: u32 = 64 * 1024;
 /// Receive window of a connection: sixteen streams at full window.
 pub(crate) const H2_CONNECTION_WINDOW: u32 = 1 << 20;
+/// What a stream's window grows to at most: 1 Gbit/s over 130 ms.
+pub(crate) const H2_MAX_STREAM_WINDOW: u32 = 16 << 20;
+/// What the connection's window grows to at most: a stream at its most, as much for those beside it, and what the
+/// connection has without measuring.
+pub(crate) const H2_MAX_CONNECTION_WINDOW: u32 = 2 * H2_MAX_STREAM_WINDOW + H2_CONNECTION_WINDOW;
+/// The shortest round trip that is believed: a clock that is read once a turn knows no better.
+pub(crate) const H2_ROUND_TRIP_NS: u64 = 10_000;
+/// The longest pause between two measurements of the round trip while content comes: paths change.
+pub(crate) const H2_PROBE_PAUSE_NS: u64 = 10_000_000_000;
 /// Largest frame that is accepted: the protocol's initial value, so that no frame that must be whole takes more.
 pub(crate) const H2_FRAME_BYTES: u32 = 16 * 1024;
 /// Streams of one connection at a time: twice what browsers use.
@@ -136,7 +145,8 @@ pub(crate) const H2_REST: Duration = Duration::from_millis(250);
 /// Output of which not a single byte is taken.
 pub(crate) const H2_SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-const _: () = assert!(H2_STREAM_WINDOW <= H2_CONNECTION_WINDOW);
+const _: () = assert!(H2_STREAM_WINDOW <= H2_CONNECTION_WINDOW && H2_STREAM_WINDOW <= H2_MAX_STREAM_WINDOW);
+const _: () = assert!(H2_MAX_CONNECTION_WINDOW < 1 << 31);
 const _: () = assert!(H2_OWN_PINGS < H2_WAITING_ACKS);
 const _: () = assert!(H2_TURN_BYTES <= H2_OUTPUT_BYTES && H2_DATA_FRAME_BYTES <= H2_TURN_BYTES);
 

@@ -131,12 +131,13 @@ impl Connection {
         if stream.held || !stream.is_closed() {
             return;
         }
-        let unreleased = stream.unreleased;
+        let (id, unreleased) = (stream.id, stream.unreleased);
         self.tally.heads -= stream.head_bytes as usize;
         if stream.scheduled {
             self.ready.remove(key, stream.id, stream.priority);
         }
         self.streams.remove(key);
+        self.untune(id);
         if unreleased > 0 {
             self.tally.unreleased -= unreleased as usize;
             self.give_back(unreleased);
@@ -247,6 +248,7 @@ impl Connection {
         self.spare = None;
         self.known = None;
         self.asked = None;
+        self.bandwidth = None;
         self.timers.stop();
     }
 }

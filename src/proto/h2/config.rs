@@ -16,6 +16,12 @@ pub struct Config {
     pub stream_window: u32,
     /// Receive window of the connection; at least 65,535, which the protocol starts with.
     pub connection_window: u32,
+    /// Whether the windows grow to what the path holds, which is measured with PINGs while content comes.
+    pub adaptive_window: bool,
+    /// What a stream's window may grow to.
+    pub max_stream_window: u32,
+    /// What the connection's window may grow to: the most content that may lie unread.
+    pub max_connection_window: u32,
     /// Largest frame that we accept (`SETTINGS_MAX_FRAME_SIZE`, 16,384 to 16,777,215).
     pub max_frame_size: u32,
     /// Streams that the peer may have at a time (`SETTINGS_MAX_CONCURRENT_STREAMS`).
@@ -76,6 +82,9 @@ impl Default for Config {
         Config {
             stream_window: limits::H2_STREAM_WINDOW,
             connection_window: limits::H2_CONNECTION_WINDOW,
+            adaptive_window: true,
+            max_stream_window: limits::H2_MAX_STREAM_WINDOW,
+            max_connection_window: limits::H2_MAX_CONNECTION_WINDOW,
             max_frame_size: limits::H2_FRAME_BYTES,
             max_concurrent_streams: limits::H2_CONCURRENT_STREAMS,
             connect_protocol: false,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request};
 
 use super::abuse::Bucket;
+use super::bandwidth::Bandwidth;
 use super::config::Config;
 use super::content::Run;
 use super::error::{ConnectionError, Fault, Reason};
@@ -107,6 +108,8 @@ pub struct Connection {
     pub(super) notices: VecDeque<Notice>,
     pub(super) send_window: SendWindow,
     pub(super) receive_window: ReceiveWindow,
+    /// Made when content first uses up half a window.
+    pub(super) bandwidth: Option<Box<Bandwidth>>,
     pub(super) peer: PeerSettings,
     /// Receive window of a new stream: never below what the peer may still believe.
     pub(super) stream_window: u32,
@@ -172,6 +175,7 @@ impl Connection {
             notices: VecDeque::new(),
             send_window: SendWindow::new(INITIAL_WINDOW),
             receive_window: ReceiveWindow::new(INITIAL_WINDOW),
+            bandwidth: None,
             peer: PeerSettings::initial(),
             stream_window: config.stream_window.max(INITIAL_WINDOW),
             last_peer: 0,

@@ -247,8 +247,13 @@ impl Connection {
     fn give_back_stream(&mut self, key: StreamKey, n: u32) {
         let size = self.config.stream_window;
         let Some(stream) = self.streams.get_mut(key) else { return };
-        let id = stream.id;
-        if let Some(increment) = stream.receive_window.give_back(n, size) {
+        let (id, mut window) = (stream.id, stream.receive_window);
+        let increment = window.give_back(n, size);
+        let increment = increment.map_or(0, |increment| self.tune(id, &mut window, increment));
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.receive_window = window;
+        }
+        if increment > 0 {
             self.write_frame(Kind::WindowUpdate, 0, id, &increment.to_be_bytes());
         }
     }

@@ -137,6 +137,9 @@ impl Connection {
             self.go_finally(Reason::NO_ERROR, &[]);
             return None;
         }
+        if self.on_probe(payload) {
+            return None;
+        }
         self.acks.pings_out = self.acks.pings_out.checked_sub(1)?;
         Some(Event::Pong { payload })
     }

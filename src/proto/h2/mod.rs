@@ -53,11 +53,13 @@
 //!   control    all other frames             settings   what SETTINGS may say
 //!   advice     ALTSVC and ORIGIN            protocol   what a tunnel is to speak
 //! stream, streams    one stream; all of them      flow    windows      abuse    token buckets
+//!                                             bandwidth   how windows grow
 //! frame, error, event, config, trip, stats        plain values; log      frames in words
 //! ```
 
 mod abuse;
 mod advice;
+mod bandwidth;
 mod closing;
 mod config;
 mod connection;
