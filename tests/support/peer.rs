@@ -22,6 +22,18 @@ pub(crate) enum Role {
     Client,
     Server,
     Proxy,
+    GrpcProxy,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Role::Client => "client",
+            Role::Server => "server",
+            Role::Proxy => "proxy",
+            Role::GrpcProxy => "proxy for gRPC",
+        }
+    }
 }
 
 /// A row of the table, or a part of one: parts about the same peer in the same role become one row.
@@ -45,6 +57,11 @@ impl Row {
         Row { peer, role, version, checks: vec![("ok", name)] }
     }
 
+    /// What the row calls the peer's version, so far.
+    pub(crate) fn known_version(&self) -> &str {
+        &self.version
+    }
+
     pub(crate) fn version(&mut self, version: impl Into<String>) {
         self.version = version.into();
     }
@@ -57,17 +74,30 @@ impl Row {
         self.checks.push(("failed", check.to_owned()));
     }
 
+    /// A check that makes no sense with this peer.
+    pub(crate) fn lacks(&mut self, check: &str, why: &str) {
+        self.checks.push(("skipped", format!("{check}: {why}")));
+    }
+
     /// Takes a line of a peer's report; `false` if it is none.
     fn take(&mut self, line: &str) -> bool {
         let Some((word, text)) = line.split_once(' ') else { return false };
         match word {
-            "version" => self.version(text),
+            // What stands between is the peer, not who speaks through it.
+            "version" if self.version.is_empty() => self.version(text),
+            "version" => {}
             "ok" => self.ok(text),
             "failed" => self.failed(text),
             "skipped" => self.checks.push(("skipped", text.to_owned())),
             _ => return false,
         }
         true
+    }
+
+    /// Panics when a check failed, or when there was none; `errors` is what the peer said to that.
+    pub(crate) fn judge(&self, errors: &str) {
+        assert!(self.failures().is_empty(), "failed: {:#?}\n{errors}", self.failures());
+        assert!(!self.checks.is_empty(), "nothing was checked\n{errors}");
     }
 
     fn failures(&self) -> Vec<&str> {
@@ -82,7 +112,7 @@ impl Drop for Row {
             let name = thread::current().name().unwrap_or("a test").to_owned();
             self.failed(&name);
         }
-        let role = format!("{:?}", self.role).to_lowercase();
+        let role = self.role.name();
         let lines: String = self
             .checks
             .iter()
@@ -250,8 +280,7 @@ impl Peer {
         }
         let status = self.child.wait().expect("the peer can be waited for");
         let errors = self.errors.recv().unwrap_or_default();
-        assert!(self.row.failures().is_empty(), "failed: {:#?}\n{errors}", self.row.failures());
-        assert!(!self.row.checks.is_empty(), "the peer reported nothing: {status}\n{errors}");
+        self.row.judge(&errors);
         assert!(status.success(), "{status}\n{errors}");
     }
 
@@ -275,8 +304,51 @@ impl Peer {
         }
     }
 
+    /// Waits until a server that says nothing accepts connections; `false` when it ends instead.
+    pub(crate) fn reached(&mut self, address: &str) -> bool {
+        let mut over = false;
+        let there = eventually(Duration::from_secs(20), || {
+            over = self.child.try_wait().is_ok_and(|ended| ended.is_some());
+            over || std::net::TcpStream::connect(address).is_ok()
+        });
+        if over {
+            eprintln!("it ended: {}", self.errors.recv().unwrap_or_default());
+        }
+        there && !over
+    }
+
+    /// What tells the peer to go on, or a server to stop.
+    pub(crate) fn take_stdin(&mut self) -> Stdin {
+        Stdin(self.stdin.take().expect("stdin is piped, and taken once"))
+    }
+
+    /// Ends a server.
+    ///
+    /// # Panics
+    ///
+    /// When a check failed, when there was none, or when the server complained.
+    pub(crate) fn judge(mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(10)) {
+            self.row.take(&line);
+        }
+        let errors = self.errors.recv().unwrap_or_default();
+        self.row.judge(&errors);
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+}
+
+/// The standard input of a peer.
+pub(crate) struct Stdin(ChildStdin);
+
+impl Stdin {
+    pub(crate) fn tell(&mut self, line: &str) {
+        self.0.write_all(format!("{line}\n").as_bytes()).expect("the peer still listens");
     }
 }
 
