@@ -10,6 +10,8 @@ use wakering::internals::hpack::{Decoder, Encoder, Field, FieldLimits};
 enum Step {
     /// The decoder's settings change; both sides know before the next block.
     TableSize(u32),
+    /// The encoder gives its memory back.
+    Rest,
     Block(Vec<(HeaderName, HeaderValue)>),
 }
 
@@ -50,6 +52,7 @@ fn value() -> impl Strategy<Value = HeaderValue> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => prop::sample::select(vec![0, 1, 32, 40, 100, 300, 4096, 10_000]).prop_map(Step::TableSize),
+        1 => Just(Step::Rest),
         4 => vec((name(), value()), 0..12).prop_map(Step::Block),
     ]
 }
@@ -90,6 +93,7 @@ proptest! {
                     decoder.set_max_table_size(size as usize);
                     encoder.set_peer_table_size(size);
                 }
+                Step::Rest => encoder.rest(),
                 Step::Block(fields) => {
                     let block = encode(&mut encoder, &fields);
                     let decoded = decode(&mut decoder, &block);

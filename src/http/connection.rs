@@ -33,6 +33,9 @@ pub(super) trait Role: 'static {
     /// not processed.
     const READS_TO_THE_END: bool;
 
+    /// The driver is about to look at what came.
+    fn begins(&self, wire: &Rc<Wire>);
+
     /// A request's head came (server).
     fn request(&self, wire: &Rc<Wire>, stream: StreamKey, request: Box<Request<()>>, end: bool);
 
@@ -142,6 +145,7 @@ impl<R: Role> Driver<R> {
     /// Reads and acts until there is nothing to read, or the connection comes to its end.
     fn serve(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let now = context::with(context::Context::turn_time);
+        self.role.begins(&self.wire);
         if self.timer.is_due() {
             self.wire.core.borrow_mut().handle_timeout(now);
         }

@@ -1,6 +1,6 @@
 //! A server's end of its connections: a handler for each request.
 
-use std::{mem, panic::Location, rc::Rc};
+use std::{cell::Cell, mem, panic::Location, rc::Rc};
 
 use ::http::{HeaderMap, Request, header};
 
@@ -24,6 +24,8 @@ pub(super) struct Service<H: Handler> {
     handler: H,
     tasks: Rc<Tasks>,
     cells: Rc<Pool<Chain<H::Future, Exchange>>>,
+    /// Memory for a request's head, lent to whichever connection is at work.
+    head: Cell<Option<Box<Request<()>>>>,
     pub(super) shared: Rc<Shared>,
     spawned: &'static Location<'static>,
 }
@@ -32,12 +34,19 @@ impl<H: Handler> Service<H> {
     pub(super) fn new(handler: H, hooks: Hooks, spawned: &'static Location<'static>) -> Rc<Self> {
         let tasks = context::with(|worker| worker.tasks().clone());
         let shared = Rc::new(Shared { date: Date::new(), hooks });
-        Rc::new(Service { handler, tasks, cells: Pool::new(), shared, spawned })
+        Rc::new(Service { handler, tasks, cells: Pool::new(), head: Cell::new(None), shared, spawned })
     }
 }
 
 impl<H: Handler> Role for Rc<Service<H>> {
     const READS_TO_THE_END: bool = false;
+
+    #[inline]
+    fn begins(&self, wire: &Rc<Wire>) {
+        if let Some(head) = self.head.take() {
+            wire.core.borrow_mut().recycle_head(head);
+        }
+    }
 
     /// Calls the handler, with no borrow of the connection held.
     #[inline]
@@ -64,7 +73,9 @@ impl<H: Handler> Role for Rc<Service<H>> {
     fn news(&self, _wire: &Rc<Wire>, _event: Event) {}
 
     #[inline]
-    fn settled(&self, _wire: &Rc<Wire>) {}
+    fn settled(&self, wire: &Rc<Wire>) {
+        self.head.set(wire.core.borrow_mut().take_head());
+    }
 
     fn ended(&self, wire: &Rc<Wire>, cause: Cause) {
         self.shared.hooks.disconnected(wire, cause);

@@ -359,6 +359,8 @@ pub(super) struct Requests {
 impl Role for Requests {
     const READS_TO_THE_END: bool = true;
 
+    fn begins(&self, _wire: &Rc<Wire>) {}
+
     /// A server cannot send requests: its core says so before anything comes here.
     fn request(&self, _wire: &Rc<Wire>, _stream: StreamKey, _request: Box<Request<()>>, _end: bool) {}
 

@@ -98,7 +98,7 @@ pub struct Connection {
     pub(super) run: Option<Run>,
     pub(super) decoder: Decoder,
     pub(super) encoder: Encoder,
-    /// Made with the first response, and with the first request that may come again.
+    /// Made with the second response, and with the second request if it may come again.
     pub(super) known: Option<Box<KnownHead>>,
     pub(super) asked: Option<Box<KnownRequest>>,
     pub(super) streams: Streams,
@@ -439,15 +439,14 @@ impl Connection {
         self.streams.get(stream).map(|stream| stream.id)
     }
 
-    /// Gives the memory of a header map back for the next head: an answered request costs no allocation then.
+    /// Gives the memory of a header map back for the next head, if that waits for one: an answered request costs no
+    /// allocation then.
     #[inline]
     pub fn recycle(&mut self, mut headers: HeaderMap) {
-        if self.phase != Phase::Dead {
-            let spare = self.spare.get_or_insert_default().headers_mut();
-            if spare.capacity() == 0 {
-                headers.clear();
-                *spare = headers;
-            }
+        let Some(spare) = self.spare.as_mut().map(|spare| spare.headers_mut()) else { return };
+        if spare.capacity() == 0 {
+            headers.clear();
+            *spare = headers;
         }
     }
 
@@ -459,6 +458,13 @@ impl Connection {
             head.extensions_mut().clear();
             self.spare = Some(head);
         }
+    }
+
+    /// Takes the memory that waits for the next head: a worker lends it to whichever connection is at work, by
+    /// `recycle_head`.
+    #[inline]
+    pub fn take_head(&mut self) -> Option<Box<Request<()>>> {
+        self.spare.take()
     }
 
     /// Takes the output buffer's memory while nothing is to be written: a worker lends one buffer to whichever
@@ -474,6 +480,7 @@ impl Connection {
         self.known = None;
         self.asked = None;
         self.spare = None;
+        self.encoder.rest();
         if self.notices.is_empty() {
             self.notices = VecDeque::new();
         }

@@ -275,7 +275,9 @@ impl Connection {
         // Within the limits, or it would have been refused.
         let (length, priority) = (sink.content_length(), sink.priority());
         let facts = Facts { length, head_bytes: decoded.list_bytes as u32, priority };
-        if let Some(generation) = generation.filter(|_| generation == self.decoder.generation()) {
+        // The first request of a connection may be its only one.
+        let first = opening.stream == 1;
+        if let Some(generation) = generation.filter(|_| !first && generation == self.decoder.generation()) {
             self.asked.get_or_insert_default().note(block, generation, request, facts);
         }
         Ok(Some(facts))

@@ -37,28 +37,29 @@ pub(super) struct Output {
 /// Frames of one kind that wait in the output, by where they end in all that is ever sent.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    ends: VecDeque<u64>,
+    /// Ascending; a few at most.
+    ends: Vec<u64>,
 }
 
 impl Waiting {
     /// Notes a frame that was just appended; returns how many wait.
     pub(super) fn add(&mut self, end: u64) -> usize {
-        self.ends.push_back(end);
+        self.ends.push(end);
         self.ends.len()
     }
 
     /// Forgets the frames of which all bytes have been written.
     #[inline]
     pub(super) fn written(&mut self, written: u64) {
-        while self.ends.front().is_some_and(|&end| end <= written) {
-            self.ends.pop_front();
+        if self.ends.first().is_some_and(|&end| end <= written) {
+            self.ends.retain(|&end| end > written);
         }
     }
 
     /// Gives memory back while none waits.
     pub(super) fn shrink(&mut self) {
         if self.ends.is_empty() {
-            self.ends = VecDeque::new();
+            self.ends = Vec::new();
         }
     }
 }

@@ -156,7 +156,7 @@ impl Connection {
     }
 
     fn write_response(&mut self, id: u32, head: &ResponseHead<'_>, checked: Checked, end: bool) {
-        let (encoder, known) = (&mut self.encoder, self.known.get_or_insert_default());
+        let (encoder, known) = (&mut self.encoder, &mut self.known);
         self.output.block(
             self.peer.max_frame_size as usize,
             |out| {
@@ -171,7 +171,7 @@ impl Connection {
                 }
                 // A head that is sent again is not looked through: one that says something is not kept.
                 if encoder.generation() == generation && checked.priority.is_none() {
-                    known.note(head, checked.length, generation, &out[from..]);
+                    known.get_or_insert_default().note(head, checked.length, generation, &out[from..]);
                 }
                 if let Some(length) = head.content_length {
                     encoder.encode_content_length(length, out);

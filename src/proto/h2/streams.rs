@@ -66,6 +66,10 @@ impl Streams {
         let index = u32::try_from(self.slots.len()).expect("concurrency is bounded by a u32");
         self.index.insert(stream.id, index);
         let generation = self.base | 1;
+        if self.slots.is_empty() {
+            // Many connections never have two streams at a time.
+            self.slots.reserve_exact(1);
+        }
         self.slots.push(Slot { generation, next_free: NONE, stream });
         StreamKey { index, generation }
     }
@@ -137,8 +141,8 @@ pub(super) fn queue_of(stream: &mut Stream) -> &mut Queue {
     stream.queue.get_or_insert_default()
 }
 
-/// Entries of the smallest index: 256 bytes.
-const SMALL_INDEX: usize = 32;
+/// Entries of the smallest index, for two streams at a time.
+const SMALL_INDEX: usize = 4;
 
 /// Open addressing with linear probing; id 0 is the empty entry.
 #[derive(Debug, Default)]

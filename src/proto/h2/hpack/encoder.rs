@@ -64,7 +64,7 @@ pub struct Encoder {
     /// The smallest table size since the last block, and that there is one to announce.
     pending_size: Option<usize>,
     /// Hashes of fields that were not indexed lately.
-    seen: [u32; SEEN],
+    seen: Option<Box<[u32; SEEN]>>,
     /// Where the next one goes.
     next_seen: u8,
     generation: u64,
@@ -82,7 +82,7 @@ impl Encoder {
         Encoder {
             index: Index::new(limits::HPACK_TABLE_BYTES),
             pending_size: None,
-            seen: [0; SEEN],
+            seen: None,
             next_seen: 0,
             generation: 0,
         }
@@ -98,6 +98,17 @@ impl Encoder {
         self.index.set_max_size(size);
         self.generation += 1;
         self.pending_size = Some(self.pending_size.map_or(size, |smallest| smallest.min(size)));
+    }
+
+    /// Gives all memory back: the dynamic table is empty from here on, which the next block announces, and fills again
+    /// as fields come.
+    pub fn rest(&mut self) {
+        self.seen = None;
+        if self.index.is_used() {
+            self.index = Index::new(self.index.max_size());
+            self.generation += 1;
+            self.pending_size = Some(0);
+        }
     }
 
     /// Changes whenever the dynamic table does. A block during whose encoding it did not change may be sent
@@ -232,10 +243,11 @@ impl Encoder {
 
     /// Tells whether the hash of a field is remembered, and remembers it in place of the oldest if not.
     fn seen_before(&mut self, hash: u32) -> bool {
-        if self.seen.iter().fold(false, |found, &seen| found | (seen == hash)) {
+        let remembered = self.seen.get_or_insert_default();
+        if remembered.iter().fold(false, |found, &seen| found | (seen == hash)) {
             return true;
         }
-        self.seen[usize::from(self.next_seen) % SEEN] = hash;
+        remembered[usize::from(self.next_seen) % SEEN] = hash;
         self.next_seen = self.next_seen.wrapping_add(1);
         false
     }

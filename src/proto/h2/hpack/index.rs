@@ -140,6 +140,11 @@ impl Index {
         }
     }
 
+    /// Whether it owns memory.
+    pub(super) fn is_used(&self) -> bool {
+        self.records.capacity() > 0
+    }
+
     pub(super) fn max_size(&self) -> usize {
         self.max_size
     }
