@@ -155,7 +155,7 @@ fn a_handler_that_gives_up_resets_the_stream() {
 /// A stream that is answered while its content still comes.
 fn answered(wire: &mut Wire, id: u32, more: &[(&str, &str)]) {
     let stream = requested(wire, &post(id, more));
-    wire.core.respond(stream, OK, &HeaderMap::new(), true).unwrap();
+    wire.core.respond(stream, OK, &HeaderMap::new(), true).expect("an answer");
     wire.core.finish(stream);
     wire.turn();
 }
