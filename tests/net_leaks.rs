@@ -23,6 +23,7 @@ use std::{
 
 use support::{FOR_EVER, LOOPBACK, fill, nobody, pair, pair_with_std, poll_once, run};
 use wakering::{
+    http::{Body, Request, Response, Server, client::Client},
     net::{TcpListener, TcpStream, UdpSocket},
     spawn,
 };
@@ -44,6 +45,12 @@ fn cancelled_and_finished_calls_leave_no_descriptor_and_no_registration() {
     recycled_descriptors_get_no_stale_event();
     assert_eq!(descriptors(), before);
     wakers_outlive_their_task_and_their_runtime();
+    assert_eq!(descriptors(), before);
+    clients_that_are_dropped();
+    let before = descriptors();
+    for _ in 0..20 {
+        clients_that_are_dropped();
+    }
     assert_eq!(descriptors(), before);
 }
 
@@ -146,4 +153,38 @@ fn wakers_outlive_their_task_and_their_runtime() {
     thread::spawn(storm).join().unwrap();
     // A socket may go after its runtime.
     drop(survivor);
+}
+
+/// Clients dropped with requests in every state: connecting, waiting, running, reading.
+fn clients_that_are_dropped() {
+    run(async {
+        let listener = TcpListener::bind(LOOPBACK).unwrap();
+        let server = Server::start(listener, |request: Request<Body>| async move {
+            if request.uri().path() == "/never" {
+                std::future::pending::<()>().await;
+            }
+            Response::new(Body::from(vec![7; 100_000]))
+        });
+        let server = server.unwrap();
+        let client = Client::builder().streams_per_connection(2).connections_per_host(2).build();
+        let url = |path: &str| format!("http://{}{path}", server.local_addr());
+        let read = client.get(url("/")).await.unwrap().into_body().collect(1 << 20).await.unwrap();
+        assert_eq!(read.len(), 100_000);
+        let unread = client.get(url("/")).await.unwrap();
+        let calls = ["/never"; 8].map(|path| {
+            let call = client.get(url(path));
+            spawn(async move { drop(call.await) })
+        });
+        let nowhere = spawn(client.get(format!("http://{}/", nobody())).into_future());
+        wakering::yield_now().await;
+        for call in &calls {
+            call.abort();
+        }
+        for call in calls {
+            assert!(call.await.is_err());
+        }
+        drop((unread, nowhere, client));
+        let stopped = server.stop(FOR_EVER).await;
+        assert_eq!(stopped.aborted_connections, 0);
+    });
 }

@@ -53,3 +53,6 @@ pub use self::{
     pool::{Call, Client, ClientBuilder},
     response::ResponseFuture,
 };
+
+#[cfg(test)]
+mod tests;
