@@ -371,13 +371,19 @@ fn headers_in_a_tunnel_are_a_stream_error() {
 /// RFC 9113 §8.5: `:authority` names host and port, and nothing that hides them.
 #[test]
 fn a_connect_without_a_port_or_with_a_user_is_malformed() {
-    for (authority, fine) in
-        [("a:443", true), ("[::1]:1", true), ("a", false), ("a:", false), ("u@a:1", false)]
-    {
+    let connect = |list: &[(&str, &str)]| {
         let mut wire = Wire::server(Config::default());
-        wire.feed(&frame(HEADERS, GET, 1, &fields(&[(":method", "CONNECT"), (":authority", authority)])));
-        assert_eq!(outcome(&wire), if fine { Fine } else { Reset(PROTOCOL) }, "{authority}");
+        wire.feed(&frame(HEADERS, GET, 1, &fields(&[&[(":method", "CONNECT")], list].concat())));
+        outcome(&wire)
+    };
+    for authority in ["a:443", "[::1]:1"] {
+        assert_eq!(connect(&[(":authority", authority)]), Fine, "{authority}");
     }
+    for authority in ["a", "a:", "a:0", "u@a:1"] {
+        assert_eq!(connect(&[(":authority", authority)]), Reset(PROTOCOL), "{authority}");
+    }
+    assert_eq!(connect(&[("host", "a:443")]), Reset(PROTOCOL), "host does not stand in for :authority");
+    assert_eq!(connect(&[(":authority", "a:443"), ("host", "a:443")]), Fine);
 }
 
 /// RFC 9113 §8.2.1 wants 400, §8.1.1 a stream error: the client gets both, in this order.
@@ -419,6 +425,43 @@ fn host_and_authority_are_compared_after_normalization() {
         assert_eq!(outcome(&wire), if same { Fine } else { Reset(PROTOCOL) }, "{scheme} {authority} {host}");
         if let Some(Event::Request { request, .. }) = wire.events.first() {
             assert_eq!(request.uri().authority().unwrap().as_str(), authority);
+        }
+    }
+}
+
+/// RFC 9113 §8.3: an invalid pseudo-header field. RFC 3986 §3.2: a host, and the digits of a port.
+#[test]
+fn an_authority_that_is_no_host_and_port_is_malformed() {
+    let good = "a a: a:0080 a:65535 a_b.c-d:1 1.2.3.4 [::1] [fe80::1.2.3.4]:9 [v1:x]";
+    let bad = "a:xyz a:-1 a:+1 a:65536 a:99999999999 : :80 [] []:80 [x] [1] [::1]x [::1 a:1:2 a/b a?b a#b @a u@a a%41";
+    let cases = good.split(' ').map(|it| (it, Fine)).chain(bad.split(' ').map(|it| (it, Reset(PROTOCOL))));
+    for (authority, expected) in cases.chain([("", Reset(PROTOCOL)), ("a b", Reset(PROTOCOL))]) {
+        let [method, scheme, _, path] = PSEUDO;
+        for list in
+            [[(":authority", authority), method, scheme, path], [method, scheme, path, ("host", authority)]]
+        {
+            let mut wire = Wire::server(Config::default());
+            wire.feed(&frame(HEADERS, GET, 1, &fields(&list)));
+            assert_eq!(outcome(&wire), expected, "{list:?}");
+        }
+    }
+}
+
+/// RFC 3986 §3.1: in any case; what holds for `http` holds for `HTTP`.
+#[test]
+fn a_scheme_is_read_in_any_case() {
+    let [method, _, authority, path] = PSEUDO;
+    for (scheme, list, expected) in [
+        ("HTTP", &[method, authority, path][..], Fine),
+        ("HTTP", &[method, path], Reset(PROTOCOL)),
+        ("Https", &[method, path], Reset(PROTOCOL)),
+        ("Https", &[method, authority, path, ("host", "a:443")], Fine),
+    ] {
+        let mut wire = Wire::server(Config::default());
+        wire.feed(&frame(HEADERS, GET, 1, &fields(&[&[(":scheme", scheme)], list].concat())));
+        assert_eq!(outcome(&wire), expected, "{scheme} {list:?}");
+        if let Some(Event::Request { request, .. }) = wire.events.first() {
+            assert_eq!(request.uri().scheme_str(), Some(&*scheme.to_ascii_lowercase()));
         }
     }
 }

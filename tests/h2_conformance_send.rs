@@ -423,7 +423,11 @@ fn a_request_names_one_authority() {
     assert_eq!(ask(&mut wire, foreign), Err(CommandError::ForbiddenField));
     let twice = Request::get(uri("/")).header("host", "a").header("host", "a");
     assert_eq!(ask(&mut wire, twice), Err(CommandError::ForbiddenField));
-    for target in ["a", "u@a:1"] {
+    for target in ["http://a:x/", "http://a:99999/", "http://:80/", "http://[x]/"] {
+        let Ok(target) = target.parse::<Uri>() else { continue };
+        assert_eq!(ask(&mut wire, Request::get(target.clone())), Err(CommandError::Target), "{target}");
+    }
+    for target in ["a", "a:0", "u@a:1"] {
         let tunnel = Request::builder().method("CONNECT").uri(target);
         assert_eq!(ask(&mut wire, tunnel), Err(CommandError::Target), "{target}");
     }

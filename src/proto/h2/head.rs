@@ -12,7 +12,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, StatusCode, Version};
 
-use super::hpack::{Field, FieldKind, FieldSink};
+use super::hpack::{self, Field, FieldKind, FieldSink};
 use super::priority::Priority;
 use super::protocol::Protocol;
 use super::send::is_path;
@@ -197,13 +197,17 @@ impl<'a> HeadSink<'a> {
     #[inline]
     fn target(&mut self) -> Result<(), Malformed> {
         let mut authority = self.authority.take();
+        let named = authority.is_some();
         if self.host {
             authority = self.agree_with_host(authority)?;
         }
         let method = self.head.method();
         match self.protocol {
             Asking::Yes if *method != Method::CONNECT => return Err(":protocol without CONNECT"),
-            Asking::Never | Asking::No if *method == Method::CONNECT => return self.tunnel(authority),
+            Asking::Never | Asking::No if *method == Method::CONNECT => {
+                // A host field does not stand in for it (RFC 9113 §8.5).
+                return self.tunnel(authority.filter(|_| named));
+            }
             Asking::Never | Asking::No | Asking::Yes => {}
         }
         let scheme = self.scheme.take().ok_or(":scheme is missing")?;
@@ -235,7 +239,7 @@ impl<'a> HeadSink<'a> {
             }
             Some(_) => Err("host contradicts :authority"),
             None if host.is_empty() => Ok(None),
-            None => Authority::try_from(host.as_bytes()).map(Some).map_err(|_| "host is no authority"),
+            None => hpack::authority(host.as_bytes()).map(Some).ok_or("host is no authority"),
         }
     }
 
@@ -244,7 +248,7 @@ impl<'a> HeadSink<'a> {
             return Err("CONNECT with :scheme or :path");
         }
         let authority = authority.ok_or("CONNECT without :authority")?;
-        if authority.port_u16().is_none() || has_user(&authority) {
+        if authority.port_u16().is_none_or(|port| port == 0) || has_user(&authority) {
             return Err("CONNECT needs a host and a port");
         }
         let mut parts = http::uri::Parts::default();

@@ -13,6 +13,7 @@ use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::head::parse_length;
 use super::headers::{block_head, has_no_content};
+use super::hpack::is_authority;
 use super::priority::{Priority, Signal};
 use super::protocol::Protocol;
 use super::stream::{Asked, Content, Mismatch, Receiving, Room, Sending, Stream, StreamKey};
@@ -580,9 +581,9 @@ fn check_target<B>(request: &Request<B>) -> Result<Option<&Protocol>, CommandErr
     let protocol = request.extensions().get::<Protocol>();
     let Some(authority) = uri.authority() else { return Err(CommandError::Target) };
     // RFC 9113 §8.3.1: no user information.
-    let plain = !authority.as_str().contains('@');
+    let plain = !authority.as_str().contains('@') && is_authority(authority.as_str().as_bytes());
     let complete = match (uri.scheme(), uri.path_and_query()) {
-        (None, None) => tunnel && protocol.is_none() && authority.port_u16().is_some(),
+        (None, None) => tunnel && protocol.is_none() && authority.port_u16().is_some_and(|port| port > 0),
         (Some(_), Some(path)) => tunnel == protocol.is_some() && is_path(path.as_str(), request.method()),
         (Some(_), None) | (None, Some(_)) => false,
     };

@@ -170,8 +170,15 @@ impl Name {
             Name::Method => (Method::from_bytes(octets).map(Field::Method).ok(), Defect::Method),
             // RFC 3986 §3.1: the `http` crate takes an empty scheme, and one that begins with a digit.
             Name::Scheme if !octets.first().is_some_and(u8::is_ascii_alphabetic) => (None, Defect::Scheme),
+            // Told apart from `http` by the crate, and the same in any case (RFC 3986 §3.1).
+            Name::Scheme if octets.eq_ignore_ascii_case(b"http") => {
+                (Some(Field::Scheme(Scheme::HTTP)), Defect::Scheme)
+            }
+            Name::Scheme if octets.eq_ignore_ascii_case(b"https") => {
+                (Some(Field::Scheme(Scheme::HTTPS)), Defect::Scheme)
+            }
             Name::Scheme => (Scheme::try_from(octets).map(Field::Scheme).ok(), Defect::Scheme),
-            Name::Authority => (Authority::try_from(octets).map(Field::Authority).ok(), Defect::Authority),
+            Name::Authority => (authority(octets).map(Field::Authority), Defect::Authority),
             // The `http` crate would cut a fragment off; a `:path` has none (RFC 9113 §8.3.1).
             Name::Path if octets.contains(&b'#') => (None, Defect::Path),
             Name::Path => (PathAndQuery::try_from(octets).map(Field::Path).ok(), Defect::Path),
@@ -192,6 +199,57 @@ fn parse_value(octets: &[u8], sensitive: bool) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(octets).ok()?;
     value.set_sensitive(sensitive);
     Some(value)
+}
+
+/// Reads an authority; `None` when its host or port is none.
+pub(crate) fn authority(octets: &[u8]) -> Option<Authority> {
+    if is_authority(octets) { Authority::try_from(octets).ok() } else { None }
+}
+
+/// Whether there is a host and, if anything, the number of a port behind it (RFC 3986 §3.2). The `http` crate checks the
+/// characters, and takes any of them for a port, and nothing for a host.
+pub(crate) fn is_authority(octets: &[u8]) -> bool {
+    let place = octets.rsplit(|&octet| octet == b'@').next().unwrap_or_default();
+    let port = match place.split_first() {
+        None => return false,
+        Some((b'[', literal)) => {
+            let Some(end) = literal.iter().position(|&octet| octet == b']') else { return false };
+            let (address, port) = literal.split_at(end);
+            if !is_address(address) {
+                return false;
+            }
+            &port[1..]
+        }
+        Some((_, _)) => {
+            let end = place.iter().position(|&octet| octet == b':').unwrap_or(place.len());
+            if end == 0 {
+                return false;
+            }
+            &place[end..]
+        }
+    };
+    match port.split_first() {
+        None => true,
+        Some((b':', digits)) => is_port(digits),
+        Some((_, _)) => false,
+    }
+}
+
+/// An IPv6 address, or one of a kind to come: only its characters are looked at.
+fn is_address(octets: &[u8]) -> bool {
+    let future = matches!(octets.first(), Some(b'v' | b'V'));
+    future
+        || (octets.contains(&b':')
+            && octets.iter().all(|octet| octet.is_ascii_hexdigit() || b":.".contains(octet)))
+}
+
+/// Also no digits at all (RFC 3986 §3.2.3), and any number of zeros before.
+fn is_port(digits: &[u8]) -> bool {
+    let number = digits.iter().try_fold(0u32, |number, digit| match digit {
+        b'0'..=b'9' => Some(number.saturating_mul(10).saturating_add(u32::from(digit - b'0'))),
+        _ => None,
+    });
+    number.is_some_and(|number| number <= u32::from(u16::MAX))
 }
 
 /// RFC 9110 §5.6.2.

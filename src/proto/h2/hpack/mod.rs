@@ -23,8 +23,8 @@ mod table;
 
 pub use decoder::{Decoded, Decoder, Excess, FieldLimits};
 pub use encoder::Encoder;
-pub(crate) use field::is_token;
 pub use field::{Defect, Field, FieldKind, FieldSink};
+pub(crate) use field::{authority, is_authority, is_token};
 pub use huffman::{
     decode as huffman_decode, encode as huffman_encode, max_decoded_len as huffman_max_decoded_len,
 };
