@@ -279,6 +279,9 @@ pub(crate) const WRITE_SLICES: usize = 64;
 pub(crate) const RECEIVED_UNIT: usize = 512;
 /// Requests that a connection may begin in one poll: more than clients send at once, and about a quarter of a millisecond.
 pub(crate) const REQUESTS_PER_POLL: usize = 256;
+/// Bytes held for peers of which a worker tells the rest of the process: seldom enough that the number they share is
+/// not written by every request.
+pub(crate) const HELD_UNIT: usize = 64 * 1024;
 /// How long a connection that was ended by us waits for the peer to end it too.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// How long the last words of a connection (a GOAWAY, the rest of a response) may take to be written.

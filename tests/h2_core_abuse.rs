@@ -428,3 +428,30 @@ fn a_connection_that_lost_its_socket_has_nothing_to_write_any_more() {
     assert_eq!((wire.core.held().total(), wire.core.open_streams()), (0, 0));
     assert!(wire.core.poll_event(0).is_none());
 }
+
+#[test]
+fn a_connection_that_holds_too_much_gets_no_more_streams() {
+    let mut wire = Wire::server(Config { connection_bytes: 1_000, ..Config::default() });
+    wire.feed(&[post(1, &[]), frame(DATA, 0, 1, &[7; 1_000]), get(3)].concat());
+    assert_eq!(wire.resets(), [(3, Reason::REFUSED_STREAM.0)]);
+    assert_eq!(wire.core.stats().trips.of(Trip::ConnectionBytes), 1);
+    let stream = wire.stream();
+    wire.core.release(stream, 1_000);
+    wire.feed(&get(5));
+    assert!(matches!(wire.events.last(), Some(Event::Request { .. })));
+}
+
+#[test]
+fn a_shed_request_is_refused_or_answered_and_leaves_nothing() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&get(1));
+    wire.core.shed(wire.stream(), None);
+    wire.feed(&get(3));
+    wire.core.shed(wire.stream(), Some(StatusCode::SERVICE_UNAVAILABLE));
+    wire.turn();
+    assert_eq!(wire.resets(), [(1, Reason::REFUSED_STREAM.0)]);
+    let heads = wire.sent_of(HEADERS);
+    assert_eq!((heads.len(), heads[0].stream, heads[0].flags), (1, 3, END_STREAM | END_HEADERS));
+    assert_eq!((wire.core.open_streams(), wire.core.held().total()), (0, 0));
+    assert_eq!(wire.core.stats().trips.of(Trip::Shed), 2);
+}

@@ -22,7 +22,11 @@ use std::{
     },
 };
 
-use crate::proto::h2::{COUNTS, Connection, LEVELS, Trip, Trips};
+use crate::{
+    http::pressure,
+    limits::HELD_UNIT,
+    proto::h2::{COUNTS, Connection, LEVELS, Trip, Trips},
+};
 
 /// What a [`Server`](crate::http::Server) or a client has done since it began, and what it holds now.
 ///
@@ -84,6 +88,8 @@ enum Place {
     ResetsSent,
 }
 
+/// The first of the levels that are bytes held.
+const HELD: usize = Place::HeldReceived as usize;
 const PLACES: usize = Place::ResetsSent as usize + 1;
 const _: () = assert!(Place::StreamsOpen as usize == LEVELS && Place::HeldHeads as usize + 1 == COUNTS);
 
@@ -93,6 +99,8 @@ const _: () = assert!(Place::StreamsOpen as usize == LEVELS && Place::HeldHeads 
 pub(super) struct Meter {
     places: [AtomicU64; PLACES],
     trips: [AtomicU64; Trip::ALL.len()],
+    /// What the process has been told that the worker holds.
+    told: AtomicU64,
 }
 
 /// One writer: a load and a store lose nothing.
@@ -103,7 +111,11 @@ fn add(place: &AtomicU64, n: u64) {
 
 impl Meter {
     fn new() -> Meter {
-        Meter { places: [const { AtomicU64::new(0) }; PLACES], trips: [const { AtomicU64::new(0) }; _] }
+        Meter {
+            places: [const { AtomicU64::new(0) }; PLACES],
+            trips: [const { AtomicU64::new(0) }; _],
+            told: AtomicU64::new(0),
+        }
     }
 
     fn read(&self, place: Place) -> u64 {
@@ -113,6 +125,33 @@ impl Meter {
     #[inline]
     fn add(&self, place: Place, n: u64) {
         add(&self.places[place as usize], n);
+    }
+
+    /// Bytes that the worker holds for its peers.
+    #[inline]
+    pub(super) fn held(&self) -> usize {
+        let places = [Place::HeldReceived, Place::HeldOutput, Place::HeldHeads];
+        places.iter().fold(0, |sum, place| sum + self.read(*place)) as usize
+    }
+
+    /// Handlers under way.
+    pub(super) fn handlers(&self) -> usize {
+        self.read(Place::Handlers) as usize
+    }
+
+    /// Tells the process what the worker holds, when that is a unit more or less, or nothing.
+    #[cold]
+    fn tell_process(&self) {
+        let (held, told) = (self.held() as u64, self.told.load(Relaxed));
+        if held.abs_diff(told) >= HELD_UNIT as u64 || (held == 0 && told > 0) {
+            self.told.store(held, Relaxed);
+            pressure::tell_process(held.wrapping_sub(told) as i64);
+        }
+    }
+
+    /// A connection was turned away.
+    pub(super) fn refused(&self) {
+        self.add(Place::ConnectionsRefused, 1);
     }
 
     /// A connection was opened.
@@ -270,6 +309,9 @@ impl Ledger {
             let grown = new[at].wrapping_sub(old[at]);
             // A level may fall: its difference has a sign.
             add(place, if at < LEVELS { u64::from(grown) } else { i64::from(grown as i32) as u64 });
+        }
+        if new[HELD..] != old[HELD..] {
+            self.meter.tell_process();
         }
     }
 

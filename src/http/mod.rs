@@ -18,6 +18,8 @@
 //! client/        requests, and a pool of connections to send them on
 //! server.rs      accepting, stopping, and who is still there
 //! metrics.rs     what was done, in numbers
+//! pressure.rs    ceilings on memory
+//! admission.rs   how many connections there may be
 //! stop.rs        the word that ends a server, from any thread
 //! ```
 //!
@@ -25,6 +27,7 @@
 //! done at once; one that has to wait becomes a task where it lies, and ends with its stream. What the turn's
 //! requests have produced leaves in one vectored write after the tasks have run.
 
+mod admission;
 mod body;
 pub mod client;
 mod connection;
@@ -34,6 +37,7 @@ mod handler;
 mod hooks;
 mod metrics;
 mod place;
+mod pressure;
 mod sending;
 mod server;
 mod service;
@@ -48,8 +52,8 @@ pub use ::http::{
 };
 
 pub use crate::proto::h2::{
-    CommandError, Config, ConnectionError, Direction, FrameLog, Kind, LoggedFrame, NoToken, Protocol, Reason,
-    Stats, Trip, Trips,
+    CommandError, Config, ConnectionError, Direction, FrameLog, Held, Kind, LoggedFrame, NoToken, Protocol,
+    Reason, Stats, Trip, Trips,
 };
 
 pub use self::{
@@ -58,6 +62,7 @@ pub use self::{
     hooks::{BadResponse, ConnectionEnd, ConnectionInfo, ConnectionReport},
     metrics::{Meters, Metrics},
     place::Place,
+    pressure::{Pressure, Shed},
     server::{Builder, Server, Stopped},
     tunnel::Tunnel,
 };

@@ -16,10 +16,12 @@ use std::{
 
 use crate::{
     http::{
+        admission::{Admission, ConnectionLimits},
         connection,
         handler::Handler,
         hooks::{BadResponse, ConnectionInfo, ConnectionReport, Hooks},
         metrics::{Ledger, Meter, Meters, Metrics},
+        pressure::{Ceilings, Pressure, Shed, Valve},
         service::Service,
         stop::Stop,
         wire::Wire,
@@ -89,6 +91,8 @@ pub struct Builder {
     config: Config,
     meters: Meters,
     hooks: Hooks,
+    ceilings: Ceilings,
+    connections: ConnectionLimits,
 }
 
 impl Builder {
@@ -103,6 +107,58 @@ impl Builder {
     #[must_use]
     pub fn meters(mut self, meters: Meters) -> Self {
         self.meters = meters;
+        self
+    }
+
+    /// Bounds the memory that each worker, and that the whole process, holds for peers: content that no handler has taken,
+    /// output that no peer has taken, header lists of requests under way. `usize::MAX`, the default, is no bound.
+    ///
+    /// Above a ceiling new requests are refused with REFUSED_STREAM, which tells clients that they may try elsewhere; from
+    /// three quarters on the hook of [`on_pressure`](Builder::on_pressure) decides. Content that is shared between answers
+    /// counts for each of them. A connection by itself is bounded by [`Config::connection_bytes`].
+    #[must_use]
+    pub fn memory_ceilings(mut self, worker: usize, process: usize) -> Self {
+        self.ceilings.worker = worker;
+        self.ceilings.process = process;
+        self
+    }
+
+    /// Asks `hook` what to do with a request that comes while a ceiling is nearly reached.
+    ///
+    /// It is called on the request's worker and holds it up; a panic in it refuses the request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wakering::http::{Server, Shed};
+    ///
+    /// let builder = Server::builder()
+    ///     .memory_ceilings(256 << 20, 1 << 30)
+    ///     .on_pressure(|pressure| match pressure.percent() {
+    ///         0..90 => Shed::Serve,
+    ///         90..95 => Shed::Unavailable,
+    ///         _ => Shed::Refuse,
+    ///     });
+    /// # drop(builder);
+    /// ```
+    #[must_use]
+    pub fn on_pressure(mut self, hook: impl Fn(&Pressure) -> Shed + Send + Sync + 'static) -> Self {
+        self.ceilings.hook = Some(Arc::new(hook));
+        self
+    }
+
+    /// Connections that each listener has at a time, which are those of a worker; no limit by default. Further ones are
+    /// accepted and closed, so that their clients learn of it at once.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.connections.all = connections;
+        self
+    }
+
+    /// Connections from one IP address that each listener has at a time; no limit by default.
+    #[must_use]
+    pub fn max_connections_per_address(mut self, connections: usize) -> Self {
+        self.connections.per_address = connections;
         self
     }
 
@@ -239,7 +295,15 @@ impl Builder {
 
     /// What one more worker is told.
     fn common(&self, config: Arc<Config>, stop: &Arc<Stop>, spawned: &'static Location<'static>) -> Common {
-        Common { config, stop: stop.clone(), meter: self.meters.join(), hooks: self.hooks.clone(), spawned }
+        Common {
+            config,
+            stop: stop.clone(),
+            meter: self.meters.join(),
+            hooks: self.hooks.clone(),
+            ceilings: self.ceilings.clone(),
+            connections: self.connections,
+            spawned,
+        }
     }
 }
 
@@ -312,6 +376,7 @@ impl fmt::Debug for Server {
 #[derive(Default)]
 struct Members {
     open: RefCell<Slab<Member>>,
+    admission: Admission,
     waiter: RefCell<Option<Waker>>,
 }
 
@@ -326,15 +391,20 @@ struct Common {
     stop: Arc<Stop>,
     meter: Arc<Meter>,
     hooks: Hooks,
+    ceilings: Ceilings,
+    connections: ConnectionLimits,
     spawned: &'static Location<'static>,
 }
 
 /// Serves one worker until the word is said and the connections are gone.
 async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) -> Stopped {
-    let Common { config, stop, meter, hooks, spawned } = common;
-    let service = Service::new(handler, hooks, spawned);
-    let members = Rc::new(Members::default());
+    let Common { config, stop, meter, hooks, ceilings, connections, spawned } = common;
+    let service = Service::new(handler, hooks, Valve::new(&ceilings, &meter), spawned);
+    let members = Rc::new(Members { admission: Admission::new(connections), ..Members::default() });
     let admit = |stream: TcpStream, peer: SocketAddr| {
+        if !members.admission.enter(peer.ip()) {
+            return meter.refused();
+        }
         // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.
         let _ = stream.set_nodelay(true);
         let now = context::with(context::Context::turn_time);
@@ -443,6 +513,9 @@ struct Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         let member = self.members.open.borrow_mut().remove(self.key);
+        if let Some(member) = &member {
+            self.members.admission.leave(member.wire.peer_addr().ip());
+        }
         drop(member);
         if self.members.open.borrow().is_empty() {
             let waiter = self.members.waiter.borrow_mut().take();

@@ -12,6 +12,7 @@ use crate::{
         exchange::{Exchange, Shared},
         handler::Handler,
         hooks::Hooks,
+        pressure::Valve,
         wire::{Wire, Work},
     },
     proto::h2::{Event, StreamKey},
@@ -27,14 +28,20 @@ pub(super) struct Service<H: Handler> {
     /// Memory for a request's head, lent to whichever connection is at work.
     head: Cell<Option<Box<Request<()>>>>,
     pub(super) shared: Rc<Shared>,
+    valve: Option<Box<Valve>>,
     spawned: &'static Location<'static>,
 }
 
 impl<H: Handler> Service<H> {
-    pub(super) fn new(handler: H, hooks: Hooks, spawned: &'static Location<'static>) -> Rc<Self> {
+    pub(super) fn new(
+        handler: H,
+        hooks: Hooks,
+        valve: Option<Box<Valve>>,
+        spawned: &'static Location<'static>,
+    ) -> Rc<Self> {
         let tasks = context::with(|worker| worker.tasks().clone());
         let shared = Rc::new(Shared { date: Date::new(), hooks });
-        Rc::new(Service { handler, tasks, cells: Pool::new(), head: Cell::new(None), shared, spawned })
+        Rc::new(Service { handler, tasks, cells: Pool::new(), head: Cell::new(None), shared, valve, spawned })
     }
 }
 
@@ -51,6 +58,9 @@ impl<H: Handler> Role for Rc<Service<H>> {
     /// Calls the handler, with no borrow of the connection held.
     #[inline]
     fn request(&self, wire: &Rc<Wire>, stream: StreamKey, mut head: Box<Request<()>>, end: bool) {
+        if self.valve.as_ref().is_some_and(|valve| valve.sheds(wire, stream)) {
+            return;
+        }
         // Made inside, since what a closure captures is moved with it, several times.
         let started = self.cells.start(
             &self.tasks,

@@ -76,6 +76,14 @@ impl Raw {
         Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 
+    /// The first bytes that come, if any do.
+    pub(crate) fn try_read(&mut self) -> Option<Vec<u8>> {
+        let mut room = vec![0; 1024];
+        let count = self.socket.read(&mut room).ok().filter(|count| *count > 0)?;
+        room.truncate(count);
+        Some(room)
+    }
+
     /// Reads up to the first frame that fits.
     pub(crate) fn read_until(&mut self, fits: impl Fn(&Frame) -> bool) -> Frame {
         loop {

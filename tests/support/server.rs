@@ -97,6 +97,13 @@ impl Server {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the server runs").count()
     }
 
+    /// The processor time that the server has taken.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let text = fs::read_to_string(format!("/proc/{}/schedstat", self.pid())).expect("the server runs");
+        let nanos = text.split_whitespace().next().and_then(|word| word.parse().ok());
+        Duration::from_nanos(nanos.expect("a number"))
+    }
+
     /// The resident memory of the server, in KiB.
     pub(crate) fn resident_kib(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server runs");

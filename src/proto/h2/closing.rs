@@ -4,6 +4,8 @@
 //! application has let go of it too. The connection ends by a violation (GOAWAY with the reason in words), by
 //! going away in good order (GOAWAY twice, then the last stream), or because the peer is gone.
 
+use http::{HeaderMap, StatusCode};
+
 use super::connection::{Connection, Going, Notice, Phase, Remote, Role};
 use super::control::SHUTDOWN_PING;
 use super::error::{ConnectionError, Fault, Reason};
@@ -225,6 +227,19 @@ impl Connection {
     pub(super) fn close(&mut self, error: Option<ConnectionError>) {
         self.kill();
         self.notices.push_back(Notice::Closed(error));
+    }
+
+    /// Sheds a request that the application has not looked at: with this status, or by refusing its stream. The stream is
+    /// finished with it.
+    pub fn shed(&mut self, stream: StreamKey, status: Option<StatusCode>) {
+        self.note_trip(Trip::Shed);
+        // One that cannot be answered any more is gone already.
+        let answered =
+            status.is_some_and(|status| self.respond(stream, status, &HeaderMap::new(), true).is_ok());
+        if !answered {
+            self.reset(stream, Trip::Shed.reason());
+        }
+        self.finish(stream);
     }
 
     /// Ends the connection without a word, because its socket is gone: nothing that waits will be written.

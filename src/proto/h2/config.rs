@@ -56,6 +56,9 @@ pub struct Config {
     /// Bytes that may wait to be written before new streams are refused; at twice this much the connection
     /// wants no more input.
     pub output_bytes: usize,
+    /// Bytes that one connection may hold (unread content, output, header lists of requests under way) before new
+    /// streams are refused; no bound of its own by default, since each of the three has one.
+    pub connection_bytes: usize,
     /// Bytes of content that one stream may queue.
     pub stream_queue_bytes: usize,
     /// Bytes that one turn of `poll_transmit` aims at.
@@ -100,6 +103,7 @@ impl Default for Config {
             glitch_burst: limits::H2_GLITCH_BURST,
             glitches_per_second: limits::H2_GLITCHES_PER_SECOND,
             output_bytes: limits::H2_OUTPUT_BYTES,
+            connection_bytes: usize::MAX,
             stream_queue_bytes: limits::H2_STREAM_QUEUE_BYTES,
             turn_bytes: limits::H2_TURN_BYTES,
             discard_bytes: limits::H2_DISCARD_BYTES,

@@ -164,6 +164,9 @@ impl Connection {
         if self.output.len() > self.config.output_bytes {
             return Ok(self.refuse_bound(id, Trip::OutputQueue));
         }
+        if self.held().total() > self.config.connection_bytes {
+            return Ok(self.refuse_bound(id, Trip::ConnectionBytes));
+        }
         Ok(Target::Request)
     }
 

@@ -34,7 +34,9 @@ pub enum Trip {
     Concurrency,
     /// Too much output waits for a peer that does not read: the stream is refused.
     OutputQueue,
-    /// The application sheds load: the stream is refused.
+    /// The connection holds too much memory: the stream is refused.
+    ConnectionBytes,
+    /// The application sheds load: the stream is refused, or answered with 503.
     Shed,
     /// No preface or no first SETTINGS in time: ends the connection.
     PrefaceTimeout,
@@ -56,7 +58,7 @@ pub enum Trip {
 
 impl Trip {
     /// All of them.
-    pub const ALL: [Trip; 21] = [
+    pub const ALL: [Trip; 22] = [
         Trip::ResetFlood,
         Trip::GlitchFlood,
         Trip::ContinuationFlood,
@@ -69,6 +71,7 @@ impl Trip {
         Trip::SettingsEntries,
         Trip::Concurrency,
         Trip::OutputQueue,
+        Trip::ConnectionBytes,
         Trip::Shed,
         Trip::PrefaceTimeout,
         Trip::HeaderTimeout,
@@ -98,6 +101,7 @@ impl Trip {
             Trip::SettingsEntries => "settings_entries",
             Trip::Concurrency => "concurrency",
             Trip::OutputQueue => "output_queue",
+            Trip::ConnectionBytes => "connection_bytes",
             Trip::Shed => "shed",
             Trip::PrefaceTimeout => "preface_timeout",
             Trip::HeaderTimeout => "header_timeout",
@@ -125,6 +129,7 @@ impl Trip {
             Trip::SettingsEntries => "too many SETTINGS entries",
             Trip::Concurrency => "too many streams at a time",
             Trip::OutputQueue => "too much output waits for the peer",
+            Trip::ConnectionBytes => "the connection holds too much memory",
             Trip::Shed => "load is shed",
             Trip::PrefaceTimeout => "timeout: no preface or no SETTINGS",
             Trip::HeaderTimeout => "timeout: a frame or header block does not end",
@@ -152,7 +157,9 @@ impl Trip {
             | Trip::SettingsEntries
             | Trip::StreamStall
             | Trip::BodyRate => Reason::ENHANCE_YOUR_CALM,
-            Trip::Concurrency | Trip::OutputQueue | Trip::Shed => Reason::REFUSED_STREAM,
+            Trip::Concurrency | Trip::OutputQueue | Trip::ConnectionBytes | Trip::Shed => {
+                Reason::REFUSED_STREAM
+            }
             Trip::SettingsTimeout => Reason::SETTINGS_TIMEOUT,
             Trip::PrefaceTimeout
             | Trip::HeaderTimeout
@@ -185,6 +192,7 @@ impl Trip {
             | Trip::SettingsEntries
             | Trip::Concurrency
             | Trip::OutputQueue
+            | Trip::ConnectionBytes
             | Trip::Shed => false,
         }
     }

@@ -20,8 +20,9 @@ pub(crate) struct Seen {
     pub(crate) goaway: Option<(u32, String)>,
     /// Streams that were reset, by code.
     pub(crate) resets: BTreeMap<u32, u64>,
-    /// Header blocks, and DATA bytes.
+    /// Header blocks, those of status 200 among them, and DATA bytes.
     pub(crate) heads: u64,
+    pub(crate) fine: u64,
     pub(crate) content: u64,
     /// The server ended the connection.
     pub(crate) ended: bool,
@@ -45,6 +46,13 @@ impl Foe {
         socket.set_nodelay(true).expect("no delay");
         socket.set_write_timeout(Some(Duration::from_millis(20))).expect("a time limit");
         Foe { socket, until, reads: true, polite: true, inbox: Vec::new(), seen: Seen::default() }
+    }
+
+    /// As many more connections to the same server; fewer when it takes no more.
+    pub(crate) fn more(&self, connections: usize) -> Vec<Foe> {
+        let address = self.socket.peer_addr();
+        let one = |address| Foe::connect(address, self.until);
+        (0..connections).filter_map(|_| address.as_ref().ok().copied().map(one)).collect()
     }
 
     /// Preface, settings, and the acknowledgement of the server's.
@@ -156,7 +164,10 @@ impl Foe {
                     let code = u32::from_be_bytes(payload.try_into().expect("four bytes"));
                     *self.seen.resets.entry(code).or_default() += 1;
                 }
-                HEADERS => self.seen.heads += 1,
+                HEADERS => {
+                    self.seen.heads += 1;
+                    self.seen.fine += u64::from(crate::support::h2::is_200(payload));
+                }
                 DATA => self.seen.content += length as u64,
                 PING if flags & ACK == 0 && self.polite => {
                     let pong = frame(PING, ACK, 0, payload);
