@@ -145,6 +145,7 @@ impl<R: Role> Driver<R> {
     /// Reads and acts until there is nothing to read, or the connection comes to its end.
     fn serve(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let now = context::with(context::Context::turn_time);
+        self.wire.driven();
         self.role.begins(&self.wire);
         if self.timer.is_due() {
             self.wire.core.borrow_mut().handle_timeout(now);

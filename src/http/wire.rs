@@ -53,6 +53,9 @@ pub(super) struct Wire {
     armed: Cell<u64>,
 }
 
+/// The driver is at work, or about to be: it arms its timer itself.
+const DRIVEN: u64 = 0;
+
 /// What waits on one stream.
 struct Mailbox {
     key: StreamKey,
@@ -141,7 +144,7 @@ impl Wire {
             id: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
             peer,
             watched: Cell::new(false),
-            armed: Cell::new(0),
+            armed: Cell::new(DRIVEN),
         })
     }
 
@@ -178,6 +181,12 @@ impl Wire {
         }
     }
 
+    /// The driver is at work, until it says when its timer fires.
+    #[inline]
+    pub(super) fn driven(&self) {
+        self.armed.set(DRIVEN);
+    }
+
     /// Notes when the driver's timer fires.
     pub(super) fn set_armed(&self, deadline: Option<u64>) {
         self.armed.set(deadline.unwrap_or(u64::MAX));
@@ -186,11 +195,14 @@ impl Wire {
     /// Has the driver arm its timer for a deadline that came up between its turns: output that the socket does not
     /// take, a last stream that ended.
     fn check_deadline(&self) {
+        if self.armed.get() == DRIVEN {
+            return;
+        }
         // A body that is dropped when the loop is over has no deadlines any more.
         let Some(now) = context::try_with(|worker| worker.map(context::Context::turn_time)) else { return };
         let deadline = self.core.borrow_mut().next_deadline(now);
         if deadline.is_some_and(|deadline| deadline < self.armed.get()) {
-            self.armed.set(0); // once is enough
+            self.armed.set(DRIVEN); // once is enough
             self.wake_driver();
         }
     }

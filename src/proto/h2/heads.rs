@@ -33,8 +33,10 @@ pub(super) struct KnownHead {
     /// The `content-length` among the fields.
     length: Option<u64>,
     block: Vec<u8>,
-    /// A `content-length` that was encoded behind the block without a change to the table, and how.
-    tail: (Option<u64>, Vec<u8>),
+    /// Where the encoded fields end in `block`.
+    fields_end: usize,
+    /// The `content-length` that is encoded behind them, if there is one.
+    counted: Option<u64>,
     /// Heads that differed since this one was kept or used: a server whose heads all differ soon keeps none.
     misses: u8,
 }
@@ -49,7 +51,8 @@ impl Default for KnownHead {
             date: None,
             length: None,
             block: Vec::new(),
-            tail: (None, Vec::new()),
+            fields_end: 0,
+            counted: None,
             misses: 0,
         }
     }
@@ -78,24 +81,28 @@ impl KnownHead {
                 .all(|((known, value), (name, other))| known == name && same(value, other))
     }
 
-    /// The encoded head.
+    /// The encoded fields.
     #[inline]
-    pub(super) fn block(&mut self) -> &[u8] {
+    pub(super) fn fields(&mut self) -> &[u8] {
         self.misses = 0;
-        &self.block
+        &self.block[..self.fields_end]
     }
 
-    /// The encoded `content-length` that goes behind the head, if this one is known.
+    /// The encoded fields with a `content-length` behind them, if that is known too.
     #[inline]
-    pub(super) fn tail(&self, length: u64) -> Option<&[u8]> {
-        (self.tail.0 == Some(length)).then_some(&self.tail.1)
+    pub(super) fn with_length(&mut self, length: Option<u64>) -> Option<&[u8]> {
+        if length.is_none() {
+            return Some(self.fields());
+        }
+        self.misses = 0;
+        (self.counted == length).then_some(&self.block)
     }
 
-    /// Takes note of a `content-length` that was encoded behind the head without a change to the table.
-    pub(super) fn note_tail(&mut self, length: u64, encoded: &[u8]) {
-        self.tail.0 = Some(length);
-        self.tail.1.clear();
-        self.tail.1.extend_from_slice(encoded);
+    /// Takes note of a `content-length` that was encoded behind the fields without a change to the table.
+    pub(super) fn note_length(&mut self, length: u64, encoded: &[u8]) {
+        self.counted = Some(length);
+        self.block.truncate(self.fields_end);
+        self.block.extend_from_slice(encoded);
     }
 
     /// The `content-length` among its fields.
@@ -116,7 +123,8 @@ impl KnownHead {
             self.block.clear();
             self.block.extend_from_slice(block);
             self.state = State::Known;
-            self.tail.0 = None;
+            self.fields_end = block.len();
+            self.counted = None;
             return;
         }
         self.misses = self.misses.wrapping_add(1);
@@ -173,7 +181,14 @@ mod tests {
         assert!(!known.is(&head(&headers), 8), "the table changed in between");
         known.note(&head(&headers), Some(3), 8, b"xy");
         assert!(known.is(&head(&headers), 8));
-        assert_eq!(known.block(), b"xy");
+        assert_eq!(known.fields(), b"xy");
+        assert_eq!(known.with_length(None), Some(&b"xy"[..]));
+        assert_eq!(known.with_length(Some(1)), None);
+        known.note_length(1, b"one");
+        known.note_length(2, b"two");
+        assert_eq!(known.with_length(Some(1)), None);
+        assert_eq!(known.with_length(Some(2)), Some(&b"xytwo"[..]));
+        assert_eq!(known.fields(), b"xy");
         assert_eq!(known.length(), None);
         assert!(!known.is(&head(&headers), 9));
     }

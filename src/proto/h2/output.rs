@@ -134,7 +134,7 @@ impl Output {
         write(&mut self.bytes);
         let length = self.bytes.len() - from - HEAD_LEN;
         if length <= max {
-            let encoded = head(length as u32, Part { first: true, last: true }).encode();
+            let encoded = head(length as u32, Part::WHOLE).encode();
             self.bytes[from..from + HEAD_LEN].copy_from_slice(&encoded);
             self.frames += 1;
         } else {
@@ -273,6 +273,11 @@ impl Output {
 pub(super) struct Part {
     pub(super) first: bool,
     pub(super) last: bool,
+}
+
+impl Part {
+    /// Of a block that fits one frame.
+    pub(super) const WHOLE: Part = Part { first: true, last: true };
 }
 
 #[cfg(test)]

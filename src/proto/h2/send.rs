@@ -14,6 +14,7 @@ use super::frame::{END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::head::parse_length;
 use super::headers::{block_head, has_no_content};
 use super::hpack::is_authority;
+use super::output::Part;
 use super::priority::{Priority, Signal};
 use super::protocol::Protocol;
 use super::stream::{Asked, Content, Mismatch, Receiving, Room, Sending, Stream, StreamKey};
@@ -186,18 +187,20 @@ impl Connection {
     #[inline]
     fn repeat_response(&mut self, id: u32, content_length: Option<u64>, end: bool) {
         let (encoder, Some(known)) = (&mut self.encoder, &mut self.known) else { return };
+        if let Some(block) = known.with_length(content_length) {
+            // Far below any peer's bound on frames.
+            let head = block_head(block.len() as u32, Part::WHOLE, id, end);
+            return self.output.frame(head, block);
+        }
         self.output.block(
             self.peer.max_frame_size as usize,
             |out| {
-                out.extend_from_slice(known.block());
+                out.extend_from_slice(known.fields());
                 let Some(length) = content_length else { return };
-                if let Some(encoded) = known.tail(length) {
-                    return out.extend_from_slice(encoded);
-                }
                 let (from, generation) = (out.len(), encoder.generation());
                 encoder.encode_content_length(length, out);
                 if encoder.generation() == generation {
-                    known.note_tail(length, &out[from..]);
+                    known.note_length(length, &out[from..]);
                 }
             },
             |length, part| block_head(length, part, id, end),
