@@ -11,7 +11,7 @@ use wakering::{
     http::{Body, Config, Frame, HeaderMap, HeaderValue, Request, Response, Server, StatusCode, client},
     net::TcpListener,
     spawn,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 /// Runs a test beside a server of ours.
@@ -34,6 +34,11 @@ async fn answer(request: Request<Body>) -> Response<Body> {
             Response::new("slow".into())
         }
         "/never" => std::future::pending().await,
+        "/endless" => {
+            let (mut sender, body) = Body::channel();
+            spawn(async move { while sender.send(Bytes::from_static(&[7; 9000])).await.is_ok() {} });
+            Response::new(body)
+        }
         "/no-content" => status(StatusCode::NO_CONTENT),
         "/not-modified" => status(StatusCode::NOT_MODIFIED),
         "/length" => {
@@ -207,4 +212,37 @@ fn a_connection_expires_also_when_its_last_handler_had_to_wait() {
         assert!(connection.is_closed());
     })
     .unwrap();
+}
+
+#[test]
+fn a_response_that_nobody_reads_holds_up_only_itself() {
+    with_server(|address| async move {
+        let mut connection = client::connect(address).await.unwrap();
+        let mut unread = connection.send(get(address, "/endless")).await.unwrap().into_body();
+        for _ in 0..200 {
+            assert_eq!(text(connection.send(get(address, "/")).await.unwrap()).await, "ok");
+        }
+        // What has come lies within the windows: reading goes on where it stopped.
+        let mut read = 0;
+        while read < 10_000_000 {
+            read += unread.data().await.unwrap().unwrap().len();
+        }
+    });
+}
+
+#[test]
+fn content_that_nobody_takes_holds_up_its_maker() {
+    with_server(|address| async move {
+        let mut connection = client::connect(address).await.unwrap();
+        let (mut sender, body) = Body::channel();
+        let response = connection.send(post(address, "/never", body));
+        let mut taken = 0;
+        let piece = Bytes::from_static(&[7; 10_000]);
+        while timeout(Duration::from_millis(50), sender.send(piece.clone())).await.is_ok() {
+            taken += piece.len();
+            assert!(taken < 1_000_000, "{taken} bytes are on their way to nobody");
+        }
+        drop(response);
+        assert!(sender.send(piece).await.is_err());
+    });
 }

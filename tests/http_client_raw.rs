@@ -524,6 +524,25 @@ fn interim_responses_are_seen_before_the_final_one() {
     });
 }
 
+// RFC 9110 §9.3.2: the length that a HEAD is answered with is that of the content that a GET would bring.
+
+#[test]
+fn the_length_in_an_answer_to_head_is_not_that_of_its_body() {
+    let script = |raw: &mut Raw| {
+        let stream = raw.request();
+        raw.send(&head(stream, 0, &[(":status", "200"), ("content-length", "13")]));
+        raw.send(&frame(DATA, END_STREAM, stream, b""));
+        farewell(raw);
+    };
+    against(&[], script, |mut connection| async move {
+        let request = Request::head("http://a.example/").body(Body::empty()).unwrap();
+        let response = connection.send(request).await.unwrap();
+        assert_eq!(response.headers()["content-length"], "13");
+        assert_eq!(response.body().exact_length(), None);
+        assert_eq!(text(response).await, "");
+    });
+}
+
 #[test]
 fn content_waits_for_the_100_that_its_head_asks_for() {
     let script = |raw: &mut Raw| {

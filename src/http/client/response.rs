@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::http::{Request, Response, header, request::Parts};
+use ::http::{Method, Request, Response, StatusCode, header, request::Parts};
 
 use super::{
     error::{Error, Kind as ErrorKind},
@@ -265,7 +265,10 @@ impl Waiting {
         if end {
             return response.map(|()| Body::empty());
         }
-        let length = announced_length(response.headers()).flatten();
+        // What the length is of does not follow these (RFC 9110 §8.6, §9.3.2, §9.3.6).
+        let bare = matches!(self.parts.method, Method::HEAD | Method::CONNECT)
+            || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let length = if bare { None } else { announced_length(response.headers()).flatten() };
         let body = ResponseBody { call: Some(self.call), length };
         response.map(|()| Body::streaming(body))
     }
