@@ -142,7 +142,15 @@ pub(crate) const H2_SETTINGS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection without streams keeps its memory: longer than a pause between requests, and shorter than
 /// anybody looks.
 pub(crate) const H2_REST: Duration = Duration::from_millis(250);
-/// Output of which not a single byte is taken.
+/// Bytes a second of content, either way: what the worst of modems carries, and what makes 64 KiB end in five minutes.
+pub(crate) const H2_MIN_BODY_RATE: u32 = 240;
+/// How long content may come more slowly: a handover between two cells.
+pub(crate) const H2_BODY_GRACE: Duration = Duration::from_secs(10);
+/// How long content may wait for windows that hardly open.
+pub(crate) const H2_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The answer to a PING that asks whether the peer is there: slow networks, and retransmissions.
+pub(crate) const H2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Output that is hardly taken.
 pub(crate) const H2_SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 const _: () = assert!(H2_STREAM_WINDOW <= H2_CONNECTION_WINDOW && H2_STREAM_WINDOW <= H2_MAX_STREAM_WINDOW);

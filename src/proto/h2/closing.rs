@@ -264,6 +264,7 @@ impl Connection {
         self.known = None;
         self.asked = None;
         self.bandwidth = None;
+        self.pace = None;
         self.timers.stop();
     }
 }

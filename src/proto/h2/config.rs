@@ -76,8 +76,19 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// How long the peer may take to acknowledge our SETTINGS.
     pub settings_timeout: Duration,
-    /// How long output may wait without a single byte being taken.
+    /// How long output may wait while the socket takes less than `min_body_rate` of it.
     pub send_timeout: Duration,
+    /// Bytes a second that the peer must send of content that it announced with `content-length` (server), or take of
+    /// content that waits for its windows; 0 never ends anything. Messages of unknown length may be silent.
+    pub min_body_rate: u32,
+    /// How long a request's content may come below `min_body_rate`; half as long again before that is noticed.
+    pub body_grace: Duration,
+    /// How long content may wait for windows that stay closed but for less than `min_body_rate`.
+    pub stall_timeout: Duration,
+    /// After how long a silence the peer is asked with a PING whether it is there; `None` never asks.
+    pub keep_alive_interval: Option<Duration>,
+    /// How long it may go on being silent then.
+    pub keep_alive_timeout: Duration,
 }
 
 impl Default for Config {
@@ -113,6 +124,11 @@ impl Default for Config {
             idle_timeout: limits::H2_IDLE_TIMEOUT,
             settings_timeout: limits::H2_SETTINGS_TIMEOUT,
             send_timeout: limits::H2_SEND_TIMEOUT,
+            min_body_rate: limits::H2_MIN_BODY_RATE,
+            body_grace: limits::H2_BODY_GRACE,
+            stall_timeout: limits::H2_STALL_TIMEOUT,
+            keep_alive_interval: None,
+            keep_alive_timeout: limits::H2_KEEP_ALIVE_TIMEOUT,
         }
     }
 }

@@ -22,6 +22,7 @@ use super::heads::KnownHead;
 use super::hpack::{Decoder, Encoder};
 use super::log::Log;
 use super::output::{Output, Waiting};
+use super::pace::Pace;
 use super::ready::Ready;
 use super::receive::Input;
 use super::repeats::KnownRequest;
@@ -110,6 +111,8 @@ pub struct Connection {
     pub(super) receive_window: ReceiveWindow,
     /// Made when content first uses up half a window.
     pub(super) bandwidth: Option<Box<Bandwidth>>,
+    /// Made when there is first something to watch.
+    pub(super) pace: Option<Box<Pace>>,
     pub(super) peer: PeerSettings,
     /// Receive window of a new stream: never below what the peer may still believe.
     pub(super) stream_window: u32,
@@ -176,6 +179,7 @@ impl Connection {
             send_window: SendWindow::new(INITIAL_WINDOW),
             receive_window: ReceiveWindow::new(INITIAL_WINDOW),
             bandwidth: None,
+            pace: None,
             peer: PeerSettings::initial(),
             stream_window: config.stream_window.max(INITIAL_WINDOW),
             last_peer: 0,
@@ -485,6 +489,9 @@ impl Connection {
             self.notices = VecDeque::new();
         }
         self.ready.shrink();
+        if self.pace.as_ref().is_some_and(|pace| pace.is_idle()) {
+            self.pace = None;
+        }
         self.streams.shrink();
         self.acks.pings.shrink();
         self.acks.settings.shrink();

@@ -108,6 +108,7 @@ impl Connection {
             grown.push(key);
         }
         for key in grown {
+            self.note_credit(key, u32::try_from(delta).unwrap_or(0));
             self.unschedule_if_closed(key);
             self.on_room(key);
         }
@@ -137,7 +138,7 @@ impl Connection {
             self.go_finally(Reason::NO_ERROR, &[]);
             return None;
         }
-        if self.on_probe(payload) {
+        if self.on_probe(payload) || self.on_alive(payload) {
             return None;
         }
         self.acks.pings_out = self.acks.pings_out.checked_sub(1)?;
@@ -201,6 +202,7 @@ impl Connection {
         if stream.send_window.increase(increment) == Err(Overflow) {
             return Err(Fault::Stream(id, Reason::FLOW_CONTROL_ERROR, "stream window above 2^31-1"));
         }
+        self.note_credit(key, increment);
         self.on_room(key);
         Ok(())
     }
@@ -213,6 +215,7 @@ impl Connection {
         if self.send_window.increase(increment) == Err(Overflow) {
             return Err(Fault::Connection(Reason::FLOW_CONTROL_ERROR, "connection window above 2^31-1"));
         }
+        self.note_connection_credit(increment);
         if was_closed {
             self.wake_writers();
         }

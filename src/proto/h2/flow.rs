@@ -101,6 +101,12 @@ impl ReceiveWindow {
         Some(increment)
     }
 
+    /// Whether the peer may send nothing at all.
+    #[inline]
+    pub(super) fn is_closed(self) -> bool {
+        self.window <= 0
+    }
+
     /// Applies a change of our own initial window.
     pub(super) fn shift(&mut self, delta: i64) {
         let moved = i64::from(self.window) + delta;

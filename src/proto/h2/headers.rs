@@ -3,7 +3,7 @@
 //! A block in one frame is decoded where it lies. Whatever is wrong with a stream, its block is decoded all the
 //! same: the compression state belongs to the connection.
 
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, header};
 
 use super::connection::{Connection, Found, Going, Role};
 use super::error::{Fault, Reason};
@@ -254,6 +254,9 @@ impl Connection {
             stream.asked = asked;
             stream.head_bytes = facts.head_bytes;
             stream.priority = priority::of_new(&mut self.ready, id, facts.priority);
+        }
+        if !opening.end && matches!(to_receive, Content::Remaining(_)) {
+            self.watch_upload(key, request.headers().contains_key(header::EXPECT));
         }
         *out = Some(Event::Request { stream: key, request, end: opening.end });
         Ok(())

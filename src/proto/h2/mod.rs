@@ -54,6 +54,7 @@
 //!   advice     ALTSVC and ORIGIN            protocol   what a tunnel is to speak
 //! stream, streams    one stream; all of them      flow    windows      abuse    token buckets
 //!                                             bandwidth   how windows grow
+//!                                                 pace    peers that are slow, or gone
 //! frame, error, event, config, trip, stats        plain values; log      frames in words
 //! ```
 
@@ -75,6 +76,7 @@ mod heads;
 pub(crate) mod hpack;
 mod log;
 mod output;
+mod pace;
 mod priority;
 mod protocol;
 mod ready;

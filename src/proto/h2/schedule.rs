@@ -46,13 +46,17 @@ impl Connection {
         self.tell(now);
         self.ready.begin_turn();
         while !self.ready.is_empty() && self.output.len() < self.config.turn_bytes {
-            if self.send_window.available() == 0 || (self.ready.yields() && !self.output.is_empty()) {
+            if self.send_window.available() == 0 {
+                self.watch();
+                break;
+            }
+            if self.ready.yields() && !self.output.is_empty() {
                 break;
             }
             self.frame_next();
         }
         if !self.output.is_empty() {
-            self.timers.waiting(now);
+            self.timers.waiting(now, self.output_written());
         }
         self.output.slices(slices)
     }
@@ -68,10 +72,11 @@ impl Connection {
         self.acks.pings.written(written);
         self.acks.settings.written(written);
         if n > 0 {
-            self.timers.progress();
-            if !self.output.is_empty() {
-                // The rest has its time from here on, also when nobody calls `poll_transmit` before it ends.
-                self.timers.waiting(self.now);
+            if self.output.is_empty() {
+                self.timers.progress();
+            } else {
+                // Also when nobody calls `poll_transmit` before the time ends.
+                self.timers.waiting(self.now, written - n as u64);
             }
         }
     }
@@ -110,6 +115,8 @@ impl Connection {
         }
         if more {
             self.ready.push(key, id, priority);
+        } else if queued > n {
+            self.watch();
         }
         if let Some(trailers) = trailers {
             self.write_trailers(id, &trailers);
@@ -132,9 +139,14 @@ impl Connection {
     /// Puts a stream into the ring, if it has content and window.
     pub(super) fn schedule(&mut self, key: StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else { return };
-        if !stream.scheduled && stream.queued() > 0 && stream.send_window.available() > 0 {
+        if stream.scheduled || stream.queued() == 0 {
+            return;
+        }
+        if stream.send_window.available() > 0 {
             stream.scheduled = true;
             self.ready.push(key, stream.id, stream.priority);
+        } else {
+            self.watch();
         }
     }
 

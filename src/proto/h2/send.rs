@@ -141,6 +141,9 @@ impl Connection {
             return Err(CommandError::WrongState);
         }
         let id = target.id;
+        if status == StatusCode::CONTINUE {
+            self.invited(stream);
+        }
         let head = ResponseHead { status, headers, date: None, content_length: None };
         self.write_response(id, &head, Checked::length(None), false);
         Ok(())
@@ -405,6 +408,7 @@ impl Connection {
         if room == 0 {
             if let Some(target) = self.streams.get_mut(stream) {
                 target.room = Room::Wanted;
+                self.watch();
             }
         }
         room

@@ -7,12 +7,13 @@
 use std::time::Duration;
 
 use super::config::Config;
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, Phase, Role};
 use super::error::Reason;
+use super::pace::least;
 use super::trip::Trip;
 use crate::limits;
 
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
@@ -30,11 +31,12 @@ pub(super) struct Timers {
     idle_since: u64,
     /// When memory is given back, if there is no stream until then.
     rest: u64,
-    /// Since when output has waited without progress.
+    /// Since when output has waited, and what had been written then.
     waiting_since: u64,
+    waiting_from: u64,
 }
 
-fn after(now: u64, timeout: Duration) -> u64 {
+pub(super) fn after(now: u64, timeout: Duration) -> u64 {
     now.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(NEVER))
 }
 
@@ -50,6 +52,7 @@ impl Timers {
             idle_since: now,
             rest: NEVER,
             waiting_since: NEVER,
+            waiting_from: 0,
         }
     }
 
@@ -90,15 +93,16 @@ impl Timers {
         self.rest = NEVER;
     }
 
-    /// Output waits to be written.
+    /// Output waits to be written; so much was before.
     #[inline]
-    pub(super) fn waiting(&mut self, now: u64) {
+    pub(super) fn waiting(&mut self, now: u64, written: u64) {
         if self.waiting_since == NEVER {
             self.waiting_since = now;
+            self.waiting_from = written;
         }
     }
 
-    /// Some of it was written.
+    /// All of it was written.
     #[inline]
     pub(super) fn progress(&mut self) {
         self.waiting_since = NEVER;
@@ -116,6 +120,7 @@ impl Timers {
             rest: NEVER,
             // What is framed must still be written.
             waiting_since: self.waiting_since,
+            waiting_from: self.waiting_from,
         };
     }
 }
@@ -134,6 +139,9 @@ impl Connection {
     /// Starts or stops the clock of a frame or header block that is not complete.
     #[inline]
     pub(super) fn watch_partial(&mut self) {
+        if self.run.is_some() && self.role == Role::Server {
+            self.watch();
+        }
         if !self.input.is_partial() && self.assembly.is_none() {
             self.timers.block = NEVER;
             return;
@@ -163,6 +171,7 @@ impl Connection {
         if timers.waiting_since != NEVER {
             earliest = earliest.min(after(timers.waiting_since, self.config.send_timeout));
         }
+        earliest = earliest.min(self.pace_deadline(now));
         (earliest != NEVER).then_some(earliest)
     }
 
@@ -179,6 +188,9 @@ impl Connection {
         }
         let timers = self.timers;
         if timers.waiting_since != NEVER && after(timers.waiting_since, self.config.send_timeout) <= now {
+            if self.keeps_reading(now) {
+                return;
+            }
             // The peer does not read: a GOAWAY would only wait behind the rest.
             self.output.clear();
             self.timers.progress();
@@ -186,6 +198,9 @@ impl Connection {
                 self.time_out(Trip::SendStall);
                 self.output.clear();
             }
+            return;
+        }
+        if self.pace.is_some() && self.check_pace(now) {
             return;
         }
         if timers.preface <= now {
@@ -201,8 +216,21 @@ impl Connection {
         }
     }
 
+    /// Whether the socket took output at the least rate; then it has its time again.
+    fn keeps_reading(&mut self, now: u64) -> bool {
+        let written = self.output_written();
+        let moved = written - self.timers.waiting_from;
+        let elapsed = now - self.timers.waiting_since;
+        if moved == 0 || moved < least(&self.config, elapsed) {
+            return false;
+        }
+        self.timers.progress();
+        self.timers.waiting(now, written);
+        true
+    }
+
     #[cold]
-    fn time_out(&mut self, trip: Trip) {
+    pub(super) fn time_out(&mut self, trip: Trip) {
         self.current = None;
         self.fail_bound(trip);
     }

@@ -1,0 +1,414 @@
+//! Peers that are slow on purpose or gone: what ends them, when, and what is legal and goes on (RFC 9113 §6.7, §6.8, §10.5).
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
+)]
+
+#[path = "support/h2_wire.rs"]
+mod h2_wire;
+
+use std::io::IoSlice;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2_wire::{
+    ACK, DATA, END_HEADERS, HEADERS, PING, RST_STREAM, Wire, fields, frame, get, post, settings,
+    window_update,
+};
+use http::{HeaderMap, Request, StatusCode};
+use wakering::internals::h2::{Config, Connection, Event, Reason, StreamKey, Trip};
+
+const SECOND: u64 = 1_000_000_000;
+const OK: StatusCode = StatusCode::OK;
+
+/// Lets seconds pass, each with something that the peer sends; ends early when the connection does.
+fn pass(wire: &mut Wire, seconds: u64, mut sends: impl FnMut(u64) -> Vec<u8>) -> u64 {
+    for second in 1..=seconds {
+        wire.now += SECOND;
+        if wire.core.next_deadline(wire.now).is_some_and(|due| due <= wire.now) {
+            wire.core.handle_timeout(wire.now);
+        }
+        let bytes = sends(second);
+        if !bytes.is_empty() {
+            wire.feed(&bytes);
+        }
+        wire.turn();
+        if wire.core.is_closed() {
+            return second;
+        }
+        wire.core.next_deadline(wire.now);
+    }
+    seconds
+}
+
+fn silent(wire: &mut Wire, seconds: u64) -> u64 {
+    pass(wire, seconds, |_| Vec::new())
+}
+
+fn trips(wire: &Wire, trip: Trip) -> u64 {
+    wire.core.stats().trips.of(trip)
+}
+
+fn trip(wire: &Wire) -> Option<Trip> {
+    match wire.events.last() {
+        Some(Event::Closed { error }) => error.and_then(|error| error.trip),
+        _ => None,
+    }
+}
+
+/// A request without END_STREAM whose handler answers with this much content, as far as the windows allow.
+fn download(wire: &mut Wire, id: u32, n: usize) -> StreamKey {
+    wire.feed(&get(id));
+    let stream = wire.stream();
+    wire.core.respond(stream, OK, &HeaderMap::new(), false).unwrap();
+    wire.core.send_data(stream, Bytes::from(vec![1; n]), true).unwrap();
+    wire.turn();
+    stream
+}
+
+fn alive(interval: u64) -> Config {
+    Config {
+        keep_alive_interval: Some(Duration::from_secs(interval)),
+        keep_alive_timeout: Duration::from_secs(7),
+        ..Config::default()
+    }
+}
+
+/// RFC 9113 §6.7: PING shows whether the connection is still there.
+#[test]
+fn a_silent_peer_is_asked_after_the_interval_and_left_when_it_does_not_answer() {
+    for mut wire in [Wire::server(alive(20)), Wire::client(alive(20))] {
+        if wire.core.role() == wakering::internals::h2::Role::Server {
+            wire.feed(&get(1));
+        } else {
+            wire.core.request(&Request::get("http://a/").body(()).unwrap(), true).unwrap();
+        }
+        wire.turn();
+        assert_eq!(wire.core.next_deadline(wire.now), Some(20 * SECOND));
+        silent(&mut wire, 19);
+        assert!(wire.sent_of(PING).is_empty());
+        silent(&mut wire, 1);
+        assert_eq!(wire.sent_of(PING).len(), 1);
+        assert_eq!(silent(&mut wire, 60), 7);
+        assert_eq!(trip(&wire), Some(Trip::KeepAlive));
+    }
+}
+
+#[test]
+fn a_peer_that_answers_or_sends_anything_is_there() {
+    let mut wire = Wire::server(alive(20));
+    wire.feed(&post(1, &[]));
+    assert_eq!(wire.core.next_deadline(0), Some(20 * SECOND));
+    for _ in 0..50 {
+        assert_eq!(silent(&mut wire, 20), 20);
+        let pings = wire.sent_of(PING);
+        assert_eq!(pings.len(), 1, "once for a silence");
+        let answer = frame(PING, ACK, 0, &pings[0].payload);
+        wire.sent.clear();
+        wire.feed(&answer);
+        assert_eq!(wire.core.next_deadline(wire.now), Some(wire.now + 20 * SECOND));
+    }
+    assert_eq!(wire.events.len(), 1, "the application hears nothing of it");
+    // Any byte will do for an answer, and while they come nobody asks.
+    assert_eq!(pass(&mut wire, 1_000, |_| frame(DATA, 0, 1, b"x")), 1_000);
+    assert!(wire.sent_of(PING).is_empty());
+    assert!(!wire.core.is_closed());
+}
+
+#[test]
+fn nobody_is_asked_unless_it_is_configured() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&get(1));
+    assert_eq!(wire.core.next_deadline(wire.now), None);
+    assert_eq!(silent(&mut wire, 10_000), 10_000);
+    assert!(wire.sent_of(PING).is_empty() && !wire.core.is_closed());
+}
+
+/// Slow POST: content is announced and dribbles. It costs its own stream.
+#[test]
+fn a_request_whose_content_dribbles_is_reset_and_the_others_go_on() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&[post(1, &[("content-length", "100000")]), post(3, &[("content-length", "100000")])].concat());
+    let sends = |second| {
+        let slow = if second % 2 == 0 { frame(DATA, 0, 1, b"x") } else { Vec::new() };
+        [slow, frame(DATA, 0, 3, &[1; 250])].concat()
+    };
+    for _ in 0..40 {
+        pass(&mut wire, 1, sends);
+        release_all(&mut wire);
+        assert!(!wire.core.is_closed());
+    }
+    assert_eq!(wire.resets(), [(1, Reason::ENHANCE_YOUR_CALM.0)]);
+    assert_eq!(trips(&wire, Trip::BodyRate), 1);
+    assert!(
+        wire.events
+            .iter()
+            .any(|event| matches!(event, Event::Reset { text, .. } if text == &Trip::BodyRate.text()))
+    );
+}
+
+fn release_all(wire: &mut Wire) {
+    for event in &wire.events {
+        if let Event::Data { stream, data, .. } = event {
+            wire.core.release(*stream, data.len());
+        }
+    }
+    wire.events.retain(|event| !matches!(event, Event::Data { .. }));
+}
+
+/// RUDY: the head announces content, and nothing follows.
+#[test]
+fn a_request_whose_content_never_begins_is_reset_within_twice_the_grace() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&post(1, &[("content-length", "5")]));
+    silent(&mut wire, 10);
+    assert!(wire.resets().is_empty());
+    silent(&mut wire, 10);
+    assert_eq!(wire.resets().len(), 1);
+}
+
+/// A message of unknown length owes nothing between its frames: gRPC streams, tunnels, long polls.
+#[test]
+fn a_stream_without_content_length_may_be_silent_for_an_hour() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&post(1, &[]));
+    let connect = [(":method", "CONNECT"), (":authority", "a:1")];
+    wire.feed(&frame(HEADERS, END_HEADERS, 3, &fields(&connect)));
+    wire.feed(&frame(DATA, 0, 1, b"hello"));
+    for event in &wire.events {
+        if let Event::Request { stream, .. } = event {
+            wire.core.respond(*stream, OK, &HeaderMap::new(), false).unwrap();
+        }
+    }
+    assert_eq!(silent(&mut wire, 3_600), 3_600);
+    assert!(wire.resets().is_empty() && !wire.core.is_closed());
+}
+
+/// Whoever waits for us is not slow: content lies unread, or `100 (Continue)` has not gone out (RFC 9110 §10.1.1).
+#[test]
+fn a_request_that_waits_for_us_is_not_slow() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&post(1, &[("content-length", "1000")]));
+    wire.feed(&frame(DATA, 0, 1, &[1; 100]));
+    wire.feed(&post(3, &[("content-length", "1000"), ("expect", "100-continue")]));
+    let expecting = wire.stream();
+    silent(&mut wire, 600);
+    assert!(wire.resets().is_empty());
+    wire.core.inform(expecting, StatusCode::CONTINUE, &HeaderMap::new()).unwrap();
+    silent(&mut wire, 30);
+    assert_eq!(wire.resets(), [(3, Reason::ENHANCE_YOUR_CALM.0)], "now it is invited");
+    release_all(&mut wire);
+    silent(&mut wire, 30);
+    assert_eq!(wire.resets().len(), 2, "now it has been read");
+}
+
+/// A DATA frame that has begun holds up the whole connection.
+#[test]
+fn a_data_frame_that_does_not_end_ends_the_connection() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&post(1, &[]));
+    wire.feed(&frame(DATA, 0, 1, &[1; 16_384])[..100]);
+    assert!(pass(&mut wire, 60, |_| vec![1]) <= 20);
+    assert_eq!(trip(&wire), Some(Trip::BodyRate));
+
+    let mut slow = Wire::server(Config::default());
+    slow.feed(&post(1, &[]));
+    slow.feed(&frame(DATA, 0, 1, &[1; 16_384])[..9]);
+    assert_eq!(pass(&mut slow, 60, |_| vec![1; 250]), 60, "slow, and legal");
+}
+
+/// CVE-2026-49975: content is pinned by a closed window that drips open.
+#[test]
+fn a_window_that_drips_open_does_not_keep_a_stream_alive() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&[settings(&[(4, 10)]), window_update(0, 1 << 20)].concat());
+    download(&mut wire, 1, 60_000);
+    let other = download(&mut wire, 3, 5);
+    wire.core.finish(other);
+    pass(&mut wire, 29, |_| window_update(1, 1));
+    assert!(wire.resets().is_empty());
+    pass(&mut wire, 12, |_| window_update(1, 1));
+    assert_eq!(wire.resets(), [(1, Reason::ENHANCE_YOUR_CALM.0)]);
+    assert_eq!(trips(&wire, Trip::StreamStall), 1);
+    assert!(!wire.core.is_closed());
+}
+
+/// The same when nothing is queued here: the handler waits for room.
+#[test]
+fn a_handler_that_waits_for_a_window_which_drips_open_is_freed() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&[settings(&[(4, 0)]), window_update(0, 1 << 20), get(1)].concat());
+    let stream = wire.stream();
+    wire.core.respond(stream, OK, &HeaderMap::new(), false).unwrap();
+    assert_eq!(wire.core.send_capacity(stream), 0);
+    for _ in 0..45 {
+        pass(&mut wire, 1, |_| window_update(1, 1));
+        while wire.core.send_capacity(stream) > 0 {
+            wire.core.send_data(stream, Bytes::from_static(b"x"), false).unwrap();
+        }
+    }
+    assert_eq!(wire.resets().len(), 1);
+    assert!(wire.events.iter().any(|event| matches!(event, Event::Reset { .. })));
+}
+
+#[test]
+fn a_reader_that_takes_the_least_rate_goes_on_for_ever() {
+    let mut wire = Wire::server(Config { stream_queue_bytes: 1 << 20, ..Config::default() });
+    wire.feed(&[settings(&[(4, 0)]), window_update(0, 1 << 20)].concat());
+    download(&mut wire, 1, 600_000);
+    assert_eq!(pass(&mut wire, 2_000, |_| window_update(1, 250)), 2_000);
+    assert!(wire.resets().is_empty());
+}
+
+/// The window is opened by the setting too (RFC 9113 §6.9.2).
+#[test]
+fn credit_by_a_larger_initial_window_counts() {
+    let mut wire = Wire::server(Config { stream_queue_bytes: 1 << 20, ..Config::default() });
+    wire.feed(&[settings(&[(4, 0)]), window_update(0, 1 << 20)].concat());
+    download(&mut wire, 1, 600_000);
+    let grows = |second: u64| settings(&[(4, second as u32 * 250)]);
+    assert_eq!(pass(&mut wire, 600, grows), 600);
+    assert!(wire.resets().is_empty());
+}
+
+/// The connection's window holds up every stream alike.
+#[test]
+fn a_connection_window_that_drips_open_ends_the_connection() {
+    let mut wire = Wire::server(Config::default());
+    download(&mut wire, 1, 60_000);
+    download(&mut wire, 3, 60_000);
+    let ended = pass(&mut wire, 100, |_| window_update(0, 1));
+    assert!((30..=42).contains(&ended), "{ended}");
+    assert_eq!(trip(&wire), Some(Trip::StreamStall));
+
+    let mut slow = Wire::server(Config::default());
+    download(&mut slow, 1, 60_000);
+    download(&mut slow, 3, 60_000);
+    assert_eq!(pass(&mut slow, 200, |_| window_update(0, 250)), 200, "slow, and legal");
+    assert!(slow.resets().is_empty());
+}
+
+#[test]
+fn streams_with_open_windows_and_nothing_to_say_are_left_alone() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&get(1));
+    let stream = wire.stream();
+    wire.core.respond(stream, OK, &HeaderMap::new(), false).unwrap();
+    for _ in 0..100 {
+        wire.core.send_data(stream, Bytes::from_static(b"data: tick\n\n"), false).unwrap();
+        silent(&mut wire, 60);
+    }
+    assert!(wire.resets().is_empty() && !wire.core.is_closed());
+}
+
+/// A client's upload may wait for the server's window just as long.
+#[test]
+fn a_client_gives_up_an_upload_that_the_server_does_not_take() {
+    let mut wire = Wire::client(Config::default());
+    wire.feed(&settings(&[(4, 0)]));
+    let request = Request::post("http://a/").body(()).unwrap();
+    let stream = wire.core.request(&request, false).unwrap();
+    wire.core.send_data(stream, Bytes::from(vec![1; 1_000]), true).unwrap();
+    silent(&mut wire, 45);
+    assert_eq!(wire.sent_of(RST_STREAM).len(), 1);
+}
+
+/// Streams that stall one after the other are a flood of streams that die early.
+#[test]
+fn a_peer_that_stalls_all_its_streams_loses_the_connection() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&settings(&[(4, 0)]));
+    for n in 0..200 {
+        download(&mut wire, 2 * n + 1, 100);
+    }
+    assert!(silent(&mut wire, 100) <= 42);
+    assert_eq!(trip(&wire), Some(Trip::ResetFlood));
+    assert!(trips(&wire, Trip::StreamStall) >= 100);
+}
+
+/// One deadline serves all streams, and none is due sooner than every few seconds.
+#[test]
+fn a_thousand_uploads_cost_one_sweep_in_five_seconds() {
+    let config = Config { max_concurrent_streams: 1_000, ..Config::default() };
+    let mut wire = Wire::server(config);
+    for n in 0..1_000 {
+        wire.feed(&post(2 * n + 1, &[("content-length", "1000000")]));
+    }
+    let mut sweeps = 0;
+    for n in 0..60 {
+        wire.now += SECOND;
+        if wire.core.next_deadline(wire.now).is_some_and(|due| due <= wire.now) {
+            wire.core.handle_timeout(wire.now);
+            sweeps += 1;
+        }
+        for id in (1..2_000).step_by(2).skip(n % 8).step_by(8) {
+            wire.feed(&frame(DATA, 0, id, &[1; 2_400]));
+        }
+        release_all(&mut wire);
+    }
+    assert!(wire.resets().is_empty());
+    assert!((11..=13).contains(&sweeps), "{sweeps}");
+}
+
+#[test]
+fn without_a_least_rate_nothing_is_watched() {
+    let mut wire = Wire::server(Config { min_body_rate: 0, ..Config::default() });
+    wire.feed(&settings(&[(4, 0)]));
+    wire.feed(&post(1, &[("content-length", "5"), ("expect", "100-continue")]));
+    download(&mut wire, 3, 100);
+    assert_eq!(wire.core.next_deadline(wire.now), None);
+    silent(&mut wire, 600);
+    assert!(wire.resets().is_empty());
+}
+
+/// Takes at most `n` bytes of output.
+fn write(core: &mut Connection, now: u64, n: usize) -> usize {
+    let mut slices = [IoSlice::new(&[]); 64];
+    let used = core.poll_transmit(now, &mut slices);
+    let there: usize = slices[..used].iter().map(|slice| slice.len()).sum();
+    core.transmitted(n.min(there));
+    n.min(there)
+}
+
+/// A socket that takes a byte now and then is no better than one that takes none.
+#[test]
+fn a_socket_that_drips_runs_into_the_send_deadline_and_a_slow_one_does_not() {
+    for (bytes, lives) in [(1, false), (200, false), (250, true)] {
+        let mut wire = Wire::server(Config { stream_queue_bytes: 1 << 20, ..Config::default() });
+        wire.feed(&[settings(&[(4, 1 << 20)]), window_update(0, 1 << 20), get(1)].concat());
+        let stream = wire.stream();
+        wire.core.respond(stream, OK, &HeaderMap::new(), false).unwrap();
+        wire.core.send_data(stream, Bytes::from(vec![1; 400_000]), true).unwrap();
+        let mut second = 0;
+        while second < 200 && !wire.core.is_closed() {
+            write(&mut wire.core, second * SECOND, bytes);
+            second += 1;
+            if wire.core.next_deadline(second * SECOND).is_some_and(|due| due <= second * SECOND) {
+                wire.core.handle_timeout(second * SECOND);
+            }
+        }
+        assert_eq!(!wire.core.is_closed(), lives, "{bytes} bytes a second, {second} s");
+        assert!(lives || second == 30, "{second}");
+    }
+}
+
+/// The defaults, each at its second.
+#[test]
+fn the_deadlines_are_those_that_the_manual_gives() {
+    let config = Config::default();
+    let seconds = [
+        (config.preface_timeout, 5),
+        (config.header_timeout, 10),
+        (config.settings_timeout, 10),
+        (config.idle_timeout, 60),
+        (config.send_timeout, 30),
+        (config.stall_timeout, 30),
+        (config.body_grace, 10),
+        (config.keep_alive_timeout, 20),
+    ];
+    for (timeout, expected) in seconds {
+        assert_eq!(timeout, Duration::from_secs(expected));
+    }
+    assert_eq!((config.min_body_rate, config.keep_alive_interval), (240, None));
+}
