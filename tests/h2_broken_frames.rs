@@ -98,7 +98,8 @@ impl Client {
             7 => settings(&[(self.random.below(3) as u16 * 4 + 3, 1 + self.random.below(200) as u32)]),
             8 => frame(PRIORITY, 0, self.open, &[0, 0, 0, 0, 9]),
             9 => {
-                let kind = 10 + self.random.below(240) as u8;
+                // Behind ALTSVC, ORIGIN and PRIORITY_UPDATE, which have rules.
+                let kind = 0x20 + self.random.below(0xe0) as u8;
                 let (flags, stream) = (self.random.next() as u8, self.random.next() as u32);
                 frame(kind, flags, stream, &self.random.octets(30))
             }
