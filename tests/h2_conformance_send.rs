@@ -381,6 +381,10 @@ fn goaway_names_the_last_stream_that_was_taken() {
     let mut wire = Wire::server(Config::default());
     wire.feed(&[get(1), get(7), frame(PING, 0, 0, &[0; 7])].concat());
     assert_eq!(wire.sent_of(GOAWAY)[0].word(0), 7);
+    // A stream whose head nobody could read was not received; it may be tried elsewhere.
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&[get(1), frame(HEADERS, GET, 7, &[0x80])].concat());
+    assert_eq!(wire.sent_of(GOAWAY)[0].word(0), 1);
     let mut wire = Wire::client(Config::default());
     wire.core.request(&Request::get(uri("/")).body(()).unwrap(), true).unwrap();
     wire.feed(&frame(PING, 0, 0, &[0; 7]));

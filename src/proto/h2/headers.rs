@@ -91,8 +91,14 @@ impl Connection {
     /// A whole header block is there.
     #[inline]
     fn on_block(&mut self, opening: Opening, block: &[u8], out: &mut Option<Event>) -> Found {
+        let before = self.last_peer;
         match self.target(opening)? {
-            Target::Request => self.on_request(opening, block, out),
+            Target::Request => self.on_request(opening, block, out).inspect_err(|fault| {
+                if let Fault::Connection(..) | Fault::Bound(_) = fault {
+                    // Nobody has seen the stream: GOAWAY must not say so (RFC 9113 §5.4.1).
+                    self.last_peer = before;
+                }
+            }),
             Target::Response(key) => self.on_response(opening, key, block, out),
             Target::Trailers(key) => self.on_trailers(opening, key, block, out),
             Target::Nobody(fault) => {
