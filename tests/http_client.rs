@@ -4,7 +4,11 @@
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use wakering::{
@@ -245,4 +249,32 @@ fn content_that_nobody_takes_holds_up_its_maker() {
         drop(response);
         assert!(sender.send(piece).await.is_err());
     });
+}
+
+/// The mistake of a predecessor was found twelve weeks late, by logging what the clients said when they left.
+#[test]
+fn what_the_server_says_when_it_goes_is_in_the_frame_log() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = lines.clone();
+    wakering::run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = Config { max_concurrent_streams: 7, settings_entries: 0, ..Config::default() };
+        let server = Server::builder().http2(config).start(listener, answer).unwrap();
+        let builder = client::builder().log_frames(move |_| {
+            let sink = sink.clone();
+            Some(Box::new(move |frame| sink.lock().unwrap().push(frame.to_string())))
+        });
+        let mut sender = builder.connect(server.local_addr()).await.unwrap();
+        assert!(sender.send(get(server.local_addr(), "/")).await.is_err(), "no entry of SETTINGS is allowed");
+        server.stop(Duration::from_secs(5)).await;
+    })
+    .unwrap();
+    let lines = lines.lock().unwrap().clone();
+    let has =
+        |start: &str, text: &str| lines.iter().any(|line| line.starts_with(start) && line.contains(text));
+    assert!(has("send SETTINGS frame", "[SETTINGS_ENABLE_PUSH(0x02):0]"), "{lines:#?}");
+    assert!(has("recv SETTINGS frame", "[SETTINGS_MAX_CONCURRENT_STREAMS(0x03):7]"), "{lines:#?}");
+    let words =
+        "error_code=ENHANCE_YOUR_CALM(0x0b), opaque_data=[ENHANCE_YOUR_CALM: SETTINGS on stream 0 at byte";
+    assert!(has("recv GOAWAY frame", words), "{lines:#?}");
 }

@@ -22,12 +22,13 @@ use crate::{
     http::{
         body::Body,
         connection,
+        hooks::{ConnectionInfo, Hooks},
         metrics::{Ledger, Meter, Meters},
         wire::Wire,
     },
     limits::CLIENT_CONNECT_TIMEOUT,
     net::{Addresses, TcpConnector, TcpStream},
-    proto::h2::{Config, Connection},
+    proto::h2::{Config, Connection, FrameLog},
     time,
     worker::{self, context},
 };
@@ -90,6 +91,7 @@ pub struct Builder {
     meters: Meters,
     /// What this builder's connections write to, all on one worker.
     meter: Rc<OnceCell<Arc<Meter>>>,
+    hooks: Hooks,
 }
 
 impl Default for Builder {
@@ -104,6 +106,7 @@ impl Default for Builder {
             max_streams: usize::MAX,
             meters: Meters::new(),
             meter: Rc::default(),
+            hooks: Hooks::default(),
         }
     }
 }
@@ -154,6 +157,17 @@ impl Builder {
         self
     }
 
+    /// Asks `choose` for every connection whether its frames are to be logged, and to whom: what went over the wire, in
+    /// both directions and in words, as of [`http::Builder::log_frames`](crate::http::Builder::log_frames).
+    #[must_use]
+    pub fn log_frames(
+        mut self,
+        choose: impl Fn(&ConnectionInfo) -> Option<FrameLog> + Send + Sync + 'static,
+    ) -> Builder {
+        self.hooks.logged = Some(Arc::new(choose));
+        self
+    }
+
     pub(super) fn time_to_connect(&self) -> Duration {
         self.connect_timeout
     }
@@ -197,6 +211,7 @@ impl Builder {
         let peer = stream.peer_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let core = Connection::client(self.config.clone(), now);
         let wire = Wire::new(core, stream, Ledger::open(meter.clone()), peer);
+        self.hooks.connected(&wire);
         let link = Link::new(wire.clone(), self.timeout, self.max_streams.max(1));
         let handle = SendRequest::new(link.clone());
         drop(worker::spawn(connection::drive(Requests { link }, wire)));

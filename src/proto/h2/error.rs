@@ -88,7 +88,7 @@ pub struct ConnectionError {
     pub frame: Option<Kind>,
     /// Its stream; 0 is the connection.
     pub stream: u32,
-    /// Bytes received before that frame.
+    /// Bytes that had been read when it was noticed: up to that frame, or with it.
     pub offset: u64,
     /// What was wrong, in a few words.
     pub text: &'static str,
