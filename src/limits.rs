@@ -133,6 +133,8 @@ pub(crate) const H2_DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const H2_LOG_BYTES: usize = HEADER_BLOCK_BYTES;
 /// The client's preface and first SETTINGS: one round trip, and slow networks.
 pub(crate) const H2_PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The preface of a client that had connected when we began to go: a round trip of most networks.
+pub(crate) const H2_LAST_PREFACE: Duration = Duration::from_secs(1);
 /// A header block from its first byte to its last.
 pub(crate) const H2_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection without streams.

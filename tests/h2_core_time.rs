@@ -7,16 +7,19 @@
 
 #[path = "support/h2_wire.rs"]
 mod h2_wire;
+#[path = "support/link.rs"]
+mod link;
 
 use std::io::IoSlice;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2_wire::{
-    ACK, DATA, END_HEADERS, HEADERS, PING, RST_STREAM, Wire, fields, frame, get, post, settings,
-    window_update,
+    ACK, DATA, END_HEADERS, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, Wire, fields, frame, get, post,
+    settings, window_update,
 };
 use http::{HeaderMap, Request, StatusCode};
+use link::{GIGABIT, Link, MS};
 use wakering::internals::h2::{Config, Connection, Event, Reason, StreamKey, Trip};
 
 const SECOND: u64 = 1_000_000_000;
@@ -411,4 +414,117 @@ fn the_deadlines_are_those_that_the_manual_gives() {
         assert_eq!(timeout, Duration::from_secs(expected));
     }
     assert_eq!((config.min_body_rate, config.keep_alive_interval), (240, None));
+}
+
+/// What became of the requests of a client that sends one every millisecond while the server goes away.
+#[derive(Debug, Default)]
+struct Load {
+    opened: usize,
+    answered: usize,
+    /// What the server said of the last stream.
+    goaways: Vec<u32>,
+    closed: bool,
+}
+
+/// The server shuts down at `when` milliseconds, 25 ms away from the client.
+fn shutdown_under_load(when: u64) -> Load {
+    let mut link = Link::new(Config::default(), Config::default(), 25 * MS, GIGABIT);
+    let (mut load, mut leaving, mut going, mut ticks) = (Load::default(), false, false, 0);
+    let mut working: Vec<(u64, StreamKey)> = Vec::new();
+    while !load.closed {
+        while let Some(event) = link.poll_event(false) {
+            match event {
+                Event::Response { stream, response, end } => {
+                    assert!(end && response.status() == OK);
+                    link.client.core.finish(stream);
+                    load.answered += 1;
+                }
+                Event::GoAway { last_stream, .. } => {
+                    load.goaways.push(last_stream);
+                    leaving = true;
+                }
+                Event::Closed { error } => load.closed = error.is_none(),
+                other => panic!("{other:?}"),
+            }
+        }
+        while let Some(event) = link.poll_event(true) {
+            match event {
+                // Each is at work for a while.
+                Event::Request { stream, .. } => working.push((link.now + 10 * MS, stream)),
+                Event::Closed { error } => assert_eq!(error, None),
+                other => panic!("{other:?}"),
+            }
+        }
+        while working.first().is_some_and(|&(due, _)| due <= link.now) {
+            let (_, stream) = working.remove(0);
+            link.server.core.respond(stream, OK, &HeaderMap::new(), true).unwrap();
+            link.server.core.finish(stream);
+        }
+        if !going && link.now >= when * MS {
+            going = true;
+            link.server.core.shutdown();
+        }
+        if link.now >= ticks * MS && !leaving {
+            ticks += 1;
+            let request = Request::get("http://a/").body(()).unwrap();
+            load.opened += usize::from(link.client.core.request(&request, true).is_ok());
+        }
+        link.tick(MS / 4);
+        assert!(link.now < 2_000 * MS, "no end: {load:?}");
+    }
+    load
+}
+
+/// RFC 9113 §6.8: the first GOAWAY names the largest id, the second the last stream; a round trip lies between, so that
+/// every request that was sent before the client read the first is answered.
+#[test]
+fn every_request_that_was_sent_before_the_goaway_was_read_is_answered() {
+    // Also before the preface has come (10 ms), and before the first request has (26 ms).
+    for when in [10, 26, 40, 100, 333] {
+        let load = shutdown_under_load(when);
+        let expected = when.max(25) + 25;
+        assert!(load.opened as u64 >= expected - 2, "shut down at {when} ms: {load:?}");
+        assert_eq!(load.answered, load.opened, "shut down at {when} ms");
+        assert_eq!(load.goaways.first(), Some(&0x7fff_ffff));
+        assert_eq!(load.goaways.last(), Some(&(2 * load.opened as u32 - 1)));
+    }
+}
+
+/// Only the answer to the PING behind the first GOAWAY brings the second (RFC 9113 §6.8).
+#[test]
+fn no_other_ping_brings_the_final_goaway() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&get(1));
+    wire.core.shutdown();
+    wire.core.shutdown();
+    wire.core.ping(*b"whatever").unwrap();
+    wire.turn();
+    let pings: Vec<Vec<u8>> = wire.sent_of(PING).iter().map(|ping| ping.payload.clone()).collect();
+    assert_eq!((pings.len(), wire.sent_of(GOAWAY).len()), (2, 1));
+    wire.feed(&frame(PING, ACK, 0, b"whatever"));
+    wire.feed(&frame(PING, ACK, 0, b"nonsense"));
+    wire.feed(&frame(PING, 0, 0, &pings[0]));
+    assert_eq!(wire.sent_of(GOAWAY).len(), 1);
+    wire.feed(&[get(3), frame(PING, ACK, 0, &pings[0]), get(5)].concat());
+    let last: Vec<u32> = wire.sent_of(GOAWAY).iter().map(|goaway| goaway.word(0)).collect();
+    assert_eq!(last, [0x7fff_ffff, 3], "what came before the answer is served, what comes behind is not");
+    assert_eq!(wire.core.open_streams(), 2);
+}
+
+/// Who connected and says nothing does not hold up the end.
+#[test]
+fn a_client_without_a_preface_has_a_second_when_the_server_goes() {
+    let mut wire = Wire::new(Connection::server(Config::default(), 0));
+    wire.feed(&PREFACE[..10]);
+    wire.core.shutdown();
+    assert_eq!(wire.core.next_deadline(0), Some(SECOND));
+    silent(&mut wire, 1);
+    assert!(wire.core.is_closed() && wire.sent.is_empty());
+    assert_eq!(trip(&wire), None);
+
+    let mut late = Wire::new(Connection::server(Config::default(), 0));
+    late.core.shutdown();
+    late.feed(&[PREFACE, &settings(&[]), &get(1)].concat());
+    assert_eq!(late.events.len(), 1, "its request is served");
+    assert_eq!(late.sent_of(GOAWAY)[0].word(0), 0x7fff_ffff);
 }

@@ -1,4 +1,5 @@
 //! Two cores and a link between them that has a rate and a delay, under a clock of its own.
+#![expect(dead_code, reason = "every test file uses its own part of this")]
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -81,9 +82,16 @@ impl Link {
         self.side(server).core.poll_event(now)
     }
 
-    /// Writes what the sockets take, then goes on to the next moment at which anything happens and hands over what arrives
-    /// then; `false` when nothing would ever happen.
-    pub(crate) fn step(&mut self) -> bool {
+    /// Writes what the sockets take, and goes on by this long.
+    pub(crate) fn tick(&mut self, nanos: u64) {
+        let until = self.now + nanos;
+        self.write();
+        self.now = until;
+        self.arrive();
+    }
+
+    /// Writes what the sockets take; returns when something happens next.
+    fn write(&mut self) -> u64 {
         let (now, delay, rate) = (self.now, self.delay, self.bits_per_second);
         let socket = SOCKET_BYTES * 8 * SECOND / rate;
         let mut next = u64::MAX;
@@ -108,6 +116,14 @@ impl Link {
             }
             next = next.min(side.flight.front().map_or(u64::MAX, |flight| flight.0));
         }
+        next
+    }
+
+    /// Writes what the sockets take, then goes on to the next moment at which anything happens and hands over what arrives
+    /// then; `false` when nothing would ever happen.
+    pub(crate) fn step(&mut self) -> bool {
+        let next = self.write();
+        let now = self.now;
         let due = [&mut self.client, &mut self.server].map(|side| side.core.next_deadline(now));
         if next == u64::MAX {
             return false;

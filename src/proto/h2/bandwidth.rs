@@ -17,7 +17,7 @@
 //! never holds more than `max_connection_window` of unread content.
 
 use super::connection::{Connection, Phase};
-use super::flow::ReceiveWindow;
+use super::flow::{MAX_WINDOW, ReceiveWindow};
 use super::frame::Kind;
 use super::settings::INITIAL_WINDOW;
 use crate::limits;
@@ -126,7 +126,7 @@ impl Connection {
 
     /// Sends a PING, if a measurement is due and can still change anything.
     fn probe(&mut self) {
-        let most = self.config.max_stream_window;
+        let most = self.config.max_stream_window.min(MAX_WINDOW);
         let Some(bandwidth) = self.bandwidth.as_mut() else { return };
         let full = self.config.stream_window.saturating_add(bandwidth.extra) >= most;
         if full || bandwidth.probe.is_some() || self.now < bandwidth.not_before || self.phase == Phase::Dead {
@@ -143,12 +143,13 @@ impl Connection {
         let Some(probe) = bandwidth.probe.take() else { return false };
         let base = self.config.stream_window;
         let window = base.saturating_add(bandwidth.extra);
+        let most_stream = self.config.max_stream_window.min(MAX_WINDOW);
         let Some(wanted) = bandwidth.measure(probe, self.now, self.input.offset(), window) else {
             return true;
         };
-        bandwidth.extra = wanted.min(self.config.max_stream_window).saturating_sub(base);
+        bandwidth.extra = wanted.min(most_stream).saturating_sub(base);
         let least = self.config.connection_window.max(INITIAL_WINDOW);
-        let most = self.config.max_connection_window.saturating_sub(least);
+        let most = self.config.max_connection_window.min(MAX_WINDOW).saturating_sub(least);
         let pool = bandwidth.extra.saturating_mul(2).min(most);
         let more = pool.saturating_sub(bandwidth.pool);
         bandwidth.pool += more;

@@ -24,17 +24,26 @@ impl Connection {
     pub fn shutdown(&mut self) {
         match (self.phase, self.going, self.role) {
             (Phase::Dead, ..) | (_, Going::Announced | Going::Final(_), _) => {}
-            (Phase::Preface, ..) => self.close(None),
+            // What the client has sent already will be answered; who has sent nothing has not long to begin.
+            (Phase::Preface, ..) => {
+                self.going = Going::Announced;
+                self.timers.hurry(self.now);
+            }
             (Phase::FirstSettings | Phase::Open, Going::No, Role::Client) => {
                 self.go_finally(Reason::NO_ERROR, &[]);
             }
             (Phase::FirstSettings | Phase::Open, Going::No, Role::Server) => {
                 self.going = Going::Announced;
-                self.write_goaway(MAX_STREAM_ID, Reason::NO_ERROR, &[]);
-                self.write_frame(Kind::Ping, 0, 0, &SHUTDOWN_PING);
-                self.timers.announced(self.now, &self.config);
+                self.announce_end();
             }
         }
+    }
+
+    /// Tells the client to open no more streams, and asks it to say when it has read that (RFC 9113 §6.8).
+    pub(super) fn announce_end(&mut self) {
+        self.write_goaway(MAX_STREAM_ID, Reason::NO_ERROR, &[]);
+        self.write_frame(Kind::Ping, 0, 0, &SHUTDOWN_PING);
+        self.timers.announced(self.now, &self.config);
     }
 
     /// Names the last stream that will be processed.

@@ -296,6 +296,9 @@ impl Connection {
         self.input.skip(PREFACE.len());
         self.phase = Phase::FirstSettings;
         self.announce();
+        if self.going == Going::Announced {
+            self.announce_end();
+        }
         self.read_frames(out)
     }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::config::Config;
-use super::connection::{Connection, Phase, Role};
+use super::connection::{Connection, Going, Phase, Role};
 use super::error::Reason;
 use super::pace::least;
 use super::trip::Trip;
@@ -58,6 +58,11 @@ impl Timers {
 
     pub(super) fn preface_read(&mut self) {
         self.preface = NEVER;
+    }
+
+    /// We go, and the preface has not come yet.
+    pub(super) fn hurry(&mut self, now: u64) {
+        self.preface = self.preface.min(after(now, limits::H2_LAST_PREFACE));
     }
 
     pub(super) fn settings_sent(&mut self, now: u64, config: &Config) {
@@ -203,7 +208,9 @@ impl Connection {
         if self.pace.is_some() && self.check_pace(now) {
             return;
         }
-        if timers.preface <= now {
+        if timers.preface <= now && self.phase == Phase::Preface && self.going == Going::Announced {
+            self.close(None);
+        } else if timers.preface <= now {
             self.time_out(Trip::PrefaceTimeout);
         } else if timers.block <= now {
             self.time_out(Trip::HeaderTimeout);
