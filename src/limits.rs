@@ -294,6 +294,10 @@ pub(crate) const REQUESTS_PER_POLL: usize = 256;
 pub(crate) const HELD_UNIT: usize = 64 * 1024;
 /// How long a connection that was ended by us waits for the peer to end it too.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// How much longer than the grace a thread waits for a server whose worker does not come out of a poll.
+pub(crate) const SHUTDOWN_SLACK: Duration = Duration::from_millis(100);
+/// The longest grace: for ever, in numbers that can be added to the time.
+pub(crate) const SHUTDOWN_LONGEST: Duration = Duration::from_secs(30 * 365 * 86_400);
 /// How long the last words of a connection (a GOAWAY, the rest of a response) may take to be written.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(10);
 /// Interim heads (1xx) of one response that wait to be fetched; a server sends one or two, and what is beyond is dropped.

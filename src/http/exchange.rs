@@ -14,6 +14,7 @@ use crate::{
         body::{Body, BodyError, Kind},
         date::Date,
         hooks::Hooks,
+        members::Watch,
         place::Place,
         sending::{Unsent, send_content},
         wire::Wire,
@@ -27,6 +28,7 @@ use crate::{
 pub(super) struct Shared {
     pub(super) date: Date,
     pub(super) hooks: Hooks,
+    pub(super) watch: Rc<Watch>,
 }
 
 /// The right, and the duty, to answer one request.
@@ -176,6 +178,7 @@ impl Drop for Exchange {
         self.place.wire.forget(self.place.key);
         self.place.wire.ledger.meter().finished();
         self.place.wire.ask_flush();
+        self.shared.watch.notify();
         self.place.wire.publish(); // a handler that was cancelled may leave nothing to flush
     }
 }

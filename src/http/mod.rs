@@ -16,7 +16,8 @@
 //! tunnel.rs      both directions of a stream as one; tunnel_traits.rs: as `futures_io` has it
 //! sending.rs     content that is made piece by piece, on its way to the peer
 //! client/        requests, and a pool of connections to send them on
-//! server.rs      accepting, stopping, and who is still there
+//! server.rs      accepting
+//! members.rs     the connections of a worker, and how they end; life.rs: who waits for that
 //! metrics.rs     what was done, in numbers
 //! pressure.rs    ceilings on memory
 //! admission.rs   how many connections there may be
@@ -35,6 +36,8 @@ mod date;
 mod exchange;
 mod handler;
 mod hooks;
+mod life;
+mod members;
 mod metrics;
 mod place;
 mod pressure;
@@ -60,9 +63,10 @@ pub use self::{
     body::{Body, BodyError, Content, Frame, Sender, Unwanted},
     handler::{Handler, WithPlace, with_place},
     hooks::{BadResponse, ConnectionEnd, ConnectionInfo, ConnectionReport},
+    life::{ServerHandle, Shutdown, Stopped, Stuck, WaitsForItself},
     metrics::{Meters, Metrics},
     place::Place,
     pressure::{Pressure, Shed},
-    server::{Builder, Server, Stopped},
+    server::{Builder, Server},
     tunnel::Tunnel,
 };

@@ -1,7 +1,6 @@
 //! Accepting connections, and ending them in good order.
 
 use std::{
-    cell::RefCell,
     fmt,
     future::{Future, poll_fn},
     io,
@@ -10,31 +9,26 @@ use std::{
     pin::pin,
     rc::Rc,
     sync::Arc,
-    task::{Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use crate::{
     http::{
-        admission::{Admission, ConnectionLimits},
+        admission::ConnectionLimits,
         connection,
         handler::Handler,
         hooks::{BadResponse, ConnectionInfo, ConnectionReport, Hooks},
+        life::{Life, Part, ServerHandle, Stopped},
+        members::Members,
         metrics::{Ledger, Meter, Meters, Metrics},
         pressure::{Ceilings, Pressure, Shed, Valve},
         service::Service,
-        stop::Stop,
         wire::Wire,
     },
     net::{TcpListener, TcpStream},
-    proto::h2::{Config, Connection, FrameLog, Reason},
-    slab::{Key, Slab},
-    task::JoinHandle,
-    time,
-    worker::{
-        self, Handle, RemoteJoinHandle,
-        context::{self, Flush},
-    },
+    proto::h2::{Config, Connection, FrameLog},
+    worker::{self, Handle, context},
 };
 
 /// An HTTP/2 server, on one worker or on all of them.
@@ -61,28 +55,8 @@ use crate::{
 /// ```
 pub struct Server {
     local_addr: SocketAddr,
-    workers: Vec<Serving>,
+    handle: ServerHandle,
     meters: Meters,
-}
-
-struct Serving {
-    stop: Arc<Stop>,
-    task: Task,
-}
-
-enum Task {
-    Here(JoinHandle<Stopped>),
-    Elsewhere(RemoteJoinHandle<Stopped>),
-}
-
-/// How a server came to its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stopped {
-    /// Connections that were still open when the grace was over, and were closed.
-    pub aborted_connections: usize,
-    /// Handlers that were still at work on them.
-    pub aborted_handlers: usize,
 }
 
 /// Settings of a [`Server`].
@@ -239,11 +213,10 @@ impl Builder {
     pub fn start<H: Handler>(self, listener: TcpListener, handler: H) -> io::Result<Server> {
         let spawned = Location::caller();
         let local_addr = listener.local_addr()?;
-        let stop = Arc::new(Stop::new());
-        let common = self.common(Arc::new(self.config.clone()), &stop, spawned);
-        let task = worker::spawn(serve(listener, handler, common));
-        let workers = vec![Serving { stop, task: Task::Here(task) }];
-        Ok(Server { local_addr, workers, meters: self.meters })
+        let life = Life::new(1);
+        let common = self.common(Arc::new(self.config.clone()), Part::new(&life, 0), spawned);
+        drop(worker::spawn(serve(listener, handler, common)));
+        Ok(Server { local_addr, handle: ServerHandle::new(life), meters: self.meters })
     }
 
     /// Starts a server on every worker of the current runtime, each with a listener of its own on one port
@@ -276,28 +249,29 @@ impl Builder {
         }
         let config = Arc::new(self.config.clone());
         let factory = Arc::new(factory);
-        let mut workers = Vec::with_capacity(listeners.len());
+        let life = Life::new(listeners.len());
+        let server = ServerHandle::new(life.clone());
         for (index, listener) in listeners.into_iter().enumerate() {
-            let stop = Arc::new(Stop::new());
-            let common = self.common(config.clone(), &stop, spawned);
+            let common = self.common(config.clone(), Part::new(&life, index), spawned);
             let factory = factory.clone();
             let make = move || async move {
-                match TcpListener::from_std(listener) {
-                    Ok(listener) => serve(listener, factory(), common).await,
-                    Err(_bad) => Stopped::default(),
+                if let Ok(listener) = TcpListener::from_std(listener) {
+                    serve(listener, factory(), common).await;
                 }
             };
-            let task = handle.spawn_on(index, make).map_err(io::Error::other)?;
-            workers.push(Serving { stop, task: Task::Elsewhere(task) });
+            if let Err(refused) = handle.spawn_on(index, make) {
+                drop(server.shutdown(Duration::ZERO)); // those that run already
+                return Err(io::Error::other(refused));
+            }
         }
-        Ok(Server { local_addr, workers, meters: self.meters })
+        Ok(Server { local_addr, handle: server, meters: self.meters })
     }
 
     /// What one more worker is told.
-    fn common(&self, config: Arc<Config>, stop: &Arc<Stop>, spawned: &'static Location<'static>) -> Common {
+    fn common(&self, config: Arc<Config>, part: Part, spawned: &'static Location<'static>) -> Common {
         Common {
             config,
-            stop: stop.clone(),
+            part,
             meter: self.meters.join(),
             hooks: self.hooks.clone(),
             ceilings: self.ceilings.clone(),
@@ -340,55 +314,36 @@ impl Server {
         self.meters.read()
     }
 
+    /// Ends the server, and waits for its end, from other tasks and threads.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
     /// Stops: accepts what is queued already and no more, sends GOAWAY, lets handlers finish for `grace`, then
-    /// closes what is left.
+    /// closes what is left. [`ServerHandle::shutdown`] does so without owning the server.
     ///
     /// # Cancellation
     ///
     /// Once polled, the server goes on stopping by itself.
     pub async fn stop(self, grace: Duration) -> Stopped {
-        for worker in &self.workers {
-            worker.stop.say(grace);
-        }
-        let mut total = Stopped::default();
-        for worker in self.workers {
-            // A worker that is gone has closed its connections with it.
-            let stopped = match worker.task {
-                Task::Here(task) => task.await,
-                Task::Elsewhere(task) => task.await,
-            };
-            let stopped = stopped.unwrap_or_default();
-            total.aborted_connections += stopped.aborted_connections;
-            total.aborted_handlers += stopped.aborted_handlers;
-        }
-        total
+        self.handle.shutdown(grace).await
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let workers = self.workers.len();
-        out.debug_struct("Server").field("local_addr", &self.local_addr).field("workers", &workers).finish()
+        out.debug_struct("Server")
+            .field("local_addr", &self.local_addr)
+            .field("handle", &self.handle)
+            .finish()
     }
-}
-
-/// The connections of one worker.
-#[derive(Default)]
-struct Members {
-    open: RefCell<Slab<Member>>,
-    admission: Admission,
-    waiter: RefCell<Option<Waker>>,
-}
-
-struct Member {
-    wire: Rc<Wire>,
-    task: Option<JoinHandle<()>>,
 }
 
 /// What one worker of a server is told.
 struct Common {
     config: Arc<Config>,
-    stop: Arc<Stop>,
+    part: Part,
     meter: Arc<Meter>,
     hooks: Hooks,
     ceilings: Ceilings,
@@ -397,12 +352,12 @@ struct Common {
 }
 
 /// Serves one worker until the word is said and the connections are gone.
-async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) -> Stopped {
-    let Common { config, stop, meter, hooks, ceilings, connections, spawned } = common;
-    let service = Service::new(handler, hooks, Valve::new(&ceilings, &meter), spawned);
-    let members = Rc::new(Members { admission: Admission::new(connections), ..Members::default() });
+async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
+    let Common { config, part, meter, hooks, ceilings, connections, spawned } = common;
+    let members = Rc::new(Members::new(connections));
+    let service = Service::new(handler, hooks, members.watch(), Valve::new(&ceilings, &meter), spawned);
     let admit = |stream: TcpStream, peer: SocketAddr| {
-        if !members.admission.enter(peer.ip()) {
+        if !members.admission().enter(peer.ip()) {
             return meter.refused();
         }
         // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.
@@ -414,10 +369,10 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) ->
         members.admit(wire.clone(), connection::drive(service.clone(), wire));
     };
     let grace = loop {
-        match accept_or_stop(&listener, &stop).await {
+        match accept_or_stop(&listener, &part, &members).await {
             Next::Connection(stream, peer) => admit(stream, peer),
             // What is short (descriptors, memory) the listener waits out itself; this one is broken.
-            Next::Failed(_error) => break poll_fn(|context| stop.poll(context)).await,
+            Next::Failed(_error) => break poll_fn(|context| poll_stop(&part, &members, context)).await,
             Next::Stop(grace) => break grace,
         }
     };
@@ -425,9 +380,8 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) ->
         admit(stream, peer);
     }
     drop(listener);
-    members.go_away();
-    let _ = time::timeout(grace, members.emptied()).await;
-    members.abort().await
+    let stopped = members.wind_down(&part, grace).await;
+    part.end(stopped);
 }
 
 enum Next {
@@ -436,10 +390,19 @@ enum Next {
     Stop(Duration),
 }
 
-async fn accept_or_stop(listener: &TcpListener, stop: &Stop) -> Next {
+/// Waits for the word; meanwhile looks at those who wait for the end.
+fn poll_stop(part: &Part, members: &Members, context: &Context<'_>) -> Poll<Duration> {
+    let said = part.stop().poll(context);
+    if part.stop().was_nudged() {
+        part.life.examine(|task| members.has_handler(task));
+    }
+    said
+}
+
+async fn accept_or_stop(listener: &TcpListener, part: &Part, members: &Members) -> Next {
     let mut accept = pin!(listener.accept());
     poll_fn(|context| {
-        if let Poll::Ready(grace) = stop.poll(context) {
+        if let Poll::Ready(grace) = poll_stop(part, members, context) {
             return Poll::Ready(Next::Stop(grace));
         }
         accept.as_mut().poll(context).map(|accepted| match accepted {
@@ -448,80 +411,4 @@ async fn accept_or_stop(listener: &TcpListener, stop: &Stop) -> Next {
         })
     })
     .await
-}
-
-impl Members {
-    fn admit(self: &Rc<Self>, wire: Rc<Wire>, drive: impl Future<Output = ()> + 'static) {
-        let key = self.open.borrow_mut().insert(Member { wire, task: None });
-        let leaving = Leaving { members: self.clone(), key };
-        let task = worker::spawn(async move {
-            let _leaving = leaving;
-            drive.await;
-        });
-        if let Some(member) = self.open.borrow_mut().get_mut(key) {
-            member.task = Some(task);
-        }
-    }
-
-    /// Tells every connection to take no more requests and to end when those under way are done.
-    fn go_away(&self) {
-        let wires: Vec<Rc<Wire>> =
-            self.open.borrow().iter().map(|(_key, member)| member.wire.clone()).collect();
-        for wire in wires {
-            wire.core.borrow_mut().shutdown();
-            wire.ask_flush();
-            wire.wake_driver();
-        }
-    }
-
-    /// Ready when no connection is left.
-    async fn emptied(&self) {
-        poll_fn(|context| {
-            if self.open.borrow().is_empty() {
-                return Poll::Ready(());
-            }
-            *self.waiter.borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Closes the connections that are left.
-    async fn abort(&self) -> Stopped {
-        let mut stopped = Stopped::default();
-        for (_key, member) in self.open.borrow().iter() {
-            stopped.aborted_connections += 1;
-            stopped.aborted_handlers += member.wire.busy_streams();
-            // What was not answered may have been acted on: the client should know up to where (RFC 9113 §5.4.1).
-            member.wire.core.borrow_mut().goaway(Reason::NO_ERROR, b"the time to finish is over");
-            member.wire.clone().flush();
-            if let Some(task) = &member.task {
-                task.abort();
-            }
-        }
-        self.emptied().await;
-        stopped
-    }
-}
-
-/// Takes a connection off the list, however its task ends.
-struct Leaving {
-    members: Rc<Members>,
-    key: Key,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        let member = self.members.open.borrow_mut().remove(self.key);
-        if let Some(member) = &member {
-            self.members.admission.leave(member.wire.peer_addr().ip());
-        }
-        drop(member);
-        if self.members.open.borrow().is_empty() {
-            let waiter = self.members.waiter.borrow_mut().take();
-            if let Some(waiter) = waiter {
-                waiter.wake();
-            }
-        }
-    }
 }

@@ -12,6 +12,7 @@ use crate::{
         exchange::{Exchange, Shared},
         handler::Handler,
         hooks::Hooks,
+        members::Watch,
         pressure::Valve,
         wire::{Wire, Work},
     },
@@ -36,11 +37,12 @@ impl<H: Handler> Service<H> {
     pub(super) fn new(
         handler: H,
         hooks: Hooks,
+        watch: Rc<Watch>,
         valve: Option<Box<Valve>>,
         spawned: &'static Location<'static>,
     ) -> Rc<Self> {
         let tasks = context::with(|worker| worker.tasks().clone());
-        let shared = Rc::new(Shared { date: Date::new(), hooks });
+        let shared = Rc::new(Shared { date: Date::new(), hooks, watch });
         Rc::new(Service { handler, tasks, cells: Pool::new(), head: Cell::new(None), shared, valve, spawned })
     }
 }

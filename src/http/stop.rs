@@ -1,7 +1,7 @@
 //! The word that ends a server, from any thread.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering, fence},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering, fence},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -10,43 +10,53 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::clock::nanos;
 
-const RUNNING: u64 = 0;
+const RUNNING: u64 = u64::MAX;
 
 /// Said once; heard by the one task that serves on a worker.
 pub(super) struct Stop {
-    /// `RUNNING`, or the grace in nanoseconds plus one.
+    /// `RUNNING`, or the shortest grace that was said, in nanoseconds.
     word: AtomicU64,
+    /// Somebody has begun or ceased to wait for the end.
+    nudged: AtomicBool,
     server: ArrayQueue<Waker>,
 }
 
 impl Stop {
     pub(super) fn new() -> Self {
-        Stop { word: AtomicU64::new(RUNNING), server: ArrayQueue::new(1) }
+        Stop { word: AtomicU64::new(RUNNING), nudged: AtomicBool::new(false), server: ArrayQueue::new(1) }
     }
 
-    /// Any thread: says the word. A second call changes the grace of one that has not been heard yet.
+    /// Any thread: says the word. A longer grace than was said before changes nothing.
     pub(super) fn say(&self, grace: Duration) {
-        self.word.store(nanos(grace).saturating_add(1), Ordering::Release); // PAIRS: poll's Acquire loads
-        fence(Ordering::SeqCst); // PAIRS: the fence in poll (word, then waker)
+        self.word.fetch_min(nanos(grace).min(RUNNING - 1), Ordering::Release); // PAIRS: poll's Acquire load
+        self.wake();
+    }
+
+    /// Any thread: has the serving task look who waits.
+    pub(super) fn nudge(&self) {
+        self.nudged.store(true, Ordering::Release); // PAIRS: was_nudged's Acquire
+        self.wake();
+    }
+
+    fn wake(&self) {
+        fence(Ordering::SeqCst); // PAIRS: the fence in poll (word or nudge, then waker)
         if let Some(server) = self.server.pop() {
             server.wake();
         }
     }
 
-    /// The serving task: the grace, once the word is said.
-    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Duration> {
-        if let Some(grace) = self.heard() {
-            return Poll::Ready(grace);
-        }
-        drop(self.server.force_push(context.waker().clone()));
-        fence(Ordering::SeqCst); // PAIRS: the fence in say (waker, then word)
-        self.heard().map_or(Poll::Pending, Poll::Ready)
+    /// The serving task, behind `poll`: whether there was a nudge since the last time.
+    pub(super) fn was_nudged(&self) -> bool {
+        self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::Acquire) // PAIRS: nudge's Release
     }
 
-    fn heard(&self) -> Option<Duration> {
+    /// The serving task: the grace, once the word is said. It is woken when there is news, also after that.
+    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<Duration> {
+        drop(self.server.force_push(context.waker().clone()));
+        fence(Ordering::SeqCst); // PAIRS: the fence in wake (waker, then word or nudge)
         match self.word.load(Ordering::Acquire) {
-            RUNNING => None, // PAIRS: say's Release
-            word => Some(Duration::from_nanos(word - 1)),
+            RUNNING => Poll::Pending, // PAIRS: say's Release
+            grace => Poll::Ready(Duration::from_nanos(grace)),
         }
     }
 }

@@ -322,6 +322,18 @@ impl Wire {
         self.mailboxes.borrow().iter().flatten().filter(|it| it.work.is_some()).count()
     }
 
+    /// Whether this task is the handler of one of the streams.
+    pub(super) fn has_handler(&self, task: u64) -> bool {
+        self.mailboxes.borrow().iter().flatten().any(|it| it.handler() == Some(task))
+    }
+
+    /// Whether handlers are at work, and only such as are these tasks.
+    pub(super) fn waits_only_for(&self, tasks: &[u64]) -> bool {
+        let mailboxes = self.mailboxes.borrow();
+        let mut handlers = mailboxes.iter().flatten().filter_map(|it| it.handler()).peekable();
+        handlers.peek().is_some() && handlers.all(|task| tasks.contains(&task))
+    }
+
     // What the driver leaves for the streams.
 
     /// Opens the mailbox of a stream whose request has content.
@@ -659,6 +671,14 @@ impl Mailbox {
             work: None,
             wanted: false,
             heads: None,
+        }
+    }
+
+    /// The task of the handler that is at work on the stream.
+    fn handler(&self) -> Option<u64> {
+        match &self.work {
+            Some(Work::Handler(handler)) => handler.task(),
+            Some(Work::Upload(_)) | None => None,
         }
     }
 

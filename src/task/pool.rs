@@ -37,6 +37,12 @@ pub(crate) struct Started {
 }
 
 impl Started {
+    /// The task's id, unless it has ended.
+    pub(crate) fn task(&self) -> Option<u64> {
+        let header = self.task.header();
+        (header.id() == self.id && !header.is_finished()).then_some(self.id)
+    }
+
     /// Ends the task, unless it has ended: its cell may serve another future by now.
     pub(crate) fn cancel(&self) {
         let header = self.task.header();

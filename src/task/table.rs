@@ -185,6 +185,11 @@ impl Tasks {
         result
     }
 
+    /// The id of the task that is being polled; 0 outside of any.
+    pub(crate) fn running(&self) -> u64 {
+        self.running.get()
+    }
+
     /// Takes one unit of the running task's budget; false when there is none left.
     pub(crate) fn spend(&self) -> bool {
         let left = self.budget.get();

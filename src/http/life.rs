@@ -1,0 +1,396 @@
+//! How far a server has come towards its end, and who waits for it.
+//!
+//! ```text
+//!  each worker   Serving ──the word──► (winding down) ──► Quiet ──► Ended
+//!                                       handlers finish    only handlers that wait for
+//!                                                          the shutdown itself are left
+//! ```
+//!
+//! Waiters stand under one lock, which only they and the ends of workers take: never a request.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+
+use crate::{http::stop::Stop, limits::SHUTDOWN_SLACK, worker::context};
+
+/// How a server came to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Connections that were still open when the grace was over, and were closed.
+    pub aborted_connections: usize,
+    /// Handlers that were still at work on them.
+    pub aborted_handlers: usize,
+}
+
+/// A handler cannot wait for the end of its own server: the server waits for the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a handler cannot wait for the end of its own server")]
+#[non_exhaustive]
+pub struct WaitsForItself;
+
+/// Workers that did not end in time: one of their tasks is inside a poll that does not return.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the workers {workers:?} of the server did not end in time")]
+#[non_exhaustive]
+pub struct Stuck {
+    /// Their indices in the runtime, or 0 for a server of one worker.
+    pub workers: Vec<usize>,
+    /// How the others ended.
+    pub stopped: Stopped,
+}
+
+/// How far one worker has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Serving,
+    /// Nothing is left but handlers that wait for the shutdown.
+    Quiet,
+    Ended(Stopped),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    Shutdown,
+    Closed,
+}
+
+/// What the workers of one server and those who wait for its end share.
+pub(super) struct Life {
+    stops: Box<[Stop]>,
+    state: Mutex<State>,
+    /// A worker has ended.
+    ended: Condvar,
+}
+
+struct State {
+    progress: Box<[Progress]>,
+    waiters: Vec<Waiter>,
+    numbers: u64,
+}
+
+struct Waiter {
+    number: u64,
+    /// The task that waits; 0 outside of any.
+    task: u64,
+    want: Want,
+    /// That task is a handler of this server.
+    inside: bool,
+    waker: Waker,
+}
+
+impl Life {
+    pub(super) fn new(workers: usize) -> Arc<Life> {
+        let state =
+            State { progress: vec![Progress::Serving; workers].into(), waiters: Vec::new(), numbers: 0 };
+        let stops = (0..workers).map(|_| Stop::new()).collect();
+        Arc::new(Life { stops, state: Mutex::new(state), ended: Condvar::new() })
+    }
+
+    /// The word for one worker.
+    pub(super) fn stop(&self, worker: usize) -> &Stop {
+        &self.stops[worker]
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Any thread: the server is to end.
+    fn say(&self, grace: Duration) {
+        for stop in &self.stops {
+            stop.say(grace);
+        }
+    }
+
+    /// A worker has come further; one that has ended stays so.
+    pub(super) fn advance(&self, worker: usize, progress: Progress) {
+        let mut state = self.state();
+        if !matches!(state.progress[worker], Progress::Ended(_)) {
+            state.progress[worker] = progress;
+        }
+        let wakers: Vec<Waker> = state.waiters.iter().map(|waiter| waiter.waker.clone()).collect();
+        drop(state);
+        self.ended.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// As `advance`, when that is news: a worker that winds down says it each time it looks.
+    pub(super) fn advance_if(&self, worker: usize, progress: Progress) {
+        if self.state().progress[worker] != progress {
+            self.advance(worker, progress);
+        }
+    }
+
+    /// A worker looks which of the waiters are handlers of its own; returns those of all workers whose shutdown does not
+    /// wait for them.
+    pub(super) fn examine(&self, is_handler: impl Fn(u64) -> bool) -> Vec<u64> {
+        let mut state = self.state();
+        let mut found = Vec::new();
+        for waiter in &mut state.waiters {
+            if !waiter.inside && waiter.task != 0 && is_handler(waiter.task) {
+                waiter.inside = true;
+                found.push(waiter.waker.clone());
+            }
+        }
+        let inside = state.waiters.iter().filter(|waiter| waiter.inside && waiter.want == Want::Shutdown);
+        let exempt = inside.map(|waiter| waiter.task).collect();
+        drop(state);
+        found.into_iter().for_each(Waker::wake);
+        exempt
+    }
+
+    fn poll(
+        &self,
+        number: &mut u64,
+        want: Want,
+        context: &Context<'_>,
+    ) -> Poll<Result<Stopped, WaitsForItself>> {
+        let mut state = self.state();
+        if let Some(stopped) = state.ended() {
+            return Poll::Ready(Ok(stopped));
+        }
+        let found = state.waiters.iter_mut().find(|waiter| waiter.number == *number);
+        let Some(waiter) = found else {
+            *number = state.enter(want, context.waker().clone());
+            drop(state);
+            self.stops.iter().for_each(Stop::nudge);
+            return Poll::Pending;
+        };
+        waiter.waker.clone_from(context.waker());
+        match (waiter.inside, want) {
+            (true, Want::Closed) => Poll::Ready(Err(WaitsForItself)),
+            (true, Want::Shutdown) if state.is_quiet() => Poll::Ready(Ok(state.so_far())),
+            (true | false, _) => Poll::Pending,
+        }
+    }
+
+    fn leave(&self, number: u64) {
+        let left = {
+            let mut state = self.state();
+            let at = state.waiters.iter().position(|waiter| waiter.number == number);
+            at.map(|at| state.waiters.swap_remove(at))
+        };
+        if left.is_some_and(|waiter| waiter.inside) {
+            self.stops.iter().for_each(Stop::nudge); // it is a handler like any other now
+        }
+    }
+}
+
+impl State {
+    fn enter(&mut self, want: Want, waker: Waker) -> u64 {
+        let task = context::try_with(|worker| worker.map_or(0, |it| it.tasks().running()));
+        self.numbers += 1;
+        self.waiters.push(Waiter { number: self.numbers, task, want, inside: false, waker });
+        self.numbers
+    }
+
+    fn so_far(&self) -> Stopped {
+        let mut total = Stopped::default();
+        for progress in &self.progress {
+            if let Progress::Ended(stopped) = progress {
+                total.aborted_connections += stopped.aborted_connections;
+                total.aborted_handlers += stopped.aborted_handlers;
+            }
+        }
+        total
+    }
+
+    fn ended(&self) -> Option<Stopped> {
+        let ended = self.progress.iter().all(|it| matches!(it, Progress::Ended(_)));
+        ended.then(|| self.so_far())
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.progress.iter().all(|it| matches!(it, Progress::Quiet | Progress::Ended(_)))
+    }
+}
+
+/// One worker's part: it has ended when this is dropped, in whatever way.
+pub(super) struct Part {
+    pub(super) life: Arc<Life>,
+    pub(super) worker: usize,
+    stopped: Stopped,
+}
+
+impl Part {
+    pub(super) fn new(life: &Arc<Life>, worker: usize) -> Part {
+        Part { life: life.clone(), worker, stopped: Stopped::default() }
+    }
+
+    pub(super) fn stop(&self) -> &Stop {
+        self.life.stop(self.worker)
+    }
+
+    pub(super) fn end(mut self, stopped: Stopped) {
+        self.stopped = stopped;
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.life.advance(self.worker, Progress::Ended(self.stopped));
+    }
+}
+
+/// Ends a server, and waits for its end, from any task or thread; clones are the same server's.
+///
+/// # Examples
+///
+/// A handler that ends its server:
+///
+/// ```
+/// use std::{cell::OnceCell, rc::Rc, time::Duration};
+/// use wakering::{http::{Body, Request, Response, Server, ServerHandle, client}, net::TcpListener};
+///
+/// wakering::run(async {
+///     let own: Rc<OnceCell<ServerHandle>> = Rc::default();
+///     let handle = own.clone();
+///     let handler = move |_: Request<Body>| {
+///         let server = handle.get().expect("set before the first request").clone();
+///         async move {
+///             server.shutdown(Duration::from_secs(5)).await; // does not wait for this handler
+///             Response::new(Body::from("the last words"))
+///         }
+///     };
+///     let listener = TcpListener::bind("127.0.0.1:0")?;
+///     let server = Server::start(listener, handler)?;
+///     let _ = own.set(server.handle());
+///
+///     let mut connection = client::connect(server.local_addr()).await?;
+///     let request = Request::get(format!("http://{}/quit", server.local_addr())).body(Body::empty())?;
+///     let response = connection.send(request).await?;
+///     assert_eq!(response.into_body().collect(100).await?, "the last words");
+///     server.handle().closed().await?;
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ServerHandle {
+    life: Arc<Life>,
+}
+
+impl ServerHandle {
+    pub(super) fn new(life: Arc<Life>) -> ServerHandle {
+        ServerHandle { life }
+    }
+
+    /// Has the server end, and returns a future of how it did: it accepts what is queued already and no more, sends
+    /// GOAWAY, lets handlers finish until `grace` is over, then closes what is left.
+    ///
+    /// It may be called once or often, also from inside a handler; the shortest grace counts. Awaited inside a handler it does
+    /// not wait for that handler, whose connection is closed last.
+    ///
+    /// # Cancellation
+    ///
+    /// The server ends all the same.
+    pub fn shutdown(&self, grace: Duration) -> Shutdown {
+        self.life.say(grace);
+        Shutdown { wait: Wait { life: self.life.clone(), number: 0, want: Want::Shutdown } }
+    }
+
+    /// Waits until the server has ended: the last connection is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitsForItself`] in a handler of this server, which would wait for ever. Only the handler's own task is
+    /// known for one.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn closed(&self) -> Result<Stopped, WaitsForItself> {
+        Wait { life: self.life.clone(), number: 0, want: Want::Closed }.await
+    }
+
+    /// As [`shutdown`](ServerHandle::shutdown), for a thread that runs no worker: blocks until the server has ended, at
+    /// most 100 ms longer than the grace.
+    ///
+    /// # Errors
+    ///
+    /// [`Stuck`]: the workers that did not end in time.
+    pub fn shutdown_blocking(&self, grace: Duration) -> Result<Stopped, Stuck> {
+        self.life.say(grace);
+        let patience = Instant::now().checked_add(grace.saturating_add(SHUTDOWN_SLACK));
+        let mut state = self.life.state();
+        loop {
+            if let Some(stopped) = state.ended() {
+                return Ok(stopped);
+            }
+            let left =
+                patience.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                let going = state.progress.iter().enumerate();
+                let going = going.filter(|(_, progress)| !matches!(progress, Progress::Ended(_)));
+                return Err(Stuck {
+                    workers: going.map(|(worker, _)| worker).collect(),
+                    stopped: state.so_far(),
+                });
+            }
+            let woken = self.life.ended.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ServerHandle").field("workers", &self.life.state().progress).finish()
+    }
+}
+
+/// The end of a server; made by [`ServerHandle::shutdown`].
+#[must_use = "the server ends all the same, but nobody waits for it"]
+pub struct Shutdown {
+    wait: Wait,
+}
+
+impl Future for Shutdown {
+    type Output = Stopped;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Stopped> {
+        // Only `closed` is refused.
+        Pin::new(&mut self.wait).poll(context).map(Result::unwrap_or_default)
+    }
+}
+
+impl fmt::Debug for Shutdown {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Shutdown").finish_non_exhaustive()
+    }
+}
+
+struct Wait {
+    life: Arc<Life>,
+    /// As which waiter it stands in the list; 0 before.
+    number: u64,
+    want: Want,
+}
+
+impl Future for Wait {
+    type Output = Result<Stopped, WaitsForItself>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let (mut number, want) = (self.number, self.want);
+        let polled = self.life.poll(&mut number, want, context);
+        self.number = number;
+        polled
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if self.number != 0 {
+            self.life.leave(self.number);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The connections of a server on one worker, and how they end.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::{Future, poll_fn},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    http::{
+        admission::{Admission, ConnectionLimits},
+        life::{Part, Progress, Stopped},
+        wire::Wire,
+    },
+    limits::SHUTDOWN_LONGEST,
+    proto::h2::Reason,
+    slab::{Key, Slab},
+    task::JoinHandle,
+    time,
+    worker::{self, context::Flush},
+};
+
+/// The connections of one worker.
+pub(super) struct Members {
+    open: RefCell<Slab<Member>>,
+    admission: Admission,
+    watch: Rc<Watch>,
+}
+
+struct Member {
+    wire: Rc<Wire>,
+    task: Option<JoinHandle<()>>,
+}
+
+/// Has the worker's serving task look again whenever a handler or a connection has ended; only while it winds down.
+#[derive(Default)]
+pub(super) struct Watch {
+    on: Cell<bool>,
+    server: RefCell<Option<Waker>>,
+}
+
+impl Watch {
+    /// Something has ended.
+    #[inline]
+    pub(super) fn notify(&self) {
+        if self.on.get() {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        let server = self.server.borrow_mut().take();
+        if let Some(server) = server {
+            server.wake();
+        }
+    }
+
+    fn set(&self, waker: &Waker) {
+        self.on.set(true);
+        *self.server.borrow_mut() = Some(waker.clone());
+    }
+}
+
+/// What the serving task finds while it winds down.
+enum Found {
+    /// No connection is left.
+    Nothing,
+    /// The grace was shortened.
+    Sooner(Duration),
+}
+
+impl Members {
+    pub(super) fn new(limits: ConnectionLimits) -> Members {
+        Members { open: RefCell::default(), admission: Admission::new(limits), watch: Rc::default() }
+    }
+
+    /// How many there may be.
+    pub(super) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    pub(super) fn watch(&self) -> Rc<Watch> {
+        self.watch.clone()
+    }
+
+    pub(super) fn admit(self: &Rc<Self>, wire: Rc<Wire>, drive: impl Future<Output = ()> + 'static) {
+        let key = self.open.borrow_mut().insert(Member { wire, task: None });
+        let leaving = Leaving { members: self.clone(), key };
+        let task = worker::spawn(async move {
+            let _leaving = leaving;
+            drive.await;
+        });
+        if let Some(member) = self.open.borrow_mut().get_mut(key) {
+            member.task = Some(task);
+        }
+    }
+
+    /// Whether this task is a handler of one of the connections.
+    pub(super) fn has_handler(&self, task: u64) -> bool {
+        self.open.borrow().iter().any(|(_key, member)| member.wire.has_handler(task))
+    }
+
+    /// Lets the connections end until the grace is over, then closes those that are left.
+    pub(super) async fn wind_down(&self, part: &Part, mut grace: Duration) -> Stopped {
+        self.go_away();
+        let mut deadline = Instant::now() + grace.min(SHUTDOWN_LONGEST);
+        loop {
+            let found = poll_fn(|context| self.poll_end(part, grace, context));
+            match time::timeout_at(deadline, found).await {
+                Ok(Found::Nothing) => return Stopped::default(),
+                Ok(Found::Sooner(sooner)) => {
+                    grace = sooner;
+                    deadline = deadline.min(Instant::now() + grace.min(SHUTDOWN_LONGEST));
+                }
+                Err(_elapsed) => return self.abort().await,
+            }
+        }
+    }
+
+    fn poll_end(&self, part: &Part, grace: Duration, context: &Context<'_>) -> Poll<Found> {
+        self.watch.set(context.waker());
+        if let Poll::Ready(sooner) = part.stop().poll(context) {
+            if sooner < grace {
+                return Poll::Ready(Found::Sooner(sooner));
+            }
+        }
+        if self.open.borrow().is_empty() {
+            return Poll::Ready(Found::Nothing);
+        }
+        let exempt = part.life.examine(|task| self.has_handler(task));
+        let quiet = self.open.borrow().iter().all(|(_key, member)| member.wire.waits_only_for(&exempt));
+        part.life.advance_if(part.worker, if quiet { Progress::Quiet } else { Progress::Serving });
+        Poll::Pending
+    }
+
+    /// Tells every connection to take no more requests and to end when those under way are done.
+    fn go_away(&self) {
+        let wires: Vec<Rc<Wire>> =
+            self.open.borrow().iter().map(|(_key, member)| member.wire.clone()).collect();
+        for wire in wires {
+            wire.core.borrow_mut().shutdown();
+            wire.ask_flush();
+            wire.wake_driver();
+        }
+    }
+
+    /// Closes the connections that are left.
+    async fn abort(&self) -> Stopped {
+        let mut stopped = Stopped::default();
+        for (_key, member) in self.open.borrow().iter() {
+            stopped.aborted_connections += 1;
+            stopped.aborted_handlers += member.wire.busy_streams();
+            // What was not answered may have been acted on: the client should know up to where (RFC 9113 §5.4.1).
+            member.wire.core.borrow_mut().goaway(Reason::NO_ERROR, b"the time to finish is over");
+            member.wire.clone().flush();
+            if let Some(task) = &member.task {
+                task.abort();
+            }
+        }
+        poll_fn(|context| {
+            self.watch.set(context.waker());
+            if self.open.borrow().is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        stopped
+    }
+}
+
+/// Takes a connection off the list, however its task ends.
+struct Leaving {
+    members: Rc<Members>,
+    key: Key,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let member = self.members.open.borrow_mut().remove(self.key);
+        if let Some(member) = &member {
+            self.members.admission.leave(member.wire.peer_addr().ip());
+        }
+        drop(member);
+        self.members.watch.notify();
+    }
+}

@@ -1,0 +1,304 @@
+//! How a server ends: by whom, when, and what those learn who wait for it.
+
+#![cfg(not(loom))]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    future::pending,
+    net::SocketAddr,
+    rc::Rc,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use wakering::{
+    http::{Body, Request, Response, Server, ServerHandle, Stopped, client},
+    net::TcpListener,
+    time::sleep,
+};
+
+const LONG: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_millis(50);
+
+/// A server whose handlers know it, and the order in which things happened.
+struct House {
+    address: SocketAddr,
+    server: ServerHandle,
+    log: Rc<RefCell<Vec<String>>>,
+    at_work: Rc<Cell<usize>>,
+}
+
+impl House {
+    fn start() -> House {
+        let own: Rc<OnceCell<ServerHandle>> = Rc::default();
+        let (log, at_work) = (Rc::<RefCell<Vec<String>>>::default(), Rc::<Cell<usize>>::default());
+        let (handle, lines, count) = (own.clone(), log.clone(), at_work.clone());
+        let handler = move |request: Request<Body>| {
+            let server = handle.get().unwrap().clone();
+            let (lines, count) = (lines.clone(), count.clone());
+            async move {
+                count.set(count.get() + 1);
+                let said = act(request.uri().path(), &server).await;
+                lines.borrow_mut().push(said.clone());
+                Response::new(Body::from(said))
+            }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}"));
+        let server = Server::start(listener, handler).unwrap_or_else(|error| panic!("{error}"));
+        let (address, server) = (server.local_addr(), server.handle());
+        assert!(own.set(server.clone()).is_ok());
+        House { address, server, log, at_work }
+    }
+
+    /// Asks for a path on a connection of its own, in a task of its own; the answer is empty when there is none.
+    fn ask(&self, path: &'static str) -> wakering::JoinHandle<String> {
+        let address = self.address;
+        wakering::spawn(async move {
+            let mut connection = client::connect(address).await.unwrap();
+            ask_on(&mut connection, address, path).await
+        })
+    }
+
+    async fn until_at_work(&self, handlers: usize) {
+        while self.at_work.get() < handlers {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+async fn ask_on(connection: &mut client::SendRequest, address: SocketAddr, path: &str) -> String {
+    let request = Request::get(format!("http://{address}{path}")).body(Body::empty()).unwrap();
+    let Ok(response) = connection.send(request).await else { return String::new() };
+    let content = response.into_body().collect(1000).await.unwrap_or_default();
+    String::from_utf8(content.to_vec()).unwrap()
+}
+
+async fn act(path: &str, server: &ServerHandle) -> String {
+    match path {
+        "/shutdown" => {
+            let stopped = server.shutdown(LONG).await;
+            format!("shut down, {} aborted", stopped.aborted_handlers)
+        }
+        "/shutdown-and-stay" => {
+            server.shutdown(SOON).await;
+            pending().await
+        }
+        "/closed" => format!("{:?}", server.closed().await.map_err(|error| error.to_string())),
+        "/slow" => {
+            sleep(Duration::from_millis(100)).await;
+            "slow".to_owned()
+        }
+        "/never" => pending().await,
+        _ => "ok".to_owned(),
+    }
+}
+
+#[test]
+fn a_shutdown_inside_a_handler_waits_for_all_the_others_and_not_for_that_handler() {
+    wakering::run(async {
+        let house = House::start();
+        // On the same connection and on another one.
+        let mut connection = client::connect(house.address).await.unwrap();
+        let slow = house.ask("/slow");
+        let request = Request::get(format!("http://{}/slow", house.address)).body(Body::empty()).unwrap();
+        let beside = connection.send(request);
+        house.until_at_work(2).await;
+        assert_eq!(ask_on(&mut connection, house.address, "/shutdown").await, "shut down, 0 aborted");
+        assert_eq!((slow.await.unwrap(), beside.await.is_ok()), ("slow".to_owned(), true));
+        assert_eq!(*house.log.borrow(), ["slow", "slow", "shut down, 0 aborted"]);
+        assert_eq!(house.server.closed().await, Ok(Stopped::default()));
+        assert!(client::connect(house.address).await.is_err(), "the listener is closed");
+    })
+    .unwrap();
+}
+
+#[test]
+fn two_handlers_may_shut_the_server_down_at_once() {
+    wakering::run(async {
+        let house = House::start();
+        let answers = [house.ask("/shutdown"), house.ask("/shutdown")];
+        for answer in answers {
+            assert_eq!(answer.await.unwrap(), "shut down, 0 aborted");
+        }
+        assert_eq!(house.server.closed().await, Ok(Stopped::default()));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_handler_that_shuts_down_and_stays_is_closed_at_the_deadline() {
+    wakering::run(async {
+        let house = House::start();
+        let start = Instant::now();
+        assert_eq!(house.ask("/shutdown-and-stay").await.unwrap(), "");
+        let stopped = house.server.closed().await.unwrap();
+        assert_eq!((stopped.aborted_connections, stopped.aborted_handlers), (1, 1));
+        assert!(start.elapsed() >= SOON, "{:?}", start.elapsed());
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_handler_that_waits_for_the_end_of_its_own_server_is_told_at_once() {
+    wakering::run(async {
+        let house = House::start();
+        let said = house.ask("/closed").await.unwrap();
+        assert_eq!(said, "Err(\"a handler cannot wait for the end of its own server\")");
+        // Also while the server winds down.
+        let mut connection = client::connect(house.address).await.unwrap();
+        let request =
+            |path| Request::get(format!("http://{}{path}", house.address)).body(Body::empty()).unwrap();
+        let slow = connection.send(request("/slow"));
+        house.until_at_work(2).await;
+        let shutdown = house.server.shutdown(LONG);
+        assert!(ask_on(&mut connection, house.address, "/closed").await.starts_with("Err"));
+        assert!(slow.await.is_ok());
+        assert_eq!(shutdown.await, Stopped::default());
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_end_is_told_to_every_waiter_and_at_once_afterwards() {
+    wakering::run(async {
+        let house = House::start();
+        let waiters: Vec<_> = (0..10)
+            .map(|_| {
+                let server = house.server.clone();
+                wakering::spawn(async move { server.closed().await })
+            })
+            .collect();
+        drop(house.server.closed()); // one that is given up is not waited for
+        assert_eq!(house.ask("/").await.unwrap(), "ok");
+        assert_eq!(house.server.shutdown(LONG).await, Stopped::default());
+        for waiter in waiters {
+            assert_eq!(waiter.await.unwrap(), Ok(Stopped::default()));
+        }
+        assert_eq!(house.server.closed().await, Ok(Stopped::default()));
+        assert_eq!(house.server.shutdown(LONG).await, Stopped::default());
+    })
+    .unwrap();
+}
+
+#[test]
+fn of_several_graces_the_shortest_counts() {
+    wakering::run(async {
+        let house = House::start();
+        let never = house.ask("/never");
+        house.until_at_work(1).await;
+        let start = Instant::now();
+        let first = house.server.shutdown(LONG);
+        sleep(Duration::from_millis(5)).await;
+        let second = house.server.shutdown(SOON);
+        sleep(Duration::from_millis(5)).await;
+        let third = house.server.shutdown(Duration::MAX);
+        for stopped in [first.await, second.await, third.await] {
+            assert_eq!((stopped.aborted_connections, stopped.aborted_handlers), (1, 1));
+        }
+        assert!(start.elapsed() >= SOON && start.elapsed() < LONG / 2, "{:?}", start.elapsed());
+        assert_eq!(never.await.unwrap(), "");
+    })
+    .unwrap();
+}
+
+/// A server of one worker on a thread of its own; its handler blocks that thread on `/block` until `release` is dropped.
+fn elsewhere() -> (ServerHandle, SocketAddr, mpsc::Sender<()>, thread::JoinHandle<()>) {
+    let (report, started) = mpsc::channel();
+    let (release, blocked) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || {
+        let serving = async move {
+            let blocked = Rc::new(blocked);
+            let handler = move |request: Request<Body>| {
+                let blocked = blocked.clone();
+                async move {
+                    match request.uri().path() {
+                        "/block" => drop(blocked.recv()),
+                        "/never" => pending().await,
+                        _ => {}
+                    }
+                    Response::new(Body::from("ok"))
+                }
+            };
+            let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), handler).unwrap();
+            report.send((server.handle(), server.local_addr())).unwrap();
+            server.handle().closed().await.unwrap();
+        };
+        wakering::run(serving).unwrap();
+    });
+    let (handle, address) = started.recv().unwrap();
+    (handle, address, release, thread)
+}
+
+/// Asks for a path from a thread of its own; ready when the request is on its way.
+fn ask_from_a_thread(address: SocketAddr, path: &'static str) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        wakering::run(async move {
+            let mut connection = client::connect(address).await.unwrap();
+            ask_on(&mut connection, address, path).await
+        })
+        .unwrap()
+    })
+}
+
+#[test]
+fn another_thread_shuts_down_and_is_told_what_was_aborted() {
+    let (server, address, _release, thread) = elsewhere();
+    assert_eq!(ask_from_a_thread(address, "/").join().unwrap(), "ok");
+    let never = ask_from_a_thread(address, "/never");
+    assert_eq!(ask_from_a_thread(address, "/").join().unwrap(), "ok");
+    let start = Instant::now();
+    let stopped = server.shutdown_blocking(SOON).unwrap();
+    // 100 ms after the deadline on a quiet machine; a busy one may not run us for longer.
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(stopped.aborted_connections <= 1);
+    assert_eq!(never.join().unwrap(), "");
+    assert_eq!(server.shutdown_blocking(LONG), Ok(stopped), "at once afterwards");
+    thread.join().unwrap();
+}
+
+#[test]
+fn another_thread_is_told_which_worker_does_not_come_out_of_a_poll() {
+    let (server, address, release, thread) = elsewhere();
+    let blocking = ask_from_a_thread(address, "/block");
+    // Once the worker is inside the handler it answers nobody.
+    while server_answers(address) {
+        thread::yield_now();
+    }
+    let start = Instant::now();
+    let stuck = server.shutdown_blocking(SOON).unwrap_err();
+    assert_eq!(stuck.workers, [0]);
+    assert!(start.elapsed() >= SOON);
+    assert_eq!(stuck.to_string(), "the workers [0] of the server did not end in time");
+    drop(release);
+    blocking.join().unwrap();
+    server.shutdown_blocking(LONG).unwrap();
+    thread.join().unwrap();
+}
+
+/// Whether the worker still takes a new connection's preface within a moment.
+fn server_answers(address: SocketAddr) -> bool {
+    use std::io::{Read, Write};
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    socket.read(&mut [0; 9]).is_ok()
+}
+
+#[test]
+fn a_server_whose_runtime_ends_has_ended() {
+    let (report, started) = mpsc::channel();
+    thread::spawn(move || {
+        wakering::run(async move {
+            let handler = |_: Request<Body>| async { Response::new(Body::empty()) };
+            let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), handler).unwrap();
+            report.send(server.handle()).unwrap();
+        })
+        .unwrap();
+    })
+    .join()
+    .unwrap();
+    let server = started.recv().unwrap();
+    assert_eq!(server.shutdown_blocking(Duration::ZERO), Ok(Stopped::default()));
+}
