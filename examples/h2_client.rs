@@ -95,7 +95,11 @@ impl From<BodyError> for Failure {
 
 /// Fetches one URL after the other, over one connection to each host; the code is that of the last failure.
 async fn fetch_all(line: &RequestLine) -> u8 {
-    let client = Client::builder().connect_timeout(line.connect_timeout).build();
+    let mut builder = Client::builder().connect_timeout(line.connect_timeout);
+    if line.frames {
+        builder = builder.log_frames(|_connection| Some(Box::new(|frame| eprintln!("{frame}"))));
+    }
+    let client = builder.build();
     let mut code = 0;
     for (number, url) in line.urls.iter().enumerate() {
         let output = line.outputs.get(number).map(AsRef::as_ref);

@@ -22,7 +22,7 @@ use support::{
 };
 use wakering::{
     http::{
-        Body, BodyError, Config, Reason, Request, Response,
+        Body, BodyError, Config, Priority, Reason, Request, Response, Trip,
         client::{self, Kind, SendRequest},
     },
     spawn, yield_now,
@@ -313,6 +313,54 @@ fn a_peer_that_reads_nothing_is_given_up() {
     })
     .unwrap();
     server.end();
+}
+
+#[test]
+fn a_peer_that_falls_silent_is_asked_and_given_up() {
+    let (ended, has_ended) = channel();
+    let server = Scripted::start(move |listener| {
+        let mut raw = support::scripted::accept(listener, &[]);
+        let stream = raw.request();
+        raw.read_until(|frame| frame.kind == PING && frame.flags & ACK == 0);
+        raw.send(&head(stream, 0, &[(":status", "103")]));
+        raw.read_until(|frame| frame.kind == PING && frame.flags & ACK == 0);
+        has_ended.recv().unwrap();
+    });
+    let address = server.address;
+    wakering::run(async {
+        let builder = client::builder().keep_alive(Duration::from_millis(30), Duration::from_millis(50));
+        let mut connection = builder.connect(address).await.unwrap();
+        let mut future = connection.send(get());
+        assert_eq!(future.interim().await.unwrap().status(), 103);
+        let error = future.await.unwrap_err();
+        assert!(error.is_timeout(), "{error:?}");
+        assert_eq!(error.connection_error().unwrap().trip, Some(Trip::KeepAlive));
+        ended.send(()).unwrap();
+    })
+    .unwrap();
+    server.end();
+}
+
+// RFC 9218 §7.1.
+
+#[test]
+fn a_request_can_be_made_more_urgent_while_it_waits() {
+    const PRIORITY_UPDATE: u8 = 16;
+    let script = |raw: &mut Raw| {
+        let stream = raw.request();
+        raw.send(&head(stream, 0, &[(":status", "103")]));
+        let update = raw.next(PRIORITY_UPDATE);
+        assert_eq!((update.stream, &update.payload[..4]), (0, &stream.to_be_bytes()[..]));
+        assert_eq!(update.payload[4..], *b"u=1");
+        raw.send(&answer(stream, b"at once"));
+        farewell(raw);
+    };
+    against(&[(9, 1)], script, |mut connection| async move {
+        let mut future = connection.send(get());
+        assert_eq!(future.interim().await.unwrap().status(), 103);
+        future.prioritize(Priority::new(1, false));
+        assert_eq!(text(future.await.unwrap()).await, "at once");
+    });
 }
 
 // RFC 9113 §5.1.2: the peer's limit on concurrent streams.

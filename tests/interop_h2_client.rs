@@ -47,7 +47,7 @@ fn help_tells_every_option_and_every_code() {
     {
         assert!(ran.stdout.contains(word), "--help does not tell {word}");
     }
-    for word in ["--max-time", "--connect-timeout", "--progress", " 7 ", " 28 ", " 92 "] {
+    for word in ["--max-time", "--connect-timeout", "--frames", "--progress", " 7 ", " 28 ", " 92 "] {
         assert!(ran.stdout.contains(word), "--help does not tell {word}");
     }
 }
@@ -89,6 +89,10 @@ fn content_goes_to_standard_output_and_heads_where_they_are_asked_for() {
     assert_eq!(told.stdout, "Hello, World!Hello, World!");
     for line in ["> GET / HTTP/2", "> accept: */*", "< HTTP/2 200", "< content-type: text/plain"] {
         assert_eq!(told.stderr.lines().filter(|it| *it == line).count(), 2, "{line}: {told:?}");
+    }
+    let frames = fetch(&["--frames", &url]);
+    for line in ["send SETTINGS frame", "recv SETTINGS frame", "send HEADERS frame", "recv DATA frame"] {
+        assert!(frames.stderr.contains(line), "{line}: {frames:?}");
     }
 }
 

@@ -25,6 +25,7 @@ usage: h2_client [options] URL...
 -f, --fail             no content for a status of 400 or more, and code 22
     --max-time SECONDS           how long each URL may take
     --connect-timeout SECONDS    how long connecting may take (default 10)
+    --frames           tell every frame on standard error, as nghttp -v does
     --progress         show progress on standard error even when that is no terminal
 -h, --help             this text
 
@@ -52,6 +53,7 @@ pub(crate) struct RequestLine {
     pub(crate) include: bool,
     pub(crate) verbose: bool,
     pub(crate) fail: bool,
+    pub(crate) frames: bool,
     pub(crate) progress: bool,
     pub(crate) max_time: Duration,
     pub(crate) connect_timeout: Duration,
@@ -71,6 +73,7 @@ impl RequestLine {
             include: false,
             verbose: false,
             fail: false,
+            frames: false,
             progress: false,
             max_time: Duration::MAX,
             connect_timeout: Duration::from_secs(10),
@@ -86,6 +89,7 @@ impl RequestLine {
                 Short('i') | Long("include") => all.include = true,
                 Short('v') | Long("verbose") => all.verbose = true,
                 Short('f') | Long("fail") => all.fail = true,
+                Long("frames") => all.frames = true,
                 Long("progress") => all.progress = true,
                 Long("max-time") => all.max_time = parser.value()?.parse_with(seconds)?,
                 Long("connect-timeout") => all.connect_timeout = parser.value()?.parse_with(seconds)?,

@@ -96,8 +96,10 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Builder {
-        // Whoever holds a handle wants the connection: it is not ended for having nothing to do.
-        let config = Config { idle_timeout: Duration::MAX, ..Config::default() };
+        // Whoever holds a handle wants the connection: it is not ended for having nothing to do. And a server may
+        // be slow to take content on purpose: how long a request may last is said with the request.
+        let config =
+            Config { idle_timeout: Duration::MAX, stall_timeout: Duration::MAX, ..Config::default() };
         Builder {
             config: Arc::new(config),
             connector: TcpConnector::new().nodelay(true),
@@ -113,10 +115,21 @@ impl Default for Builder {
 
 impl Builder {
     /// Settings, bounds and deadlines of the protocol. Unless they are given, a connection that has nothing to do is
-    /// kept for as long as there is a handle.
+    /// kept for as long as there is a handle, and a peer may be as slow as it likes to take a request's content.
     #[must_use]
     pub fn http2(mut self, config: impl Into<Arc<Config>>) -> Builder {
         self.config = config.into();
+        self
+    }
+
+    /// Asks a peer that has been silent for `interval` with a PING whether it is there, and ends the connection when it
+    /// goes on being silent for `patience`; by default nobody is asked.
+    ///
+    /// Some servers take frequent PINGs for an attack: gRPC's want five minutes between them.
+    #[must_use]
+    pub fn keep_alive(mut self, interval: Duration, patience: Duration) -> Builder {
+        let config = Arc::make_mut(&mut self.config);
+        (config.keep_alive_interval, config.keep_alive_timeout) = (Some(interval), patience);
         self
     }
 

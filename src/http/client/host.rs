@@ -226,6 +226,10 @@ impl Host {
 
 impl Owner for Host {
     fn changed(&self, idle: bool) {
+        // A response that is dropped after its runtime makes room for nobody.
+        if context::try_with(|worker| worker.is_none()) {
+            return;
+        }
         self.advance();
         if let Some(pool) = self.pool.upgrade().filter(|_| idle) {
             pool.bound_idle();

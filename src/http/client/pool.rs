@@ -24,12 +24,12 @@ use super::{
     target,
 };
 use crate::{
-    http::{body::Body, metrics::Meters},
+    http::{body::Body, hooks::ConnectionInfo, metrics::Meters},
     limits::{
         CLIENT_CONNECTIONS, CLIENT_IDLE_CONNECTIONS, CLIENT_IDLE_TIMEOUT, CLIENT_RETRIES, CLIENT_RETRY_PAUSE,
     },
     net::TcpConnector,
-    proto::h2::{CommandError, Config, Protocol},
+    proto::h2::{CommandError, Config, FrameLog, Protocol},
     time,
 };
 
@@ -232,7 +232,8 @@ pub struct ClientBuilder {
 
 impl Default for ClientBuilder {
     fn default() -> ClientBuilder {
-        let config = Config { idle_timeout: CLIENT_IDLE_TIMEOUT, ..Config::default() };
+        let config =
+            Config { idle_timeout: CLIENT_IDLE_TIMEOUT, stall_timeout: Duration::MAX, ..Config::default() };
         let settings = Settings {
             builder: Builder::default().http2(config),
             connections_per_host: CLIENT_CONNECTIONS,
@@ -251,6 +252,23 @@ impl ClientBuilder {
     #[must_use]
     pub fn http2(mut self, config: impl Into<Arc<Config>>) -> Self {
         self.settings.builder = self.settings.builder.http2(config);
+        self
+    }
+
+    /// Asks a peer that has been silent for `interval` whether it is there; see [`Builder::keep_alive`].
+    #[must_use]
+    pub fn keep_alive(mut self, interval: Duration, patience: Duration) -> Self {
+        self.settings.builder = self.settings.builder.keep_alive(interval, patience);
+        self
+    }
+
+    /// Chooses whose frames are logged; see [`Builder::log_frames`].
+    #[must_use]
+    pub fn log_frames(
+        mut self,
+        choose: impl Fn(&ConnectionInfo) -> Option<FrameLog> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.builder = self.settings.builder.log_frames(choose);
         self
     }
 

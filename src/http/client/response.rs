@@ -24,7 +24,7 @@ use crate::{
         wire::{Death, Headless, Incoming, ResponseHead, Work},
     },
     limits::CLIENT_EXPECT_TIMEOUT,
-    proto::h2::{Reason, StreamKey},
+    proto::h2::{Priority, Reason, StreamKey},
     time::{self, Sleep},
     worker,
 };
@@ -317,6 +317,18 @@ impl ResponseFuture {
             }
         })
         .await
+    }
+
+    /// Says anew how urgent the response is (RFC 9218 §7.1): the server is told by PRIORITY_UPDATE, and the request's
+    /// own content is ordered by it. At first a request's `priority` field says so. After the head has come, nothing
+    /// happens.
+    pub fn prioritize(&self, priority: Priority) {
+        if let State::Waiting(waiting) = &self.state {
+            let ticket = &waiting.call.ticket;
+            // A stream that is gone has no order.
+            let _ = ticket.link.wire.core.borrow_mut().prioritize(ticket.key, priority);
+            ticket.link.wire.ask_flush();
+        }
     }
 
     /// After an error: the request, where it was not processed and its content can still be sent.

@@ -106,3 +106,30 @@ fn nothing_is_left_of_clients_that_are_dropped_at_any_moment() {
     })
     .unwrap();
 }
+
+#[test]
+fn what_is_dropped_after_its_runtime_does_no_harm() {
+    let client = Client::new();
+    let held = worker::run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _server = Server::start(listener, answer).unwrap();
+        let url = |path| format!("http://{address}{path}");
+        let response = client.get(url("/endless")).await.unwrap();
+        let mut call = Box::pin(client.get(url("/never")).into_future());
+        let polled =
+            std::future::poll_fn(|context| std::task::Poll::Ready(call.as_mut().poll(context))).await;
+        assert!(polled.is_pending());
+        (response, call)
+    });
+    drop(held.unwrap());
+    // The next runtime finds the connections gone, and makes others.
+    worker::run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _server = Server::start(listener, answer).unwrap();
+        assert_eq!(client.get(format!("http://{address}/")).await.unwrap().status(), 200);
+    })
+    .unwrap();
+    drop(client);
+}

@@ -28,7 +28,7 @@ const INCREMENTAL: u8 = 8;
 /// # Examples
 ///
 /// ```
-/// use wakering::internals::h2::Priority;
+/// use wakering::http::Priority;
 ///
 /// let background = Priority::new(6, true);
 /// assert_eq!(background.to_string(), "u=6, i");
