@@ -455,3 +455,27 @@ fn a_shed_request_is_refused_or_answered_and_leaves_nothing() {
     assert_eq!((wire.core.open_streams(), wire.core.held().total()), (0, 0));
     assert_eq!(wire.core.stats().trips.of(Trip::Shed), 2);
 }
+
+/// Two hundred streams stall at once; the connection ends with one GOAWAY and not with one for each.
+#[test]
+fn a_connection_ends_once_however_many_streams_are_slow() {
+    let mut wire = Wire::server(Config::default());
+    wire.feed(&settings(&[(4, 0)]));
+    for n in 0..200 {
+        wire.feed(&get(2 * n + 1));
+        let stream = wire.stream();
+        wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).unwrap();
+        wire.core.send_data(stream, Bytes::from_static(b"waits"), true).unwrap();
+        wire.core.finish(stream);
+    }
+    wire.turn();
+    while !wire.core.is_closed() {
+        wire.now += SECOND;
+        assert!(wire.now < 120 * SECOND, "nothing happens");
+        wire.core.handle_timeout(wire.now);
+        wire.turn();
+    }
+    assert_eq!(wire.sent_of(GOAWAY).len(), 1);
+    assert_eq!(trip_of(&wire), Some(Trip::ResetFlood));
+    assert_eq!(wire.core.stats().trips.of(Trip::StreamStall), 101);
+}

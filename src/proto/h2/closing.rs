@@ -69,6 +69,9 @@ impl Connection {
     /// Ends a stream or the connection for what a frame did.
     #[cold]
     pub(super) fn on_fault(&mut self, fault: Fault) {
+        if self.phase == Phase::Dead {
+            return; // one of several, and the one before was the last
+        }
         match fault {
             Fault::Connection(reason, text) => self.fail(reason, text),
             Fault::Bound(trip) => self.fail_bound(trip),
