@@ -181,6 +181,32 @@ fn a_bomb_of_cookie_crumbs_is_cut_off() {
     assert!(outcome.metrics.trips.of(Trip::CookieCrumbs) > 0, "{:?}", outcome.metrics);
 }
 
+/// The rest of those two: heads just below the limits, held by handlers whose answers wait for windows that stay closed but
+/// for drips of one byte.
+#[test]
+fn what_a_closed_window_pins_is_let_go() {
+    let config =
+        Config { stall_timeout: Duration::from_millis(200), min_body_rate: 10_000, ..Config::default() };
+    let mut head = to("/pin", "GET", &[]);
+    head.extend([0x90; 90]);
+    head.extend([0xa0; 250]);
+    let memory = 8 << 20;
+    let attack = Attack { memory, length: Duration::from_secs(1), ..Attack::calmed_by(Trip::ResetFlood) };
+    let outcome = attack.with(config).run("bomb behind a closed window", |foe, _| {
+        foe.greet(&[(4, 0)])?;
+        for id in ids().take(200) {
+            foe.send(&frame(HEADERS, GET, id, &head))?;
+        }
+        loop {
+            for id in ids().take(200) {
+                foe.send(&window_update(id, 1))?;
+            }
+            foe.rest_without_reading()?;
+        }
+    });
+    assert!(outcome.metrics.trips.of(Trip::StreamStall) >= 100, "{:?}", outcome.metrics);
+}
+
 /// CVE-2019-9512: PINGs whose answers pile up.
 #[test]
 fn a_ping_flood_is_cut_off() {
@@ -240,7 +266,7 @@ fn priority_churn_is_cut_off() {
 /// Frames of types that nobody knows are ignored, however many.
 #[test]
 fn unknown_frames_are_ignored_and_cost_next_to_nothing() {
-    Attack { nanos_per_byte: 500, ..Attack::default() }.run("unknown frames", |foe, round| {
+    Attack { nanos_per_byte: 60, ..Attack::default() }.run("unknown frames", |foe, round| {
         let size = [0, 1, 100, 16_384][round as usize % 4];
         flood(foe, &[], &frame(0x77, 0xff, 3, &vec![7; size]).repeat(1 + 2_000 / (size + 1)))
     });
@@ -249,7 +275,7 @@ fn unknown_frames_are_ignored_and_cost_next_to_nothing() {
 /// WINDOW_UPDATE is legal, however often.
 #[test]
 fn window_updates_of_one_byte_cost_next_to_nothing() {
-    Attack { nanos_per_byte: 500, ..Attack::default() }.run("WINDOW_UPDATE flood", |foe, _| {
+    Attack { nanos_per_byte: 60, ..Attack::default() }.run("WINDOW_UPDATE flood", |foe, _| {
         flood(foe, &get_from(1, "/never"), &[window_update(0, 1), window_update(1, 1)].concat().repeat(50))
     });
 }
@@ -292,6 +318,91 @@ fn a_reader_who_never_reads_gets_no_more_streams() {
     attack.run("large heads that are not read", |foe, _| {
         foe.reads = false;
         for_each_stream(foe, |id| get_from(id, "/large-head"))
+    });
+}
+
+/// CVE-2019-9511: a window that is opened byte by byte costs its stream, and one for the whole connection the connection.
+#[test]
+fn a_dribble_of_credit_is_ended() {
+    let config =
+        Config { stall_timeout: Duration::from_millis(200), min_body_rate: 10_000, ..Config::default() };
+    let drip = |stream: u32| {
+        move |foe: &mut Foe, _: u32| {
+            foe.greet(&[(4, if stream > 0 { 0 } else { 1 << 20 })])?;
+            foe.send(&get_from(1, "/endless"))?;
+            while foe.seen.resets.is_empty() {
+                foe.send(&window_update(stream, 1))?;
+                foe.rest_without_reading()?;
+            }
+            Ok(())
+        }
+    };
+    let attack = Attack { trip: Some(Trip::StreamStall), ..Attack::default() };
+    let outcome = attack.with(config.clone()).run("data dribble", drip(1));
+    assert!(
+        outcome.seen.iter().any(|it| it.resets.contains_key(&Reason::ENHANCE_YOUR_CALM.0)),
+        "{outcome:?}"
+    );
+    Attack::calmed_by(Trip::StreamStall).with(config).run("data dribble of all streams", drip(0));
+}
+
+/// A socket that is read a byte at a time.
+#[test]
+fn a_dribbling_reader_is_ended() {
+    let config = Config { send_timeout: Duration::from_millis(300), ..Config::default() };
+    let attack = Attack { trip: Some(Trip::SendStall), length: Duration::from_secs(1), ..Attack::default() };
+    attack.with(config).run("dribbling reader", |foe, _| {
+        foe.reads = false;
+        foe.greet(&[(4, 0x7fff_ffff)])?;
+        foe.send(&window_update(0, 0x7fff_0000))?;
+        foe.send(&get_from(1, "/endless"))?;
+        loop {
+            foe.sip()?;
+        }
+    });
+}
+
+/// Content that was announced and comes byte by byte: in frames of its own, and within one frame.
+#[test]
+fn a_slow_body_is_ended() {
+    let config = Config { body_grace: Duration::from_millis(200), ..Config::default() };
+    let head = to("/read", "POST", &[("content-length", "100000")]);
+    let attack = Attack { trip: Some(Trip::BodyRate), ..Attack::default() };
+    let outcome = attack.with(config.clone()).run("slow body", |foe, _| {
+        foe.greet(&[])?;
+        foe.send(&frame(HEADERS, END_HEADERS, 1, &head))?;
+        while foe.seen.resets.is_empty() {
+            foe.send(&frame(DATA, 0, 1, b"x"))?;
+            foe.rest()?;
+        }
+        Ok(())
+    });
+    assert!(
+        outcome.seen.iter().any(|it| it.resets.contains_key(&Reason::ENHANCE_YOUR_CALM.0)),
+        "{outcome:?}"
+    );
+    Attack::calmed_by(Trip::BodyRate).with(config).run("slow frame", |foe, _| {
+        foe.greet(&[])?;
+        foe.send(&post_to(1, "/read"))?;
+        foe.drip(&frame(DATA, 0, 1, &[7; 16_000]))
+    });
+}
+
+/// A peer that does not answer when it is asked whether it is there.
+#[test]
+fn a_silent_peer_is_ended() {
+    let (interval, timeout) = (Duration::from_millis(150), Duration::from_millis(150));
+    let config =
+        Config { keep_alive_interval: Some(interval), keep_alive_timeout: timeout, ..Config::default() };
+    let attack =
+        Attack { trip: Some(Trip::KeepAlive), code: Some(Reason::NO_ERROR), foes: 4, ..Attack::default() };
+    attack.with(config).run("silence", |foe, _| {
+        foe.polite = false;
+        foe.greet(&[])?;
+        foe.send(&get_from(1, "/never"))?;
+        loop {
+            foe.rest()?;
+        }
     });
 }
 

@@ -100,6 +100,13 @@ impl Foe {
         if self.is_over() || Instant::now() >= self.until { Err(Over) } else { Ok(()) }
     }
 
+    /// Takes in one byte, as a reader who is slow on purpose.
+    pub(crate) fn sip(&mut self) -> Result<(), Over> {
+        self.socket.set_read_timeout(Some(Duration::from_millis(5))).expect("a time limit");
+        self.take(&mut [0]);
+        self.rest_without_reading()
+    }
+
     /// Lets a little time pass.
     pub(crate) fn rest_without_reading(&mut self) -> Result<(), Over> {
         std::thread::sleep(Duration::from_millis(5));

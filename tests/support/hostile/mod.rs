@@ -19,7 +19,7 @@ use std::{env, fmt, thread};
 use wakering::http::{Builder, Config, Metrics, Reason, Server, Trip};
 
 use self::foe::{Foe, Over, Seen};
-use self::polite::{Polite, p99};
+use self::polite::{Polite, Took, p99};
 use self::victim::Victim;
 
 /// One attack at a time: they share two cores with their victims.
@@ -58,7 +58,7 @@ impl Default for Attack {
             trip: None,
             code: None,
             memory: 2 << 20,
-            nanos_per_byte: 2_000,
+            nanos_per_byte: 400,
             foes: 1,
             length: Duration::from_millis(700),
         }
@@ -110,18 +110,12 @@ impl Attack {
         let cold = victim.account.live();
         victim.account.take_peak();
         // Once for the caches and pools that stay: what is left after the second time has leaked.
-        self.attack(&victim, Instant::now() + WARM_UP, &attack);
+        self.beside(&mut polite, &victim, WARM_UP, &attack);
         self.settle(name, &victim, 1);
         let peak = victim.account.take_peak();
 
         let (base, before) = (victim.account.live(), victim.processor_time());
-        let stop = AtomicBool::new(false);
-        let (seen, times) = thread::scope(|scope| {
-            let asking = scope.spawn(|| polite.ask_until(&stop));
-            let seen = self.attack(&victim, Instant::now() + length, &attack);
-            stop.store(true, Relaxed);
-            (seen, asking.join().expect("the polite client is served"))
-        });
+        let (seen, times) = self.beside(&mut polite, &victim, length, &attack);
         let peak = victim.account.take_peak().max(peak) - cold;
         let processor = victim.processor_time().zip(before).map_or(Duration::ZERO, |(now, then)| now - then);
 
@@ -151,6 +145,23 @@ impl Attack {
         let stopped = victim.stop();
         assert_eq!((stopped.aborted_connections, stopped.aborted_handlers), (0, 0), "{name}");
         Outcome { connections, seen, metrics }
+    }
+
+    /// Attacks while the polite client asks.
+    fn beside(
+        &self,
+        polite: &mut Polite<'_>,
+        victim: &Victim,
+        length: Duration,
+        attack: &(impl Fn(&mut Foe, u32) -> Result<(), Over> + Sync),
+    ) -> (Vec<Seen>, Vec<Took>) {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let asking = scope.spawn(|| polite.ask_until(&stop));
+            let seen = self.attack(victim, Instant::now() + length, attack);
+            stop.store(true, Relaxed);
+            (seen, asking.join().expect("the polite client is served"))
+        })
     }
 
     fn attack(
@@ -197,8 +208,9 @@ impl Attack {
         assert!(figures.during <= figures.alone * 5 + SLACK, "the polite client waits; {told}");
         assert!(figures.peak <= self.memory, "memory; {told}");
         assert!(figures.left <= KEPT, "memory is kept; {told}");
-        // A connection costs its accepting, its settings and its end.
-        let budget = self.nanos_per_byte * figures.sent + 3_000_000 * figures.connections + 400_000_000;
+        // A connection costs its accepting, its settings and its end; the polite client's answers cost too.
+        let calm = 50_000_000 + 3_000_000 * figures.connections + 600_000 * figures.answers as u64;
+        let budget = calm + self.nanos_per_byte * figures.sent;
         assert!(figures.processor.as_nanos() <= u128::from(budget), "processor time; {told}");
         if let Some(trip) = self.trip {
             assert!(metrics.trips.of(trip) > 0, "no trip {trip:?} but {:?}; {told}", metrics.trips);

@@ -67,7 +67,8 @@ impl Victim {
 async fn answer(request: Request<Body>) -> Response<Body> {
     match request.uri().path() {
         "/never" => pending().await,
-        "/endless" => Response::new(Body::streaming(Endless)),
+        "/endless" => Response::new(Body::streaming(Endless(None))),
+        "/pin" => Response::new(Body::streaming(Endless(Some(request)))),
         "/echo" => Response::new(request.into_body()),
         "/read" => match request.into_body().collect(1 << 20).await {
             Ok(content) => Response::new(content.into()),
@@ -98,7 +99,8 @@ fn with(name: &'static str, value: &'static str) -> Response<Body> {
     response
 }
 
-struct Endless;
+/// Content without end, which may hold its request.
+struct Endless(#[expect(dead_code, reason = "held for its memory")] Option<Request<Body>>);
 
 static BLOCK: [u8; 16 * 1024] = [b'~'; 16 * 1024];
 
