@@ -195,3 +195,46 @@ fn two_workers_serve_as_one_does() {
         assert_eq!(ask(&server, "/", &[]).body, "Hello, World!");
     }
 }
+
+/// RFC 9110 §9.3.2: the head that GET would have, and nothing behind it.
+#[test]
+fn head_says_the_length_and_has_no_content() {
+    let Some(server) = served() else { return };
+    for (path, length) in [("/", "13"), ("/bytes?n=5", "5"), ("/early", "36")] {
+        let ran = run("curl", &["-sS", "--http2-prior-knowledge", "--head", &server.url(path)], LIMIT);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let last = ran.stdout.rsplit("HTTP/2 ").next().expect("a head");
+        assert!(last.starts_with("200"), "{path}: {}", ran.stdout);
+        assert!(last.contains(&format!("content-length: {length}\r\n")), "{path}: {}", ran.stdout);
+        assert!(last.ends_with("\r\n\r\n"), "{path}: {}", ran.stdout);
+    }
+}
+
+/// RFC 9110 §10.1.1: curl waits a second for the word; it comes when somebody reads, and not when nobody does.
+#[test]
+fn content_that_is_announced_with_expect_is_asked_for_when_it_is_read() {
+    let Some(server) = served() else { return };
+    let expect = ["-H", "expect: 100-continue", "--data-binary", "announced"];
+    for (path, heads, body) in [("/echo", ["100", "200"].as_slice(), "announced"), ("/json", &["405"], "")] {
+        let url = server.url(path);
+        let mut line = vec!["-sS", "--http2-prior-knowledge", "--include", "--expect100-timeout", "30"];
+        line.extend(expect);
+        line.push(&url);
+        let ran = run("curl", &line, LIMIT);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let found: Vec<&str> = ran.stdout.split("HTTP/2 ").skip(1).map(|head| &head[..3]).collect();
+        assert_eq!(found, heads, "{path}: {}", ran.stdout);
+        assert!(ran.stdout.ends_with(body), "{path}: {}", ran.stdout);
+        assert!(ran.took < Duration::from_secs(20), "{path}: it waited {:?}", ran.took);
+    }
+}
+
+/// RFC 8297.
+#[test]
+fn hints_come_before_the_page() {
+    let Some(server) = served() else { return };
+    let ran = run("curl", &["-sS", "--http2-prior-knowledge", "--include", &server.url("/early")], LIMIT);
+    let heads: Vec<&str> = ran.stdout.split("HTTP/2 ").skip(1).collect();
+    assert!(heads.len() == 2 && heads[0].starts_with("103") && heads[1].starts_with("200"), "{}", ran.stdout);
+    assert!(heads[0].contains("link: "), "{}", ran.stdout);
+}
