@@ -479,3 +479,50 @@ fn a_connection_ends_once_however_many_streams_are_slow() {
     assert_eq!(trip_of(&wire), Some(Trip::ResetFlood));
     assert_eq!(wire.core.stats().trips.of(Trip::StreamStall), 101);
 }
+
+/// A server may be hostile too: the client keeps to the same bounds.
+#[test]
+fn a_server_that_floods_its_client_runs_into_the_same_bounds() {
+    let status = |code: &str| h2_wire::fields(&[(":status", code)]);
+    let head = frame(HEADERS, END_HEADERS, 1, &status("200"));
+    let cases = [
+        (frame(HEADERS, END_HEADERS, 1, &status("103")).repeat(1_001), Trip::GlitchFlood),
+        ([head, frame(DATA, 0, 1, &[]).repeat(1_001)].concat(), Trip::GlitchFlood),
+        (frame(h2_wire::PING, 0, 0, &[0; 8]).repeat(17), Trip::PingFlood),
+        (settings(&[]).repeat(17), Trip::SettingsFlood),
+        (settings(&[(0x77, 0); 33]), Trip::SettingsEntries),
+        (
+            [frame(HEADERS, 0, 1, &status("200")), frame(CONTINUATION, 0, 1, &[]).repeat(9)].concat(),
+            Trip::ContinuationFlood,
+        ),
+    ];
+    let request = http::Request::get("http://a/").body(()).unwrap();
+    for (bytes, trip) in cases {
+        let mut wire = Wire::client(Config::default());
+        wire.core.request(&request, true).unwrap();
+        wire.feed(&bytes);
+        assert_eq!(wire.goaway(), CALM, "{trip:?}");
+        assert_eq!(trip_of(&wire), Some(trip));
+    }
+}
+
+/// A bomb in a response costs its stream, and nothing of it is kept.
+#[test]
+fn a_bomb_in_a_response_costs_its_stream_only() {
+    let head = h2_wire::fields(&[(":status", "200")]);
+    for (filler, trip) in [(0x90, Trip::HeaderFields), (0xa0, Trip::CookieCrumbs)] {
+        let mut wire = Wire::client(Config::default());
+        let request = http::Request::get("http://a/").body(()).unwrap();
+        let stream = wire.core.request(&request, true).unwrap();
+        wire.feed(&frame(HEADERS, END_HEADERS, 1, &[head.clone(), vec![filler; 16_000]].concat()));
+        assert_eq!(wire.resets(), [(1, Reason::ENHANCE_YOUR_CALM.0)]);
+        let Some(Event::Reset { remote: false, text, .. }) = wire.events.last() else {
+            panic!("{:?}", wire.events);
+        };
+        assert_eq!(*text, trip.text());
+        assert_eq!(wire.core.stats().trips.of(trip), 1);
+        wire.core.finish(stream);
+        assert_eq!((wire.core.open_streams(), wire.core.held().total()), (0, 0));
+        assert!(!wire.core.is_closed());
+    }
+}

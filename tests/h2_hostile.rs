@@ -1,7 +1,7 @@
 //! Attacks on a running server, one test a row of the attack table: each for a while, beside a polite client on the same
 //! worker. The harness holds every one to bounds of memory, processor time and the polite client's answers.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(loom)))]
 
 mod support;
 

@@ -113,7 +113,7 @@ impl Meter {
     fn new() -> Meter {
         Meter {
             places: [const { AtomicU64::new(0) }; PLACES],
-            trips: [const { AtomicU64::new(0) }; _],
+            trips: [const { AtomicU64::new(0) }; Trip::ALL.len()],
             told: AtomicU64::new(0),
         }
     }

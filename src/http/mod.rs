@@ -55,8 +55,8 @@ pub use ::http::{
 };
 
 pub use crate::proto::h2::{
-    CommandError, Config, ConnectionError, Direction, FrameLog, Held, Kind, LoggedFrame, NoToken, Priority,
-    Protocol, Reason, Stats, Trip, Trips,
+    CommandError, Config, ConnectionError, Direction, FieldLimits, FrameLog, Held, Kind, LoggedFrame,
+    NoToken, Priority, Protocol, Reason, Stats, Trip, Trips,
 };
 
 pub use self::{

@@ -96,6 +96,7 @@ pub use connection::{Connection, Role};
 pub use error::{CommandError, ConnectionError, Reason};
 pub use event::Event;
 pub use frame::Kind;
+pub use hpack::FieldLimits;
 pub use log::{Direction, FrameLog, LoggedFrame};
 pub use priority::Priority;
 pub use protocol::{NoToken, Protocol};
