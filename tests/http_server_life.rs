@@ -91,6 +91,10 @@ async fn act(path: &str, server: &ServerHandle) -> String {
             "slow".to_owned()
         }
         "/never" => pending().await,
+        "/until-the-end" => {
+            server.stopping().await;
+            "the end is near".to_owned()
+        }
         _ => "ok".to_owned(),
     }
 }
@@ -203,87 +207,88 @@ fn of_several_graces_the_shortest_counts() {
     .unwrap();
 }
 
-/// A server of one worker on a thread of its own; its handler blocks that thread on `/block` until `release` is dropped.
-fn elsewhere() -> (ServerHandle, SocketAddr, mpsc::Sender<()>, thread::JoinHandle<()>) {
-    let (report, started) = mpsc::channel();
-    let (release, blocked) = mpsc::channel::<()>();
-    let thread = thread::spawn(move || {
-        let serving = async move {
-            let blocked = Rc::new(blocked);
-            let handler = move |request: Request<Body>| {
-                let blocked = blocked.clone();
-                async move {
-                    match request.uri().path() {
-                        "/block" => drop(blocked.recv()),
-                        "/never" => pending().await,
-                        _ => {}
-                    }
-                    Response::new(Body::from("ok"))
-                }
-            };
-            let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), handler).unwrap();
-            report.send((server.handle(), server.local_addr())).unwrap();
-            server.handle().closed().await.unwrap();
-        };
-        wakering::run(serving).unwrap();
-    });
-    let (handle, address) = started.recv().unwrap();
-    (handle, address, release, thread)
+/// A server of one worker on a thread of its own.
+struct Elsewhere {
+    server: ServerHandle,
+    address: SocketAddr,
+    /// A handler began on `/never`, or on `/block`.
+    at_work: mpsc::Receiver<()>,
+    /// Until this is dropped `/block` blocks the worker.
+    release: mpsc::Sender<()>,
+    thread: thread::JoinHandle<()>,
 }
 
-/// Asks for a path from a thread of its own; ready when the request is on its way.
-fn ask_from_a_thread(address: SocketAddr, path: &'static str) -> thread::JoinHandle<String> {
-    thread::spawn(move || {
-        wakering::run(async move {
-            let mut connection = client::connect(address).await.unwrap();
-            ask_on(&mut connection, address, path).await
-        })
-        .unwrap()
-    })
+impl Elsewhere {
+    fn start() -> Elsewhere {
+        let ((report, started), (began, at_work)) = (mpsc::channel(), mpsc::channel());
+        let (release, blocked) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            let serving = async move {
+                let blocked = Rc::new(blocked);
+                let handler = move |request: Request<Body>| {
+                    let (blocked, began) = (blocked.clone(), began.clone());
+                    async move {
+                        began.send(()).unwrap();
+                        match request.uri().path() {
+                            "/block" => drop(blocked.recv()),
+                            _ => pending().await,
+                        }
+                        Response::new(Body::from("ok"))
+                    }
+                };
+                let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), handler).unwrap();
+                report.send((server.handle(), server.local_addr())).unwrap();
+                server.handle().closed().await.unwrap();
+            };
+            wakering::run(serving).unwrap();
+        });
+        let (server, address) = started.recv().unwrap();
+        Elsewhere { server, address, at_work, release, thread }
+    }
+
+    /// Asks for a path from a thread of its own, and waits until the handler is at work.
+    fn ask(&self, path: &'static str) -> thread::JoinHandle<String> {
+        let address = self.address;
+        let asking = thread::spawn(move || {
+            wakering::run(async move {
+                let mut connection = client::connect(address).await.unwrap();
+                ask_on(&mut connection, address, path).await
+            })
+            .unwrap()
+        });
+        self.at_work.recv().unwrap();
+        asking
+    }
 }
 
 #[test]
 fn another_thread_shuts_down_and_is_told_what_was_aborted() {
-    let (server, address, _release, thread) = elsewhere();
-    assert_eq!(ask_from_a_thread(address, "/").join().unwrap(), "ok");
-    let never = ask_from_a_thread(address, "/never");
-    assert_eq!(ask_from_a_thread(address, "/").join().unwrap(), "ok");
+    let elsewhere = Elsewhere::start();
+    let never = elsewhere.ask("/never");
     let start = Instant::now();
-    let stopped = server.shutdown_blocking(SOON).unwrap();
+    drop(elsewhere.server.shutdown(SOON));
+    let stopped = elsewhere.server.shutdown_blocking(LONG).unwrap();
     // 100 ms after the deadline on a quiet machine; a busy one may not run us for longer.
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    assert!(stopped.aborted_connections <= 1);
+    assert_eq!((stopped.aborted_connections, stopped.aborted_handlers), (1, 1));
     assert_eq!(never.join().unwrap(), "");
-    assert_eq!(server.shutdown_blocking(LONG), Ok(stopped), "at once afterwards");
-    thread.join().unwrap();
+    assert_eq!(elsewhere.server.shutdown_blocking(LONG), Ok(stopped), "at once afterwards");
+    elsewhere.thread.join().unwrap();
 }
 
 #[test]
 fn another_thread_is_told_which_worker_does_not_come_out_of_a_poll() {
-    let (server, address, release, thread) = elsewhere();
-    let blocking = ask_from_a_thread(address, "/block");
-    // Once the worker is inside the handler it answers nobody.
-    while server_answers(address) {
-        thread::yield_now();
-    }
+    let elsewhere = Elsewhere::start();
+    let blocking = elsewhere.ask("/block");
     let start = Instant::now();
-    let stuck = server.shutdown_blocking(SOON).unwrap_err();
+    let stuck = elsewhere.server.shutdown_blocking(SOON).unwrap_err();
     assert_eq!(stuck.workers, [0]);
     assert!(start.elapsed() >= SOON);
     assert_eq!(stuck.to_string(), "the workers [0] of the server did not end in time");
-    drop(release);
+    drop(elsewhere.release);
     blocking.join().unwrap();
-    server.shutdown_blocking(LONG).unwrap();
-    thread.join().unwrap();
-}
-
-/// Whether the worker still takes a new connection's preface within a moment.
-fn server_answers(address: SocketAddr) -> bool {
-    use std::io::{Read, Write};
-    let mut socket = std::net::TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
-    socket.read(&mut [0; 9]).is_ok()
+    elsewhere.server.shutdown_blocking(LONG).unwrap();
+    elsewhere.thread.join().unwrap();
 }
 
 #[test]
@@ -301,4 +306,17 @@ fn a_server_whose_runtime_ends_has_ended() {
     .unwrap();
     let server = started.recv().unwrap();
     assert_eq!(server.shutdown_blocking(Duration::ZERO), Ok(Stopped::default()));
+}
+
+#[test]
+fn whoever_waits_for_the_word_hears_it_before_the_grace_is_over() {
+    wakering::run(async {
+        let house = House::start();
+        let answer = house.ask("/until-the-end");
+        house.until_at_work(1).await;
+        assert_eq!(house.server.shutdown(LONG).await, Stopped::default());
+        assert_eq!(answer.await.unwrap(), "the end is near");
+        house.server.stopping().await; // at once afterwards
+    })
+    .unwrap();
 }

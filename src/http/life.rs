@@ -59,6 +59,7 @@ pub(super) enum Progress {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Want {
+    Stopping,
     Shutdown,
     Closed,
 }
@@ -109,6 +110,11 @@ impl Life {
         for stop in &self.stops {
             stop.say(grace);
         }
+        let state = self.state();
+        let told = state.waiters.iter().filter(|waiter| waiter.want == Want::Stopping);
+        let wakers: Vec<Waker> = told.map(|waiter| waiter.waker.clone()).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// A worker has come further; one that has ended stays so.
@@ -158,6 +164,10 @@ impl Life {
         if let Some(stopped) = state.ended() {
             return Poll::Ready(Ok(stopped));
         }
+        // Under the lock: whoever says it wakes those who stand in the list then.
+        if want == Want::Stopping && self.stops.iter().any(Stop::was_said) {
+            return Poll::Ready(Ok(Stopped::default()));
+        }
         let found = state.waiters.iter_mut().find(|waiter| waiter.number == *number);
         let Some(waiter) = found else {
             *number = state.enter(want, context.waker().clone());
@@ -169,7 +179,7 @@ impl Life {
         match (waiter.inside, want) {
             (true, Want::Closed) => Poll::Ready(Err(WaitsForItself)),
             (true, Want::Shutdown) if state.is_quiet() => Poll::Ready(Ok(state.so_far())),
-            (true | false, _) => Poll::Pending,
+            (true | false, Want::Stopping | Want::Shutdown | Want::Closed) => Poll::Pending,
         }
     }
 
@@ -296,6 +306,40 @@ impl ServerHandle {
     pub fn shutdown(&self, grace: Duration) -> Shutdown {
         self.life.say(grace);
         Shutdown { wait: Wait { life: self.life.clone(), number: 0, want: Want::Shutdown } }
+    }
+
+    /// Waits until somebody has the server end: then long answers and tunnels should come to an end too.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    ///
+    /// # Examples
+    ///
+    /// Events that end with the server, not with its patience:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wakering::http::{Body, Response, ServerHandle};
+    ///
+    /// fn events(server: ServerHandle) -> Response<Body> {
+    ///     let (mut sender, body) = Body::channel();
+    ///     wakering::spawn(async move {
+    ///         // The tick is over when the server is told to stop, or after a second.
+    ///         while wakering::time::timeout(Duration::from_secs(1), server.stopping()).await.is_err() {
+    ///             if sender.send("data: tick\n\n".into()).await.is_err() {
+    ///                 return;
+    ///             }
+    ///         }
+    ///         sender.finish();
+    ///     });
+    ///     Response::new(body)
+    /// }
+    /// # let _ = events;
+    /// ```
+    pub async fn stopping(&self) {
+        // It cannot be refused.
+        let _ = Wait { life: self.life.clone(), number: 0, want: Want::Stopping }.await;
     }
 
     /// Waits until the server has ended: the last connection is gone.

@@ -45,6 +45,11 @@ impl Stop {
         }
     }
 
+    /// Any thread: whether the word was said.
+    pub(super) fn was_said(&self) -> bool {
+        self.word.load(Ordering::Relaxed) != RUNNING
+    }
+
     /// The serving task, behind `poll`: whether there was a nudge since the last time.
     pub(super) fn was_nudged(&self) -> bool {
         self.nudged.load(Ordering::Relaxed) && self.nudged.swap(false, Ordering::Acquire) // PAIRS: nudge's Release
