@@ -603,6 +603,82 @@ fn a_head_in_continuation_frames_is_one_head() {
     }
 }
 
+/// A number below `bound`, from a state that goes on.
+fn below(state: &mut u64, bound: usize) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) as usize % bound
+}
+
+/// A request's block: whole or not, with literals of every kind and references to whatever the table holds.
+fn some_block(state: &mut u64) -> Vec<u8> {
+    let mut block = match below(state, 8) {
+        0 => vec![0x82, 0x86],
+        1 => vec![0x3f, 0xe1, 0x1f, 0x83, 0x86, 0x84],
+        _ => vec![0x83, 0x86, 0x84],
+    };
+    block.extend([&[[0x41, 0x01][below(state, 2)], 0x01][..], b"a"].concat());
+    for _ in 0..below(state, 4) {
+        if below(state, 3) == 0 {
+            block.push(0xbe + below(state, 6) as u8);
+            continue;
+        }
+        let names = ["x", "cookie", "content-length", "priority", "te", "host", "x-sum"];
+        let values = ["0", "7", "u=1", "a", "trailers", "7, 8"];
+        let field = [(names[below(state, names.len())], values[below(state, values.len())])];
+        block.push([0x00, 0x10, 0x40][below(state, 3)]);
+        block.extend_from_slice(&fields(&field)[1..]);
+    }
+    block
+}
+
+/// Heads that come again are not decoded again. They must mean what decoding would have made of them: the other server
+/// is made to forget what it has seen before each request.
+#[test]
+fn a_head_that_comes_again_means_the_same() {
+    let config = || Config { reset_burst: u32::MAX, ..Config::default() };
+    let mut state = 0x9113;
+    let mut servers = [Wire::server(config()), Wire::server(config())];
+    let (mut blocks, mut accepted) = (Vec::new(), 0);
+    for n in 0..4_000 {
+        let block: Vec<u8> = match below(&mut state, 4) {
+            0 => some_block(&mut state),
+            1 if !blocks.is_empty() => Vec::clone(&blocks[below(&mut state, blocks.len())]),
+            _ => blocks.last().cloned().unwrap_or_else(|| some_block(&mut state)),
+        };
+        let end = if below(&mut state, 2) == 0 { GET } else { END_HEADERS };
+        let outcomes = servers.each_mut().map(|wire| {
+            wire.feed(&frame(HEADERS, end, 2 * n + 1, &block));
+            let heads: Vec<String> = wire
+                .events
+                .iter()
+                .map(|event| match event {
+                    Event::Request { request, end, .. } => format!("{request:?} {end}"),
+                    other => format!("{other:?}"),
+                })
+                .collect();
+            let result = (heads, wire.resets(), wire.goaway());
+            if let Some(Event::Request { stream, .. }) = wire.events.pop() {
+                wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), true).unwrap();
+                wire.core.reset(stream, Reason::CANCEL);
+                wire.core.finish(stream);
+                wire.turn();
+            }
+            wire.events.clear();
+            wire.sent.clear();
+            result
+        });
+        servers[1].core.trim();
+        assert_eq!(outcomes[0], outcomes[1], "request {n}: {block:?}");
+        accepted += usize::from(!outcomes[0].0.is_empty());
+        blocks.push(block);
+        if servers[0].core.is_closed() {
+            servers = [Wire::server(config()), Wire::server(config())];
+            blocks.clear();
+        }
+    }
+    assert!(accepted > 500, "{accepted}");
+}
+
 #[test]
 fn finished_streams_are_given_back() {
     let mut wire = Wire::server(Config::default());
