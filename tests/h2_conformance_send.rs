@@ -514,3 +514,60 @@ fn a_length_is_announced_once_and_not_behind_the_content() {
     wire.core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).unwrap();
     assert_eq!(wire.core.send_trailers(stream, trailers), Err(CommandError::ForbiddenField));
 }
+
+/// A number below `bound`, from a state that goes on.
+fn below(state: &mut u64, bound: usize) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*state >> 33) as usize % bound
+}
+
+/// Heads that are sent again are not encoded again. The client reads the same, whatever the table went through meanwhile.
+#[test]
+fn an_answer_that_is_sent_again_says_the_same() {
+    let mut state = 0x7541;
+    let mut wire = Wire::server(Config::default());
+    let mut decoder = Decoder::new(4096);
+    let mut head = HeaderMap::new();
+    for n in 0..4_000 {
+        if below(&mut state, 40) == 0 {
+            let size = [0, 60, 200, 4096][below(&mut state, 4)];
+            wire.feed(&settings(&[(1, size)]));
+            decoder.set_max_table_size(size as usize);
+        }
+        if below(&mut state, 3) == 0 {
+            head.clear();
+            for _ in 0..below(&mut state, 5) {
+                let name =
+                    ["server", "content-type", "etag", "set-cookie", "x-one", "x-two"][below(&mut state, 6)];
+                let mut value = HeaderValue::from(below(&mut state, 3) as u16);
+                value.set_sensitive(below(&mut state, 4) == 0);
+                head.append(name, value);
+            }
+        }
+        let status = [StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::IM_A_TEAPOT][below(&mut state, 3)];
+        wire.feed(&get(2 * n + 1));
+        let stream = wire.stream();
+        wire.core.respond(stream, status, &head, true).unwrap();
+        wire.core.finish(stream);
+        wire.turn();
+        let block = wire.sent_of(HEADERS).last().unwrap().payload.clone();
+        let mut read = Vec::new();
+        decoder
+            .decode(&block, &FieldLimits::default(), |field: Field| match field {
+                Field::Status(status) => read.push((":status".to_owned(), status.as_str().to_owned(), false)),
+                Field::Header { name, value, .. } => {
+                    read.push((name.to_string(), value.to_str().unwrap().to_owned(), value.is_sensitive()));
+                }
+                other => panic!("{other:?}"),
+            })
+            .unwrap();
+        let sent = head.iter().map(|(name, value)| {
+            (name.to_string(), value.to_str().unwrap().to_owned(), value.is_sensitive())
+        });
+        let all: Vec<_> =
+            [(":status".to_owned(), status.as_str().to_owned(), false)].into_iter().chain(sent).collect();
+        assert_eq!(read, all, "answer {n}");
+        wire.events.clear();
+        wire.sent.clear();
+    }
+}
