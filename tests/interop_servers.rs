@@ -101,6 +101,7 @@ fn hypercorn_is_asked() {
     let lacks = Lacks {
         trailers: Some("ASGI gives an application no trailers of a request"),
         expect_continue: Some("it sends none over HTTP/2"),
+        graceful_close: Some("it closes before the last frame, with curl too"),
         ..NOTHING
     };
     talk_to(Row::new("hypercorn", Role::Server), &program, &[&script("server_hypercorn.py")], lacks);
@@ -310,6 +311,6 @@ fn grpc_through(proxy: &'static str, configure: impl Fn(&Folder, u16, SocketAddr
     let daemon = proxied(proxy, &program, server.address, configure);
     let mut row = Row::new(proxy, Role::GrpcProxy);
     row.version(daemon.peer.row.known_version());
-    let line = [script("client_grpc.py").into_os_string(), daemon.address.clone().into()];
+    let line = [script("client_grpc.py").into_os_string(), daemon.address.clone().into(), "proxied".into()];
     Peer::start(row, &python, &line).follow(Duration::from_secs(150), || stop(&server));
 }

@@ -1,11 +1,12 @@
-"""grpcio's client against examples/grpc_echo; messages are raw bytes. Argument: HOST:PORT."""
+"""grpcio's client against examples/grpc_echo; messages are raw bytes. Arguments: HOST:PORT, and
+`proxied` when something stands between."""
 
 import queue
 import sys
 
 import grpc
 
-from report import check, pattern, same, version, wait
+from report import check, pattern, same, skipped, version, wait
 
 SERVICE = "/wakering.Echo/"
 LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -120,19 +121,27 @@ def graceful_close():
     same(sum(1 for _ in answers), 99999)
 
 
+def early(name, act):
+    """An answer before the end of the upload."""
+    if "proxied" in sys.argv:
+        skipped(name, "whoever passes it on may cancel the upload first")
+    else:
+        check(name, act)
+
+
 check("unary", echo, b"hello", bytes(range(256)))
 check("empty message", echo, b"")
 check("8 MiB message", echo, pattern(8 << 20))
 check("200 calls at once", several_at_once)
 check("client streaming", client_streaming)
-check("client streaming answered early", client_streaming_cut_short)
+early("client streaming answered early", client_streaming_cut_short)
 check("server streaming", server_streaming)
 check("bidirectional, one by one", ping_pong)
 check("bidirectional, 10 MiB each way", large_both_ways)
 check("error status", error_status)
 check("error instead of messages", error_after_messages)
 check("unknown method", unknown_method)
-check("message over the limit", too_large)
+early("message over the limit", too_large)
 check("deadline exceeded", deadline)
 check("cancelled call", cancelled_call)
 check("cancelled stream", cancelled_stream)
