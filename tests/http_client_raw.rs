@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use support::{
     h2::{ACK, DATA, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, Raw, frame},
-    scripted::{Scripted, accept_mute, answer, head, settings},
+    scripted::{Scripted, accept, accept_mute, answer, head, settings},
 };
 use wakering::{
     http::{
@@ -95,6 +95,40 @@ fn farewell(raw: &mut Raw) {
 async fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
+}
+
+// A server that closes with unread input resets the connection, which fails the client's next write.
+
+#[test]
+fn what_came_before_a_write_failed_is_still_read() {
+    let (tell, closed) = channel();
+    let server = Scripted::start(move |listener| {
+        let mut raw = accept(listener, &[]);
+        let stream = raw.request();
+        // What comes after the answer to this is the other request.
+        raw.send(&frame(PING, 0, 0, b"all read"));
+        raw.next(PING);
+        raw.send(&head(stream, 0, &[(":status", "200")]));
+        raw.socket.peek(&mut [0]).unwrap();
+        tell.send(()).unwrap();
+        raw.send(&frame(DATA, END_STREAM, stream, b"whole"));
+        drop(raw);
+        tell.send(()).unwrap();
+    });
+    wakering::run(async {
+        let mut connection = client::connect(server.address).await.unwrap();
+        let response = connection.send(get()).await.unwrap();
+        let mut other = Box::pin(connection.send(get()));
+        assert!(poll_once(other.as_mut()).await.is_pending());
+        let closed =
+            wakering::spawn_blocking(move || closed.recv().map(|()| closed)).unwrap().await.unwrap().unwrap();
+        // The worker stands still, so that it learns of nothing before it writes.
+        closed.recv().unwrap();
+        drop(other);
+        assert_eq!(text(response).await, "whole");
+    })
+    .unwrap();
+    server.end();
 }
 
 // RFC 9113 §6.8: what GOAWAY gives back may be sent elsewhere.

@@ -222,10 +222,13 @@ impl Wire {
         let stream = self.stream.borrow();
         let Some(stream) = stream.as_ref() else { return Poll::Ready(Ok(false)) };
         let received = context::with(|worker| {
-            worker.with_scratch(|scratch| match stream.poll_read_buf(context, scratch) {
-                Poll::Ready(Ok(count)) => Poll::Ready(Ok(scratch.split_to(count).freeze())),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Pending => Poll::Pending,
+            worker.with_scratch(|scratch| {
+                let read = match self.broken.get() {
+                    None => stream.poll_read_buf(context, scratch),
+                    // A write has failed before the selector told of the input that came before that.
+                    Some(_kind) => or_pending(stream.try_read_buf(scratch)),
+                };
+                read.map_ok(|count| scratch.split_to(count).freeze())
             })
         });
         match received {
@@ -628,6 +631,13 @@ impl Wire {
             context::with(|worker| worker.return_output(memory));
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+fn or_pending<T>(outcome: io::Result<T>) -> Poll<io::Result<T>> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        outcome => Poll::Ready(outcome),
     }
 }
 

@@ -411,6 +411,17 @@ impl TcpStream {
         Poll::Ready(Ok(read))
     }
 
+    /// Reads without regard to what the selector has reported.
+    pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve(READ_BUF_LEAST);
+        }
+        let room = buffer.capacity() - buffer.len();
+        let read = self.io.try_io(Direction::Read, |fd| socket::recv_buf(fd, buffer))?;
+        self.after_read(read, room);
+        Ok(read)
+    }
+
     /// Reads into the worker's scratch, and calls `user` with what came.
     pub(super) fn poll_read_with<R>(
         &self,
