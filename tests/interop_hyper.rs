@@ -1,24 +1,34 @@
-//! hyper's client against `examples/h2_server`: both directions of flow control with a peer that is not ours.
+//! hyper's client against `examples/h2_server`, and our client against hyper's server: both directions of flow control
+//! with a peer that is not ours.
 
 #![cfg(not(loom))]
 
 mod support;
 
+#[path = "support/exercise.rs"]
+mod exercise;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::header::{HeaderMap, HeaderValue};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
-use support::peer::Served;
+use exercise::{TEN_MIB, Target, check, pattern};
+use support::peer::{Role, Row, Served, locked_version};
 use support::server::Server;
-
-const TEN_MIB: usize = 10 * 1024 * 1024;
 
 /// Runs a client on tokio's single-threaded runtime, with a time limit.
 fn client(run: impl Future<Output = ()>) {
@@ -49,11 +59,6 @@ where
 {
     sender.ready().await.expect("an open connection");
     sender.send_request(request).await.expect("an answer")
-}
-
-/// Bytes in which a lost or doubled piece shows.
-fn pattern(length: usize) -> Bytes {
-    (0..length).map(|at| (at % 251) as u8).collect()
 }
 
 #[test]
@@ -172,4 +177,89 @@ fn trailers_come_back_after_the_echo() {
         assert_eq!(received.trailers(), Some(&trailers));
         assert_eq!(received.to_bytes(), "words");
     });
+}
+
+/// What hyper's server sends.
+type Content = http_body_util::combinators::UnsyncBoxBody<Bytes, hyper::Error>;
+
+/// The routes of `h2_server` that the checks need, but for interim responses, which hyper cannot send.
+async fn route(request: Request<Incoming>) -> Result<Response<Content>, Infallible> {
+    let whole = |bytes: Bytes| Full::new(bytes).map_err(|never| match never {}).boxed_unsync();
+    let content = match request.uri().path() {
+        // hyper sends content to whoever gives it some.
+        _ if request.method() == Method::HEAD => whole(Bytes::new()),
+        "/" => whole("Hello, World!".into()),
+        "/bytes" => whole(vec![0; TEN_MIB].into()),
+        "/echo" => request.into_body().boxed_unsync(),
+        _ => {
+            let mut response = Response::new(whole(Bytes::new()));
+            *response.status_mut() = hyper::StatusCode::NOT_FOUND;
+            return Ok(response);
+        }
+    };
+    Ok(Response::new(content))
+}
+
+fn until_the_end(mut socket: std::net::TcpStream) {
+    socket.set_nonblocking(false).expect("a socket");
+    // A client that is in a hurry may reset the connection.
+    drop(std::io::copy(&mut socket, &mut std::io::sink()));
+}
+
+/// hyper's server for one connection, on a thread of its own, which ends when it is told to stop.
+fn hyper_server() -> (SocketAddr, oneshot::Sender<()>, thread::JoinHandle<()>) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let (stop, stopped) = oneshot::channel();
+    let thread = thread::spawn(move || {
+        client(async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            tell.send(listener.local_addr().expect("an address")).expect("the test waits");
+            let (stream, _) = listener.accept().await.expect("a client");
+            let stream = stream.into_std().expect("a socket");
+            let kept = stream.try_clone().expect("a second descriptor");
+            let stream = TcpStream::from_std(stream).expect("a socket");
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service_fn(route));
+            let mut connection = std::pin::pin!(connection);
+            let ended = match select(connection.as_mut(), stopped).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right((_told, mut connection)) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            ended.expect("the connection ends well");
+            // hyper would close with input unread, and the kernel throw away what the client has not yet got.
+            until_the_end(kept);
+        });
+    });
+    (told.recv().expect("the server starts"), stop, thread)
+}
+
+#[test]
+fn the_server_of_hyper_is_asked() {
+    let (address, stop, server) = hyper_server();
+    let mut row = Row::new("hyper", Role::Server);
+    row.version(locked_version("hyper"));
+    row.lacks("100 Continue, 103 Early Hints", "it sends none");
+    wakering::run(async {
+        let target = Target::connect(&address.to_string()).await.expect("the server listens");
+        let row = &mut row;
+        check(row, "GET", target.get("/", b"Hello, World!")).await;
+        check(row, "HEAD", target.head("/")).await;
+        check(row, "404", target.missing()).await;
+        check(row, "POST echoed", target.echo("some words".into())).await;
+        check(row, "empty POST", target.echo(Bytes::new())).await;
+        check(row, "10 MiB down", target.down()).await;
+        check(row, "10 MiB up and back", target.echo(pattern(TEN_MIB))).await;
+        check(row, "trailers both ways", target.trailers()).await;
+        check(row, "200 requests at once", target.at_once("/", "Hello, World!".into())).await;
+        check(row, "both ways at once", target.line_by_line()).await;
+        check(row, "cancelled downloads", target.cancelled("/bytes")).await;
+        let stop = || stop.send(()).expect("the server goes on");
+        check(row, "graceful close", target.graceful_close("/bytes", stop)).await;
+    })
+    .expect("a runtime");
+    row.judge("");
+    server.join().expect("the server ends well");
 }

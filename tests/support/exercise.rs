@@ -1,5 +1,7 @@
 //! What `http::client` is put through with a foreign server: one function a check, on one shared connection.
 
+#![expect(dead_code, reason = "each test program uses its own part of these checks")]
+
 use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -10,6 +12,9 @@ use wakering::http::{Body, Config, Frame, HeaderMap, HeaderValue, Method, Reques
 use wakering::{spawn, time::timeout};
 
 use crate::support::peer::Row;
+
+/// Keeps the expectation above true in a program that happens to use everything.
+const UNUSED: () = ();
 
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 

@@ -150,14 +150,9 @@ impl Served {
         Some(Served::to_version(client, version, arguments))
     }
 
-    /// The same for a client that is a crate, of the version that Cargo has chosen.
+    /// The same for a client that is a crate.
     pub(crate) fn to_crate(name: &'static str) -> Served {
-        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
-        let lock = std::fs::read_to_string(lock).unwrap_or_default();
-        let heading = format!("name = \"{name}\"\nversion = \"");
-        let version =
-            lock.split_once(&heading).and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default();
-        Served::to_version(name, format!("{name} {version}"), &[])
+        Served::to_version(name, locked_version(name), &[])
     }
 
     fn to_version(client: &'static str, version: String, arguments: &[&str]) -> Served {
@@ -172,6 +167,15 @@ impl std::ops::Deref for Served {
     fn deref(&self) -> &Server {
         &self.server
     }
+}
+
+/// A crate with the version that Cargo has chosen.
+pub(crate) fn locked_version(name: &str) -> String {
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
+    let lock = std::fs::read_to_string(lock).unwrap_or_default();
+    let heading = format!("name = \"{name}\"\nversion = \"");
+    let version = lock.split_once(&heading).and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default();
+    format!("{name} {version}")
 }
 
 /// What a program says about its version: the first line of what it prints.
