@@ -10,6 +10,7 @@
 //! | `/`, any method | 13 bytes of text; content is not read |
 //! | `GET /json` | a small object |
 //! | `POST /echo` | the request's content, as it comes |
+//! | `POST /count` | how many bytes the request's content has |
 //! | `GET /headers` | the request's head, as JSON |
 //! | `GET /early` | 103 (Early Hints), then a small page |
 //! | `GET /slow?ms=N` | after N milliseconds, without blocking anybody |
@@ -103,6 +104,7 @@ async fn route(request: Request<Body>) -> Response<Body> {
         "/" => text("Hello, World!"),
         "/json" => get(&request).unwrap_or_else(|| object(&json!({ "message": "Hello, World!" }))),
         "/echo" => echo(request),
+        "/count" => count(request).await,
         "/headers" => get(&request).unwrap_or_else(|| headers(&request)),
         "/early" => get(&request).unwrap_or_else(|| text("<link rel=stylesheet href=style.css>")),
         "/slow" => slow(request).await,
@@ -143,6 +145,22 @@ fn headers(request: &Request<Body>) -> Response<Body> {
         "path": path,
         "headers": fields.collect::<Vec<Value>>(),
     }))
+}
+
+async fn count(mut request: Request<Body>) -> Response<Body> {
+    if request.method() != Method::POST {
+        return not_allowed("POST");
+    }
+    let mut count = 0;
+    while let Some(bytes) = request.body_mut().data().await {
+        match bytes {
+            Ok(bytes) => count += bytes.len(),
+            Err(_broken) => return status(StatusCode::BAD_REQUEST),
+        }
+    }
+    let mut response = Response::new(Body::from(count.to_string()));
+    set_type(&mut response, TEXT);
+    response
 }
 
 async fn slow(request: Request<Body>) -> Response<Body> {

@@ -8,11 +8,14 @@ import contextlib
 import re
 import socket
 import subprocess
+import tempfile
 import time
 
 from harness import LOAD_CORE, START_SECONDS, STEP_SECONDS, Failed, end, read_line, rss_bytes, spawn
 
 IDLE_CONNECTIONS = 1000
+# After this a server has put away what it needs only for a connection at work.
+REST_SECONDS = 0.6
 
 
 def say_go(child):
@@ -35,9 +38,9 @@ def echo_client(program, address, connections, warm_up, requests):
 
 
 def echo_load(program, connections):
-    """A load of `connections` in a closed loop, as a function of (server, requests, watch)."""
+    """A load of `connections` in a closed loop, as a function of (server, requests, watch, path)."""
 
-    def run(server, requests, watch):
+    def run(server, requests, watch, _path):
         pid, address = server
         with echo_client(program, address, connections, max(requests // 10, connections), requests) as child:
             with watch(pid, requests) as seen:
@@ -50,27 +53,41 @@ def echo_load(program, connections):
     return run
 
 
-def h2load(arguments):
-    """A load of `h2load -t1 …` on `/`, as a function of (server, requests, watch)."""
+@contextlib.contextmanager
+def content(size):
+    """The arguments of h2load that make it send `size` bytes with each request."""
+    if not size:
+        yield []
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(bytes(size))
+        file.flush()
+        yield ["-d", file.name]
 
-    def once(address, requests):
-        command = ["h2load", "-t1", *arguments, "-n", requests, f"http://{address}/"]
-        child = spawn(command, LOAD_CORE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        try:
-            output = child.communicate(timeout=STEP_SECONDS)[0].decode()
-        finally:
-            end(child)
+
+def h2load(arguments, size=0):
+    """A load of `h2load -t1 …`, as a function of (server, requests, watch, path); `size` bytes go with each request."""
+
+    def once(url, requests):
+        with content(size) as sent:
+            command = ["h2load", "-t1", *arguments, *sent, "-n", requests, url]
+            child = spawn(command, LOAD_CORE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            try:
+                output = child.communicate(timeout=STEP_SECONDS)[0].decode()
+            finally:
+                end(child)
         counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", output)
         rate = re.search(r"finished in .*?, ([\d.]+) req/s", output)
         if not counts or not rate or [int(n) for n in counts.groups()] != [requests, 0, 0, 0]:
             raise Failed(f"h2load: {counts.group(0) if counts else output[-300:]}")
         return float(rate.group(1))
 
-    def run(server, requests, watch):
+    def run(server, requests, watch, path):
         pid, address = server
-        once(address, max(requests // 10, 1000))
+        url = f"http://{address}{path}"
+        once(url, max(requests // 10, 100))
         with watch(pid, requests) as seen:
-            rate = once(address, requests)
+            rate = once(url, requests)
         return {"per_second": rate, **seen}
 
     return run
@@ -132,9 +149,9 @@ def idle_memory(hold, program, server):
     pid, address = server
     with hold(program, address, 1):
         pass
-    time.sleep(0.1)
+    time.sleep(REST_SECONDS)
     alone = rss_bytes(pid)
     with hold(program, address, IDLE_CONNECTIONS):
-        time.sleep(0.2)
+        time.sleep(REST_SECONDS)
         full = rss_bytes(pid)
     return {"rss_alone": alone, "rss_full": full, "idle_bytes": (full - alone) / IDLE_CONNECTIONS}

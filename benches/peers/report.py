@@ -55,6 +55,11 @@ def table(name, table, records):
         every, writes = found("calls_all", server, column), found("calls_writes", server, column)
         return f"{every[0]:.3f} ({writes[0]:.3f})" if every else "-"
 
+    def counted(server, column):
+        every, writes = found("calls_all", server, column), found("calls_writes", server, column)
+        requests = table.columns[column][1]
+        return f"{writes[0] * requests:,.0f} ({every[0] * requests:,.0f})" if every else "-"
+
     memory = [["server", "resident, alone", "with 1,000 idle", "per idle connection"]]
     for server in table.servers:
         alone, full, each = (
@@ -62,17 +67,20 @@ def table(name, table, records):
         )
         if alone:
             memory.append([server, f"{alone[0] / 1e6:.1f} MB", f"{full[0] / 1e6:.1f} MB", f"{each[0] / 1024:.1f} KiB"])
-    parts = [
-        f"## {table.title}",
-        f"Server CPU, µs per request: best round, spread of the rounds, ratio to {table.baseline}.",
-        by_column("server", table, cost),
-        "System calls per request, of which write calls in brackets.",
-        by_column("server", table, calls),
-        "Requests per second (best round; the load shares the machine).",
-        by_column("server", table, rate),
-        "Memory; an idle connection has had one request answered.",
-        grid(memory),
-    ]
+    parts = [f"## {table.title}"]
+    if table.timed:
+        parts += [
+            f"Server CPU, µs per request: best round, spread of the rounds, ratio to {table.baseline}.",
+            by_column("server", table, cost),
+            "System calls per request, of which write calls in brackets.",
+            by_column("server", table, calls),
+            "Requests per second (best round; the load shares the machine).",
+            by_column("server", table, rate),
+        ]
+    else:
+        parts += ["Write calls, and all system calls in brackets.", by_column("server", table, counted)]
+    if table.hold:
+        parts += ["Memory; an idle connection has had one request answered.", grid(memory)]
     return "\n\n".join(parts)
 
 
@@ -89,17 +97,22 @@ def groups(name, table, records):
     return shown
 
 
-def verdict(name, table, ours, records):
-    """Whether the table's target is met (None when it was not measured), and a sentence."""
-    column, peer, limit = table.target
-    mine = values(records, "cpu_us", table=name, server=ours, column=column)
-    theirs = values(records, "cpu_us", table=name, server=peer, column=column)
+KINDS = {"cpu_us": "server CPU", "calls_writes": "write calls", "idle_bytes": "bytes per idle connection"}
+
+
+def verdict(name, target, ours, records):
+    """Whether a target is met (None when it was not measured), and a sentence."""
+    where = {"column": target.column} if target.column else {}
+    what = " ".join(filter(None, [name, target.column])) + ", " + KINDS[target.key]
+    mine = values(records, target.key, table=name, server=ours, **where)
+    theirs = values(records, target.key, table=name, server=target.peer, **where) if target.peer else [1]
     if not mine or not theirs:
-        return None, f"{name} {column}: not measured"
-    ratio = min(mine) / min(theirs)
-    met = ratio < limit if limit == 1.0 else ratio <= limit
-    want = "less than" if limit == 1.0 else f"at most {limit} ×"
-    return met, f"{name} {column}: {ratio:.3f} × {peer}, wanted {want}: {'met' if met else 'MISSED'}"
+        return None, f"{what}: not measured"
+    figure = min(mine) / min(theirs)
+    met = figure <= target.limit
+    seen = f"{figure:.3f} × {target.peer}" if target.peer else f"{figure:,.0f}"
+    want = f"{target.limit:,} ×" if target.peer else f"{target.limit:,}"
+    return met, f"{what}: {seen}, wanted at most {want}: {'met' if met else 'MISSED'}"
 
 
 def first_line(*command):

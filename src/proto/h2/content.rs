@@ -248,7 +248,10 @@ impl Connection {
         let size = self.config.stream_window;
         let Some(stream) = self.streams.get_mut(key) else { return };
         let (id, mut window) = (stream.id, stream.receive_window);
-        let increment = window.give_back(n, size);
+        let increment = match stream.to_receive {
+            Content::Remaining(left) => window.give_back_before(left, n, size),
+            Content::Free | Content::Forbidden => window.give_back(n, size),
+        };
         let increment = increment.map_or(0, |increment| self.tune(id, &mut window, increment));
         if let Some(stream) = self.streams.get_mut(key) {
             stream.receive_window = window;

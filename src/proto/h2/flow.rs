@@ -83,6 +83,17 @@ impl ReceiveWindow {
         }
     }
 
+    /// Notes that the application took `n` bytes of a message of which `left` are still to come: while the peer has
+    /// credit for those, it need not hear of more.
+    #[inline]
+    pub(super) fn give_back_before(&mut self, left: u64, n: u32, size: u32) -> Option<u32> {
+        if u64::try_from(self.window).is_ok_and(|window| left <= window) {
+            self.returned = self.returned.saturating_add(n);
+            return None;
+        }
+        self.give_back(n, size)
+    }
+
     /// Notes that the application took `n` bytes; returns the increment when one is worth a frame.
     #[inline]
     pub(super) fn give_back(&mut self, n: u32, size: u32) -> Option<u32> {
@@ -146,6 +157,16 @@ mod tests {
         assert_eq!(window.give_back(1, 100), Some(50));
         assert_eq!(window.take(50), Ok(()));
         assert_eq!(window.take(1), Err(Overflow));
+    }
+
+    #[test]
+    fn no_credit_is_announced_for_what_will_not_come() {
+        let mut window = ReceiveWindow::new(100);
+        assert_eq!(window.take(60), Ok(()));
+        assert_eq!(window.give_back_before(40, 60, 100), None);
+        // Padding took some of it: now there is too little.
+        assert_eq!(window.take(1), Ok(()));
+        assert_eq!(window.give_back_before(40, 1, 100), Some(61));
     }
 
     #[test]

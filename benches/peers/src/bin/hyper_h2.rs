@@ -4,6 +4,7 @@
 //! its users take.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -23,7 +24,7 @@ use wakering_peers::arguments::{Arguments, announce};
 const HELLO: &[u8] = b"Hello, World!";
 static CHUNK: [u8; 64 * 1024] = [b'x'; 64 * 1024];
 
-/// The three bodies of the three routes.
+/// The bodies of the routes.
 enum Answer {
     Whole(Option<Bytes>),
     Stream { left: u64 },
@@ -94,7 +95,7 @@ async fn serve(addr: SocketAddr) -> io::Result<()> {
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+async fn answer(mut request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
     Ok(match (request.method(), request.uri().path()) {
         (&Method::GET, "/") => {
             let mut response = Response::new(Answer::Whole(Some(Bytes::from_static(HELLO))));
@@ -106,9 +107,25 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Answer>, Infallib
             Some(left) => Response::new(Answer::Stream { left }),
             None => empty(StatusCode::BAD_REQUEST),
         },
+        (&Method::POST, "/count") => match count(request.body_mut()).await {
+            Ok(count) => {
+                let mut response = Response::new(Answer::Whole(Some(count.to_string().into())));
+                response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+                response
+            }
+            Err(_) => empty(StatusCode::BAD_REQUEST),
+        },
         (&Method::POST, "/echo") => Response::new(Answer::Echo(request.into_body())),
         _ => empty(StatusCode::NOT_FOUND),
     })
+}
+
+async fn count(body: &mut Incoming) -> Result<usize, hyper::Error> {
+    let mut count = 0;
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+        count += frame?.data_ref().map_or(0, Bytes::len);
+    }
+    Ok(count)
 }
 
 fn wanted_bytes(query: Option<&str>) -> Option<u64> {
