@@ -4,10 +4,12 @@
 
 mod support;
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use support::h2::{DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Raw, SETTINGS, frame, is_200};
-use support::peer::{Peer, Role, Row, python, script, stop};
+use support::peer::{Peer, Role, Row, installed, python, script, stop};
 use support::server::Server;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -16,18 +18,29 @@ fn start() -> Server {
     Server::start("websocket_echo", &["--grace", "5"])
 }
 
-#[test]
-fn a_client_on_h2_and_wsproto_of_python_has_its_messages_back() {
-    let Some(program) = python("h2, wsproto", "h2 and wsproto (Python)", Role::Client) else { return };
+/// Has a foreign client go through its checks, and stops the server.
+fn serve(peer: &'static str, program: &Path, name: &str, target: impl Fn(&Server) -> String) {
     let server = start();
-    let row = Row::new("h2 and wsproto (Python)", Role::Client);
-    let line: [std::ffi::OsString; 2] =
-        [script("client_websocket.py").into(), server.address.to_string().into()];
-    Peer::start(row, &program, &line).follow(LIMIT, || {});
+    let line: [OsString; 2] = [script(name).into(), target(&server).into()];
+    Peer::start(Row::new(peer, Role::Client), program, &line).follow(LIMIT, || {});
     stop(&server);
-    // The client leaves most of its sockets without a word, which the server says.
+    // The clients leave some of their sockets without a word, which the server says.
     let (status, _, _errors) = server.wait(Duration::from_secs(10));
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_client_on_h2_and_wsproto_of_python_has_its_messages_back() {
+    const PEER: &str = "h2 and wsproto (Python)";
+    let Some(program) = python("h2, wsproto", PEER, Role::Client) else { return };
+    serve(PEER, &program, "client_websocket.py", |server| server.address.to_string());
+}
+
+#[test]
+fn a_client_on_http2_of_node_has_its_messages_back() {
+    const PEER: &str = "node http2 (WebSocket)";
+    let Some(program) = installed("node", PEER, Role::Client) else { return };
+    serve(PEER, &program, "client_websocket.mjs", |server| server.url(""));
 }
 
 /// Literals without indexing.
