@@ -21,7 +21,7 @@ use ::http::Request;
 
 use crate::{
     clock::{TimerKey, nanos},
-    http::wire::{Death, Wire},
+    http::{mailbox::Death, wire::Wire},
     limits::{COOPERATIVE_BUDGET, LAST_WORDS, LINGER, REQUESTS_PER_POLL},
     proto::h2::{ConnectionError, Event, StreamKey},
     worker::context,

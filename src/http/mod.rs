@@ -7,6 +7,7 @@
 //! ```text
 //! connection.rs  one task a connection, in either role: reads, hands bytes to the core and events on
 //! wire.rs        the connection as its streams see it: core, socket, per-stream mailboxes, flush
+//! mailbox.rs     what waits on its streams
 //! service.rs     a server's end: requests to handlers
 //! exchange.rs    one request: from the handler's answer to the last frame
 //! handler.rs     what answers requests
@@ -37,6 +38,7 @@ mod exchange;
 mod handler;
 mod hooks;
 mod life;
+mod mailbox;
 mod members;
 mod metrics;
 mod place;

@@ -10,7 +10,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
     rc::Rc,
@@ -24,12 +23,12 @@ use bytes::Bytes;
 use crate::{
     http::{
         body::{BodyError, Frame},
+        mailbox::{Death, Ending, Headless, Heads, Mailbox, Mailboxes, ResponseHead, Work},
         metrics::Ledger,
     },
     limits::{INTERIM_HEADS, RECEIVED_UNIT, WRITE_SLICES},
     net::TcpStream,
-    proto::h2::{Connection, Reason, StreamKey},
-    task::{JoinHandle, Started},
+    proto::h2::{Connection, StreamKey},
     worker::context::{self, Flush},
 };
 
@@ -40,7 +39,7 @@ static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 pub(super) struct Wire {
     pub(super) core: RefCell<Connection>,
     stream: RefCell<Option<TcpStream>>,
-    mailboxes: RefCell<Vec<Option<Box<Mailbox>>>>,
+    mailboxes: RefCell<Mailboxes>,
     driver: RefCell<Option<Waker>>,
     flush_asked: Cell<bool>,
     broken: Cell<Option<io::ErrorKind>>,
@@ -55,81 +54,6 @@ pub(super) struct Wire {
 
 /// The driver is at work, or about to be: it arms its timer itself.
 const DRIVEN: u64 = 0;
-
-/// What waits on one stream.
-struct Mailbox {
-    key: StreamKey,
-    received: VecDeque<Bytes>,
-    ending: Ending,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-    work: Option<Work>,
-    /// Somebody still wants what the peer sends.
-    wanted: bool,
-    /// The heads of the response (client).
-    heads: Option<Box<Heads>>,
-}
-
-enum Ending {
-    Open,
-    Trailers(HeaderMap),
-    Ended,
-    Reset(Death),
-    Lost,
-}
-
-/// What ends with the stream.
-pub(super) enum Work {
-    /// A handler that did not finish at once.
-    Handler(Started),
-    /// Whoever sends a request's content.
-    Upload(JoinHandle<()>),
-}
-
-impl Work {
-    fn cancel(&self) {
-        match self {
-            Work::Handler(handler) => handler.cancel(),
-            Work::Upload(task) => task.abort(),
-        }
-    }
-}
-
-/// How a stream died.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Death {
-    pub(super) reason: Reason,
-    /// The peer reset it; otherwise we did.
-    pub(super) remote: bool,
-    /// What rule the peer broke, or what bound it passed.
-    pub(super) text: &'static str,
-}
-
-/// Heads that came for a request and were not fetched yet.
-#[derive(Default)]
-struct Heads {
-    interim: VecDeque<Response<()>>,
-    /// A 100 came.
-    go_on: bool,
-    last: Option<ResponseHead>,
-    /// The status of the final head, once it has come.
-    status: Option<StatusCode>,
-}
-
-/// A final head.
-pub(super) struct ResponseHead {
-    pub(super) response: Response<()>,
-    /// No content follows.
-    pub(super) end: bool,
-}
-
-/// Why there will be no head.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Headless {
-    Died(Death),
-    /// The connection ended.
-    Lost,
-}
 
 impl Wire {
     pub(super) fn new(core: Connection, stream: TcpStream, ledger: Ledger, peer: SocketAddr) -> Rc<Self> {
@@ -304,7 +228,7 @@ impl Wire {
     /// Tells everybody who waits on a stream that the connection is over. What has come whole stays readable.
     pub(super) fn lose_streams(&self) {
         let (mut wakers, mut handlers) = (Vec::new(), Vec::new());
-        for mailbox in self.mailboxes.borrow_mut().iter_mut().flatten() {
+        for mailbox in self.mailboxes.borrow_mut().iter_mut() {
             if matches!(mailbox.ending, Ending::Open) {
                 mailbox.ending = Ending::Lost;
             }
@@ -322,18 +246,18 @@ impl Wire {
 
     /// Handlers that wait.
     pub(super) fn busy_streams(&self) -> usize {
-        self.mailboxes.borrow().iter().flatten().filter(|it| it.work.is_some()).count()
+        self.mailboxes.borrow().iter().filter(|it| it.work.is_some()).count()
     }
 
     /// Whether this task is the handler of one of the streams.
     pub(super) fn has_handler(&self, task: u64) -> bool {
-        self.mailboxes.borrow().iter().flatten().any(|it| it.handler() == Some(task))
+        self.mailboxes.borrow().iter().any(|it| it.handler() == Some(task))
     }
 
     /// Whether handlers are at work, and only such as are these tasks.
     pub(super) fn waits_only_for(&self, tasks: &[u64]) -> bool {
         let mailboxes = self.mailboxes.borrow();
-        let mut handlers = mailboxes.iter().flatten().filter_map(|it| it.handler()).peekable();
+        let mut handlers = mailboxes.iter().filter_map(|it| it.handler()).peekable();
         handlers.peek().is_some() && handlers.all(|task| tasks.contains(&task))
     }
 
@@ -427,7 +351,8 @@ impl Wire {
 
     /// The handler is gone, and with it the stream's mailbox.
     pub(super) fn forget(&self, key: StreamKey) {
-        let mailbox = self.take_mailbox(key).and_then(|mailbox| self.leave_to_reader(mailbox));
+        let mailbox = self.mailboxes.borrow_mut().take(key);
+        let mailbox = mailbox.and_then(|mailbox| self.leave_to_reader(mailbox));
         if let Some(mailbox) = mailbox {
             let unread: usize = mailbox.received.iter().map(Bytes::len).sum();
             if unread > 0 {
@@ -448,18 +373,10 @@ impl Wire {
     /// readable, and the connection may end.
     pub(super) fn finish_complete(&self) {
         let mut core = self.core.borrow_mut();
-        for mailbox in self.mailboxes.borrow().iter().flatten().filter(|it| it.is_complete()) {
+        for mailbox in self.mailboxes.borrow().iter().filter(|it| it.is_complete()) {
             if core.is_over(mailbox.key) {
                 core.finish(mailbox.key);
             }
-        }
-    }
-
-    fn take_mailbox(&self, key: StreamKey) -> Option<Box<Mailbox>> {
-        let mut mailboxes = self.mailboxes.borrow_mut();
-        match mailboxes.get_mut(key.index()) {
-            Some(place) if place.as_ref().is_some_and(|it| it.key == key) => place.take(),
-            Some(_) | None => None,
         }
     }
 
@@ -470,7 +387,7 @@ impl Wire {
             return Some(mailbox);
         }
         mailbox.work = None;
-        self.mailboxes.borrow_mut().get_mut(mailbox.key.index()).and_then(|place| place.replace(mailbox))
+        self.mailboxes.borrow_mut().put_back(mailbox)
     }
 
     /// Ready when nobody reads what the peer sends any more, or all of it was read.
@@ -595,22 +512,11 @@ impl Wire {
     }
 
     fn find<R>(&self, key: StreamKey, body: impl FnOnce(&mut Mailbox) -> R) -> Option<R> {
-        let mut mailboxes = self.mailboxes.borrow_mut();
-        let mailbox = mailboxes.get_mut(key.index())?.as_mut()?;
-        (mailbox.key == key).then(|| body(mailbox))
+        self.mailboxes.borrow_mut().find(key).map(body)
     }
 
     fn with_mailbox<R>(&self, key: StreamKey, body: impl FnOnce(&mut Mailbox) -> R) -> R {
-        let mut mailboxes = self.mailboxes.borrow_mut();
-        if mailboxes.len() <= key.index() {
-            mailboxes.resize_with(key.index() + 1, || None);
-        }
-        let place = &mut mailboxes[key.index()];
-        let mailbox = match place {
-            Some(mailbox) if mailbox.key == key => mailbox,
-            Some(_) | None => place.insert(Box::new(Mailbox::new(key))),
-        };
-        body(mailbox)
+        body(self.mailboxes.borrow_mut().open(key))
     }
 
     /// One write of what the core has. `Pending`: the socket takes nothing now, and wakes the driver when it
@@ -666,37 +572,6 @@ impl Flush for Wire {
             self.wake_driver();
         } else {
             self.check_deadline();
-        }
-    }
-}
-
-impl Mailbox {
-    fn new(key: StreamKey) -> Self {
-        Mailbox {
-            key,
-            received: VecDeque::new(),
-            ending: Ending::Open,
-            reader: None,
-            writer: None,
-            work: None,
-            wanted: false,
-            heads: None,
-        }
-    }
-
-    /// The task of the handler that is at work on the stream.
-    fn handler(&self) -> Option<u64> {
-        match &self.work {
-            Some(Work::Handler(handler)) => handler.task(),
-            Some(Work::Upload(_)) | None => None,
-        }
-    }
-
-    /// Whether the peer's message has come whole.
-    fn is_complete(&self) -> bool {
-        match self.ending {
-            Ending::Trailers(_) | Ending::Ended => true,
-            Ending::Open | Ending::Reset(_) | Ending::Lost => false,
         }
     }
 }
@@ -778,7 +653,8 @@ impl Incoming {
             writer.wake(); // a tunnel may wait for its other direction
         }
         if self.wire.core.borrow().stream_id(self.key).is_none() {
-            drop(self.wire.take_mailbox(self.key)); // it was left for us
+            let left = self.wire.mailboxes.borrow_mut().take(self.key); // it was left for us
+            drop(left);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, error::Error as StdError, fmt, io, sync::Arc, time::Duration};
 
 use crate::{
-    http::wire::Death,
+    http::mailbox::Death,
     proto::h2::{CommandError, ConnectionError, Reason},
 };
 

@@ -20,8 +20,9 @@ use super::{
 use crate::{
     http::{
         body::{Body, BodyError, Content, Frame, Kind},
+        mailbox::{Death, Headless, ResponseHead, Work},
         sending::{Unsent, send_content},
-        wire::{Death, Headless, Incoming, ResponseHead, Work},
+        wire::Incoming,
     },
     limits::CLIENT_EXPECT_TIMEOUT,
     proto::h2::{Priority, Reason, StreamKey},
@@ -208,7 +209,10 @@ impl Waiting {
         let ticket =
             Ticket { link: link.clone(), key, untouched: RefCell::default(), failure: RefCell::default() };
         let ticket = Rc::new(ticket);
-        let expect = parts.headers.get(header::EXPECT).is_some_and(|it| it == "100-continue");
+        let expect = parts
+            .headers
+            .get(header::EXPECT)
+            .is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let replay = match &body.kind {
             Kind::Empty => Some(Body::empty()),
             Kind::Full(bytes) => Some(Body::from(bytes.clone())),

@@ -1,0 +1,161 @@
+//! What waits on the streams of one connection.
+//!
+//! Each stream has at most one mailbox, in the place that its key names. A key is of one stream only: a mailbox of
+//! an earlier stream in the same place is not found by it.
+
+use std::{collections::VecDeque, task::Waker};
+
+use ::http::{HeaderMap, Response, StatusCode};
+use bytes::Bytes;
+
+use crate::{
+    proto::h2::{Reason, StreamKey},
+    task::{JoinHandle, Started},
+};
+
+/// The mailboxes of a connection.
+#[derive(Default)]
+pub(super) struct Mailboxes {
+    places: Vec<Option<Box<Mailbox>>>,
+}
+
+impl Mailboxes {
+    pub(super) fn find(&mut self, key: StreamKey) -> Option<&mut Mailbox> {
+        self.places.get_mut(key.index())?.as_deref_mut().filter(|mailbox| mailbox.key == key)
+    }
+
+    /// The stream's mailbox, made if there is none.
+    pub(super) fn open(&mut self, key: StreamKey) -> &mut Mailbox {
+        if self.places.len() <= key.index() {
+            self.places.resize_with(key.index() + 1, || None);
+        }
+        let place = &mut self.places[key.index()];
+        if place.as_ref().is_some_and(|mailbox| mailbox.key != key) {
+            *place = None;
+        }
+        place.get_or_insert_with(|| Box::new(Mailbox::new(key)))
+    }
+
+    pub(super) fn take(&mut self, key: StreamKey) -> Option<Box<Mailbox>> {
+        self.places.get_mut(key.index())?.take_if(|mailbox| mailbox.key == key)
+    }
+
+    /// Puts one back that was taken; returns what lay there.
+    pub(super) fn put_back(&mut self, mailbox: Box<Mailbox>) -> Option<Box<Mailbox>> {
+        self.places.get_mut(mailbox.key.index()).and_then(|place| place.replace(mailbox))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Mailbox> {
+        self.places.iter().flatten().map(AsRef::as_ref)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Mailbox> {
+        self.places.iter_mut().flatten().map(AsMut::as_mut)
+    }
+}
+
+/// What waits on one stream.
+pub(super) struct Mailbox {
+    pub(super) key: StreamKey,
+    pub(super) received: VecDeque<Bytes>,
+    pub(super) ending: Ending,
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+    pub(super) work: Option<Work>,
+    /// Somebody still wants what the peer sends.
+    pub(super) wanted: bool,
+    /// The heads of the response (client).
+    pub(super) heads: Option<Box<Heads>>,
+}
+
+pub(super) enum Ending {
+    Open,
+    Trailers(HeaderMap),
+    Ended,
+    Reset(Death),
+    Lost,
+}
+
+/// What ends with the stream.
+pub(super) enum Work {
+    /// A handler that did not finish at once.
+    Handler(Started),
+    /// Whoever sends a request's content.
+    Upload(JoinHandle<()>),
+}
+
+impl Work {
+    pub(super) fn cancel(&self) {
+        match self {
+            Work::Handler(handler) => handler.cancel(),
+            Work::Upload(task) => task.abort(),
+        }
+    }
+}
+
+/// How a stream died.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Death {
+    pub(super) reason: Reason,
+    /// The peer reset it; otherwise we did.
+    pub(super) remote: bool,
+    /// What rule the peer broke, or what bound it passed.
+    pub(super) text: &'static str,
+}
+
+/// Heads that came for a request and were not fetched yet.
+#[derive(Default)]
+pub(super) struct Heads {
+    pub(super) interim: VecDeque<Response<()>>,
+    /// A 100 came.
+    pub(super) go_on: bool,
+    pub(super) last: Option<ResponseHead>,
+    /// The status of the final head, once it has come.
+    pub(super) status: Option<StatusCode>,
+}
+
+/// A final head.
+pub(super) struct ResponseHead {
+    pub(super) response: Response<()>,
+    /// No content follows.
+    pub(super) end: bool,
+}
+
+/// Why there will be no head.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Headless {
+    Died(Death),
+    /// The connection ended.
+    Lost,
+}
+
+impl Mailbox {
+    pub(super) fn new(key: StreamKey) -> Self {
+        Mailbox {
+            key,
+            received: VecDeque::new(),
+            ending: Ending::Open,
+            reader: None,
+            writer: None,
+            work: None,
+            wanted: false,
+            heads: None,
+        }
+    }
+
+    /// The task of the handler that is at work on the stream.
+    pub(super) fn handler(&self) -> Option<u64> {
+        match &self.work {
+            Some(Work::Handler(handler)) => handler.task(),
+            Some(Work::Upload(_)) | None => None,
+        }
+    }
+
+    /// Whether the peer's message has come whole.
+    pub(super) fn is_complete(&self) -> bool {
+        match self.ending {
+            Ending::Trailers(_) | Ending::Ended => true,
+            Ending::Open | Ending::Reset(_) | Ending::Lost => false,
+        }
+    }
+}
