@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::peer::Served;
 use support::server::{Server, Signal};
@@ -88,5 +88,21 @@ fn sigterm_under_load_ends_with_code_0() {
     let (status, lines, errors) = server.server.wait(Duration::from_secs(10));
     assert_eq!(status.code(), Some(0), "{errors}");
     assert_eq!(lines, [""; 0], "only the address goes to standard output");
+    client.join().expect("h2load ends when the server is gone");
+}
+
+#[test]
+fn ctrl_c_under_downloads_ends_within_the_grace_with_code_0() {
+    let Some(server) = Served::to("h2load", &["--grace", "1", "--workers", "2"]) else { return };
+    let url = server.url("/bytes?n=1000000000000");
+    let client = std::thread::spawn(move || run("h2load", &["-n", "64", "-c", "8", "-m", "8", &url], LIMIT));
+    let busy = server.descriptors() + 8;
+    assert!(eventually(Duration::from_secs(10), || server.descriptors() >= busy), "h2load does not connect");
+    let started = Instant::now();
+    server.signal(Signal::Interrupt);
+    let (status, lines, errors) = server.server.wait(Duration::from_secs(10));
+    assert_eq!(status.code(), Some(0), "{errors}");
+    assert_eq!(lines, [""; 0], "only the address goes to standard output");
+    assert!(started.elapsed() < Duration::from_secs(5), "a grace of 1 s took {:?}", started.elapsed());
     client.join().expect("h2load ends when the server is gone");
 }

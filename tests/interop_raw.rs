@@ -147,6 +147,43 @@ fn clients_that_vanish_in_the_middle_leave_nothing_behind() {
 }
 
 #[test]
+fn callers_that_vanish_end_their_calls() {
+    let server = Server::start("grpc_echo", &[]);
+    let mut probe = Raw::open(server.address);
+    let mut ask = (1..).step_by(2).map(|id| {
+        probe.send(&frame(HEADERS, END_HEADERS, id, &call("Waits")));
+        probe.send(&frame(DATA, END_STREAM, id, b""));
+        let message = probe.answer(id).1.split_off(5);
+        String::from_utf8(message).expect("two numbers")
+    });
+    let calls = 12;
+    let mut clients = Vec::new();
+    for number in 0..calls {
+        let mut client = Raw::open(server.address);
+        client.send(&frame(HEADERS, END_HEADERS, 1, &call("Wait")));
+        // Beside it a stream that is answered for as long as somebody reads.
+        client.send(&frame(HEADERS, END_HEADERS, 3, &call("Count")));
+        client.send(&frame(DATA, if number % 2 == 0 { END_STREAM } else { 0 }, 3, b"\0\0\0\0\x0a1000000000"));
+        client.read_until(|frame| frame.kind == DATA && frame.stream == 3);
+        clients.push(client);
+    }
+    let wanted = format!("{calls} 0");
+    assert!(eventually(Duration::from_secs(10), || ask.next().expect("an answer") == wanted));
+    drop(clients);
+    let wanted = format!("{calls} {calls}");
+    assert!(eventually(Duration::from_secs(10), || ask.next().expect("an answer") == wanted));
+}
+
+/// The header block of a call to `grpc_echo`.
+fn call(method: &str) -> Vec<u8> {
+    let mut block = post(&format!("/wakering.Echo/{method}"));
+    // `content-type` is entry 31 of the static table (RFC 7541 §6.2.2).
+    block.extend([0x0f, 31 - 15, 16]);
+    block.extend(b"application/grpc");
+    block
+}
+
+#[test]
 fn a_reader_who_stops_does_not_fill_the_servers_memory() {
     let server = Server::start("h2_server", &[]);
     let mut probe = Raw::open(server.address);

@@ -59,9 +59,7 @@ impl Target {
 
     /// A connection whose answers are taken even while nobody reads what it says.
     pub(crate) async fn with_wide_windows(address: &str) -> Outcome<Target> {
-        let mut config = Config::default();
-        config.stream_window = 16 << 20;
-        config.connection_window = 32 << 20;
+        let config = Config { stream_window: 16 << 20, connection_window: 32 << 20, ..Config::default() };
         let client = client::builder().http2(config).connect(address).await?;
         Ok(Target { client, base: format!("http://{address}") })
     }

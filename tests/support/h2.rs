@@ -94,13 +94,14 @@ impl Raw {
         }
     }
 
-    /// Reads the whole answer on a stream: its header block and its body.
+    /// Reads the whole answer on a stream: its header block and its body; trailers are passed over.
     pub(crate) fn answer(&mut self, stream: u32) -> (Vec<u8>, Vec<u8>) {
         let (mut block, mut body) = (Vec::new(), Vec::new());
         loop {
             let frame = self.read_until(|frame| frame.stream == stream);
             match frame.kind {
                 HEADERS if block.is_empty() => block = frame.payload,
+                HEADERS if frame.flags & END_STREAM != 0 => {}
                 DATA => body.extend(frame.payload),
                 kind => panic!("frame type {kind} on stream {stream}"),
             }
