@@ -1,15 +1,20 @@
-//! In the steady state a small request and its answer allocate nothing inside the core.
+//! In the steady state a small request and its answer allocate nothing inside the core, nor in the server around it.
 
 #![expect(
     clippy::unwrap_used,
     reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
 )]
 
-use std::io::IoSlice;
+use std::future::Future;
+use std::io::{IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use wakering::http::{Body, Server};
 use wakering::internals::h2::{Config, Connection, Event};
+use wakering::net::TcpListener;
+use wakering::{Runtime, spawn_blocking};
 
 fn carry(from: &mut Connection, to: &mut Connection, scratch: &mut BytesMut) {
     while from.has_output() {
@@ -121,6 +126,123 @@ fn an_idle_connection_owns_little() {
         kept = Some(server);
     });
     println!("{} bytes, {} of them the machine", owned.bytes_current, size_of::<Connection>());
-    assert!(owned.bytes_current < 2_300, "{} bytes", owned.bytes_current);
+    assert!(owned.bytes_current < 1_900, "{} bytes", owned.bytes_current);
     drop(kept);
+}
+
+/// A client of bytes: it asks in batches and counts answers, on a thread of its own.
+struct Asker {
+    socket: TcpStream,
+    next: u32,
+    /// What every request's block is.
+    block: Vec<u8>,
+    pending: Vec<u8>,
+}
+
+impl Asker {
+    /// Requests have the pseudo fields and `fields`, encoded.
+    fn connect(address: SocketAddr, fields: &[u8]) -> Asker {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+        socket.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).unwrap();
+        // GET, http and / of the static table.
+        let block = [&[0x82, 0x86, 0x84, 0x01, 9], &b"localhost"[..], fields].concat();
+        Asker { socket, next: 1, block, pending: Vec::new() }
+    }
+
+    /// `count` requests in one write, then the same number of answers.
+    fn ask(&mut self, count: u32) {
+        let mut batch = Vec::new();
+        for _ in 0..count {
+            batch.extend_from_slice(&[0, 0, self.block.len() as u8, 1, 5]);
+            batch.extend_from_slice(&self.next.to_be_bytes());
+            batch.extend_from_slice(&self.block);
+            self.next += 2;
+        }
+        self.socket.write_all(&batch).unwrap();
+        let mut answered = 0;
+        while answered < count {
+            let mut piece = [0; 16 * 1024];
+            let read = self.socket.read(&mut piece).unwrap();
+            assert!(read > 0, "the server closed the connection");
+            self.pending.extend_from_slice(&piece[..read]);
+            answered += self.take_answers();
+        }
+    }
+
+    /// Takes whole frames off; how many of them ended a stream.
+    fn take_answers(&mut self) -> u32 {
+        let mut ended = 0;
+        while let Some(head) = self.pending.first_chunk::<9>() {
+            let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+            let (kind, flags) = (head[3], head[4]);
+            if self.pending.len() < 9 + length {
+                break;
+            }
+            assert!(kind != 3 && kind != 7, "RST_STREAM or GOAWAY");
+            ended += u32::from(kind <= 1 && flags & 1 == 1);
+            self.pending.drain(..9 + length);
+        }
+        ended
+    }
+}
+
+/// Allocations of the server's worker while it answers 2,000 requests that come 50 at a time.
+fn allocations_of_server<F>(fields: &[u8], handler: impl Fn(Request<Body>) -> F + 'static) -> u64
+where
+    F: Future<Output = Response<Body>> + 'static,
+{
+    let runtime = Runtime::new().unwrap();
+    let server = runtime
+        .block_on(async { Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), handler).unwrap() })
+        .unwrap();
+    let address = server.local_addr();
+    let mut asker = Asker::connect(address, fields);
+    let batches = |mut asker: Asker, count: u32| {
+        let job = async move {
+            let asking = spawn_blocking(move || {
+                (0..count).for_each(|_| asker.ask(50));
+                asker
+            });
+            asking.unwrap().await.unwrap()
+        };
+        runtime.block_on(job).unwrap()
+    };
+    asker = batches(asker, 10);
+    let mut kept = None;
+    let seen = allocation_counter::measure(|| kept = Some(batches(asker, 40)));
+    seen.count_total
+}
+
+/// `user-agent: test`, not indexed.
+const AGENT: &[u8] = b"\x0f\x2b\x04test";
+
+/// What a turn and the test's own job may allocate, the date's renewal included.
+const ASIDE: u64 = 40;
+
+#[test]
+fn a_server_allocates_nothing_for_a_small_request() {
+    let seen = allocations_of_server(&[], |_| async { Response::new(Body::from("Hello, World!")) });
+    assert!(seen <= ASIDE, "{seen} allocations for 2,000 requests");
+}
+
+/// A header map with a field in it owns two blocks. That of the answer is the handler's; afterwards it serves the next
+/// request, whose own the handler has.
+#[test]
+fn a_server_allocates_what_one_header_map_owns() {
+    let seen = allocations_of_server(AGENT, |_| async {
+        let mut response = Response::new(Body::from("Hello, World!"));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response
+    });
+    assert!(seen <= 2 * 2_000 + ASIDE, "{seen} allocations for 2,000 requests");
+}
+
+#[test]
+fn a_handler_that_waits_costs_one_allocation_more() {
+    let seen = allocations_of_server(AGENT, |_| async {
+        wakering::yield_now().await;
+        Response::new(Body::from("Hello, World!"))
+    });
+    assert!(seen <= 3 * 2_000 + ASIDE, "{seen} allocations for 2,000 requests");
 }
