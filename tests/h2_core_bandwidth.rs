@@ -203,6 +203,24 @@ fn grow(wire: &mut Wire, id: u32, rounds: u32) -> u64 {
     65_536 + credit(wire, id) - sent
 }
 
+/// On a short burst the answer to the PING comes before the content that the WINDOW_UPDATE beside it set free, and all of a
+/// window has come before the first byte of it is released.
+#[test]
+fn a_burst_that_comes_behind_the_answer_counts() {
+    let mut wire = Wire::server(Config { max_stream_window: 1 << 20, ..Config::default() });
+    wire.feed(&post(1, &[]));
+    let mut sent = 0;
+    for _ in 0..20 {
+        let n = (65_536 + credit(&wire, 1) - sent) / 16_384;
+        wire.feed(&frame(DATA, 0, 1, &[1; 16_384]).repeat(n as usize));
+        release(&mut wire, 1);
+        sent += n * 16_384;
+        pong(&mut wire, 50 * MS);
+    }
+    assert!(65_536 + credit(&wire, 1) - sent >= (1 << 20) - 65_536);
+    assert_eq!(wire.goaway(), None);
+}
+
 #[test]
 fn a_window_grows_to_its_bound_and_the_measuring_ends() {
     let config = Config { max_stream_window: 1 << 20, ..Config::default() };
@@ -327,7 +345,11 @@ impl Random {
     }
 }
 
-/// A server whose handler reads its request to the end, on a thread of its own.
+/// What goes through the relay.
+const LENGTH: u64 = 64 * MIB;
+
+/// A server on a thread of its own, whose handler reads its request to the end and says how long it was; who sends nothing
+/// gets the same the other way.
 fn start_server() -> (SocketAddr, mpsc::Sender<()>, thread::JoinHandle<()>) {
     use wakering::http::{Body, Response, Server};
     let (report, address) = mpsc::channel();
@@ -343,7 +365,9 @@ fn start_server() -> (SocketAddr, mpsc::Sender<()>, thread::JoinHandle<()>) {
                         length += data.len();
                     }
                 }
-                Response::new(Body::from(length.to_string()))
+                let answer =
+                    if length > 0 { length.to_string().into_bytes() } else { vec![7; LENGTH as usize] };
+                Response::new(Body::from(answer))
             };
             let server = Server::start(listener, handler).unwrap();
             report.send(server.local_addr()).unwrap();
@@ -360,7 +384,6 @@ fn start_server() -> (SocketAddr, mpsc::Sender<()>, thread::JoinHandle<()>) {
 #[test]
 fn an_upload_through_50_ms_is_not_bound_by_the_first_window() {
     use http_body_util::{BodyExt, Full};
-    const LENGTH: u64 = 64 * MIB;
     let (server, stop, serving) = start_server();
     let relay = relay::Relay::start(server, Duration::from_millis(25));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -378,10 +401,38 @@ fn an_upload_through_50_ms_is_not_bound_by_the_first_window() {
         assert_eq!(text, LENGTH.to_string());
         begun.elapsed()
     });
+    drop(runtime);
+    compare(took);
+    stop.send(()).unwrap();
+    serving.join().unwrap();
+}
+
+/// Against a window of 64 KiB for each round trip of 50 ms.
+fn compare(took: Duration) {
     let fixed = Duration::from_millis(50) * u32::try_from(LENGTH / FIXED).unwrap();
     println!("{took:?}; a fixed window would take {fixed:?}");
     assert!(took * 5 < fixed, "{took:?}, and a fixed window would take {fixed:?}");
-    drop(runtime);
+}
+
+/// The same the other way: our client grows its windows too.
+#[test]
+fn a_download_through_50_ms_is_not_bound_by_the_first_window() {
+    use wakering::http::{Body, client};
+    let (server, stop, serving) = start_server();
+    let relay = relay::Relay::start(server, Duration::from_millis(25));
+    let took = wakering::run(async move {
+        let mut client = client::connect(relay.address).await.unwrap();
+        let begun = Instant::now();
+        let request = Request::get("http://localhost/").body(Body::empty()).unwrap();
+        let mut body = client.send(request).await.unwrap().into_body();
+        let mut length = 0;
+        while let Some(piece) = body.data().await {
+            length += piece.unwrap().len() as u64;
+        }
+        assert_eq!(length, LENGTH);
+        begun.elapsed()
+    });
+    compare(took.unwrap());
     stop.send(()).unwrap();
     serving.join().unwrap();
 }

@@ -119,6 +119,28 @@ fn a_peer_that_answers_or_sends_anything_is_there() {
     assert!(!wire.core.is_closed());
 }
 
+/// Who takes what we send, slowly, cannot have read the PING behind it: the deadline for output is the one that counts.
+#[test]
+fn a_peer_that_is_still_reading_is_not_asked_behind_what_it_reads() {
+    let config = Config { stream_queue_bytes: 1 << 20, ..alive(20) };
+    let mut wire = Wire::server(config);
+    wire.feed(&[settings(&[(4, 1 << 20)]), window_update(0, 1 << 20), get(1)].concat());
+    let stream = wire.stream();
+    wire.sent.clear();
+    wire.core.respond(stream, OK, &HeaderMap::new(), false).unwrap();
+    wire.core.send_data(stream, Bytes::from(vec![1; 100_000]), true).unwrap();
+    for second in 1..=300 {
+        write(&mut wire.core, second * SECOND, 300);
+        if wire.core.next_deadline(second * SECOND).is_some_and(|due| due <= second * SECOND) {
+            wire.core.handle_timeout(second * SECOND);
+        }
+        assert!(!wire.core.is_closed(), "second {second}");
+    }
+    wire.now = 300 * SECOND;
+    wire.turn();
+    assert!(wire.sent_of(PING).is_empty());
+}
+
 #[test]
 fn nobody_is_asked_unless_it_is_configured() {
     let mut wire = Wire::server(Config::default());

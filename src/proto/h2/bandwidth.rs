@@ -1,9 +1,11 @@
 //! Receive windows that grow to what the path holds: the product of bandwidth and delay.
 //!
 //! A sender may have one window's worth on its way, so a window below that product leaves the link idle. It is measured: a
-//! PING goes out, and the bytes that come until it is back are what one round trip brought. When that is half the window
-//! or more, the window was in the way, and it doubles, provided that growing helps: the rate rose since the last time, or
-//! the round trip is still as short as it ever was, so that no queue has built up on the way.
+//! PING goes out with a WINDOW_UPDATE, and from there to the first WINDOW_UPDATE after its answer is about a round trip, in
+//! which a sender that was waiting for the window has sent all of it. (The answer itself comes before what the window
+//! brought.) When half the window or more came in that time, the window was in the way, and it doubles, provided that
+//! growing helps: the rate rose since the last time, or the round trip is still as short as it ever was, so that no queue
+//! has built up on the way.
 //!
 //! A PING is sent only when a stream has used up half a window, one at a time, ever more rarely while nothing changes, and
 //! none any more once the window has reached its bound. A connection that receives little or nothing sends none.
@@ -53,19 +55,28 @@ struct Probe {
     sent: u64,
     /// Bytes that had been received when it was sent.
     offset: u64,
+    /// How long it took to come back.
+    trip: Option<u64>,
 }
 
 impl Bandwidth {
-    /// Takes a measurement; returns the new window if it should grow.
-    fn measure(&mut self, probe: Probe, now: u64, offset: u64, window: u32) -> Option<u32> {
-        let trip = now.saturating_sub(probe.sent).max(limits::H2_ROUND_TRIP_NS);
-        let bytes = offset.saturating_sub(probe.offset);
-        let rate = bytes.saturating_mul(SECOND_NS) / trip;
+    /// Ends a measurement whose PING is back; returns the new window if it should grow.
+    fn measure(&mut self, now: u64, offset: u64, window: u32) -> Option<u32> {
+        let probe = self.probe.filter(|probe| probe.trip.is_some())?;
+        self.probe = None;
+        let trip = probe.trip?.max(limits::H2_ROUND_TRIP_NS);
+        let elapsed = now.saturating_sub(probe.sent).max(trip);
+        if elapsed > trip.saturating_mul(4) {
+            // Whoever paused has not been measured.
+            return None;
+        }
+        let rate = offset.saturating_sub(probe.offset).saturating_mul(SECOND_NS) / elapsed;
+        // What a round trip brings at this rate.
+        let bytes = rate.saturating_mul(trip) / SECOND_NS;
         self.shortest = if self.shortest == 0 { trip } else { self.shortest.min(trip) };
         let faster = rate > self.best.saturating_add(self.best / 16);
         let no_queue = trip < self.shortest.saturating_add(self.shortest / 4);
         self.best = self.best.max(rate);
-        // Half a window may come just before the PING goes out, and the next half just behind the answer.
         let in_the_way = bytes.saturating_mul(2) >= u64::from(window);
         if in_the_way && (faster || no_queue) {
             self.still = 0;
@@ -107,6 +118,7 @@ impl Connection {
         if !self.config.adaptive_window {
             return increment;
         }
+        self.measure();
         let bandwidth = self.bandwidth.get_or_insert_default();
         let change = bandwidth.share(id);
         let most_back = -i64::from(increment);
@@ -132,7 +144,7 @@ impl Connection {
         if full || bandwidth.probe.is_some() || self.now < bandwidth.not_before || self.phase == Phase::Dead {
             return;
         }
-        bandwidth.probe = Some(Probe { sent: self.now, offset: self.input.offset() });
+        bandwidth.probe = Some(Probe { sent: self.now, offset: self.input.offset(), trip: None });
         self.write_frame(Kind::Ping, 0, 0, &PROBE);
     }
 
@@ -140,13 +152,18 @@ impl Connection {
     #[cold]
     pub(super) fn on_probe(&mut self, payload: [u8; 8]) -> bool {
         let Some(bandwidth) = self.bandwidth.as_mut().filter(|_| payload == PROBE) else { return false };
-        let Some(probe) = bandwidth.probe.take() else { return false };
+        let Some(probe) = bandwidth.probe.as_mut().filter(|probe| probe.trip.is_none()) else { return false };
+        probe.trip = Some(self.now.saturating_sub(probe.sent));
+        true
+    }
+
+    /// Looks at what came with a PING that is back, and lets the windows grow.
+    fn measure(&mut self) {
+        let Some(bandwidth) = self.bandwidth.as_mut() else { return };
         let base = self.config.stream_window;
         let window = base.saturating_add(bandwidth.extra);
         let most_stream = self.config.max_stream_window.min(MAX_WINDOW);
-        let Some(wanted) = bandwidth.measure(probe, self.now, self.input.offset(), window) else {
-            return true;
-        };
+        let Some(wanted) = bandwidth.measure(self.now, self.input.offset(), window) else { return };
         bandwidth.extra = wanted.min(most_stream).saturating_sub(base);
         let least = self.config.connection_window.max(INITIAL_WINDOW);
         let most = self.config.max_connection_window.min(MAX_WINDOW).saturating_sub(least);
@@ -157,7 +174,6 @@ impl Connection {
             self.receive_window.shift(i64::from(more));
             self.write_frame(Kind::WindowUpdate, 0, 0, &more.to_be_bytes());
         }
-        true
     }
 
     /// A stream is gone.
@@ -177,13 +193,14 @@ mod tests {
     const MIB: u32 = 1 << 20;
 
     fn round(bandwidth: &mut Bandwidth, trip: u64, bytes: u64, window: u32) -> Option<u32> {
-        bandwidth.measure(Probe { sent: 0, offset: 0 }, trip, bytes, window)
+        bandwidth.probe = Some(Probe { sent: 0, offset: 0, trip: Some(trip) });
+        bandwidth.measure(trip, bytes, window)
     }
 
     #[test]
     fn a_window_that_is_in_the_way_doubles() {
         let mut bandwidth = Bandwidth::default();
-        assert_eq!(round(&mut bandwidth, 50 * MS, 32_768, 65_536), Some(131_072));
+        assert_eq!(round(&mut bandwidth, 50 * MS, 65_536, 65_536), Some(131_072));
         assert_eq!(round(&mut bandwidth, 50 * MS, 131_072, 131_072), Some(262_144));
         assert_eq!(round(&mut bandwidth, 50 * MS, 100_000, 262_144), None, "the sender has no more");
     }
@@ -194,6 +211,17 @@ mod tests {
         assert!(round(&mut bandwidth, 50 * MS, 1 << 20, 1 << 20).is_some());
         assert_eq!(round(&mut bandwidth, 100 * MS, 2 << 20, 2 << 20), None, "the same rate, twice the trip");
         assert!(bandwidth.not_before >= 300 * MS, "the next one may wait");
+    }
+
+    #[test]
+    fn a_pause_is_no_measurement() {
+        let probe = Some(Probe { sent: 0, offset: 0, trip: Some(50 * MS) });
+        let mut bandwidth = Bandwidth { probe, ..Bandwidth::default() };
+        assert_eq!(bandwidth.measure(10_000 * MS, 65_536, 65_536), None);
+        assert!(bandwidth.probe.is_none() && bandwidth.still == 0 && bandwidth.best == 0);
+        bandwidth.probe = Some(Probe { sent: 0, offset: 0, trip: None });
+        assert_eq!(bandwidth.measure(50 * MS, 65_536, 65_536), None);
+        assert!(bandwidth.probe.is_some(), "it is not back");
     }
 
     #[test]

@@ -202,6 +202,11 @@ impl Connection {
         if silence.deadline(&self.config) > now {
             return;
         }
+        if !self.output.is_empty() {
+            // Who has not read it all cannot answer yet, and may not be read by us; the send deadline watches that.
+            (silence.since, silence.asked) = (now, if silence.asked == NEVER { NEVER } else { now });
+            return;
+        }
         if silence.asked != NEVER {
             return self.time_out(Trip::KeepAlive);
         }
