@@ -8,7 +8,7 @@ use std::{
     future::pending,
     net::SocketAddr,
     rc::Rc,
-    sync::mpsc,
+    sync::{Arc, OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -319,4 +319,47 @@ fn whoever_waits_for_the_word_hears_it_before_the_grace_is_over() {
         house.server.stopping().await; // at once afterwards
     })
     .unwrap();
+}
+
+#[test]
+fn a_handler_on_one_worker_shuts_down_the_server_on_all() {
+    let own: Arc<OnceLock<ServerHandle>> = Arc::default();
+    let handle = own.clone();
+    let factory = move || {
+        let handle = handle.clone();
+        move |request: Request<Body>| {
+            let server = handle.get().unwrap().clone();
+            async move { Response::new(Body::from(act(request.uri().path(), &server).await)) }
+        }
+    };
+    let runtime = wakering::Runtime::builder().workers(2).build().unwrap();
+    runtime
+        .block_on(async move {
+            let server = Server::builder().start_on_all("127.0.0.1:0".parse().unwrap(), factory).unwrap();
+            assert!(own.set(server.handle()).is_ok());
+            let address = server.local_addr();
+            // Enough connections for both workers to have some.
+            let mut connections = Vec::new();
+            for _ in 0..16 {
+                let mut connection = client::connect(address).await.unwrap();
+                assert_eq!(ask_on(&mut connection, address, "/").await, "ok");
+                connections.push(connection);
+            }
+            let slow: Vec<_> = connections[1..]
+                .iter_mut()
+                .map(|connection| {
+                    let request = Request::get(format!("http://{address}/slow")).body(Body::empty()).unwrap();
+                    connection.send(request)
+                })
+                .collect();
+            // Some of them arrive in time, and some are refused.
+            let said = ask_on(&mut connections[0], address, "/shutdown").await;
+            assert_eq!(said, "shut down, 0 aborted");
+            for response in slow {
+                let response = response.await.map(|response| response.status().as_u16());
+                assert!(matches!(&response, Ok(200)) || response.is_err_and(|error| error.is_retryable()));
+            }
+            assert_eq!(server.handle().closed().await, Ok(Stopped::default()));
+        })
+        .unwrap();
 }
