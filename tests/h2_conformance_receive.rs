@@ -705,6 +705,21 @@ fn a_limit_of_no_streams_is_nothing_special() {
     assert!(wire.core.request(&request, true).is_ok());
 }
 
+/// RFC 9113 §6.5.2: before SETTINGS a client keeps to what every server should allow; then to what this one says.
+#[test]
+fn a_server_that_names_no_limit_of_streams_has_none() {
+    let mut wire = Wire::new(Connection::client(Config::default(), 0));
+    let request = Request::get("http://a/").body(()).unwrap();
+    let sent = (0..200).take_while(|_| wire.core.request(&request, true).is_ok()).count();
+    assert_eq!(sent, 100);
+    wire.feed(&settings(&[]));
+    assert!((0..1_000).all(|_| wire.core.request(&request, true).is_ok()));
+    wire.feed(&settings(&[(3, 1_100)]));
+    assert_eq!(wire.core.request(&request, true), Err(CommandError::TooManyStreams));
+    wire.feed(&settings(&[]));
+    assert_eq!(wire.core.request(&request, true), Err(CommandError::TooManyStreams), "what was said holds");
+}
+
 /// A literal whose octets are taken as they are.
 fn raw(name: &[u8], value: &[u8]) -> Vec<u8> {
     let mut block = vec![0];

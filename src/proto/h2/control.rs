@@ -31,6 +31,10 @@ impl Connection {
         if payload.len() / ENTRY_LEN > self.config.settings_entries as usize {
             return Err(Fault::Bound(Trip::SettingsEntries));
         }
+        if self.phase == Phase::FirstSettings {
+            // Whoever names no limit has none (RFC 9113 §6.5.2).
+            self.peer.max_concurrent_streams = u32::MAX;
+        }
         for entry in payload.chunks_exact(ENTRY_LEN) {
             let Ok(entry) = entry.try_into() else { continue };
             match Setting::parse(entry, self.role)? {
