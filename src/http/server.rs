@@ -177,7 +177,7 @@ impl Builder {
     /// Asks `choose` for every connection whether its frames are to be logged, and to whom.
     ///
     /// The log sees what went over the wire, in both directions and in words, and is called on the connection's worker.
-    /// It must not panic: that would end its connection. Connections that are not logged pay one branch a read and a write.
+    /// A panic in it ends the log. Connections that are not logged pay one branch a read and a write.
     ///
     /// # Examples
     ///

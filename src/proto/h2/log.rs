@@ -5,6 +5,7 @@
 //! and one a write. It has header compression of its own, one state for each direction.
 
 use std::fmt::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use http::HeaderValue;
 
@@ -66,7 +67,7 @@ impl fmt::Display for LoggedFrame<'_> {
     }
 }
 
-/// Takes the frames of one connection.
+/// Takes the frames of one connection. One that panics is not asked again for frames of that direction.
 pub type FrameLog = Box<dyn FnMut(&LoggedFrame<'_>) + Send>;
 
 pub(super) struct Log {
@@ -85,10 +86,11 @@ impl Connection {
     /// Shows every frame from now on to `log`. To be called before the first bytes are handed over: what follows the
     /// middle of a frame cannot be read.
     pub fn log_frames(&mut self, log: FrameLog) {
+        let table = limits::HPACK_TABLE_BYTES.max(self.config.header_table_size as usize);
         self.log = Some(Box::new(Log {
             sink: log,
-            received: Tap::new(Direction::Received, self.role == Role::Server),
-            sent: Tap::new(Direction::Sent, self.role == Role::Client),
+            received: Tap::new(Direction::Received, self.role == Role::Server, table),
+            sent: Tap::new(Direction::Sent, self.role == Role::Client, table),
         }));
     }
 
@@ -113,7 +115,7 @@ struct Tap {
     direction: Direction,
     /// What is left of the client's preface.
     preface: &'static [u8],
-    /// These are no frames.
+    /// These are no frames, or nobody wants them.
     deaf: bool,
     head: Vec<u8>,
     frame: Option<Head>,
@@ -128,10 +130,10 @@ struct Tap {
 }
 
 impl Tap {
-    fn new(direction: Direction, preface: bool) -> Tap {
+    /// `table`: the largest that either end's header table may be.
+    fn new(direction: Direction, preface: bool, table: usize) -> Tap {
         let mut decoder = Decoder::new(settings::HEADER_TABLE as usize);
-        // Whatever is announced: the connection checks that.
-        decoder.set_max_table_size(u32::MAX as usize);
+        decoder.set_max_table_size(table);
         Tap {
             direction,
             preface: if preface { PREFACE } else { &[] },
@@ -195,14 +197,16 @@ impl Tap {
         self.details.clear();
         // Writing to a string cannot fail.
         let _ = self.describe(head, &payload);
-        sink(&LoggedFrame {
+        let frame = LoggedFrame {
             direction: self.direction,
             kind: head.kind,
             length: head.length,
             flags: head.flags,
             stream: head.stream,
             details: &self.details,
-        });
+        };
+        // The connection does not pay for a log that panics.
+        self.deaf |= catch_unwind(AssertUnwindSafe(|| sink(&frame))).is_err();
         self.payload = payload;
         self.payload.clear();
         self.payload.shrink_to(limits::H2_PARTIAL_KEPT_BYTES);
@@ -430,6 +434,43 @@ mod tests {
         assert!(last.starts_with("recv GOAWAY frame <length=26, flags=0x00, stream_id=0>\n"), "{last}");
         let words = "error_code=ENHANCE_YOUR_CALM(0x0b), opaque_data=[enough\\nrecv FORGED])";
         assert!(last.ends_with(words), "{last}");
+    }
+
+    #[test]
+    fn a_log_that_panics_ends_and_its_connection_goes_on() {
+        let mut server = Connection::server(Config::default(), 0);
+        server.log_frames(Box::new(|_| panic!("on purpose")));
+        let mut client = Connection::client(Config::default(), 0);
+        client.request(&Request::get("http://a/").body(()).unwrap(), true).unwrap();
+        let events = carry(&mut client, &mut server, usize::MAX);
+        assert!(matches!(events[..], [Event::Request { .. }]));
+        carry(&mut server, &mut client, usize::MAX);
+        assert!(!server.is_closed() && !client.is_closed());
+    }
+
+    #[test]
+    fn no_bytes_can_make_the_log_panic_or_keep_more_than_a_block() {
+        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        for _ in 0..300 {
+            let mut tap = Tap::new(Direction::Received, false, 4_096);
+            let mut sink: FrameLog = Box::new(|frame| assert!(!frame.to_string().is_empty()));
+            for _ in 0..60 {
+                let (length, kind) = (next() % 40, next() % 18);
+                let mut bytes = vec![0, 0, length as u8, kind as u8, next() as u8, 0, 0, 0, next() as u8];
+                bytes.extend((0..length).map(|_| next() as u8));
+                bytes.truncate(if next() % 8 == 0 { next() as usize % bytes.len() } else { bytes.len() });
+                tap.feed(&bytes, &mut sink);
+            }
+            assert!(
+                tap.payload.capacity() <= limits::H2_LOG_BYTES && tap.block.len() <= limits::H2_LOG_BYTES
+            );
+        }
     }
 
     #[test]
