@@ -234,6 +234,39 @@ fn a_response_that_nobody_reads_holds_up_only_itself() {
     });
 }
 
+// RFC 9113 §5.1.2: only streams that are open count.
+
+#[test]
+fn a_response_that_has_come_makes_room_whether_it_is_read_or_not() {
+    with_server(|address| async move {
+        let mut connection = client::builder().max_streams(2).connect(address).await.unwrap();
+        let mut responses = Vec::new();
+        for number in 0..100_u32 {
+            connection.ready().await.unwrap();
+            let content = number.to_string().repeat(number as usize * 20);
+            responses.push((connection.send(post(address, "/echo", content.clone())), content));
+        }
+        let heads = responses.split_off(50);
+        for (response, content) in responses {
+            assert_eq!(text(response.await.unwrap()).await, content);
+        }
+        let mut bodies = Vec::new();
+        for (response, content) in heads {
+            bodies.push((response.await.unwrap().into_body(), content));
+        }
+        bodies.truncate(40);
+        for (body, content) in bodies.into_iter().rev() {
+            assert_eq!(body.collect(1 << 20).await.unwrap(), content);
+        }
+        // Their windows were given back: much more than one of the connection's goes through.
+        for _ in 0..10 {
+            let content = vec![7; 300_000];
+            let response = connection.send(post(address, "/echo", content.clone())).await.unwrap();
+            assert!(text(response).await == content);
+        }
+    });
+}
+
 #[test]
 fn content_that_nobody_takes_holds_up_its_maker() {
     with_server(|address| async move {

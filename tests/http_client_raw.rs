@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use support::{
     h2::{ACK, DATA, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, Raw, frame},
-    scripted::{Scripted, accept, accept_mute, answer, head, settings},
+    scripted::{Scripted, accept_mute, answer, head, settings},
 };
 use wakering::{
     http::{
@@ -95,40 +95,6 @@ fn farewell(raw: &mut Raw) {
 async fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
-}
-
-// A server that closes with unread input resets the connection, which fails the client's next write.
-
-#[test]
-fn what_came_before_a_write_failed_is_still_read() {
-    let (tell, closed) = channel();
-    let server = Scripted::start(move |listener| {
-        let mut raw = accept(listener, &[]);
-        let stream = raw.request();
-        // What comes after the answer to this is the other request.
-        raw.send(&frame(PING, 0, 0, b"all read"));
-        raw.next(PING);
-        raw.send(&head(stream, 0, &[(":status", "200")]));
-        raw.socket.peek(&mut [0]).unwrap();
-        tell.send(()).unwrap();
-        raw.send(&frame(DATA, END_STREAM, stream, b"whole"));
-        drop(raw);
-        tell.send(()).unwrap();
-    });
-    wakering::run(async {
-        let mut connection = client::connect(server.address).await.unwrap();
-        let response = connection.send(get()).await.unwrap();
-        let mut other = Box::pin(connection.send(get()));
-        assert!(poll_once(other.as_mut()).await.is_pending());
-        let closed =
-            wakering::spawn_blocking(move || closed.recv().map(|()| closed)).unwrap().await.unwrap().unwrap();
-        // The worker stands still, so that it learns of nothing before it writes.
-        closed.recv().unwrap();
-        drop(other);
-        assert_eq!(text(response).await, "whole");
-    })
-    .unwrap();
-    server.end();
 }
 
 // RFC 9113 §6.8: what GOAWAY gives back may be sent elsewhere.
@@ -453,6 +419,30 @@ fn a_raised_limit_lets_the_next_in() {
         connection.ready().await.unwrap();
         assert_eq!(text(connection.send(get()).await.unwrap()).await, "third");
         assert_eq!(text(second.await.unwrap()).await, "second");
+    });
+}
+
+#[test]
+fn a_lowered_limit_holds_for_the_next_and_ends_nobody() {
+    let script = |raw: &mut Raw| {
+        let (first, second) = (raw.request(), raw.request());
+        raw.send(&settings(&[(MAX_CONCURRENT_STREAMS, 1)]));
+        raw.send(&answer(first, b"first"));
+        raw.send(&frame(PING, 0, 0, b"anybody?"));
+        let next = raw.read_until(|frame| frame.kind == HEADERS || frame.kind == PING);
+        assert_eq!(next.kind, PING, "one is under way, and no more are allowed");
+        raw.send(&answer(second, b"second"));
+        let third = raw.request();
+        raw.send(&answer(third, b"third"));
+        farewell(raw);
+    };
+    against(&[(MAX_CONCURRENT_STREAMS, 2)], script, |mut connection| async move {
+        let (first, second) = (connection.send(get()), connection.send(get()));
+        assert_eq!(text(first.await.unwrap()).await, "first");
+        connection.ready().await.unwrap();
+        let third = connection.send(get());
+        assert_eq!(text(second.await.unwrap()).await, "second");
+        assert_eq!(text(third.await.unwrap()).await, "third");
     });
 }
 

@@ -2,8 +2,14 @@
 //!
 //! Each stream has at most one mailbox, in the place that its key names. A key is of one stream only: a mailbox of
 //! an earlier stream in the same place is not found by it.
+//!
+//! A response that came whole is *detached*: its stream is over for the core, so that the next may have its place,
+//! while somebody still reads. When the next takes the place, the mailbox moves aside.
 
-use std::{collections::VecDeque, task::Waker};
+use std::{
+    collections::{HashMap, VecDeque},
+    task::Waker,
+};
 
 use ::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
@@ -17,11 +23,16 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Mailboxes {
     places: Vec<Option<Box<Mailbox>>>,
+    /// Detached ones whose place was taken; made when it first happens.
+    aside: Option<Box<HashMap<StreamKey, Box<Mailbox>>>>,
 }
 
 impl Mailboxes {
     pub(super) fn find(&mut self, key: StreamKey) -> Option<&mut Mailbox> {
-        self.places.get_mut(key.index())?.as_deref_mut().filter(|mailbox| mailbox.key == key)
+        match self.places.get_mut(key.index())?.as_deref_mut() {
+            Some(mailbox) if mailbox.key == key => Some(mailbox),
+            Some(_) | None => self.aside.as_mut()?.get_mut(&key).map(AsMut::as_mut),
+        }
     }
 
     /// The stream's mailbox, made if there is none.
@@ -30,18 +41,22 @@ impl Mailboxes {
             self.places.resize_with(key.index() + 1, || None);
         }
         let place = &mut self.places[key.index()];
-        if place.as_ref().is_some_and(|mailbox| mailbox.key != key) {
-            *place = None;
+        if let Some(old) = place.take_if(|mailbox| mailbox.key != key).filter(|old| old.detached) {
+            self.aside.get_or_insert_default().insert(old.key, old);
         }
         place.get_or_insert_with(|| Box::new(Mailbox::new(key)))
     }
 
     pub(super) fn take(&mut self, key: StreamKey) -> Option<Box<Mailbox>> {
-        self.places.get_mut(key.index())?.take_if(|mailbox| mailbox.key == key)
+        let here = self.places.get_mut(key.index())?.take_if(|mailbox| mailbox.key == key);
+        here.or_else(|| self.aside.as_mut()?.remove(&key))
     }
 
     /// Puts one back that was taken; returns what lay there.
     pub(super) fn put_back(&mut self, mailbox: Box<Mailbox>) -> Option<Box<Mailbox>> {
+        if mailbox.detached {
+            return self.aside.get_or_insert_default().insert(mailbox.key, mailbox);
+        }
         self.places.get_mut(mailbox.key.index()).and_then(|place| place.replace(mailbox))
     }
 
@@ -64,6 +79,8 @@ pub(super) struct Mailbox {
     pub(super) work: Option<Work>,
     /// Somebody still wants what the peer sends.
     pub(super) wanted: bool,
+    /// The stream is over for the core.
+    pub(super) detached: bool,
     /// The heads of the response (client).
     pub(super) heads: Option<Box<Heads>>,
 }
@@ -139,6 +156,7 @@ impl Mailbox {
             writer: None,
             work: None,
             wanted: false,
+            detached: false,
             heads: None,
         }
     }

@@ -284,11 +284,14 @@ impl Wire {
             if mailbox.wanted && length > 0 {
                 mailbox.received.push_back(data);
             }
-            (mailbox.wanted, mailbox.reader.take())
+            (mailbox.wanted, mailbox.reader.take(), end && mailbox.heads.is_some())
         });
-        let (taken, reader) = found.unwrap_or_default();
+        let (taken, reader, response_ends) = found.unwrap_or_default();
         if !taken && length > 0 {
             self.core.borrow_mut().release(key, length);
+        }
+        if response_ends {
+            self.detach(key);
         }
         if let Some(reader) = reader {
             reader.wake();
@@ -297,13 +300,33 @@ impl Wire {
 
     /// Trailers came.
     pub(super) fn deliver_trailers(&self, key: StreamKey, trailers: HeaderMap) {
-        let reader = self.find(key, |mailbox| {
+        let found = self.find(key, |mailbox| {
             mailbox.ending = Ending::Trailers(trailers);
-            mailbox.reader.take()
+            (mailbox.reader.take(), mailbox.heads.is_some())
         });
-        if let Some(Some(reader)) = reader {
+        let (reader, response_ends) = found.unwrap_or_default();
+        if response_ends {
+            self.detach(key);
+        }
+        if let Some(reader) = reader {
             reader.wake();
         }
+    }
+
+    /// Ends a stream for the core when all of its response has come and all of its request has gone, although
+    /// somebody may still read: what came stays readable, and the next request finds room.
+    pub(super) fn detach(&self, key: StreamKey) {
+        let complete = self.find(key, |mailbox| mailbox.is_complete());
+        if complete == Some(true) && self.core.borrow_mut().detach(key) {
+            self.find(key, |mailbox| mailbox.detached = true);
+        }
+    }
+
+    /// Gives the window of content back that was read.
+    fn release(&self, key: StreamKey, n: usize) {
+        let detached = self.find(key, |mailbox| mailbox.detached);
+        let mut core = self.core.borrow_mut();
+        if detached == Some(true) { core.release_late(n) } else { core.release(key, n) }
     }
 
     /// The stream is dead: what works for it ends, its body says why. A message that came whole stays readable:
@@ -356,28 +379,30 @@ impl Wire {
         if let Some(mailbox) = mailbox {
             let unread: usize = mailbox.received.iter().map(Bytes::len).sum();
             if unread > 0 {
-                self.core.borrow_mut().release(key, unread);
+                let mut core = self.core.borrow_mut();
+                if mailbox.detached { core.release_late(unread) } else { core.release(key, unread) }
             }
         }
-        let idle = {
+        let (idle, ended) = {
             let mut core = self.core.borrow_mut();
             core.finish(key);
-            core.open_streams() == 0
+            (core.open_streams() == 0, core.has_events())
         };
+        if ended && self.armed.get() != DRIVEN {
+            self.wake_driver();
+        }
         if idle {
             self.check_deadline();
         }
     }
 
-    /// Gives up the streams that are complete in both directions although somebody still reads: what came stays
-    /// readable, and the connection may end.
-    pub(super) fn finish_complete(&self) {
-        let mut core = self.core.borrow_mut();
-        for mailbox in self.mailboxes.borrow().iter().filter(|it| it.is_complete()) {
-            if core.is_over(mailbox.key) {
-                core.finish(mailbox.key);
-            }
-        }
+    /// Detaches every stream that may be: a request may have ended after its response.
+    pub(super) fn detach_complete(&self) {
+        let complete: Vec<StreamKey> = {
+            let mailboxes = self.mailboxes.borrow();
+            mailboxes.iter().filter(|it| it.is_complete() && !it.detached).map(|it| it.key).collect()
+        };
+        complete.into_iter().for_each(|key| self.detach(key));
     }
 
     /// Puts a mailbox back whose reader has not heard yet what became of the stream; it takes it away when it is
@@ -419,6 +444,9 @@ impl Wire {
                 *ending = Ending::Ended;
             }
         });
+        if end {
+            self.detach(key);
+        }
     }
 
     /// An interim head came; those that nobody fetches are kept up to a bound.
@@ -625,7 +653,7 @@ impl Incoming {
         let frame = found.unwrap_or(Poll::Ready(Some(Err(BodyError::ConnectionClosed))));
         match &frame {
             Poll::Ready(Some(Ok(Frame::Data(data)))) => {
-                self.wire.core.borrow_mut().release(self.key, data.len());
+                self.wire.release(self.key, data.len());
                 self.wire.ask_flush();
             }
             Poll::Ready(_) => self.end(),
@@ -646,7 +674,7 @@ impl Incoming {
         let Some((unread, writer)) = left else { return };
         let unread: usize = unread.into_iter().map(|data| data.len()).sum();
         if unread > 0 {
-            self.wire.core.borrow_mut().release(self.key, unread);
+            self.wire.release(self.key, unread);
             self.wire.ask_flush();
         }
         if let Some(writer) = writer {

@@ -393,10 +393,16 @@ impl Role for Requests {
         let unwanted = link.is_unwanted();
         wire.watch(unwanted || !link.queue.borrow().is_empty());
         if unwanted {
-            wire.finish_complete();
+            wire.detach_complete();
         }
-        if unwanted && link.streams() == 0 {
-            wire.core.borrow_mut().shutdown();
+        let mut core = wire.core.borrow_mut();
+        if unwanted && core.open_streams() == 0 {
+            core.shutdown();
+        }
+        let ended = core.has_events();
+        drop(core);
+        if ended {
+            wire.wake_driver();
         }
     }
 

@@ -64,7 +64,11 @@ impl Ticket {
         }
         let Some(body) = self.untouched.borrow_mut().take() else { return };
         let (reason, error) = match send_content(wire, self.key, body).await {
-            Ok(()) | Err(Unsent::Gone) => return,
+            Ok(()) => {
+                wire.detach(self.key);
+                return self.link.freed();
+            }
+            Err(Unsent::Gone) => return,
             Err(Unsent::Body(error)) => {
                 let reason = match &error {
                     BodyError::Reset(reason) => *reason,

@@ -28,7 +28,7 @@ use super::receive::Input;
 use super::repeats::KnownRequest;
 use super::settings::{self, INITIAL_WINDOW, MIN_FRAME_SIZE, PeerSettings};
 use super::stats::Tally;
-use super::stream::{Stream, StreamKey};
+use super::stream::StreamKey;
 use super::streams::{Endings, Streams};
 use super::timeouts::Timers;
 
@@ -434,11 +434,6 @@ impl Connection {
     /// Whether reading makes sense: not while the peer leaves too much unread (twice `output_bytes`).
     pub fn wants_input(&self) -> bool {
         self.phase != Phase::Dead && self.output.len() < self.config.output_bytes.saturating_mul(2)
-    }
-
-    /// Whether nothing more is sent or received on the stream.
-    pub fn is_over(&self, stream: StreamKey) -> bool {
-        self.streams.get(stream).is_none_or(Stream::is_closed)
     }
 
     /// The stream's id on the wire.

@@ -244,6 +244,13 @@ impl Connection {
         }
     }
 
+    /// As [`release`](Connection::release), for content of a stream that was detached.
+    pub fn release_late(&mut self, n: usize) {
+        let n = n.min(self.tally.unreleased);
+        self.tally.unreleased -= n;
+        self.give_back(u32::try_from(n).unwrap_or(u32::MAX));
+    }
+
     fn give_back_stream(&mut self, key: StreamKey, n: u32) {
         let size = self.config.stream_window;
         let Some(stream) = self.streams.get_mut(key) else { return };

@@ -455,6 +455,20 @@ impl Connection {
         self.let_go(stream);
     }
 
+    /// As [`finish`](Connection::finish), for a stream on which nothing more is sent or received: it stops counting
+    /// although the application still reads. What it has not released keeps the connection's window closed until
+    /// [`release_late`](Connection::release_late). `false` when the stream is not over, and nothing was done.
+    pub fn detach(&mut self, stream: StreamKey) -> bool {
+        let Some(target) = self.streams.get_mut(stream).filter(|target| target.is_closed()) else {
+            return false;
+        };
+        target.held = false;
+        target.room = Room::Unasked;
+        target.unreleased = 0;
+        self.retire(stream);
+        true
+    }
+
     /// What becomes of a stream that the application has let go of.
     #[inline]
     pub(super) fn let_go(&mut self, key: StreamKey) {
