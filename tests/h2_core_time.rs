@@ -182,6 +182,21 @@ fn release_all(wire: &mut Wire) {
     wire.events.retain(|event| !matches!(event, Event::Data { .. }));
 }
 
+/// The same towards a client: what the head of a response announced does not come.
+#[test]
+fn a_response_whose_content_dribbles_is_given_up_and_one_that_has_not_begun_is_not() {
+    let mut wire = Wire::client(Config::default());
+    for _ in 0..2 {
+        wire.core.request(&Request::get("http://a/").body(()).unwrap(), true).unwrap();
+    }
+    wire.feed(&frame(HEADERS, END_HEADERS, 1, &fields(&[(":status", "200"), ("content-length", "5000")])));
+    for _ in 0..30 {
+        pass(&mut wire, 1, |_| frame(DATA, 0, 1, b"x"));
+        release_all(&mut wire);
+    }
+    assert_eq!(wire.resets(), [(1, Reason::ENHANCE_YOUR_CALM.0)]);
+}
+
 /// RUDY: the head announces content, and nothing follows.
 #[test]
 fn a_request_whose_content_never_begins_is_reset_within_twice_the_grace() {

@@ -97,9 +97,13 @@ pub struct Builder {
 impl Default for Builder {
     fn default() -> Builder {
         // Whoever holds a handle wants the connection: it is not ended for having nothing to do. And a server may
-        // be slow to take content on purpose: how long a request may last is said with the request.
-        let config =
-            Config { idle_timeout: Duration::MAX, stall_timeout: Duration::MAX, ..Config::default() };
+        // be slow to take or send content on purpose: how long a request may last is said with the request.
+        let config = Config {
+            idle_timeout: Duration::MAX,
+            stall_timeout: Duration::MAX,
+            min_body_rate: 0,
+            ..Config::default()
+        };
         Builder {
             config: Arc::new(config),
             connector: TcpConnector::new().nodelay(true),
@@ -115,7 +119,8 @@ impl Default for Builder {
 
 impl Builder {
     /// Settings, bounds and deadlines of the protocol. Unless they are given, a connection that has nothing to do is
-    /// kept for as long as there is a handle, and a peer may be as slow as it likes to take a request's content.
+    /// kept for as long as there is a handle, and a peer may be as slow as it likes to take a request's content and to
+    /// send a response's.
     #[must_use]
     pub fn http2(mut self, config: impl Into<Arc<Config>>) -> Builder {
         self.config = config.into();

@@ -232,8 +232,12 @@ pub struct ClientBuilder {
 
 impl Default for ClientBuilder {
     fn default() -> ClientBuilder {
-        let config =
-            Config { idle_timeout: CLIENT_IDLE_TIMEOUT, stall_timeout: Duration::MAX, ..Config::default() };
+        let config = Config {
+            idle_timeout: CLIENT_IDLE_TIMEOUT,
+            stall_timeout: Duration::MAX,
+            min_body_rate: 0,
+            ..Config::default()
+        };
         let settings = Settings {
             builder: Builder::default().http2(config),
             connections_per_host: CLIENT_CONNECTIONS,

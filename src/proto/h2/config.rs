@@ -78,10 +78,10 @@ pub struct Config {
     pub settings_timeout: Duration,
     /// How long output may wait while the socket takes less than `min_body_rate` of it.
     pub send_timeout: Duration,
-    /// Bytes a second that the peer must send of content that it announced with `content-length` (server), or take of
+    /// Bytes a second that the peer must send of content that it announced with `content-length`, or take of
     /// content that waits for its windows; 0 never ends anything. Messages of unknown length may be silent.
     pub min_body_rate: u32,
-    /// How long a request's content may come below `min_body_rate`; half as long again before that is noticed.
+    /// How long content may come below `min_body_rate`; half as long again before that is noticed.
     pub body_grace: Duration,
     /// How long content may wait for windows that stay closed but for less than `min_body_rate`.
     pub stall_timeout: Duration,

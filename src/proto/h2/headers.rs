@@ -367,6 +367,9 @@ impl Connection {
         };
         stream.receiving = if opening.end { Receiving::Ended } else { Receiving::Body };
         let held = stream.held;
+        if !opening.end && matches!(stream.to_receive, Content::Remaining(_)) {
+            self.watch();
+        }
         self.retire(key);
         if held {
             *out = Some(Event::Response { stream: key, response, end: opening.end });

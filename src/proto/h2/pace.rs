@@ -1,16 +1,15 @@
 //! Peers that are slow on purpose, and peers that are gone: the least rate of content both ways, and keep-alive.
 //!
-//! Two things make a stream last without end. A request announces content and lets it drip; or a response waits for a window
+//! Two things make a stream last without end. A message announces content and lets it drip; or a response waits for a window
 //! that the peer opens byte by byte, which no deadline without a rate would notice. Both are looked at in one sweep over
 //! the streams, a few seconds apart and only while there is anything to watch, so that no frame pays for it: a sweep marks
 //! how far each stream is, and one later sees how far it came.
 //!
 //! # What counts as slow, and what does not
 //!
-//! - *Receiving* (server): a request with `content-length` of which something is still to come, and a DATA frame that has
-//!   begun. Not while the peer waits for us: content lies unread, a window is closed, or `100 (Continue)` has not gone out.
-//!   A request without `content-length` owes nothing between its frames: gRPC, tunnels and long polls may be silent for as
-//!   long as they like.
+//! - *Receiving*: a message with `content-length` of which something is still to come, and a DATA frame that has begun. Not while the peer waits for us: content lies unread, a window is closed, or `100 (Continue)` has not gone out.
+//!   A message without `content-length` owes nothing between its frames: gRPC, tunnels and long polls may be silent for as
+//!   long as they like, and so may a server that has not begun to answer.
 //! - *Sending*: content waits, and the window is found closed at every sweep for `stall_timeout`, while the peer gave less
 //!   credit than `min_body_rate` in that time. What it takes at that rate is slow and legal. A closed window of the stream
 //!   costs the stream, one of the connection the connection.
@@ -18,7 +17,7 @@
 //! Keep-alive asks a silent peer with a PING whether it is there; every byte that comes is an answer.
 
 use super::config::Config;
-use super::connection::{Connection, Phase, Role};
+use super::connection::{Connection, Phase};
 use super::error::Fault;
 use super::frame::Kind;
 use super::stream::{Content, Receiving, Room, Sending, Stream, StreamKey};
@@ -34,7 +33,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub(super) struct Pace {
     /// When the next sweep is due.
     sweep: u64,
-    /// Requests whose content is awaited, and how much of it, in the order of the slots.
+    /// Messages whose content is awaited, and how much of it, in the order of the slots.
     uploads: Vec<Mark>,
     /// Streams that were found blocked, and the credit they have had since, in the order of the slots.
     stalls: Vec<Mark>,
@@ -235,13 +234,12 @@ impl Connection {
             None => return Ok(()),
         };
         let (mut slow, mut marks) = (Vec::new(), (Vec::new(), Vec::new()));
-        let (mut blocked, mut uploading) = (false, false);
+        let (mut blocked, mut coming) = (false, false);
         let closed = self.send_window.available() == 0;
-        let server = self.role == Role::Server;
-        let open = server && !self.receive_window.is_closed();
+        let open = !self.receive_window.is_closed();
         let config = &self.config;
         for (key, stream) in self.streams.iter_mut().filter(|(_, stream)| !stream.is_closed()) {
-            uploading |= server && owed(stream).is_some();
+            coming |= owed(stream).is_some();
             let left = owed(stream).filter(|_| open && is_peers_turn(stream) && !excused.contains(&key));
             if let Some(left) = left {
                 let mut mark = carry(&uploads, key, now, left);
@@ -270,7 +268,7 @@ impl Connection {
                 marks.1.push(mark);
             }
         }
-        let watched = blocked || uploading || self.run.is_some();
+        let watched = blocked || coming || self.run.is_some();
         if let Some(pace) = &mut self.pace {
             (pace.uploads, pace.stalls) = marks;
         }
@@ -286,7 +284,7 @@ impl Connection {
     /// What holds up all streams at once: the connection's window, and a DATA frame that does not end.
     fn sweep_connection(&mut self, now: u64, closed: bool) -> Result<(), Trip> {
         let (config, offset) = (&self.config, self.input.offset());
-        let unfinished = self.run.is_some() && self.role == Role::Server && self.wants_input();
+        let unfinished = self.run.is_some() && self.wants_input();
         let Some(pace) = &mut self.pace else { return Ok(()) };
         pace.closed = pace.closed.filter(|_| closed).or(closed.then_some((now, 0)));
         if let Some((since, credit)) =

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::config::Config;
-use super::connection::{Connection, Going, Phase, Role};
+use super::connection::{Connection, Going, Phase};
 use super::error::Reason;
 use super::pace::least;
 use super::trip::Trip;
@@ -144,7 +144,7 @@ impl Connection {
     /// Starts or stops the clock of a frame or header block that is not complete.
     #[inline]
     pub(super) fn watch_partial(&mut self) {
-        if self.run.is_some() && self.role == Role::Server {
+        if self.run.is_some() {
             self.watch();
         }
         if !self.input.is_partial() && self.assembly.is_none() {
