@@ -1,18 +1,24 @@
-//! `futures_io::{AsyncRead, AsyncWrite}` over connections and their halves (feature `futures-io`).
+//! `futures_io::{AsyncRead, AsyncWrite}` over connections, their halves and HTTP/2 tunnels (feature `futures-io`).
 #![cfg(feature = "futures-io")]
 
 #[path = "support/net.rs"]
 mod support;
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io::{self, IoSlice, IoSliceMut},
     pin::Pin,
+    rc::Rc,
 };
 
 use futures_io::{AsyncRead, AsyncWrite};
 use support::{pair, pattern, run};
-use wakering::spawn;
+use wakering::{
+    http::{Body, Method, Reason, Request, Server, Tunnel, client},
+    net::TcpListener,
+    spawn,
+};
 
 const LENGTH: usize = 300_000;
 
@@ -81,5 +87,60 @@ fn whole_connections_and_both_kinds_of_halves_speak_the_traits() {
         let (_reader, writer) = one.split();
         send(writer, 3).await.unwrap();
         assert!(receiving.await.unwrap().unwrap() == pattern(3, LENGTH));
+    });
+}
+
+/// Both ends of a tunnel through a server (RFC 9113 §8.5): the client's and the handler's.
+async fn tunnel() -> (Tunnel, Tunnel, client::SendRequest) {
+    let far: Rc<RefCell<Option<Tunnel>>> = Rc::default();
+    let kept = far.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let server = Server::start(listener, move |request: Request<Body>| {
+        let (tunnel, response) = Tunnel::accept(request.into_body());
+        *kept.borrow_mut() = Some(tunnel);
+        std::future::ready(response)
+    });
+    let address = server.expect("a server").local_addr();
+    let mut connection = client::connect(address).await.expect("a connection");
+    let (outgoing, body) = Body::channel();
+    let request = Request::builder().method(Method::CONNECT).uri("far:1").body(body).expect("a request");
+    let response = connection.send(request).await.expect("an answer");
+    let far = far.borrow_mut().take().expect("the handler has answered");
+    (Tunnel::new(response.into_body(), outgoing), far, connection)
+}
+
+#[test]
+fn a_tunnel_carries_what_a_socket_does_and_closes_one_direction_at_a_time() {
+    run(async {
+        let (mut near, mut far, _connection) = tunnel().await;
+        let sending = spawn(async move {
+            send(&mut near, 7).await.expect("all is taken");
+            let broken = poll_fn(|cx| Pin::new(&mut near).poll_write(cx, b"late")).await;
+            assert_eq!(broken.expect_err("it is closed").kind(), io::ErrorKind::BrokenPipe);
+            receive(&mut near).await.expect("the other direction is open")
+        });
+        assert_eq!(receive(&mut far).await.expect("all comes"), pattern(7, LENGTH));
+        send(&mut far, 8).await.expect("all is taken");
+        assert_eq!(sending.await.expect("no panic"), pattern(8, LENGTH));
+    });
+}
+
+#[test]
+fn a_tunnel_that_was_reset_or_lost_is_an_error_of_its_kind() {
+    run(async {
+        let (mut near, far, connection) = tunnel().await;
+        far.reset(Reason::CONNECT_ERROR);
+        let error = receive(&mut near).await.expect_err("it was reset");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert!(error.to_string().contains("CONNECT_ERROR"), "{error}");
+        drop((near, connection));
+
+        let (near, mut far, connection) = tunnel().await;
+        drop(near);
+        let error = receive(&mut far).await.expect_err("it was dropped");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        let broken = send(&mut far, 9).await.expect_err("nobody takes it");
+        assert_eq!(broken.kind(), io::ErrorKind::BrokenPipe);
+        drop(connection);
     });
 }
