@@ -134,7 +134,7 @@ fn connections_are_opened_up_to_the_bound_when_those_there_are_full() {
 
 #[test]
 fn a_connection_without_requests_expires() {
-    let config = Config { idle_timeout: Duration::from_millis(20), ..Config::default() };
+    let config = Config { idle_timeout: Duration::from_millis(150), ..Config::default() };
     with_server(Client::builder().http2(config), |client, url| async move {
         text(client.get(&url).await.unwrap()).await;
         assert_eq!(client.connections(), 1);
@@ -346,9 +346,10 @@ fn an_attempt_to_connect_that_fails_fails_everybody_who_waits_for_it() {
 fn a_time_limit_holds_while_a_request_waits_and_while_it_runs() {
     let builder = Client::builder().streams_per_connection(1).connections_per_host(1);
     with_server(builder, |client, url| async move {
+        text(client.get(&url).await.unwrap()).await;
         let holder = spawn({
             let (client, url) = (client.clone(), format!("{url}/never"));
-            async move { client.get(url).timeout(Duration::from_millis(60)).await.unwrap_err() }
+            async move { client.get(url).timeout(Duration::from_millis(300)).await.unwrap_err() }
         });
         yield_now().await;
         let waiting = client.get(&url).timeout(Duration::from_millis(10)).await.unwrap_err();
@@ -413,13 +414,16 @@ fn names_are_looked_up_and_may_be_told() {
         let url = format!("http://Example.test:{}/", address.port());
         let told = client.get(url.to_lowercase()).await.unwrap();
         assert_eq!(text(told).await, "ok");
+        let mut named = Request::get("/path").body(Body::empty()).unwrap();
+        named.headers_mut().insert("host", address.to_string().parse().unwrap());
+        assert_eq!(text(client.request(named).await.unwrap()).await, "ok");
         let looked_up = client.get(format!("http://localhost:{}/", address.port())).await.unwrap();
         assert_eq!(text(looked_up).await, "ok");
         // A label that is too long: the resolver says no without asking anybody.
         let nobody = format!("http://{}.invalid/", "x".repeat(64));
         let error = client.get(nobody).await.unwrap_err();
         assert!(error.is_connect() && error.kind() == Kind::Resolve, "{error:?}");
-        for target in ["https://127.0.0.1/", "/path", "not a target"] {
+        for target in ["https://127.0.0.1/", "http://user:password@127.0.0.1:1/", "/path", "not a target"] {
             assert_eq!(client.get(target).await.unwrap_err().kind(), Kind::Misuse, "{target}");
         }
         client.shutdown().await;

@@ -328,7 +328,7 @@ fn a_peer_that_falls_silent_is_asked_and_given_up() {
     });
     let address = server.address;
     wakering::run(async {
-        let builder = client::builder().keep_alive(Duration::from_millis(30), Duration::from_millis(50));
+        let builder = client::builder().keep_alive(Duration::from_millis(50), Duration::from_millis(700));
         let mut connection = builder.connect(address).await.unwrap();
         let mut future = connection.send(get());
         assert_eq!(future.interim().await.unwrap().status(), 103);
@@ -654,7 +654,7 @@ fn a_request_that_takes_too_long_is_reset_before_and_after_its_head() {
         farewell(raw);
     };
     against(&[], script, |mut connection| async move {
-        let limit = Duration::from_millis(20);
+        let limit = Duration::from_millis(300);
         let error = connection.send(get()).timeout(limit).await.unwrap_err();
         assert!(error.is_timeout() && !error.is_retryable(), "{error:?}");
         let mut body = connection.send(get()).timeout(limit).await.unwrap().into_body();

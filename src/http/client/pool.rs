@@ -387,10 +387,10 @@ impl Call {
     async fn run(self) -> Result<Response<Body>, Error> {
         let Call { pool, request, timeout, mut on_interim } = self;
         let mut request = request?;
-        if request.uri().authority().is_none() {
-            target::complete(&mut request)?;
-        }
-        let key = Key::of(request.uri())?;
+        // A host field names the host to the server; where the connection goes is said by the target, if it says so.
+        let key = Key::of(request.uri());
+        target::complete(&mut request)?;
+        let key = key.or_else(|_homeless| Key::of(request.uri()))?;
         // A limit beyond all time is none.
         let limit = timeout.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
         let mut attempts = 0;
