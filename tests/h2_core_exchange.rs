@@ -115,7 +115,7 @@ fn on_server(server: &mut End, event: Event, keys: &mut BTreeMap<u32, (StreamKey
         }
         Event::Pong { payload } => server.log.push(format!("pong {payload:?}")),
         Event::GoAway { last_stream, reason, .. } => {
-            server.log.push(format!("goaway {last_stream} {reason}"))
+            server.log.push(format!("goaway {last_stream} {reason}"));
         }
         Event::Closed { error } => {
             server.log.push(format!("closed {error:?}"));
