@@ -285,7 +285,9 @@ fn window_updates_of_one_byte_cost_next_to_nothing() {
 fn more_streams_than_allowed_are_refused() {
     let attack = Attack { trip: Some(Trip::Concurrency), ..Attack::default() };
     let outcome = attack.run("concurrency", |foe, _| for_each_stream(foe, |id| get_from(id, "/never")));
-    assert!(outcome.metrics.requests < 256 * outcome.connections + 2_000, "{:?}", outcome.metrics);
+    // One connection more was made during the warm-up.
+    let taken = outcome.metrics.requests - outcome.asked;
+    assert!(taken <= 256 * (outcome.connections + 1), "{taken} requests were taken");
     assert!(
         outcome.seen[0].resets.keys().all(|code| *code == Reason::REFUSED_STREAM.0),
         "{:?}",

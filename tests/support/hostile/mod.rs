@@ -71,6 +71,8 @@ pub(crate) struct Outcome {
     pub(crate) connections: u64,
     pub(crate) seen: Vec<Seen>,
     pub(crate) metrics: Metrics,
+    /// Requests of the polite client, which the metrics count too.
+    pub(crate) asked: u64,
 }
 
 /// What was measured, for the failure's text and for `HOSTILE_REPORT`.
@@ -121,6 +123,7 @@ impl Attack {
 
         self.settle(name, &victim, 1);
         let left = victim.account.live() - base;
+        let asked = polite.asked();
         drop(polite);
         let metrics = self.settle(name, &victim, 0);
         let sent = seen.iter().map(|it| it.sent).sum::<u64>();
@@ -144,7 +147,7 @@ impl Attack {
         self.judge(name, &figures, &seen, &metrics);
         let stopped = victim.stop();
         assert_eq!((stopped.aborted_connections, stopped.aborted_handlers), (0, 0), "{name}");
-        Outcome { connections, seen, metrics }
+        Outcome { connections, seen, metrics, asked }
     }
 
     /// Attacks while the polite client asks.

@@ -54,6 +54,11 @@ impl<'a> Polite<'a> {
         Took { time, work }
     }
 
+    /// How often it has asked.
+    pub(crate) fn asked(&self) -> u64 {
+        u64::from(self.next / 2)
+    }
+
     /// Asks this many times.
     pub(crate) fn ask_often(&mut self, times: usize) -> Vec<Took> {
         let mut all = Vec::with_capacity(times);
