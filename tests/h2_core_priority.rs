@@ -383,6 +383,63 @@ fn a_peer_that_changes_its_mind_about_the_old_priorities_breaks_the_protocol() {
     }
 }
 
+/// Whatever is asked, changed, reset and stalled in between: in the end every stream that lives has sent all it had.
+#[test]
+fn no_order_of_signals_loses_or_doubles_content() {
+    for seed in 1..=60_u64 {
+        let mut random = Random(seed);
+        let mut wire = open();
+        let mut expected = std::collections::BTreeMap::new();
+        let mut streams: Vec<(u32, StreamKey)> = Vec::new();
+        let mut id = 1;
+        for _ in 0..200 {
+            let priority = format!("u={}{}", random.below(9), ["", ", i"][random.below(2)]);
+            match random.below(8) {
+                0..=1 if streams.len() < 50 => {
+                    let request = if random.below(4) == 0 { get(id) } else { get_with(id, &priority) };
+                    let stream = take(&mut wire, &request);
+                    wire.core.respond(stream, OK, &HeaderMap::new(), false).unwrap();
+                    streams.push((id, stream));
+                    expected.insert(id, 0);
+                    id += 2;
+                }
+                2 => wire.feed(&update(id.saturating_sub(2 * random.below(60) as u32).max(1), &priority)),
+                3 => wire.feed(&update(id + 2 * random.below(9) as u32, &priority)),
+                4 => wire.feed(&settings(&[(4, [0, 1 << 20, 1 << 30][random.below(3)])])),
+                5 if !streams.is_empty() => {
+                    let (id, stream) = streams.swap_remove(random.below(streams.len()));
+                    wire.core.reset(stream, Reason::CANCEL);
+                    expected.remove(&id);
+                }
+                6 => wire.flush(),
+                _ if !streams.is_empty() => {
+                    let (id, stream) = streams[random.below(streams.len())];
+                    let n = random.below(30_000);
+                    wire.core.send_data(stream, Bytes::from(vec![1; n]), false).unwrap();
+                    *expected.entry(id).or_insert(0) += n;
+                }
+                _ => {}
+            }
+        }
+        wire.feed(&settings(&[(4, 1 << 30)]));
+        assert_eq!(wire.goaway(), None, "seed {seed}");
+        for (id, total) in expected {
+            let sent = wire.sent_of(DATA);
+            let sent: usize = sent.iter().filter(|it| it.stream == id).map(|it| it.payload.len()).sum();
+            assert_eq!(sent, total, "seed {seed}, stream {id}");
+        }
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % n
+    }
+}
+
 /// The same through sockets: the response that was asked for last comes first, whole.
 #[test]
 fn a_server_on_a_socket_sends_the_urgent_response_first() {

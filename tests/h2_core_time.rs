@@ -1,5 +1,6 @@
 //! Peers that are slow on purpose or gone: what ends them, when, and what is legal and goes on (RFC 9113 §6.7, §6.8, §10.5).
 
+#![cfg(not(loom))]
 #![expect(
     clippy::unwrap_used,
     reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
@@ -10,7 +11,10 @@ mod h2_wire;
 #[path = "support/link.rs"]
 mod link;
 
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -525,6 +529,72 @@ fn every_request_that_was_sent_before_the_goaway_was_read_is_answered() {
         assert_eq!(load.goaways.first(), Some(&0x7fff_ffff));
         assert_eq!(load.goaways.last(), Some(&(2 * load.opened as u32 - 1)));
     }
+}
+
+/// The same through sockets: a client that opens streams as fast as it can while the server is stopped.
+#[test]
+fn a_server_on_a_socket_answers_everything_that_came_before_its_goaway_was_read() {
+    use wakering::http::{Body, Response, Server};
+    let (report, address) = mpsc::channel();
+    let (stop, stopped) = mpsc::channel::<()>();
+    let serving = thread::spawn(move || {
+        wakering::run(async move {
+            let listener = wakering::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let handler = |_: wakering::http::Request<Body>| async {
+                wakering::time::sleep(Duration::from_millis(20)).await;
+                Response::new(Body::from("done"))
+            };
+            let server = Server::start(listener, handler).unwrap();
+            report.send(server.local_addr()).unwrap();
+            let _ = wakering::spawn_blocking(move || stopped.recv()).unwrap().await;
+            server.stop(Duration::from_secs(10)).await
+        })
+    });
+    let mut socket = TcpStream::connect(address.recv().unwrap()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    let mut client = Connection::client(Config::default(), 0);
+    let (mut opened, mut answered, mut leaving, mut closed) = (0, 0, false, false);
+    while !closed {
+        let request = Request::get("http://a/").body(()).unwrap();
+        opened += u32::from(!leaving && client.request(&request, true).is_ok());
+        if opened == 300 {
+            let _ = stop.send(());
+        }
+        while client.has_output() {
+            let mut slices = [IoSlice::new(&[]); 64];
+            let used = client.poll_transmit(0, &mut slices);
+            let n = socket.write_vectored(&slices[..used]).unwrap();
+            client.transmitted(n);
+        }
+        let mut buffer = [0; 16_384];
+        match socket.read(&mut buffer) {
+            Ok(0) => client.receive_end(),
+            Ok(n) => client.receive(Bytes::copy_from_slice(&buffer[..n])),
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}")
+            }
+        }
+        while let Some(event) = client.poll_event(0) {
+            match event {
+                Event::Response { response, .. } => assert_eq!(response.status(), OK),
+                Event::Data { stream, end, .. } => {
+                    assert!(end);
+                    client.finish(stream);
+                    answered += 1;
+                }
+                Event::GoAway { .. } => leaving = true,
+                Event::Closed { error } => {
+                    assert_eq!(error, None);
+                    closed = true;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    drop(socket);
+    let stopped = serving.join().unwrap().unwrap();
+    assert!(opened >= 300);
+    assert_eq!((answered, stopped.aborted_handlers, stopped.aborted_connections), (opened, 0, 0));
 }
 
 /// Only the answer to the PING behind the first GOAWAY brings the second (RFC 9113 §6.8).
