@@ -302,7 +302,8 @@ pub(crate) const SHUTDOWN_LONGEST: Duration = Duration::from_secs(30 * 365 * 86_
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(10);
 /// Interim heads (1xx) of one response that wait to be fetched; a server sends one or two, and what is beyond is dropped.
 pub(crate) const INTERIM_HEADS: usize = 16;
-/// Who may wait for room on one connection of a client: as many as streams that two of its turns would free.
+/// Requests that may wait for room on a client's connection, or for one of its hosts: forty times what a connection
+/// usually carries. Past that the caller is told: more would only make everyone wait longer.
 pub(crate) const CLIENT_WAITING: usize = 4096;
 /// How long a client's connect may take: a lost SYN is sent again after one, three and seven seconds.
 pub(crate) const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,18 +1,23 @@
-//! `http::client` against our own server, and against servers that write their frames by hand: they go away, refuse,
-//! reset, dawdle, vanish and talk nonsense.
+//! `http::client` against our own server: content both ways, who waits for whom, and who makes room.
 
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::{
+    future::{Future, poll_fn},
     net::SocketAddr,
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
 use wakering::{
-    http::{Body, Config, Frame, HeaderMap, HeaderValue, Request, Response, Server, StatusCode, client},
+    http::{
+        Body, Config, Frame, HeaderMap, HeaderValue, Request, Response, Server, StatusCode,
+        client::{self, Kind, SendRequest},
+    },
     net::TcpListener,
     spawn,
     time::{sleep, timeout},
@@ -85,6 +90,11 @@ fn get(address: SocketAddr, path: &str) -> Request<Body> {
 
 fn post(address: SocketAddr, path: &str, body: impl Into<Body>) -> Request<Body> {
     Request::post(format!("http://{address}{path}")).body(body.into()).unwrap()
+}
+
+/// What a future says when it is polled once.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context))).await
 }
 
 async fn text(response: Response<Body>) -> Bytes {
@@ -264,6 +274,25 @@ fn a_response_that_has_come_makes_room_whether_it_is_read_or_not() {
             let response = connection.send(post(address, "/echo", content.clone())).await.unwrap();
             assert!(text(response).await == content);
         }
+    });
+}
+
+#[test]
+fn the_line_for_a_connection_has_an_end() {
+    with_server(|address| async move {
+        let mut connection = client::builder().max_streams(1).connect(address).await.unwrap();
+        let response = connection.send(get(address, "/never"));
+        let wait = |mut connection: SendRequest| Box::pin(async move { connection.ready().await });
+        let mut line: Vec<_> = (0..4096).map(|_| wait(connection.clone())).collect();
+        for waiting in &mut line {
+            assert!(poll_once(waiting).await.is_pending());
+        }
+        let Poll::Ready(refused) = poll_once(&mut wait(connection.clone())).await else { panic!("no end") };
+        let error = refused.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (Kind::Busy, true));
+        drop(line);
+        drop(response);
+        connection.ready().await.unwrap();
     });
 }
 

@@ -390,6 +390,9 @@ impl SendRequest {
     /// added where the length is known, and must be right where it is given. With `expect: 100-continue`, content is
     /// held back until the peer asks for it, or for a second.
     ///
+    /// A response need not be read at once, but what has come and is not read holds the windows of its stream and of
+    /// the connection closed.
+    ///
     /// After [`ready`](SendRequest::ready) there is room for it. Without, it fails with
     /// [`Kind::Busy`](super::Kind::Busy) when the peer takes no more requests at the moment.
     ///

@@ -303,7 +303,11 @@ impl Drop for Checkout {
         let Some(waiter) = self.waiter.take() else { return };
         match waiter.state.replace(State::Left) {
             State::InLine(_) => {
-                self.host.line.borrow_mut().retain(|other| !Rc::ptr_eq(other, &waiter));
+                let mut line = self.host.line.borrow_mut();
+                if let Some(at) = line.iter().position(|other| Rc::ptr_eq(other, &waiter)) {
+                    line.remove(at);
+                }
+                drop(line);
                 self.host.forget_if_empty();
             }
             // A handle gives its room back when it is dropped, outside the borrow.

@@ -341,7 +341,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         let Some(waiter) = self.waiter.take() else { return };
         match waiter.state.get() {
-            Waiting::InLine => self.link.queue.borrow_mut().retain(|other| !Rc::ptr_eq(other, &waiter)),
+            Waiting::InLine => {
+                let mut queue = self.link.queue.borrow_mut();
+                if let Some(at) = queue.iter().position(|other| Rc::ptr_eq(other, &waiter)) {
+                    queue.remove(at);
+                }
+            }
             Waiting::Granted => {
                 self.link.end_permit();
                 self.link.freed();
