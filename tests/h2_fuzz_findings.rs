@@ -75,3 +75,20 @@ fn all_pings_that_an_end_may_send_at_once_are_no_flood_to_the_other() {
     client.feed(&pings);
     assert_eq!(client.goaway(), None, "{:?}", client.events);
 }
+
+/// Credit that is held back because the peer has enough for the rest of its message must not stay back when our smaller
+/// initial window takes effect: the peer could not send a byte, and nothing would ever be released (RFC 9113 §6.9.3).
+#[test]
+fn credit_that_was_held_back_is_given_when_a_smaller_window_takes_effect() {
+    let mut server = Wire::new(Connection::server(Config { stream_window: 1_000, ..Config::default() }, 0));
+    server.feed(&[PREFACE, &settings(&[]), &post(1, &[("content-length", "3000")])].concat());
+    server.feed(&frame(DATA, 0, 1, &[0; 2_000]));
+    server.core.release(server.stream(), 2_000);
+    server.turn();
+    let given = |server: &Wire| {
+        server.sent_of(WINDOW_UPDATE).iter().filter(|it| it.stream == 1).map(|it| it.word(0)).sum::<u32>()
+    };
+    assert_eq!(given(&server), 0, "65,535 bytes are enough for the last 1,000");
+    server.feed(&frame(SETTINGS, ACK, 0, &[]));
+    assert_eq!(given(&server), 2_000);
+}

@@ -251,7 +251,7 @@ impl Connection {
         self.give_back(u32::try_from(n).unwrap_or(u32::MAX));
     }
 
-    fn give_back_stream(&mut self, key: StreamKey, n: u32) {
+    pub(super) fn give_back_stream(&mut self, key: StreamKey, n: u32) {
         let size = self.config.stream_window;
         let Some(stream) = self.streams.get_mut(key) else { return };
         let (id, mut window) = (stream.id, stream.receive_window);

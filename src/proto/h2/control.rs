@@ -9,7 +9,7 @@ use super::event::Event;
 use super::flow::Overflow;
 use super::frame::{ACK, Head, Kind, MAX_STREAM_ID, u32_at};
 use super::settings::{ENTRY_LEN, INITIAL_WINDOW, Setting};
-use super::stream::Stream;
+use super::stream::{Receiving, Stream};
 use super::streams::Ending;
 use super::trip::Trip;
 use crate::limits;
@@ -78,8 +78,16 @@ impl Connection {
         if self.config.stream_window < INITIAL_WINDOW {
             self.stream_window = self.config.stream_window;
             let delta = i64::from(self.config.stream_window) - i64::from(INITIAL_WINDOW);
-            for (_, stream) in self.streams.iter_mut() {
+            let mut receiving = Vec::new();
+            for (key, stream) in self.streams.iter_mut() {
                 stream.receive_window.shift(delta);
+                if stream.receiving == Receiving::Body && !stream.dead {
+                    receiving.push(key);
+                }
+            }
+            // Credit may have been held back because the old window was enough for the rest of the message.
+            for key in receiving {
+                self.give_back_stream(key, 0);
             }
         }
         Ok(())
