@@ -180,38 +180,32 @@ impl Rig {
                 let flags = tape.pick(&[watch::END_HEADERS, 0]);
                 self.put(watch::CONTINUATION, flags, stream, tape.take(length));
             }
-            12 => {
-                let id = if tape.one_in(3) { self.next } else { stream };
-                let mut payload = id.to_be_bytes().to_vec();
-                payload.extend_from_slice(tape.pick(&[
-                    &b"u=1,i"[..],
-                    b"u=9",
-                    b"i",
-                    b"u=5;a=\"b\", x=(1 2)",
-                    b"",
-                ]));
-                let length = tape.pick(&[0, 0, 8, 40]);
-                payload.extend_from_slice(tape.take(length));
-                self.put(0x10, 0, tape.pick(&[0, 0, stream]), &payload);
-            }
-            13 => {
-                let payload = tape.pick(&[
-                    &b"\0\x09https://ah2=1"[..],
-                    b"\0\0h2=1",
-                    b"\0\x09https://a",
-                    b"\xff\xff",
-                    b"",
-                ]);
-                let (kind, length) = (tape.pick(&[10, 12]), tape.pick(&[0, 0, 20]));
-                let payload = [payload, tape.take(length)].concat();
-                self.put(kind, 0, tape.pick(&[0, stream]), &payload);
-            }
+            12 => self.make_priority_update(tape, stream),
+            13 => self.make_advice(tape, stream),
             _ => {
                 let (kind, flags, length) = (tape.byte(), tape.byte(), usize::from(tape.byte()));
                 let stream = tape.pick(&[stream, 0, 2, 0x7fff_ffff]);
                 self.put(kind, flags, stream, tape.take(length));
             }
         }
+    }
+
+    fn make_priority_update(&mut self, tape: &mut Tape<'_>, stream: u32) {
+        let id = if tape.one_in(3) { self.next } else { stream };
+        let mut payload = id.to_be_bytes().to_vec();
+        payload.extend_from_slice(tape.pick(&[&b"u=1,i"[..], b"u=9", b"i", b"u=5;a=\"b\", x=(1 2)", b""]));
+        let length = tape.pick(&[0, 0, 8, 40]);
+        payload.extend_from_slice(tape.take(length));
+        self.put(0x10, 0, tape.pick(&[0, 0, stream]), &payload);
+    }
+
+    /// ALTSVC or ORIGIN.
+    fn make_advice(&mut self, tape: &mut Tape<'_>, stream: u32) {
+        let texts = [&b"\0\x09https://ah2=1"[..], b"\0\0h2=1", b"\0\x09https://a", b"\xff\xff", b""];
+        let payload = tape.pick(&texts);
+        let (kind, length) = (tape.pick(&[10, 12]), tape.pick(&[0, 0, 20]));
+        let payload = [payload, tape.take(length)].concat();
+        self.put(kind, 0, tape.pick(&[0, stream]), &payload);
     }
 
     /// A stream that is most likely there.
