@@ -571,7 +571,7 @@ fn a_server_on_a_socket_answers_everything_that_came_before_its_goaway_was_read(
             Ok(0) => client.receive_end(),
             Ok(n) => client.receive(Bytes::copy_from_slice(&buffer[..n])),
             Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}")
+                assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
             }
         }
         while let Some(event) = client.poll_event(0) {

@@ -15,7 +15,8 @@
 //!    frame is looked at. After `None` the block is not referred to any more, except by `Data` that was handed
 //!    out. Do not call `receive` before.
 //! 3. **Commands** at any time, between events or later when a handler wakes up: `respond`, `inform`,
-//!    `send_data`, `send_trailers`, `release`, `reset`, `finish`, `request`, `ping`, `shutdown`, `goaway`.
+//!    `send_data`, `send_trailers`, `release`, `reset`, `finish`, `request`, `prioritize`, `ping`, `shutdown`,
+//!    `goaway`.
 //!    They only change state and append to the output. A stale key is an error value or nothing.
 //! 4. **Output**, once at the end of the turn: while [`has_output`](Connection::has_output), fill slices with
 //!    [`poll_transmit`](Connection::poll_transmit), make one vectored write, and tell
@@ -25,7 +26,8 @@
 //!    while [`has_events`](Connection::has_events), go to 2.
 //! 6. **Time**: ask [`next_deadline`](Connection::next_deadline) and see that
 //!    [`handle_timeout`](Connection::handle_timeout) is called at or after it. A timer that is armed for an
-//!    earlier time may stay: an early call does nothing. After `handle_timeout` go to 2.
+//!    earlier time may stay: an early call does nothing. Ask again after each of the steps above, output
+//!    included: a write that was not taken whole has a deadline. After `handle_timeout` go to 2.
 //!
 //! Read from the socket only while [`wants_input`](Connection::wants_input). For every stream that an event
 //! brought, [`finish`](Connection::finish) is due exactly once, when its handler is gone: until then it counts
