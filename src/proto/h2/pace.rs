@@ -7,7 +7,8 @@
 //!
 //! # What counts as slow, and what does not
 //!
-//! - *Receiving*: a message with `content-length` of which something is still to come, and a DATA frame that has begun. Not while the peer waits for us: content lies unread, a window is closed, or `100 (Continue)` has not gone out.
+//! - *Receiving*: a message with `content-length` of which something is still to come, and a DATA frame that has begun.
+//!   Not while the peer waits for us: content lies unread, a window is closed, or `100 (Continue)` has not gone out.
 //!   A message without `content-length` owes nothing between its frames: gRPC, tunnels and long polls may be silent for as
 //!   long as they like, and so may a server that has not begun to answer.
 //! - *Sending*: content waits, and the window is found closed at every sweep for `stall_timeout`, while the peer gave less
