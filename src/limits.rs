@@ -110,6 +110,9 @@ pub(crate) const H2_COPY_BYTES: usize = 2 * 1024;
 /// Received content at least this long is shared with the read buffer; less is copied, so that a byte cannot
 /// pin a block.
 pub(crate) const H2_SLICE_MIN_BYTES: usize = 4 * 1024;
+/// Unread content of a connection up to which pieces share the read buffer's blocks: two of them. A reader that lags
+/// further behind gets copies, so that 4 KiB of content in 60 KiB of other frames cannot pin sixteen times what is held.
+pub(crate) const H2_SHARED_BYTES: usize = 128 * 1024;
 /// Memory that a drained output buffer keeps while its connection is at work.
 pub(crate) const H2_OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 /// Memory that the buffer for partial frames keeps while its connection is at work: a usual header block.

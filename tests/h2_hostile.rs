@@ -676,6 +676,26 @@ fn load_is_shed_before_the_ceiling_on_memory() {
     assert!(outcome.seen.iter().all(|it| it.resets.keys().all(|code| *code == Reason::REFUSED_STREAM.0)));
 }
 
+/// Pieces of content that are large enough to share the read buffer, in the midst of frames that are thrown away: what is
+/// pinned is about what the windows allow, and not the blocks.
+#[test]
+fn small_pieces_of_content_do_not_pin_large_blocks() {
+    let piece =
+        |id: u32| [frame(DATA, 0, id, &[7; 4_096]), frame(0x77, 0, 0, &[0; 15_000]).repeat(4)].concat();
+    Attack { memory: 4 << 20, ..Attack::default() }.run("pinned blocks", |foe, _| {
+        foe.greet(&[])?;
+        for id in ids().take(15) {
+            foe.send(&post_to(id, "/never"))?;
+            for _ in 0..15 {
+                foe.send(&piece(id))?;
+            }
+        }
+        loop {
+            foe.rest()?;
+        }
+    });
+}
+
 /// A process without descriptors turns connections away, serves those that it has, and takes new ones as soon as it can.
 #[test]
 fn a_server_without_descriptors_goes_on() {

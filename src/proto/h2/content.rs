@@ -7,6 +7,7 @@ use super::flow::Overflow;
 use super::frame::{END_STREAM, HEAD_LEN, Head, Kind, PADDED};
 use super::stream::{Content, Mismatch, Receiving, Sending, StreamKey};
 use super::streams::Ending;
+use crate::limits;
 
 /// The DATA frame whose payload is being read.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +130,8 @@ impl Connection {
             }
             let target = run.to.and_then(|stream| Some((stream, self.streams.get_mut(stream)?)));
             if let Some((stream, target)) = target.filter(|(_, target)| target.held && !target.dead) {
-                let data = self.input.content(run.left as usize);
+                let shared = self.tally.unreleased < limits::H2_SHARED_BYTES;
+                let data = self.input.content(run.left as usize, shared);
                 let length = data.len() as u32;
                 run.left -= length;
                 target.unreleased += length;

@@ -161,14 +161,14 @@ impl Input {
         n
     }
 
-    /// Takes up to `n` bytes of content: a large piece by reference, a small one copied, so that one byte
-    /// cannot pin a whole block.
+    /// Takes up to `n` bytes of content: a large piece by reference if it may be shared, a small one copied, so that one
+    /// byte cannot pin a whole block.
     #[inline]
-    pub(super) fn content(&mut self, n: usize) -> Bytes {
+    pub(super) fn content(&mut self, n: usize, shared: bool) -> Bytes {
         debug_assert!(self.partial.is_empty(), "content follows a head that was skipped");
         let n = n.min(self.block.len());
         self.offset += n as u64;
-        if n >= limits::H2_SLICE_MIN_BYTES {
+        if shared && n >= limits::H2_SLICE_MIN_BYTES {
             let piece = self.block.split_to(n);
             self.advance(0);
             return piece;
@@ -253,9 +253,12 @@ mod tests {
         let block = Bytes::from(vec![7; 3 * limits::H2_SLICE_MIN_BYTES]);
         let mut input = Input::default();
         input.push(block.clone());
-        let shared = input.content(limits::H2_SLICE_MIN_BYTES);
+        let shared = input.content(limits::H2_SLICE_MIN_BYTES, true);
         assert_eq!(shared.as_ptr(), block.as_ptr());
-        let copied = input.content(10);
-        assert_ne!(copied.as_ptr(), block[limits::H2_SLICE_MIN_BYTES..].as_ptr());
+        for (n, may_share) in [(10, true), (limits::H2_SLICE_MIN_BYTES, false)] {
+            let (before, copied) = (input.offset() as usize, input.content(n, may_share));
+            assert_eq!(copied.len(), n);
+            assert_ne!(copied.as_ptr(), block[before..].as_ptr());
+        }
     }
 }
