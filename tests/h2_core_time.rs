@@ -247,6 +247,28 @@ fn a_request_that_waits_for_us_is_not_slow() {
     assert_eq!(wire.resets().len(), 2, "now it has been read");
 }
 
+/// What is remembered of requests that expect `100 (Continue)` does not outlive them.
+#[test]
+fn a_flood_of_expectations_is_forgotten_with_its_streams() {
+    let mut wire = Wire::server(Config::default());
+    for n in 0..20_000 {
+        wire.feed(&post(2 * n + 1, &[("content-length", "5"), ("expect", "100-continue")]));
+        let stream = wire.stream();
+        wire.feed(&frame(DATA, 1, 2 * n + 1, b"12345"));
+        wire.core.respond(stream, OK, &HeaderMap::new(), true).unwrap();
+        wire.core.finish(stream);
+        wire.events.clear();
+        wire.sent.clear();
+    }
+    wire.feed(&post(40_001, &[("content-length", "5"), ("expect", "100-continue")]));
+    silent(&mut wire, 100);
+    assert!(wire.resets().is_empty() && !wire.core.is_closed());
+    let stream = wire.stream();
+    wire.core.inform(stream, StatusCode::CONTINUE, &HeaderMap::new()).unwrap();
+    silent(&mut wire, 30);
+    assert_eq!(wire.resets().len(), 1);
+}
+
 /// A DATA frame that has begun holds up the whole connection.
 #[test]
 fn a_data_frame_that_does_not_end_ends_the_connection() {

@@ -38,7 +38,7 @@ pub(super) struct Pace {
     uploads: Vec<Mark>,
     /// Streams that were found blocked, and the credit they have had since, in the order of the slots.
     stalls: Vec<Mark>,
-    /// Requests that wait for `100 (Continue)`.
+    /// Requests that wait for `100 (Continue)`; at most as many as there may be streams.
     excused: Vec<StreamKey>,
     /// The connection's window was found closed: since when, and the credit since then.
     closed: Option<(u64, u64)>,
@@ -139,7 +139,11 @@ impl Connection {
     pub(super) fn watch_upload(&mut self, key: StreamKey, waits: bool) {
         self.watch();
         if waits && self.config.min_body_rate > 0 {
-            self.pace.get_or_insert_default().excused.push(key);
+            let pace = self.pace.get_or_insert_default();
+            if pace.excused.len() >= self.config.max_concurrent_streams as usize {
+                pace.excused.retain(|&key| self.streams.get(key).is_some_and(waits_for_us));
+            }
+            pace.excused.push(key);
         }
     }
 
@@ -191,6 +195,9 @@ impl Connection {
             }
         }
         self.keep_alive(now);
+        if self.pace.as_ref().is_some_and(|pace| pace.is_idle()) {
+            self.pace = None;
+        }
         self.phase == Phase::Dead
     }
 
@@ -228,8 +235,7 @@ impl Connection {
     fn sweep(&mut self, now: u64) -> Result<(), Trip> {
         let (uploads, stalls, excused) = match &mut self.pace {
             Some(pace) => {
-                pace.excused
-                    .retain(|&key| self.streams.get(key).is_some_and(|it| it.sending == Sending::Head));
+                pace.excused.retain(|&key| self.streams.get(key).is_some_and(waits_for_us));
                 (std::mem::take(&mut pace.uploads), std::mem::take(&mut pace.stalls), pace.excused.clone())
             }
             None => return Ok(()),
@@ -318,6 +324,11 @@ fn owed(stream: &Stream) -> Option<u64> {
 /// Whether it is the peer's turn: nothing lies unread, and there is room for more.
 fn is_peers_turn(stream: &Stream) -> bool {
     stream.unreleased == 0 && !stream.receive_window.is_closed()
+}
+
+/// Whether a request that asked for `100 (Continue)` may still get it.
+fn waits_for_us(stream: &Stream) -> bool {
+    stream.sending == Sending::Head && !stream.is_closed()
 }
 
 /// Whether there is content to send, queued or still with the application.
