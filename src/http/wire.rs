@@ -552,20 +552,37 @@ impl Wire {
     fn write(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = self.stream.borrow();
         let Some(stream) = stream.as_ref() else { return Poll::Ready(Ok(())) };
-        let now = context::with(context::Context::turn_time);
         let mut core = self.core.borrow_mut();
-        let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
-        let filled = core.poll_transmit(now, &mut slices);
-        if filled == 0 {
+        // Small answers lie in one piece, and a list of slices is a kilobyte.
+        let written = if core.output_is_one_piece() {
+            ready!(write_slices::<1>(&mut core, stream, context))?
+        } else {
+            ready!(write_slices::<WRITE_SLICES>(&mut core, stream, context))?
+        };
+        if written == 0 {
             return Poll::Ready(Ok(()));
         }
-        let written = ready!(stream.poll_write_vectored(context, &slices[..filled]))?;
         core.transmitted(written);
         if let Some(memory) = core.take_buffer() {
             context::with(|worker| worker.return_output(memory));
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Writes up to `N` slices; nought when there is nothing to write.
+fn write_slices<const N: usize>(
+    core: &mut Connection,
+    stream: &TcpStream,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let now = context::with(context::Context::turn_time);
+    let mut slices = [IoSlice::new(&[]); N];
+    let filled = core.poll_transmit(now, &mut slices);
+    if filled == 0 {
+        return Poll::Ready(Ok(0));
+    }
+    stream.poll_write_vectored(context, &slices[..filled])
 }
 
 fn or_pending<T>(outcome: io::Result<T>) -> Poll<io::Result<T>> {

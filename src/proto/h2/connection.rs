@@ -456,7 +456,9 @@ impl Connection {
     #[inline]
     pub fn recycle_head(&mut self, mut head: Box<Request<()>>) {
         if self.spare.is_none() && self.phase != Phase::Dead {
-            head.headers_mut().clear();
+            if !head.headers().is_empty() {
+                head.headers_mut().clear();
+            }
             head.extensions_mut().clear();
             self.spare = Some(head);
         }

@@ -82,6 +82,12 @@ impl Output {
         self.frames
     }
 
+    /// Whether no chunk stands between the bytes.
+    #[inline]
+    pub(super) fn is_one_piece(&self) -> bool {
+        self.splices.is_empty()
+    }
+
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0

@@ -39,6 +39,12 @@ impl Connection {
         !self.notices.is_empty()
     }
 
+    /// Whether one slice holds all that `poll_transmit` would fill.
+    #[inline]
+    pub fn output_is_one_piece(&self) -> bool {
+        self.ready.is_empty() && self.output.is_one_piece()
+    }
+
     /// Frames queued content as far as windows and the turn's size allow, and fills `slices` for one vectored
     /// write; returns how many were filled. `transmitted` is due afterwards with what the write took.
     #[inline]
