@@ -61,6 +61,8 @@ pub(crate) fn config(tape: &mut Tape<'_>) -> Config {
     }
     if shape & 0x80 != 0 {
         config.output_bytes = 1 << 20;
+        config.keep_alive_interval = Some(Duration::from_secs(2));
+        config.connection_bytes = 20_000;
     }
     config
 }
@@ -106,6 +108,10 @@ impl Rig {
             ended: false,
             torn: false,
         };
+        if shape & 4 != 0 {
+            // It reads the octets by itself, and must bear any.
+            rig.core.log_frames(Box::new(|frame| drop(frame.to_string())));
+        }
         if shape & 2 == 0 {
             if role == Role::Server {
                 rig.pending.extend_from_slice(watch::PREFACE);

@@ -50,6 +50,7 @@ fn config(tape: &mut Tape<'_>) -> Config {
         turn_bytes: tape.pick(&[128 * 1024, 1_000]),
         discard_bytes: tape.pick(&[64 * 1024, 0, 1_000]),
         connect_protocol: true,
+        adaptive_window: tape.one_in(2),
         ..Config::default()
     }
 }
