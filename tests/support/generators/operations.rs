@@ -144,13 +144,26 @@ impl World {
                     self.deliver(1 - side, 1 << 20);
                 }
             }
-            _ => {
-                if tape.one_in(16) {
+            _ => match tape.below(48) {
+                0 => {
                     self.leaving = true;
                     self.sides[side].core.shutdown();
                     self.events(side);
                 }
-            }
+                47 => self.cut(),
+                _ => {}
+            },
+        }
+    }
+
+    /// The wire breaks.
+    fn cut(&mut self) {
+        self.leaving = true;
+        for side in [CLIENT, SERVER] {
+            self.sides[side].inbox_at = self.sides[side].inbox.len();
+            self.sides[side].end_told = true;
+            self.sides[side].core.receive_end();
+            self.events(side);
         }
     }
 
@@ -607,7 +620,7 @@ impl World {
         for side in &self.sides {
             assert_eq!(side.core.open_streams(), 0, "{:?}", side.role);
             assert_eq!(side.core.held().total(), 0, "{:?} holds {:?}", side.role, side.core.held());
-            assert!(side.watch.is_whole(), "{:?} sent half a frame", side.role);
+            assert!(side.watch.is_whole() || side.end_told, "{:?} sent half a frame", side.role);
             assert!(side.core.is_idle() || side.closed, "{:?} is not idle", side.role);
             assert!(side.pings == 0 || self.leaving, "a PING is lost");
         }

@@ -3,8 +3,8 @@
 use std::io::IoSlice;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use wakering::internals::h2::{Config, Connection, Event, Role};
+use http::{HeaderMap, Request, StatusCode};
+use wakering::internals::h2::{Config, Connection, Event, Role, StreamKey};
 
 use super::frames;
 use super::tape::Tape;
@@ -21,10 +21,12 @@ pub(crate) fn run(data: &[u8]) {
         ..frames::config(&mut tape)
     };
     let seed = tape.byte();
+    // The upper half is read by a client that has asked for something.
+    let (role, seed) = if seed < 128 { (Role::Server, seed) } else { (Role::Client, seed - 128) };
     let octets = tape.rest();
-    let whole = Reader::new(&config).read(octets, |_| usize::MAX);
+    let whole = Reader::new(role, &config).read(octets, |_| usize::MAX);
     let mut state = u32::from(seed);
-    let pieces = Reader::new(&config).read(octets, |_| {
+    let pieces = Reader::new(role, &config).read(octets, |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         match seed {
             0 => 1,
@@ -35,7 +37,7 @@ pub(crate) fn run(data: &[u8]) {
     assert_eq!(whole.frames(), pieces.frames());
 }
 
-/// A server that answers every request when it is whole.
+/// A server that answers every request when it is whole, or a client that has sent three.
 struct Reader {
     core: Connection,
     watch: Watch,
@@ -45,10 +47,22 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(config: &Config) -> Reader {
-        let mut watch = Watch::new(Role::Server);
+    fn new(role: Role, config: &Config) -> Reader {
+        let mut watch = Watch::new(role);
         watch.frames = Some(Vec::new());
-        Reader { core: Connection::server(config.clone(), 0), watch, log: Vec::new(), content: None }
+        let mut core = match role {
+            Role::Server => Connection::server(config.clone(), 0),
+            Role::Client => Connection::client(config.clone(), 0),
+        };
+        if role == Role::Client {
+            for method in ["GET", "HEAD", "POST"] {
+                let request = Request::builder().method(method).uri("http://a/").body(()).expect("a request");
+                core.request(&request, method != "POST").expect("room for a stream");
+            }
+        }
+        let mut reader = Reader { core, watch, log: Vec::new(), content: None };
+        reader.turn();
+        reader
     }
 
     fn read(mut self, octets: &[u8], step: impl FnMut(usize) -> usize) -> Reader {
@@ -91,6 +105,15 @@ impl Reader {
         }
     }
 
+    /// The peer has said all.
+    fn answer(&mut self, stream: StreamKey, status: StatusCode) {
+        if self.core.role() == Role::Server {
+            self.core.respond(stream, status, &HeaderMap::new(), false).expect("no answer yet");
+            self.core.send_data(stream, Bytes::from_static(b"ok"), true).expect("an open stream");
+        }
+        self.core.finish(stream);
+    }
+
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Data { stream, data, end } => {
@@ -103,20 +126,13 @@ impl Reader {
                 if end {
                     self.note_content();
                     self.log.push("end".to_owned());
-                    self.core
-                        .respond(stream, StatusCode::OK, &HeaderMap::new(), false)
-                        .expect("no answer yet");
-                    self.core.send_data(stream, Bytes::from_static(b"ok"), true).expect("an open stream");
-                    self.core.finish(stream);
+                    self.answer(stream, StatusCode::OK);
                 }
                 return;
             }
-            Event::Request { stream, end: true, .. } | Event::Trailers { stream, .. } => {
-                self.core
-                    .respond(stream, StatusCode::NOT_FOUND, &HeaderMap::new(), true)
-                    .expect("no answer yet");
-                self.core.finish(stream);
-            }
+            Event::Request { stream, end: true, .. }
+            | Event::Response { stream, end: true, .. }
+            | Event::Trailers { stream, .. } => self.answer(stream, StatusCode::NOT_FOUND),
             Event::Reset { stream, .. } => self.core.finish(stream),
             _ => {}
         }

@@ -88,6 +88,21 @@ OTHER = {
     "garbled": PREFACE[:20] + b"xx\r\n\r\n",
 }
 
+# What servers answer to three requests.
+ANSWERS = {
+    "usual": frame(HEADERS, 4, 1, b"\x88") + frame(DATA, 1, 1, b"hello") + frame(HEADERS, 5, 3, b"\x88\x0f\x0d\x015"),
+    "interim": frame(HEADERS, 4, 1, b"\x08\x03103") + frame(HEADERS, 5, 1, b"\x89") + frame(HEADERS, 5, 5, b"\x8b"),
+    "trailers": frame(HEADERS, 4, 1, b"\x88") + frame(DATA, 8, 1, b"\x02ab\0\0") + frame(HEADERS, 5, 1, b"\0\x01t\x01v"),
+    "goaway": frame(GOAWAY, 0, 0, b"\0\0\0\x01\0\0\0\0bye") + frame(HEADERS, 5, 1, b"\x88"),
+    "head-with-content": frame(HEADERS, 4, 3, b"\x88") + frame(DATA, 1, 3, b"x"),
+    "short": frame(HEADERS, 4, 1, b"\x88\x0f\x0d\x015") + frame(DATA, 1, 1, b"four"),
+    "push": frame(PUSH, 4, 1, b"\0\0\0\x02" + GET),
+    "even-stream": frame(HEADERS, 5, 2, b"\x88"),
+    "advice": frame(10, 0, 0, b"\0\x09https://ah2=1") + frame(12, 0, 0, b"\0\x09https://b") + frame(HEADERS, 5, 1, b"\x88"),
+    "http1": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "refused": frame(RST, 0, 1, b"\0\0\0\x07") + frame(DATA, 0, 1, b"late"),
+}
+
 
 def capture(command):
     """What a client says in its first second to a server that acknowledges its settings and answers nothing."""
@@ -146,6 +161,10 @@ def main():
         write("frames", name, octets_for_frames(octets))
         write("splits", name, bytes([0x47, 0]) + octets)
         write("splits", name + "-bounds", bytes([0x10, 7]) + octets)
+    for name, octets in ANSWERS.items():
+        octets = frame(SETTINGS, 0, 0) + frame(SETTINGS, 1, 0) + octets
+        write("splits", "client-" + name, bytes([0x47, 128]) + octets)
+        write("splits", "client-" + name + "-bounds", bytes([0x10, 135]) + octets)
 
 
 if __name__ == "__main__":
