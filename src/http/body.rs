@@ -13,7 +13,7 @@ use std::{
 use ::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
 
-use crate::{http::wire::Incoming, limits::CHANNEL_BYTES, proto::h2::Reason};
+use crate::{http::incoming::Incoming, limits::CHANNEL_BYTES, proto::h2::Reason};
 
 /// A part of a message's content.
 #[derive(Clone, Debug)]

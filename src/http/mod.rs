@@ -7,7 +7,7 @@
 //! ```text
 //! connection.rs  one task a connection, in either role: reads, hands bytes to the core and events on
 //! wire.rs        the connection as its streams see it: core, socket, per-stream mailboxes, flush
-//! mailbox.rs     what waits on its streams
+//! mailbox.rs     what waits on its streams: heads.rs for a client's responses, incoming.rs for content
 //! service.rs     a server's end: requests to handlers
 //! exchange.rs    one request: from the handler's answer to the last frame
 //! handler.rs     what answers requests
@@ -36,7 +36,9 @@ mod connection;
 mod date;
 mod exchange;
 mod handler;
+mod heads;
 mod hooks;
+mod incoming;
 mod life;
 mod mailbox;
 mod members;

@@ -17,16 +17,16 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use ::http::{HeaderMap, Response, StatusCode};
+use ::http::HeaderMap;
 use bytes::Bytes;
 
 use crate::{
     http::{
-        body::{BodyError, Frame},
-        mailbox::{Death, Ending, Headless, Heads, Mailbox, Mailboxes, ResponseHead, Work},
+        incoming::Incoming,
+        mailbox::{Death, Ending, Mailbox, Mailboxes, Work},
         metrics::Ledger,
     },
-    limits::{INTERIM_HEADS, RECEIVED_UNIT, WRITE_SLICES},
+    limits::{RECEIVED_UNIT, WRITE_SLICES},
     net::TcpStream,
     proto::h2::{Connection, StreamKey},
     worker::context::{self, Flush},
@@ -266,7 +266,7 @@ impl Wire {
     /// Opens the mailbox of a stream whose request has content.
     pub(super) fn open_mailbox(self: &Rc<Self>, key: StreamKey) -> Incoming {
         self.with_mailbox(key, |mailbox| mailbox.wanted = true);
-        Incoming { wire: self.clone(), key, done: false, invite: false }
+        Incoming::new(self.clone(), key)
     }
 
     /// Notes what works for a stream and ends with it.
@@ -323,7 +323,7 @@ impl Wire {
     }
 
     /// Gives the window of content back that was read.
-    fn release(&self, key: StreamKey, n: usize) {
+    pub(super) fn release(&self, key: StreamKey, n: usize) {
         let detached = self.find(key, |mailbox| mailbox.detached);
         let mut core = self.core.borrow_mut();
         if detached == Some(true) { core.release_late(n) } else { core.release(key, n) }
@@ -374,7 +374,7 @@ impl Wire {
 
     /// The handler is gone, and with it the stream's mailbox.
     pub(super) fn forget(&self, key: StreamKey) {
-        let mailbox = self.mailboxes.borrow_mut().take(key);
+        let mailbox = self.take_mailbox(key);
         let mailbox = mailbox.and_then(|mailbox| self.leave_to_reader(mailbox));
         if let Some(mailbox) = mailbox {
             let unread: usize = mailbox.received.iter().map(Bytes::len).sum();
@@ -424,111 +424,6 @@ impl Wire {
         if wanted == Some(true) { Poll::Pending } else { Poll::Ready(()) }
     }
 
-    // What the streams of a client wait for.
-
-    /// Opens the mailbox of a request that was sent.
-    pub(super) fn await_response(self: &Rc<Self>, key: StreamKey) -> Incoming {
-        self.with_mailbox(key, |mailbox| {
-            mailbox.wanted = true;
-            mailbox.heads = Some(Box::default());
-        });
-        Incoming { wire: self.clone(), key, done: false, invite: false }
-    }
-
-    /// A head came; `end`: and nothing follows.
-    pub(super) fn deliver_head(&self, key: StreamKey, response: Response<()>, end: bool) {
-        self.with_heads(key, |heads, ending| {
-            heads.status = Some(response.status());
-            heads.last = Some(ResponseHead { response, end });
-            if end {
-                *ending = Ending::Ended;
-            }
-        });
-        if end {
-            self.detach(key);
-        }
-    }
-
-    /// An interim head came; those that nobody fetches are kept up to a bound.
-    pub(super) fn deliver_interim(&self, key: StreamKey, response: Response<()>) {
-        self.with_heads(key, |heads, _ending| {
-            heads.go_on |= response.status() == StatusCode::CONTINUE;
-            if heads.interim.len() < INTERIM_HEADS {
-                heads.interim.push_back(response);
-            }
-        });
-    }
-
-    fn with_heads(&self, key: StreamKey, body: impl FnOnce(&mut Heads, &mut Ending)) {
-        let wakers = self.find(key, |mailbox| {
-            let heads = mailbox.heads.as_mut()?;
-            body(heads, &mut mailbox.ending);
-            Some([mailbox.reader.take(), mailbox.writer.take()])
-        });
-        for waker in wakers.flatten().into_iter().flatten().flatten() {
-            waker.wake();
-        }
-    }
-
-    /// Waits for the final head.
-    pub(super) fn poll_head(
-        &self,
-        key: StreamKey,
-        context: &Context<'_>,
-    ) -> Poll<Result<ResponseHead, Headless>> {
-        let head = self.find(key, |mailbox| {
-            if let Some(head) = mailbox.heads.as_mut().and_then(|heads| heads.last.take()) {
-                return Poll::Ready(Ok(head));
-            }
-            match mailbox.ending {
-                Ending::Reset(death) => Poll::Ready(Err(Headless::Died(death))),
-                Ending::Lost => Poll::Ready(Err(Headless::Lost)),
-                Ending::Open | Ending::Trailers(_) | Ending::Ended => {
-                    mailbox.reader = Some(context.waker().clone());
-                    Poll::Pending
-                }
-            }
-        });
-        head.unwrap_or(Poll::Ready(Err(Headless::Lost)))
-    }
-
-    /// Waits for an interim head; `None` when there will be no more.
-    pub(super) fn poll_interim(&self, key: StreamKey, context: &Context<'_>) -> Poll<Option<Response<()>>> {
-        let head = self.find(key, |mailbox| {
-            let heads = mailbox.heads.as_mut();
-            if let Some(response) = heads.and_then(|heads| heads.interim.pop_front()) {
-                return Poll::Ready(Some(response));
-            }
-            let over = mailbox.heads.as_ref().is_none_or(|heads| heads.status.is_some());
-            if over || !matches!(mailbox.ending, Ending::Open) {
-                return Poll::Ready(None);
-            }
-            mailbox.reader = Some(context.waker().clone());
-            Poll::Pending
-        });
-        head.unwrap_or(Poll::Ready(None))
-    }
-
-    /// Waits until the peer wants the content that was announced with `expect: 100-continue`; `false` when it
-    /// does not.
-    pub(super) fn poll_go_on(&self, key: StreamKey, context: &Context<'_>) -> Poll<bool> {
-        let answer = self.find(key, |mailbox| {
-            let heads = mailbox.heads.as_ref();
-            if heads.is_some_and(|heads| heads.go_on) {
-                return Poll::Ready(true);
-            }
-            if let Some(status) = heads.and_then(|heads| heads.status) {
-                return Poll::Ready(status.is_success());
-            }
-            if !matches!(mailbox.ending, Ending::Open) {
-                return Poll::Ready(false);
-            }
-            mailbox.writer = Some(context.waker().clone());
-            Poll::Pending
-        });
-        answer.unwrap_or(Poll::Ready(false))
-    }
-
     /// Whether all of the response has come.
     pub(super) fn is_complete(&self, key: StreamKey) -> bool {
         self.find(key, |mailbox| mailbox.is_complete()).unwrap_or(false)
@@ -539,11 +434,15 @@ impl Wire {
         self.watched.set(on);
     }
 
-    fn find<R>(&self, key: StreamKey, body: impl FnOnce(&mut Mailbox) -> R) -> Option<R> {
+    pub(super) fn find<R>(&self, key: StreamKey, body: impl FnOnce(&mut Mailbox) -> R) -> Option<R> {
         self.mailboxes.borrow_mut().find(key).map(body)
     }
 
-    fn with_mailbox<R>(&self, key: StreamKey, body: impl FnOnce(&mut Mailbox) -> R) -> R {
+    pub(super) fn take_mailbox(&self, key: StreamKey) -> Option<Box<Mailbox>> {
+        self.mailboxes.borrow_mut().take(key)
+    }
+
+    pub(super) fn with_mailbox<R>(&self, key: StreamKey, body: impl FnOnce(&mut Mailbox) -> R) -> R {
         body(self.mailboxes.borrow_mut().open(key))
     }
 
@@ -618,94 +517,5 @@ impl Flush for Wire {
         } else {
             self.check_deadline();
         }
-    }
-}
-
-/// Content that the peer sends.
-pub(super) struct Incoming {
-    wire: Rc<Wire>,
-    key: StreamKey,
-    done: bool,
-    /// The peer waits for a 100 before it sends any (RFC 9110 §10.1.1).
-    invite: bool,
-}
-
-impl Incoming {
-    /// Notes whether the peer waits to be invited.
-    pub(super) fn by_invitation(mut self, invite: bool) -> Self {
-        self.invite = invite;
-        self
-    }
-
-    /// Says that content is wanted, if the peer waits for the word and the answer has not been given.
-    pub(super) fn invite(&mut self) {
-        if std::mem::take(&mut self.invite) {
-            // After the final head it is too late, and the peer knows what it wanted to know.
-            let _ = self.wire.core.borrow_mut().inform(self.key, StatusCode::CONTINUE, &HeaderMap::new());
-            self.wire.ask_flush();
-        }
-    }
-
-    pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        if self.done {
-            return Poll::Ready(None);
-        }
-        self.invite();
-        let found = self.wire.find(self.key, |mailbox| {
-            if let Some(data) = mailbox.received.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::Data(data))));
-            }
-            match std::mem::replace(&mut mailbox.ending, Ending::Ended) {
-                Ending::Open => {
-                    mailbox.ending = Ending::Open;
-                    mailbox.reader = Some(context.waker().clone());
-                    Poll::Pending
-                }
-                Ending::Trailers(trailers) => Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
-                Ending::Ended => Poll::Ready(None),
-                Ending::Reset(death) => Poll::Ready(Some(Err(BodyError::Reset(death.reason)))),
-                Ending::Lost => Poll::Ready(Some(Err(BodyError::ConnectionClosed))),
-            }
-        });
-        let frame = found.unwrap_or(Poll::Ready(Some(Err(BodyError::ConnectionClosed))));
-        match &frame {
-            Poll::Ready(Some(Ok(Frame::Data(data)))) => {
-                self.wire.release(self.key, data.len());
-                self.wire.ask_flush();
-            }
-            Poll::Ready(_) => self.end(),
-            Poll::Pending => {}
-        }
-        frame
-    }
-
-    /// Nobody wants more. What lies here unread is given back; what still comes is given back as it comes.
-    fn end(&mut self) {
-        if std::mem::replace(&mut self.done, true) {
-            return;
-        }
-        let left = self.wire.find(self.key, |mailbox| {
-            mailbox.wanted = false;
-            (std::mem::take(&mut mailbox.received), mailbox.writer.take())
-        });
-        let Some((unread, writer)) = left else { return };
-        let unread: usize = unread.into_iter().map(|data| data.len()).sum();
-        if unread > 0 {
-            self.wire.release(self.key, unread);
-            self.wire.ask_flush();
-        }
-        if let Some(writer) = writer {
-            writer.wake(); // a tunnel may wait for its other direction
-        }
-        if self.wire.core.borrow().stream_id(self.key).is_none() {
-            let left = self.wire.mailboxes.borrow_mut().take(self.key); // it was left for us
-            drop(left);
-        }
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        self.end();
     }
 }

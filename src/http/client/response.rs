@@ -20,9 +20,9 @@ use super::{
 use crate::{
     http::{
         body::{Body, BodyError, Content, Frame, Kind},
+        incoming::Incoming,
         mailbox::{Death, Headless, ResponseHead, Work},
         sending::{Unsent, send_content},
-        wire::Incoming,
     },
     limits::CLIENT_EXPECT_TIMEOUT,
     proto::h2::{Priority, Reason, StreamKey},
