@@ -130,6 +130,29 @@ fn an_idle_connection_owns_little() {
     drop(kept);
 }
 
+/// At rest the encoder's table goes; the next block says so (RFC 7541 §4.2), and the peer's decoder follows.
+#[test]
+fn a_connection_that_has_rested_answers_as_before() {
+    let mut client = Connection::client(Config::default(), 0);
+    let mut server = Connection::server(Config::default(), 0);
+    let mut scratch = BytesMut::with_capacity(64 * 1024);
+    let request =
+        Request::get("http://127.0.0.1:8080/").header("user-agent", "wakering").header("accept", "*/*");
+    let request = request.body(()).unwrap();
+    let mut answer = HeaderMap::new();
+    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    for _ in 0..3 {
+        for _ in 0..3 {
+            assert_eq!(exchange(&mut client, &mut server, &mut scratch, &request, &answer), 50);
+        }
+        for end in [&mut client, &mut server] {
+            let rest = end.next_deadline(0).unwrap();
+            end.handle_timeout(rest);
+            assert!(!end.is_closed());
+        }
+    }
+}
+
 /// A client of bytes: it asks in batches and counts answers, on a thread of its own.
 struct Asker {
     socket: TcpStream,

@@ -37,8 +37,9 @@
 //!
 //! A connection that has nothing to do owns next to nothing: [`take_buffer`](Connection::take_buffer) after
 //! the last write and [`give_buffer`](Connection::give_buffer) before the next turn let a worker lend one
-//! buffer to whichever connection is at work. [`recycle`](Connection::recycle) gives the header map of an answer
-//! that was sent to the next request.
+//! buffer to whichever connection is at work, and so do [`take_head`](Connection::take_head) and
+//! [`recycle_head`](Connection::recycle_head) with the memory of a request's head. [`recycle`](Connection::recycle)
+//! gives the header map of an answer that was sent to the next request.
 //!
 //! # Rooms
 //!
