@@ -2,6 +2,7 @@
 //! worker. The harness holds every one to bounds of memory, processor time and the polite client's answers.
 
 #![cfg(all(target_os = "linux", not(loom)))]
+#![expect(clippy::duplicate_mod, reason = "frames as octets are a part of `support` and of `h2_wire`")]
 
 mod support;
 

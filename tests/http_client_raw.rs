@@ -17,8 +17,12 @@ use std::{
 
 use bytes::Bytes;
 use support::{
-    h2::{ACK, DATA, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, Raw, frame},
-    scripted::{Scripted, accept_mute, answer, head, settings},
+    h2::Raw,
+    octets::{
+        ACK, DATA, END_STREAM, GOAWAY, HEADERS, PING, PUSH_PROMISE, RST_STREAM, frame, settings,
+        window_update,
+    },
+    scripted::{Scripted, accept_mute, answer, head},
 };
 use wakering::{
     http::{
@@ -28,8 +32,6 @@ use wakering::{
     spawn, yield_now,
 };
 
-const WINDOW_UPDATE: u8 = 8;
-const PUSH_PROMISE: u8 = 5;
 const MAX_CONCURRENT_STREAMS: u16 = 3;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
@@ -73,10 +75,6 @@ fn rst(stream: u32, code: u32) -> Vec<u8> {
 fn goaway(last: u32, code: u32, debug: &str) -> Vec<u8> {
     let payload = [&last.to_be_bytes()[..], &code.to_be_bytes(), debug.as_bytes()].concat();
     frame(GOAWAY, 0, 0, &payload)
-}
-
-fn window_update(stream: u32, increment: u32) -> Vec<u8> {
-    frame(WINDOW_UPDATE, 0, stream, &increment.to_be_bytes())
 }
 
 /// The code in a RST_STREAM frame.

@@ -8,6 +8,7 @@
 
 pub(crate) mod h2;
 pub(crate) mod idle;
+pub(crate) mod octets;
 pub(crate) mod peer;
 pub(crate) mod scripted;
 pub(crate) mod server;

@@ -5,7 +5,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::h2::{ACK, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PREFACE, Raw, SETTINGS, frame};
+use super::h2::Raw;
+use super::octets::{
+    ACK, DATA, END_HEADERS, END_STREAM, Frame, HEADERS, PREFACE, SETTINGS, fields, frame, settings,
+};
 
 /// A script on its thread; its panic is the test's.
 pub(crate) struct Scripted {
@@ -58,25 +61,9 @@ pub(crate) fn accept_mute(listener: &TcpListener) -> Raw {
     Raw { socket }
 }
 
-pub(crate) fn settings(entries: &[(u16, u32)]) -> Vec<u8> {
-    let payload: Vec<u8> = entries
-        .iter()
-        .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat())
-        .collect();
-    frame(SETTINGS, 0, 0, &payload)
-}
-
 /// A head with these fields, none of them indexed.
-pub(crate) fn head(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut block = Vec::new();
-    for (name, value) in fields {
-        block.push(0);
-        for text in [name, value] {
-            block.push(u8::try_from(text.len()).ok().filter(|length| *length < 127).expect("a short text"));
-            block.extend(text.bytes());
-        }
-    }
-    frame(HEADERS, flags | END_HEADERS, stream, &block)
+pub(crate) fn head(stream: u32, flags: u8, list: &[(&str, &str)]) -> Vec<u8> {
+    frame(HEADERS, flags | END_HEADERS, stream, &fields(list))
 }
 
 /// A whole answer 200 with this content.

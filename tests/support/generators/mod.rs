@@ -5,6 +5,9 @@
 
 pub(crate) mod frames;
 pub(crate) mod hpack;
+#[path = "../octets.rs"]
+#[expect(dead_code, reason = "a part of it is for tests of other kinds")]
+mod octets;
 pub(crate) mod operations;
 pub(crate) mod splits;
 pub(crate) mod tape;
