@@ -92,3 +92,21 @@ fn credit_that_was_held_back_is_given_when_a_smaller_window_takes_effect() {
     server.feed(&frame(SETTINGS, ACK, 0, &[]));
     assert_eq!(given(&server), 2_000);
 }
+
+/// A call acts on every deadline that has passed, also behind one that turns out to be none.
+#[test]
+fn a_reader_that_is_not_too_slow_does_not_put_off_the_other_deadlines() {
+    let time = std::time::Duration::from_secs(10);
+    let config = Config { send_timeout: time, settings_timeout: time, ..Config::default() };
+    let mut server = Wire::new(Connection::server(config, 0));
+    server.feed(&[PREFACE, &settings(&[]), &get(1)].concat());
+    let stream = server.stream();
+    server.core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).expect("a fresh stream");
+    server.core.send_data(stream, Bytes::from(vec![0; 20_000]), true).expect("an open stream");
+    server.core.poll_transmit(0, &mut [std::io::IoSlice::new(&[]); 4]);
+    server.core.transmitted(10_000);
+    let now = 10_000_000_000;
+    server.core.handle_timeout(now);
+    assert!(server.core.is_closed(), "SETTINGS were not acknowledged");
+    assert!(server.core.next_deadline(now).is_none_or(|deadline| deadline > now));
+}

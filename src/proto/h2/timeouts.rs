@@ -192,10 +192,9 @@ impl Connection {
             self.end_discards();
         }
         let timers = self.timers;
-        if timers.waiting_since != NEVER && after(timers.waiting_since, self.config.send_timeout) <= now {
-            if self.keeps_reading(now) {
-                return;
-            }
+        let unread =
+            timers.waiting_since != NEVER && after(timers.waiting_since, self.config.send_timeout) <= now;
+        if unread && !self.keeps_reading(now) {
             // The peer does not read: a GOAWAY would only wait behind the rest.
             self.output.clear();
             self.timers.progress();
