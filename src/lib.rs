@@ -1,6 +1,18 @@
-//! `wakering` is a small epoll/kqueue runtime that a low-level server embeds.
+//! `wakering` is a small epoll/kqueue runtime that a low-level server embeds, with an HTTP/2 server and client on top.
 //!
-//! Floors, lowest first; a module imports only from lower floors, plus `error`, `limits` and `trace`:
+//! Where to begin:
+//!
+//! - [`run`] runs a future on a runtime of one worker; [`Runtime::builder`] makes one of several.
+//! - [`spawn`] starts a task on this worker, [`spawn_on`] on another, [`spawn_blocking`] a call that blocks.
+//! - [`net`] has the sockets, [`time`] and [`signal`] what else a server waits for.
+//! - [`http::Server`] serves HTTP/2, [`http::client::Client`] asks others.
+//!
+//! Futures of other crates run as long as they bring no runtime of their own. Nothing here needs `Send`, but for
+//! what is sent to another worker.
+//!
+//! # How it is built
+//!
+//! In floors; a module imports only from lower ones, plus `error` and `limits`:
 //!
 //! ```text
 //! 5   http                               binds a pure protocol machine to sockets and handlers
@@ -8,7 +20,7 @@
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
 //! 2   reactor         task ──► wake      reactor never sees a task; task never sees a descriptor
 //! 1   sys │ proto::h2                    the operating system │ pure protocol machines
-//! 0   ring   slab   clock   sync   limits   error   trace
+//! 0   ring   slab   clock   sync   limits   error
 //! ```
 
 #[cfg(not(target_pointer_width = "64"))]

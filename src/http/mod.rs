@@ -1,8 +1,9 @@
-//! HTTP servers and clients: the pure protocol machine of `proto::h2` bound to sockets and handlers.
+//! HTTP/2 servers and clients: the pure protocol machine of `proto::h2` bound to sockets and handlers.
 //!
 //! A handler is an async function from a [`Request`] to a [`Response`], both of the `http` crate, with a
 //! streaming [`Body`]. A [`Server`] accepts connections on the current worker, or on every worker of the
-//! runtime, and calls the handler for each request.
+//! runtime, and calls the handler for each request. [`client`] is the other side: requests on one connection, or on
+//! a pool of them.
 //!
 //! ```text
 //! connection.rs  one task a connection, in either role: reads, hands bytes to the core and events on
@@ -23,6 +24,7 @@
 //! pressure.rs    ceilings on memory
 //! admission.rs   how many connections there may be
 //! stop.rs        the word that ends a server, from any thread
+//! date.rs        the `date` field, made once a second
 //! ```
 //!
 //! The handler runs in the connection's turn, with no borrow of the connection held. Most handlers are

@@ -1,4 +1,4 @@
-//! HTTP clients: requests on one connection, or on a pool of them.
+//! HTTP/2 clients: requests on one connection, or on a pool of them.
 //!
 //! [`Client`] keeps connections to as many hosts as it is asked for, and sends a request again where that is safe.
 //!
@@ -7,11 +7,11 @@
 //! come.
 //!
 //! ```text
+//! pool.rs      a client of many hosts
+//! host.rs      the connections to one of them, and who waits for room
 //! handle.rs    connecting, and the handle
 //! link.rs      a connection as its handles see it: who waits for room, why it ended
 //! response.rs  one request under way
-//! pool.rs      a client of many hosts
-//! host.rs      the connections to one of them, and who waits for room
 //! target.rs    a request as HTTP/2 wants it
 //! error.rs     why there is no response
 //! ```

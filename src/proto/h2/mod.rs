@@ -15,9 +15,8 @@
 //!    frame is looked at. After `None` the block is not referred to any more, except by `Data` that was handed
 //!    out. Do not call `receive` before.
 //! 3. **Commands** at any time, between events or later when a handler wakes up: `respond`, `inform`,
-//!    `send_data`, `send_trailers`, `release`, `reset`, `finish`, `request`, `prioritize`, `ping`, `shutdown`,
-//!    `goaway`.
-//!    They only change state and append to the output. A stale key is an error value or nothing.
+//!    `send_data`, `send_trailers`, `release`, `reset`, `finish`, `request`, `prioritize`, `advertise`, `ping`,
+//!    `shutdown`, `goaway`. They only change state and append to the output. A stale key is an error value or nothing.
 //! 4. **Output**, once at the end of the turn: while [`has_output`](Connection::has_output), fill slices with
 //!    [`poll_transmit`](Connection::poll_transmit), make one vectored write, and tell
 //!    [`transmitted`](Connection::transmitted) what it took. When the socket is full, wait until it is
