@@ -62,7 +62,7 @@ pub struct Server {
 /// Settings of a [`Server`].
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
-    config: Config,
+    config: Arc<Config>,
     meters: Meters,
     hooks: Hooks,
     ceilings: Ceilings,
@@ -72,8 +72,8 @@ pub struct Builder {
 impl Builder {
     /// Settings, bounds and deadlines of the connections.
     #[must_use]
-    pub fn http2(mut self, config: Config) -> Self {
-        self.config = config;
+    pub fn http2(mut self, config: impl Into<Arc<Config>>) -> Self {
+        self.config = config.into();
         self
     }
 
@@ -214,7 +214,7 @@ impl Builder {
         let spawned = Location::caller();
         let local_addr = listener.local_addr()?;
         let life = Life::new(1);
-        let common = self.common(Arc::new(self.config.clone()), Part::new(&life, 0), spawned);
+        let common = self.common(Part::new(&life, 0), spawned);
         drop(worker::spawn(serve(listener, handler, common)));
         Ok(Server { local_addr, handle: ServerHandle::new(life), meters: self.meters })
     }
@@ -247,12 +247,11 @@ impl Builder {
         while listeners.len() < handle.workers() {
             listeners.push(TcpListener::builder().reuse_port(true).bind(local_addr)?.into_std());
         }
-        let config = Arc::new(self.config.clone());
         let factory = Arc::new(factory);
         let life = Life::new(listeners.len());
         let server = ServerHandle::new(life.clone());
         for (index, listener) in listeners.into_iter().enumerate() {
-            let common = self.common(config.clone(), Part::new(&life, index), spawned);
+            let common = self.common(Part::new(&life, index), spawned);
             let factory = factory.clone();
             let make = move || async move {
                 if let Ok(listener) = TcpListener::from_std(listener) {
@@ -268,9 +267,9 @@ impl Builder {
     }
 
     /// What one more worker is told.
-    fn common(&self, config: Arc<Config>, part: Part, spawned: &'static Location<'static>) -> Common {
+    fn common(&self, part: Part, spawned: &'static Location<'static>) -> Common {
         Common {
-            config,
+            config: self.config.clone(),
             part,
             meter: self.meters.join(),
             hooks: self.hooks.clone(),
