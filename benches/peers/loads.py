@@ -65,12 +65,16 @@ def content(size):
         yield ["-d", file.name]
 
 
-def h2load(arguments, size=0):
-    """A load of `h2load -t1 …`, as a function of (server, requests, watch, path); `size` bytes go with each request."""
+def h2load(arguments, size=0, urls=1):
+    """A load of `h2load -t1 …`, as a function of (server, requests, watch, path).
+
+    `size` bytes go with each request, and requests of a connection take turns among so many `urls`.
+    """
 
     def once(url, requests):
         with content(size) as sent:
-            command = ["h2load", "-t1", *arguments, *sent, "-n", requests, url]
+            asked = [url] if urls == 1 else [f"{url}?n={number}" for number in range(urls)]
+            command = ["h2load", "-t1", *arguments, *sent, "-n", requests, *asked]
             child = spawn(command, LOAD_CORE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             try:
                 output = child.communicate(timeout=STEP_SECONDS)[0].decode()
