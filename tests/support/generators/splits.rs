@@ -8,7 +8,7 @@ use wakering::internals::h2::{Config, Connection, Event, Role, StreamKey};
 
 use super::frames;
 use super::tape::Tape;
-use super::watch::{Frame, WINDOW_UPDATE, Watch};
+use super::watch::{DATA, Frame, GOAWAY, WINDOW_UPDATE, Watch};
 
 pub(crate) fn run(data: &[u8]) {
     let mut tape = Tape::new(data);
@@ -141,7 +141,11 @@ impl Reader {
     }
 
     /// What was sent, less the credit: how much of that goes into a frame depends on the pieces.
+    /// What was sent. Content that waits for a window, and whose window comes in the same piece as what ends the
+    /// connection, goes out or not, as the pieces are cut.
     fn frames(&self) -> Vec<&Frame> {
-        self.watch.frames.iter().flatten().filter(|frame| frame.kind != WINDOW_UPDATE).collect()
+        let all = || self.watch.frames.iter().flatten();
+        let cut_off = all().last().is_some_and(|frame| frame.kind == GOAWAY);
+        all().filter(|frame| frame.kind != WINDOW_UPDATE && !(cut_off && frame.kind == DATA)).collect()
     }
 }
