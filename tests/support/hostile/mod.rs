@@ -211,9 +211,10 @@ impl Attack {
         assert!(figures.during <= figures.alone * 5 + SLACK, "the polite client waits; {told}");
         assert!(figures.peak <= self.memory, "memory; {told}");
         assert!(figures.left <= KEPT, "memory is kept; {told}");
-        // A connection costs its accepting, its settings and its end; the polite client's answers cost too.
+        // A connection costs its accepting, its settings and its end; the polite client's answers cost too. Without
+        // optimisation, and on a machine that does other things, all of it may take twice as long.
         let calm = 50_000_000 + 3_000_000 * figures.connections + 600_000 * figures.answers as u64;
-        let budget = calm + self.nanos_per_byte * figures.sent;
+        let budget = (calm + self.nanos_per_byte * figures.sent) * if cfg!(debug_assertions) { 2 } else { 1 };
         assert!(figures.processor.as_nanos() <= u128::from(budget), "processor time; {told}");
         if let Some(trip) = self.trip {
             assert!(metrics.trips.of(trip) > 0, "no trip {trip:?} but {:?}; {told}", metrics.trips);
