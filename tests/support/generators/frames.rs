@@ -305,7 +305,9 @@ impl Rig {
 
     /// Events until there are none; `n` bytes were received.
     fn poll(&mut self, n: usize, tape: &mut Tape<'_>) {
-        let mut left = 64 + n + 4 * self.config.max_concurrent_streams as usize + 256;
+        // One frame can end all streams, of which a client may have more than it allows the server.
+        let streams = self.core.open_streams().max(self.config.max_concurrent_streams as usize);
+        let mut left = 64 + n + 4 * streams + 256;
         while let Some(event) = self.core.poll_event(self.now) {
             trace(|| format!("   {event:?}"));
             assert!(!self.closed, "{event:?} after Closed");
