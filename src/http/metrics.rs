@@ -347,8 +347,9 @@ impl fmt::Display for Metrics {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut put = |kind: &str, name: &str, help: &str, value: u64| {
             let suffix = if kind == "counter" { "_total" } else { "" };
-            let name = format_args!("wakering_http_{name}{suffix}");
-            writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}")
+            writeln!(out, "# HELP wakering_http_{name}{suffix} {help}")?;
+            writeln!(out, "# TYPE wakering_http_{name}{suffix} {kind}")?;
+            writeln!(out, "wakering_http_{name}{suffix} {value}")
         };
         put("counter", "connections", "Connections opened.", self.connections)?;
         put("gauge", "connections_open", "Connections open.", self.connections_open)?;

@@ -77,6 +77,8 @@ pub(crate) trait Runnable {
     fn header(&self) -> &Header;
 }
 
+// In C's layout every field of a union begins where the union does, which `future` and `output` rely on.
+#[repr(C)]
 union Stage<F: Future> {
     empty: (),
     future: ManuallyDrop<F>,
@@ -142,15 +144,13 @@ impl<F: Future> TaskCell<F> {
     /// Where the future lies when there is one.
     #[inline]
     fn future(&self) -> *mut F {
-        // SAFETY: a place is computed inside the cell's own stage; nothing is read.
-        unsafe { &raw mut (*self.stage.get()).future }.cast()
+        self.stage.get().cast()
     }
 
     /// Where the output lies when there is one.
     #[inline]
     fn output(&self) -> *mut Result<F::Output, JoinError> {
-        // SAFETY: a place is computed inside the cell's own stage; nothing is read.
-        unsafe { &raw mut (*self.stage.get()).output }.cast()
+        self.stage.get().cast()
     }
 
     pub(crate) fn header(&self) -> &Header {

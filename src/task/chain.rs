@@ -36,6 +36,8 @@ enum Step {
     Over,
 }
 
+// In C's layout every field of a union begins where the union does, which `begin` relies on.
+#[repr(C)]
 union Body<F, S> {
     first: ManuallyDrop<F>,
     second: ManuallyDrop<S>,
@@ -74,9 +76,9 @@ impl<F: Future, N: Next<F::Output>> Chain<F, N> {
     ) {
         let chain = place.as_mut_ptr();
         // SAFETY: a place is computed inside of `place`; nothing is read.
-        let first = unsafe { &raw mut (*chain).body.first };
-        // SAFETY: it is inside of `place`, which is borrowed exclusively, aligned as the field is, and uninitialised
-        // memory may hold anything.
+        let first = unsafe { &raw mut (*chain).body };
+        // SAFETY: the body's first field begins where the body does. It is inside of `place`, which is borrowed
+        // exclusively, aligned as the field is, and uninitialised memory may hold anything.
         let (filled, next) = begin(Slot(unsafe { &mut *first.cast::<MaybeUninit<F>>() }));
         mem::forget(filled);
         // SAFETY: a place is computed inside of `place`; nothing is read.

@@ -1,6 +1,6 @@
 //! The same octets in one piece and in many: what is reported and what is answered must not differ.
 
-use std::io::IoSlice;
+use std::{collections::BTreeMap, io::IoSlice};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
@@ -8,7 +8,7 @@ use wakering::internals::h2::{Config, Connection, Event, Role, StreamKey};
 
 use super::frames;
 use super::tape::Tape;
-use super::watch::{DATA, Frame, GOAWAY, WINDOW_UPDATE, Watch};
+use super::watch::{DATA, Frame, WINDOW_UPDATE, Watch};
 
 pub(crate) fn run(data: &[u8]) {
     let mut tape = Tape::new(data);
@@ -35,6 +35,11 @@ pub(crate) fn run(data: &[u8]) {
     });
     assert_eq!(whole.log, pieces.log);
     assert_eq!(whole.frames(), pieces.frames());
+    let sent = pieces.content_sent();
+    for (stream, content) in whole.content_sent() {
+        let other = sent.get(&stream).map_or(&[][..], Vec::as_slice);
+        assert!(content.starts_with(other) || other.starts_with(&content), "stream {stream}");
+    }
 }
 
 /// A server that answers every request when it is whole, or a client that has sent three.
@@ -140,12 +145,20 @@ impl Reader {
         self.log.push(format!("{event:?}"));
     }
 
-    /// What was sent, less the credit: how much of that goes into a frame depends on the pieces.
-    /// What was sent. Content that waits for a window, and whose window comes in the same piece as what ends the
-    /// connection, goes out or not, as the pieces are cut.
+    /// What was sent, less the credit, how much of which goes into a frame depends on the pieces, and less the
+    /// content, for which see [`Reader::content_sent`].
     fn frames(&self) -> Vec<&Frame> {
-        let all = || self.watch.frames.iter().flatten();
-        let cut_off = all().last().is_some_and(|frame| frame.kind == GOAWAY);
-        all().filter(|frame| frame.kind != WINDOW_UPDATE && !(cut_off && frame.kind == DATA)).collect()
+        let all = self.watch.frames.iter().flatten();
+        all.filter(|frame| frame.kind != WINDOW_UPDATE && frame.kind != DATA).collect()
+    }
+
+    /// The content that was sent, a stream. What waits for a window goes out or not, as the pieces are cut, when a
+    /// frame behind the one that opens the window ends the stream or the connection.
+    fn content_sent(&self) -> BTreeMap<u32, Vec<u8>> {
+        let mut sent = BTreeMap::<u32, Vec<u8>>::new();
+        for frame in self.watch.frames.iter().flatten().filter(|frame| frame.kind == DATA) {
+            sent.entry(frame.stream).or_default().extend_from_slice(&frame.payload);
+        }
+        sent
     }
 }
