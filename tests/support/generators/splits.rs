@@ -18,6 +18,9 @@ pub(crate) fn run(data: &[u8]) {
         output_bytes: 1 << 30,
         turn_bytes: 1 << 30,
         stream_queue_bytes: 1 << 30,
+        // A stream lasts until its answer is written.
+        max_concurrent_streams: 10_000,
+        connection_bytes: usize::MAX,
         ..frames::config(&mut tape)
     };
     let seed = tape.byte();
