@@ -19,10 +19,12 @@
 //! ```
 
 mod addresses;
+mod bytes;
 mod connect;
 mod listener;
 pub(crate) mod ready;
 mod split;
+mod stream;
 mod tcp;
 mod tcp_options;
 #[cfg(feature = "futures-io")]
@@ -33,6 +35,9 @@ mod udp;
 pub use addresses::{AddressAction, AddressError, Addresses};
 pub use connect::TcpConnector;
 pub use listener::{TcpListener, TcpListenerBuilder};
-pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use split::{
+    OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, Share, Shared, SharedWriter, WriteHalf,
+};
+pub use stream::{Reader, Stream, Writer};
 pub use tcp::TcpStream;
 pub use udp::{Datagram, UdpSocket, UdpSocketBuilder};

@@ -19,15 +19,34 @@ use crate::{
     worker::context,
 };
 
-/// A non-blocking descriptor and its lazily made registration with the worker that first waited on it.
+/// A non-blocking descriptor that we own, and its watch.
 #[derive(Debug)]
-pub(crate) struct Io {
+pub struct Io {
     // Order matters: the registration is dropped by `Drop` below, before the descriptor closes.
     fd: Option<OwnedFd>,
+    watch: Watch,
+}
+
+/// The lazily made registration of a descriptor with the worker that first waited on it.
+///
+/// The descriptor is somebody else's, lent to each call: always the same one, until `unregister`.
+#[derive(Debug)]
+pub(crate) struct Watch {
     registration: OnceCell<Registration>,
     interest: Interest,
     /// A duplicate may exist, so that closing would not end the registration.
     lent: Cell<bool>,
+    short_reads: ShortReads,
+}
+
+/// What a read that took less than it asked for says about the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShortReads {
+    /// That there is nothing more, where `SHORT_READ_RULE` holds: TCP, of which arrivals are edges.
+    Drain,
+    /// Nothing: the next read may find more without a further edge. A Unix connection stops a read at a passed
+    /// descriptor, and a datagram is as long as it is.
+    SayNothing,
 }
 
 struct Registration {
@@ -46,9 +65,14 @@ impl Io {
         Io::with_interest(fd, Interest::BOTH)
     }
 
+    /// As `new`, for a TCP connection, whose short reads drain it.
+    pub(crate) fn tcp(fd: OwnedFd) -> Self {
+        Io { fd: Some(fd), watch: Watch { short_reads: ShortReads::Drain, ..Watch::new(Interest::BOTH) } }
+    }
+
     /// As `new`, for descriptors that are watched in another way than both directions edge-triggered.
     pub(crate) fn with_interest(fd: OwnedFd, interest: Interest) -> Self {
-        Io { fd: Some(fd), registration: OnceCell::new(), interest, lent: Cell::new(false) }
+        Io { fd: Some(fd), watch: Watch::new(interest) }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -57,7 +81,7 @@ impl Io {
 
     /// Notes that the descriptor was lent out, and may have been duplicated.
     pub(crate) fn note_lent(&self) {
-        self.lent.set(true);
+        self.watch.lent.set(true);
     }
 
     /// Tries `op` until it does not block, is done, or fails; waits for readiness meanwhile.
@@ -67,22 +91,9 @@ impl Io {
         &self,
         context: &mut Context<'_>,
         direction: Direction,
-        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+        op: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        if !context::spend(context) {
-            return Poll::Pending;
-        }
-        loop {
-            match self.wait_ready(context, direction) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-            match op(self.fd()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.block(direction)?,
-                outcome => return Poll::Ready(outcome),
-            }
-        }
+        self.watch.poll_io(self.fd(), context, direction, op)
     }
 
     /// `poll_io` as a future.
@@ -96,12 +107,7 @@ impl Io {
 
     /// Waits until the direction may be tried. Readiness is a hint: the attempt may still block.
     pub(crate) fn poll_ready(&self, context: &mut Context<'_>, direction: Direction) -> Poll<io::Result<()>> {
-        if !context::spend(context) {
-            return Poll::Pending;
-        }
-        // Nothing is known before the registration: make it, and let the selector say.
-        self.register(None)?;
-        self.wait_ready(context, direction)
+        self.watch.poll_ready(self.fd(), context, direction)
     }
 
     /// Tries `op` once, now; readiness is cleared when it would block.
@@ -110,32 +116,18 @@ impl Io {
         direction: Direction,
         op: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
-        let outcome = op(self.fd());
-        if let Err(error) = &outcome {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                self.clear_ready(direction);
-            }
-        }
-        outcome
+        self.watch.try_io(self.fd(), direction, op)
     }
 
     /// Notes that an attempt in this direction would block. Without a registration nothing is remembered:
     /// the next wait makes one, and that reports the present state.
     pub(crate) fn clear_ready(&self, direction: Direction) {
-        if let Some(it) = self.registration.get() {
-            it.reactor.clear_ready(it.key, direction);
-        }
+        self.watch.clear_ready(direction);
     }
 
-    /// Notes that a TCP read took less than it asked for. Where `SHORT_READ_RULE` does not hold that says nothing, and
-    /// the next read finds out.
+    /// Notes that a read took less than it asked for.
     pub(crate) fn clear_after_short_read(&self) {
-        if !SHORT_READ_RULE {
-            return;
-        }
-        if let Some(it) = self.registration.get() {
-            it.reactor.clear_after_short_read(it.key);
-        }
+        self.watch.clear_after_short_read();
     }
 
     /// Ends the registration and gives the descriptor away.
@@ -144,18 +136,112 @@ impl Io {
         self.fd.take().expect("the descriptor is taken only here")
     }
 
+    fn unregister(&mut self, keeps_open: bool) {
+        if let Some(fd) = &self.fd {
+            self.watch.unregister(fd.as_fd(), keeps_open);
+        }
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        self.unregister(self.watch.lent.get());
+    }
+}
+
+impl Watch {
+    pub(crate) fn new(interest: Interest) -> Self {
+        Watch {
+            registration: OnceCell::new(),
+            interest,
+            lent: Cell::new(false),
+            short_reads: ShortReads::SayNothing,
+        }
+    }
+
+    /// See [`Io::poll_io`].
+    pub(crate) fn poll_io<R>(
+        &self,
+        fd: BorrowedFd<'_>,
+        context: &mut Context<'_>,
+        direction: Direction,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        if !context::spend(context) {
+            return Poll::Pending;
+        }
+        loop {
+            match self.wait_ready(fd, context, direction) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+            match op(fd) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.block(fd, direction)?,
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    /// See [`Io::poll_ready`].
+    pub(crate) fn poll_ready(
+        &self,
+        fd: BorrowedFd<'_>,
+        context: &mut Context<'_>,
+        direction: Direction,
+    ) -> Poll<io::Result<()>> {
+        if !context::spend(context) {
+            return Poll::Pending;
+        }
+        // Nothing is known before the registration: make it, and let the selector say.
+        self.register(fd, None)?;
+        self.wait_ready(fd, context, direction)
+    }
+
+    /// See [`Io::try_io`].
+    pub(crate) fn try_io<R>(
+        &self,
+        fd: BorrowedFd<'_>,
+        direction: Direction,
+        op: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let outcome = op(fd);
+        if let Err(error) = &outcome {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                self.clear_ready(direction);
+            }
+        }
+        outcome
+    }
+
+    /// See [`Io::clear_ready`].
+    pub(crate) fn clear_ready(&self, direction: Direction) {
+        if let Some(it) = self.registration.get() {
+            it.reactor.clear_ready(it.key, direction);
+        }
+    }
+
+    fn clear_after_short_read(&self) {
+        if !SHORT_READ_RULE || self.short_reads == ShortReads::SayNothing {
+            return;
+        }
+        if let Some(it) = self.registration.get() {
+            it.reactor.clear_after_short_read(it.key);
+        }
+    }
+
     /// An attempt has blocked: from now on readiness is what the selector says.
-    fn block(&self, direction: Direction) -> io::Result<()> {
+    fn block(&self, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<()> {
         match self.registration.get() {
             Some(it) => {
                 it.reactor.clear_ready(it.key, direction);
                 Ok(())
             }
-            None => self.register(Some(direction.opposite())),
+            None => self.register(fd, Some(direction.opposite())),
         }
     }
 
-    fn register(&self, untried: Option<Direction>) -> io::Result<()> {
+    fn register(&self, fd: BorrowedFd<'_>, untried: Option<Direction>) -> io::Result<()> {
         if self.registration.get().is_some() {
             return Ok(());
         }
@@ -166,29 +252,29 @@ impl Io {
                     "waiting on a socket needs a running wakering runtime",
                 )
             })?;
-        let key = reactor.watch(self.fd(), self.interest, untried)?;
+        let key = reactor.watch(fd, self.interest, untried)?;
         let fresh = self.registration.set(Registration { reactor, key }).is_ok();
         debug_assert!(fresh, "a descriptor is registered once");
         Ok(())
     }
 
-    fn wait_ready(&self, context: &Context<'_>, direction: Direction) -> Poll<io::Result<()>> {
+    fn wait_ready(
+        &self,
+        fd: BorrowedFd<'_>,
+        context: &Context<'_>,
+        direction: Direction,
+    ) -> Poll<io::Result<()>> {
         match self.registration.get() {
-            Some(it) => it.reactor.poll_ready(self.fd(), it.key, direction, context),
+            Some(it) => it.reactor.poll_ready(fd, it.key, direction, context),
             None => Poll::Ready(Ok(())),
         }
     }
 
-    fn unregister(&mut self, keeps_open: bool) {
-        if let (Some(it), Some(fd)) = (self.registration.take(), &self.fd) {
+    /// Ends the registration. `keeps_open` says that the descriptor, or a duplicate of it, lives on.
+    pub(crate) fn unregister(&mut self, fd: BorrowedFd<'_>, keeps_open: bool) {
+        if let Some(it) = self.registration.take() {
             // The source is gone in any case; a descriptor that the kernel no longer knows needs no more.
-            drop(it.reactor.unwatch(fd.as_fd(), it.key, keeps_open));
+            drop(it.reactor.unwatch(fd, it.key, keeps_open));
         }
-    }
-}
-
-impl Drop for Io {
-    fn drop(&mut self) {
-        self.unregister(self.lent.get());
     }
 }

@@ -1,8 +1,9 @@
-//! A TCP connection as two halves, lent or owned.
+//! A connection as two halves, lent or owned.
 //!
 //! Both kinds are one type each, over whatever refers to the stream, so that their methods exist once.
 
 use std::{
+    fmt,
     future::poll_fn,
     io::{self, IoSlice, IoSliceMut},
     net::Shutdown,
@@ -12,9 +13,21 @@ use std::{
 use bytes::{Buf, BytesMut};
 use thiserror::Error;
 
-use crate::net::{tcp::TcpStream, transfer};
+use crate::{
+    net::{
+        ready::Io,
+        stream::{
+            Reader, Stream, Writer,
+            sealed::{self, HasIo},
+        },
+        tcp::TcpStream,
+        transfer,
+    },
+    reactor::Direction,
+    sys::socket,
+};
 
-/// The half of a [`TcpStream`] that reads, from [`TcpStream::split`] or [`TcpStream::into_split`].
+/// The half of a connection that reads, from [`TcpStream::split`] or [`TcpStream::into_split`].
 ///
 /// Its methods are those of the stream, with the same errors and the same table of what cancelling loses.
 #[derive(Debug)]
@@ -22,7 +35,7 @@ pub struct ReadHalf<S> {
     stream: S,
 }
 
-/// The half of a [`TcpStream`] that writes, from [`TcpStream::split`] or [`TcpStream::into_split`].
+/// The half of a connection that writes, from [`TcpStream::split`] or [`TcpStream::into_split`].
 ///
 /// Its methods are those of the stream, with the same errors and the same table of what cancelling loses.
 #[derive(Debug)]
@@ -31,19 +44,30 @@ pub struct WriteHalf<S> {
 }
 
 /// The half that reads and owns its share of the connection.
-pub type OwnedReadHalf = ReadHalf<Shared>;
+pub type OwnedReadHalf<T = TcpStream> = ReadHalf<Shared<T>>;
 
 /// The half that writes and owns its share of the connection. Dropping it shuts the writing side down.
-pub type OwnedWriteHalf = WriteHalf<SharedWriter>;
+pub type OwnedWriteHalf<T = TcpStream> = WriteHalf<SharedWriter<T>>;
+
+/// A share in a connection, lent or owned, as a half holds it.
+///
+/// This trait is sealed: it is implemented for references, [`Shared`] and [`SharedWriter`].
+pub trait Share: sealed::HasIo {
+    /// The connection.
+    type Stream: Stream;
+
+    /// Looks at the whole connection.
+    fn stream(&self) -> &Self::Stream;
+}
 
 /// The reading half's share in a connection.
 #[derive(Debug)]
-pub struct Shared(Rc<TcpStream>);
+pub struct Shared<T>(Rc<T>);
 
 /// The writing half's share in a connection.
 #[derive(Debug)]
-pub struct SharedWriter {
-    stream: Rc<TcpStream>,
+pub struct SharedWriter<T: Stream> {
+    stream: Rc<T>,
     on_drop: OnDrop,
 }
 
@@ -54,39 +78,78 @@ enum OnDrop {
     LeaveOpen,
 }
 
-impl AsRef<TcpStream> for TcpStream {
-    fn as_ref(&self) -> &TcpStream {
+impl<T: Stream> sealed::HasIo for &T {
+    fn io(&self) -> &Io {
+        (**self).io()
+    }
+}
+
+impl<T: Stream> Share for &T {
+    type Stream = T;
+
+    fn stream(&self) -> &T {
         self
     }
 }
 
-impl AsRef<TcpStream> for Shared {
-    fn as_ref(&self) -> &TcpStream {
+impl<T: Stream> sealed::HasIo for Shared<T> {
+    fn io(&self) -> &Io {
+        self.0.io()
+    }
+}
+
+impl<T: Stream> Share for Shared<T> {
+    type Stream = T;
+
+    fn stream(&self) -> &T {
         &self.0
     }
 }
 
-impl AsRef<TcpStream> for SharedWriter {
-    fn as_ref(&self) -> &TcpStream {
+impl<T: Stream> sealed::HasIo for SharedWriter<T> {
+    fn io(&self) -> &Io {
+        self.stream.io()
+    }
+}
+
+impl<T: Stream> Share for SharedWriter<T> {
+    type Stream = T;
+
+    fn stream(&self) -> &T {
         &self.stream
     }
 }
 
-impl Drop for SharedWriter {
+impl<S: Share> sealed::HasIo for ReadHalf<S> {
+    fn io(&self) -> &Io {
+        self.stream.io()
+    }
+}
+
+impl<S: Share> sealed::HasIo for WriteHalf<S> {
+    fn io(&self) -> &Io {
+        self.stream.io()
+    }
+}
+
+impl<S: Share> Reader for ReadHalf<S> {}
+impl<S: Share> Writer for WriteHalf<S> {}
+
+impl<T: Stream> Drop for SharedWriter<T> {
     fn drop(&mut self) {
         // With the other half gone, the close that follows says as much.
         if self.on_drop == OnDrop::ShutDown && Rc::strong_count(&self.stream) > 1 {
             // A connection that has already ended has nobody to tell.
-            drop(self.stream.shutdown(Shutdown::Write));
+            drop(transfer::end(self.stream.io()));
         }
     }
 }
 
-pub(super) fn borrow(stream: &TcpStream) -> (ReadHalf<&TcpStream>, WriteHalf<&TcpStream>) {
+pub(super) fn borrow<T: Stream>(stream: &T) -> (ReadHalf<&T>, WriteHalf<&T>) {
     (ReadHalf { stream }, WriteHalf { stream })
 }
 
-pub(super) fn own(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
+pub(super) fn own<T: Stream>(stream: T) -> (OwnedReadHalf<T>, OwnedWriteHalf<T>) {
     let stream = Rc::new(stream);
     let reader = ReadHalf { stream: Shared(stream.clone()) };
     (reader, WriteHalf { stream: SharedWriter { stream, on_drop: OnDrop::ShutDown } })
@@ -95,9 +158,9 @@ pub(super) fn own(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
 /// Two halves that are not of the same connection; it gives them back.
 #[derive(Debug, Error)]
 #[error("the two halves belong to different connections")]
-pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
+pub struct ReuniteError<T: Stream + fmt::Debug = TcpStream>(pub OwnedReadHalf<T>, pub OwnedWriteHalf<T>);
 
-impl OwnedReadHalf {
+impl<T: Stream + fmt::Debug> OwnedReadHalf<T> {
     /// Puts the connection together again.
     ///
     /// # Errors
@@ -119,7 +182,7 @@ impl OwnedReadHalf {
     /// # })??;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn reunite(self, writer: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(self, writer: OwnedWriteHalf<T>) -> Result<T, ReuniteError<T>> {
         if !Rc::ptr_eq(&self.stream.0, &writer.stream.stream) {
             return Err(ReuniteError(self, writer));
         }
@@ -128,17 +191,17 @@ impl OwnedReadHalf {
     }
 }
 
-impl OwnedWriteHalf {
+impl<T: Stream> OwnedWriteHalf<T> {
     /// Drops the half without shutting the writing side down: the peer sees no end while the other half lives.
     pub fn forget(mut self) {
         self.stream.on_drop = OnDrop::LeaveOpen;
     }
 }
 
-impl<S: AsRef<TcpStream>> ReadHalf<S> {
+impl<S: Share> ReadHalf<S> {
     /// The whole connection, for its addresses and options.
-    pub fn stream(&self) -> &TcpStream {
-        self.stream.as_ref()
+    pub fn stream(&self) -> &S::Stream {
+        self.stream.stream()
     }
 
     /// As [`TcpStream::read`].
@@ -147,7 +210,7 @@ impl<S: AsRef<TcpStream>> ReadHalf<S> {
     ///
     /// As there.
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        transfer::read(self.stream(), buffer).await
+        transfer::read(self.io(), buffer).await
     }
 
     /// As [`TcpStream::read_vectored`].
@@ -156,7 +219,7 @@ impl<S: AsRef<TcpStream>> ReadHalf<S> {
     ///
     /// As there.
     pub async fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        poll_fn(|cx| self.stream().poll_read_vectored(cx, buffers)).await
+        transfer::read_vectored(self.io(), buffers).await
     }
 
     /// As [`TcpStream::read_buf`].
@@ -165,7 +228,7 @@ impl<S: AsRef<TcpStream>> ReadHalf<S> {
     ///
     /// As there.
     pub async fn read_buf(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        transfer::read_buf(self.stream(), buffer).await
+        transfer::read_buf(self.io(), buffer).await
     }
 
     /// As [`TcpStream::read_exact`].
@@ -174,7 +237,7 @@ impl<S: AsRef<TcpStream>> ReadHalf<S> {
     ///
     /// As there.
     pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        transfer::read_exact(self.stream(), buffer).await
+        transfer::read_exact(self.io(), buffer).await
     }
 
     /// As [`TcpStream::read_at_least`].
@@ -183,7 +246,7 @@ impl<S: AsRef<TcpStream>> ReadHalf<S> {
     ///
     /// As there.
     pub async fn read_at_least(&mut self, buffer: &mut BytesMut, length: usize) -> io::Result<()> {
-        transfer::read_at_least(self.stream(), buffer, length).await
+        transfer::read_at_least(self.io(), buffer, length).await
     }
 
     /// As [`TcpStream::read_with`].
@@ -192,7 +255,7 @@ impl<S: AsRef<TcpStream>> ReadHalf<S> {
     ///
     /// As there.
     pub async fn read_with<R>(&mut self, user: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        transfer::read_with(self.stream(), user).await
+        transfer::read_with(self.io(), user).await
     }
 
     /// As [`TcpStream::peek`].
@@ -201,7 +264,7 @@ impl<S: AsRef<TcpStream>> ReadHalf<S> {
     ///
     /// As there.
     pub async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        transfer::peek(self.stream(), buffer).await
+        transfer::peek(self.io(), buffer).await
     }
 
     /// As [`TcpStream::readable`].
@@ -210,7 +273,7 @@ impl<S: AsRef<TcpStream>> ReadHalf<S> {
     ///
     /// As there.
     pub async fn readable(&self) -> io::Result<()> {
-        self.stream().readable().await
+        poll_fn(|cx| self.io().poll_ready(cx, Direction::Read)).await
     }
 
     /// As [`TcpStream::try_read`].
@@ -219,14 +282,14 @@ impl<S: AsRef<TcpStream>> ReadHalf<S> {
     ///
     /// As there.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream().try_read(buffer)
+        self.io().try_recv(buffer)
     }
 }
 
-impl<S: AsRef<TcpStream>> WriteHalf<S> {
+impl<S: Share> WriteHalf<S> {
     /// The whole connection, for its addresses and options.
-    pub fn stream(&self) -> &TcpStream {
-        self.stream.as_ref()
+    pub fn stream(&self) -> &S::Stream {
+        self.stream.stream()
     }
 
     /// As [`TcpStream::write`].
@@ -235,7 +298,7 @@ impl<S: AsRef<TcpStream>> WriteHalf<S> {
     ///
     /// As there.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        transfer::write(self.stream(), bytes).await
+        transfer::write(self.io(), bytes).await
     }
 
     /// As [`TcpStream::write_vectored`].
@@ -244,7 +307,7 @@ impl<S: AsRef<TcpStream>> WriteHalf<S> {
     ///
     /// As there.
     pub async fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        poll_fn(|cx| self.stream().poll_write_vectored(cx, buffers)).await
+        transfer::write_vectored(self.io(), buffers).await
     }
 
     /// As [`TcpStream::write_all`].
@@ -253,7 +316,16 @@ impl<S: AsRef<TcpStream>> WriteHalf<S> {
     ///
     /// As there.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        transfer::write_all(self.stream(), bytes).await
+        transfer::write_all(self.io(), bytes).await
+    }
+
+    /// As [`TcpStream::write_all_vectored`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn write_all_vectored(&mut self, buffers: &mut [IoSlice<'_>]) -> io::Result<()> {
+        transfer::write_all_vectored(self.io(), buffers).await
     }
 
     /// As [`TcpStream::write_all_buf`].
@@ -262,7 +334,7 @@ impl<S: AsRef<TcpStream>> WriteHalf<S> {
     ///
     /// As there.
     pub async fn write_all_buf(&mut self, bytes: &mut impl Buf) -> io::Result<()> {
-        transfer::write_all_buf(self.stream(), bytes).await
+        transfer::write_all_buf(self.io(), bytes).await
     }
 
     /// As [`TcpStream::writable`].
@@ -271,7 +343,7 @@ impl<S: AsRef<TcpStream>> WriteHalf<S> {
     ///
     /// As there.
     pub async fn writable(&self) -> io::Result<()> {
-        self.stream().writable().await
+        poll_fn(|cx| self.io().poll_ready(cx, Direction::Write)).await
     }
 
     /// As [`TcpStream::try_write`].
@@ -280,7 +352,7 @@ impl<S: AsRef<TcpStream>> WriteHalf<S> {
     ///
     /// As there.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream().try_write(bytes)
+        self.io().try_send(bytes)
     }
 
     /// As [`TcpStream::try_write_vectored`].
@@ -289,7 +361,7 @@ impl<S: AsRef<TcpStream>> WriteHalf<S> {
     ///
     /// As there.
     pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.stream().try_write_vectored(buffers)
+        self.io().try_send_vectored(buffers)
     }
 
     /// Sends the end of the stream; the other half goes on reading.
@@ -298,6 +370,6 @@ impl<S: AsRef<TcpStream>> WriteHalf<S> {
     ///
     /// As [`TcpStream::shutdown`].
     pub fn shutdown(&mut self) -> io::Result<()> {
-        self.stream().shutdown(Shutdown::Write)
+        socket::shutdown(self.io().fd(), Shutdown::Write)
     }
 }

@@ -6,23 +6,22 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::{Buf, BytesMut};
 
 use crate::{
-    limits::{IO_SLICES_MAX, READ_BUF_LEAST, WRITE_BUF_SLICES},
     net::{
         addresses::Addresses,
         connect::TcpConnector,
         ready::Io,
         split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf},
+        stream::{Reader, Stream, Writer, sealed::HasIo},
         transfer,
     },
     reactor::Direction,
     sys::socket,
-    worker::context,
 };
 
 /// A TCP connection.
@@ -111,7 +110,7 @@ impl TcpStream {
     }
 
     pub(crate) fn from_fd(fd: OwnedFd) -> TcpStream {
-        TcpStream { io: Io::new(fd) }
+        TcpStream { io: Io::tcp(fd) }
     }
 
     pub(super) fn from_io(io: Io) -> TcpStream {
@@ -135,7 +134,7 @@ impl TcpStream {
     ///
     /// No byte is taken from the stream.
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        transfer::read(self, buffer).await
+        transfer::read(&self.io, buffer).await
     }
 
     /// As [`read`](TcpStream::read), into several buffers, each filled before the next. At most 1,024 of them are
@@ -149,7 +148,7 @@ impl TcpStream {
     ///
     /// No byte is taken from the stream.
     pub async fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_read_vectored(cx, buffers)).await
+        transfer::read_vectored(&self.io, buffers).await
     }
 
     /// Reads what there is and appends it to `buffer`; zero is the end of the stream.
@@ -164,7 +163,7 @@ impl TcpStream {
     ///
     /// No byte is taken from the stream.
     pub async fn read_buf(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        transfer::read_buf(self, buffer).await
+        transfer::read_buf(&self.io, buffer).await
     }
 
     /// Reads until `buffer` is full.
@@ -178,7 +177,7 @@ impl TcpStream {
     /// Bytes that were read lie at the front of `buffer`, but nothing says how many:
     /// [`read_at_least`](TcpStream::read_at_least) does.
     pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        transfer::read_exact(self, buffer).await
+        transfer::read_exact(&self.io, buffer).await
     }
 
     /// Reads until `buffer` holds at least `length` bytes, those counted that it held before; it may hold more then.
@@ -192,7 +191,7 @@ impl TcpStream {
     ///
     /// Nothing is lost: what came is in `buffer`, and the same call goes on from there.
     pub async fn read_at_least(&mut self, buffer: &mut BytesMut, length: usize) -> io::Result<()> {
-        transfer::read_at_least(self, buffer, length).await
+        transfer::read_at_least(&self.io, buffer, length).await
     }
 
     /// Waits for bytes without a buffer, then reads into one that the worker lends, and hands them to `user`.
@@ -224,7 +223,7 @@ impl TcpStream {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn read_with<R>(&mut self, user: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
-        transfer::read_with(self, user).await
+        transfer::read_with(&self.io, user).await
     }
 
     /// Reads as [`read`](TcpStream::read) does, and leaves the bytes in the stream.
@@ -237,7 +236,7 @@ impl TcpStream {
     ///
     /// Nothing is lost.
     pub async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        transfer::peek(self, buffer).await
+        transfer::peek(&self.io, buffer).await
     }
 
     /// Writes what the kernel takes now, waiting only when it takes nothing, and says how much that was.
@@ -251,7 +250,7 @@ impl TcpStream {
     ///
     /// No byte was written.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        transfer::write(self, bytes).await
+        transfer::write(&self.io, bytes).await
     }
 
     /// As [`write`](TcpStream::write), from several buffers in turn. At most 1,024 of them are looked at.
@@ -264,7 +263,7 @@ impl TcpStream {
     ///
     /// No byte was written.
     pub async fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_write_vectored(cx, buffers)).await
+        transfer::write_vectored(&self.io, buffers).await
     }
 
     /// Writes all of `bytes`.
@@ -277,7 +276,21 @@ impl TcpStream {
     ///
     /// A part may have been written, and nothing says how much: [`write_all_buf`](TcpStream::write_all_buf) does.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        transfer::write_all(self, bytes).await
+        transfer::write_all(&self.io, bytes).await
+    }
+
+    /// Writes all of several buffers in turn. `buffers` is changed: what is written is taken off, as by
+    /// [`IoSlice::advance_slices`].
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](TcpStream::write); a part may have been written then.
+    ///
+    /// # Cancellation
+    ///
+    /// A part may have been written, and nothing says how much: [`write_all_buf`](TcpStream::write_all_buf) does.
+    pub async fn write_all_vectored(&mut self, buffers: &mut [IoSlice<'_>]) -> io::Result<()> {
+        transfer::write_all_vectored(&self.io, buffers).await
     }
 
     /// Writes all that `bytes` holds, with vectored writes where it is in pieces, and advances it by what is written.
@@ -290,7 +303,7 @@ impl TcpStream {
     ///
     /// Nothing is lost: `bytes` holds what was not written, and the same call goes on from there.
     pub async fn write_all_buf(&mut self, bytes: &mut impl Buf) -> io::Result<()> {
-        transfer::write_all_buf(self, bytes).await
+        transfer::write_all_buf(&self.io, bytes).await
     }
 
     /// Shuts one direction or both down.
@@ -339,10 +352,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when there is nothing; else as [`read`](TcpStream::read).
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = buffer.len();
-        let read = self.io.try_io(Direction::Read, |fd| socket::recv(fd, buffer))?;
-        self.after_read(read, room);
-        Ok(read)
+        self.io.try_recv(buffer)
     }
 
     /// Writes what the kernel takes now.
@@ -351,9 +361,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when it takes nothing; else as [`write`](TcpStream::write).
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.io.try_io(Direction::Write, |fd| socket::send(fd, bytes))?;
-        self.after_write(written, bytes.len());
-        Ok(written)
+        self.io.try_send(bytes)
     }
 
     /// As [`try_write`](TcpStream::try_write), from several buffers in turn.
@@ -362,9 +370,7 @@ impl TcpStream {
     ///
     /// As [`try_write`](TcpStream::try_write).
     pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let written = self.io.try_io(Direction::Write, |fd| socket::send_vectored(fd, buffers))?;
-        self.after_write(written, length_of(buffers));
-        Ok(written)
+        self.io.try_send_vectored(buffers)
     }
 
     /// Lends the connection as a half that reads and a half that writes.
@@ -379,73 +385,17 @@ impl TcpStream {
         split::own(self)
     }
 
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let room = buffer.len();
-        let read = ready!(self.io.poll_io(cx, Direction::Read, |fd| socket::recv(fd, buffer)))?;
-        self.after_read(read, room);
-        Poll::Ready(Ok(read))
-    }
-
-    pub(crate) fn poll_read_vectored(
-        &self,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let room = buffers.iter().take(IO_SLICES_MAX).map(|buffer| buffer.len()).sum();
-        let read = ready!(self.io.poll_io(cx, Direction::Read, |fd| socket::recv_vectored(fd, buffers)))?;
-        self.after_read(read, room);
-        Poll::Ready(Ok(read))
-    }
-
     pub(crate) fn poll_read_buf(
         &self,
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        if buffer.len() == buffer.capacity() {
-            buffer.reserve(READ_BUF_LEAST);
-        }
-        let room = buffer.capacity() - buffer.len();
-        let read = ready!(self.io.poll_io(cx, Direction::Read, |fd| socket::recv_buf(fd, buffer)))?;
-        self.after_read(read, room);
-        Poll::Ready(Ok(read))
+        self.io.poll_recv_buf(cx, buffer)
     }
 
     /// Reads without regard to what the selector has reported.
     pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        if buffer.len() == buffer.capacity() {
-            buffer.reserve(READ_BUF_LEAST);
-        }
-        let room = buffer.capacity() - buffer.len();
-        let read = self.io.try_io(Direction::Read, |fd| socket::recv_buf(fd, buffer))?;
-        self.after_read(read, room);
-        Ok(read)
-    }
-
-    /// Reads into the worker's scratch, and calls `user` with what came.
-    pub(super) fn poll_read_with<R>(
-        &self,
-        cx: &mut Context<'_>,
-        user: &mut Option<impl FnOnce(&[u8]) -> R>,
-    ) -> Poll<io::Result<R>> {
-        context::with(|worker| {
-            worker.with_scratch(|scratch| {
-                ready!(self.poll_read_buf(cx, scratch))?;
-                let user = user.take().expect("a future is not polled after it was ready");
-                Poll::Ready(Ok(user(scratch)))
-            })
-        })
-    }
-
-    pub(super) fn poll_peek(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        // A short peek says nothing of what a read would find, so it never counts as drained.
-        self.io.poll_io(cx, Direction::Read, |fd| socket::peek(fd, buffer))
-    }
-
-    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(self.io.poll_io(cx, Direction::Write, |fd| socket::send(fd, bytes)))?;
-        self.after_write(written, bytes.len());
-        Poll::Ready(Ok(written))
+        self.io.try_recv_buf(buffer)
     }
 
     pub(crate) fn poll_write_vectored(
@@ -453,39 +403,8 @@ impl TcpStream {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(self.io.poll_io(cx, Direction::Write, |fd| socket::send_vectored(fd, buffers)))?;
-        self.after_write(written, length_of(buffers));
-        Poll::Ready(Ok(written))
+        self.io.poll_send_vectored(cx, buffers)
     }
-
-    /// Writes from `bytes` without advancing it.
-    pub(super) fn poll_write_buf(&self, cx: &mut Context<'_>, bytes: &impl Buf) -> Poll<io::Result<usize>> {
-        if bytes.chunk().len() == bytes.remaining() {
-            return self.poll_write(cx, bytes.chunk());
-        }
-        let mut slices = [IoSlice::new(&[]); WRITE_BUF_SLICES];
-        let count = bytes.chunks_vectored(&mut slices);
-        self.poll_write_vectored(cx, &slices[..count])
-    }
-
-    fn after_read(&self, read: usize, room: usize) {
-        // Zero is the end of the stream, which a further read has to see again.
-        if 0 < read && read < room {
-            self.io.clear_after_short_read();
-        }
-    }
-
-    fn after_write(&self, written: usize, offered: usize) {
-        // A short write has met a full send buffer, and the kernel reports when there is room again.
-        if written < offered {
-            self.io.clear_ready(Direction::Write);
-        }
-    }
-}
-
-/// The bytes that one vectored call looks at.
-fn length_of(buffers: &[IoSlice<'_>]) -> usize {
-    buffers.iter().take(IO_SLICES_MAX).map(|buffer| buffer.len()).sum()
 }
 
 /// Lends the descriptor. From then on it may have been duplicated, so that closing the connection costs one more
@@ -496,3 +415,13 @@ impl AsFd for TcpStream {
         self.io.fd()
     }
 }
+
+impl HasIo for TcpStream {
+    fn io(&self) -> &Io {
+        &self.io
+    }
+}
+
+impl Reader for TcpStream {}
+impl Writer for TcpStream {}
+impl Stream for TcpStream {}

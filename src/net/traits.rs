@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
-    net::Shutdown,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -10,13 +9,15 @@ use std::{
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::net::{
-    split::{ReadHalf, WriteHalf},
+    split::{ReadHalf, Share, WriteHalf},
+    stream::sealed::HasIo,
     tcp::TcpStream,
+    transfer,
 };
 
 impl AsyncRead for TcpStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        TcpStream::poll_read(&self, cx, buffer)
+        self.io().poll_recv(cx, buffer)
     }
 
     fn poll_read_vectored(
@@ -24,14 +25,14 @@ impl AsyncRead for TcpStream {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        TcpStream::poll_read_vectored(&self, cx, buffers)
+        self.io().poll_recv_vectored(cx, buffers)
     }
 }
 
 /// Closing shuts the writing side down.
 impl AsyncWrite for TcpStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        TcpStream::poll_write(&self, cx, bytes)
+        self.io().poll_send(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -39,7 +40,7 @@ impl AsyncWrite for TcpStream {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        TcpStream::poll_write_vectored(&self, cx, buffers)
+        self.io().poll_send_vectored(cx, buffers)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -47,13 +48,13 @@ impl AsyncWrite for TcpStream {
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(close(&self))
+        Poll::Ready(transfer::end(self.io()))
     }
 }
 
-impl<S: AsRef<TcpStream> + Unpin> AsyncRead for ReadHalf<S> {
+impl<S: Share + Unpin> AsyncRead for ReadHalf<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.stream().poll_read(cx, buffer)
+        self.io().poll_recv(cx, buffer)
     }
 
     fn poll_read_vectored(
@@ -61,14 +62,14 @@ impl<S: AsRef<TcpStream> + Unpin> AsyncRead for ReadHalf<S> {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_read_vectored(cx, buffers)
+        self.io().poll_recv_vectored(cx, buffers)
     }
 }
 
 /// Closing shuts the writing side down.
-impl<S: AsRef<TcpStream> + Unpin> AsyncWrite for WriteHalf<S> {
+impl<S: Share + Unpin> AsyncWrite for WriteHalf<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(cx, bytes)
+        self.io().poll_send(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -76,7 +77,7 @@ impl<S: AsRef<TcpStream> + Unpin> AsyncWrite for WriteHalf<S> {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_vectored(cx, buffers)
+        self.io().poll_send_vectored(cx, buffers)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -84,14 +85,6 @@ impl<S: AsRef<TcpStream> + Unpin> AsyncWrite for WriteHalf<S> {
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(close(self.stream()))
-    }
-}
-
-/// Closing what has already ended is no error: there is nothing left to say to the peer.
-fn close(stream: &TcpStream) -> io::Result<()> {
-    match stream.shutdown(Shutdown::Write) {
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-        outcome => outcome,
+        Poll::Ready(transfer::end(self.io()))
     }
 }

@@ -1,20 +1,28 @@
 //! Loops over single reads and writes, shared by the whole stream and its halves.
 
-use std::{future::poll_fn, io};
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice, IoSliceMut},
+    net::Shutdown,
+};
 
 use bytes::{Buf, BytesMut};
 
-use crate::net::tcp::TcpStream;
+use crate::{net::ready::Io, sys::socket};
 
-pub(super) async fn read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    poll_fn(|cx| stream.poll_read(cx, buffer)).await
+pub(super) async fn read(stream: &Io, buffer: &mut [u8]) -> io::Result<usize> {
+    poll_fn(|cx| stream.poll_recv(cx, buffer)).await
 }
 
-pub(super) async fn read_buf(stream: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
-    poll_fn(|cx| stream.poll_read_buf(cx, buffer)).await
+pub(super) async fn read_vectored(stream: &Io, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    poll_fn(|cx| stream.poll_recv_vectored(cx, buffers)).await
 }
 
-pub(super) async fn read_exact(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<()> {
+pub(super) async fn read_buf(stream: &Io, buffer: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|cx| stream.poll_recv_buf(cx, buffer)).await
+}
+
+pub(super) async fn read_exact(stream: &Io, buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {
         match read(stream, &mut buffer[filled..]).await? {
@@ -25,11 +33,7 @@ pub(super) async fn read_exact(stream: &TcpStream, buffer: &mut [u8]) -> io::Res
     Ok(())
 }
 
-pub(super) async fn read_at_least(
-    stream: &TcpStream,
-    buffer: &mut BytesMut,
-    length: usize,
-) -> io::Result<()> {
+pub(super) async fn read_at_least(stream: &Io, buffer: &mut BytesMut, length: usize) -> io::Result<()> {
     while buffer.len() < length {
         buffer.reserve(length - buffer.len());
         if read_buf(stream, buffer).await? == 0 {
@@ -39,34 +43,60 @@ pub(super) async fn read_at_least(
     Ok(())
 }
 
-pub(super) async fn read_with<R>(stream: &TcpStream, user: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+pub(super) async fn read_with<R>(stream: &Io, user: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
     let mut user = Some(user);
-    poll_fn(|cx| stream.poll_read_with(cx, &mut user)).await
+    poll_fn(|cx| stream.poll_recv_with(cx, &mut user)).await
 }
 
-pub(super) async fn peek(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) async fn peek(stream: &Io, buffer: &mut [u8]) -> io::Result<usize> {
     poll_fn(|cx| stream.poll_peek(cx, buffer)).await
 }
 
-pub(super) async fn write(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    poll_fn(|cx| stream.poll_write(cx, bytes)).await
+pub(super) async fn write(stream: &Io, bytes: &[u8]) -> io::Result<usize> {
+    poll_fn(|cx| stream.poll_send(cx, bytes)).await
 }
 
-pub(super) async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+pub(super) async fn write_vectored(stream: &Io, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    poll_fn(|cx| stream.poll_send_vectored(cx, buffers)).await
+}
+
+pub(super) async fn write_all(stream: &Io, mut bytes: &[u8]) -> io::Result<()> {
     write_all_buf(stream, &mut bytes).await
 }
 
-pub(super) async fn write_all_buf(stream: &TcpStream, bytes: &mut impl Buf) -> io::Result<()> {
+pub(super) async fn write_all_buf(stream: &Io, bytes: &mut impl Buf) -> io::Result<()> {
     while bytes.has_remaining() {
         // The count is taken off before anything can be awaited, so that a cancelled call has not
         // written a byte that is still in `bytes`.
-        let written = poll_fn(|cx| stream.poll_write_buf(cx, bytes)).await?;
+        let written = poll_fn(|cx| stream.poll_send_buf(cx, bytes)).await?;
         bytes.advance(written);
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
     }
     Ok(())
+}
+
+/// Writes all of several buffers, and takes off `buffers` what is written.
+pub(super) async fn write_all_vectored(stream: &Io, mut buffers: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // Empty buffers in front would look like a connection that takes nothing.
+    IoSlice::advance_slices(&mut buffers, 0);
+    while !buffers.is_empty() {
+        let written = write_vectored(stream, buffers).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        IoSlice::advance_slices(&mut buffers, written);
+    }
+    Ok(())
+}
+
+/// Closing what has already ended is no error: there is nothing left to say to the peer.
+pub(super) fn end(stream: &Io) -> io::Result<()> {
+    match socket::shutdown(stream.fd(), Shutdown::Write) {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn early_end() -> io::Error {
