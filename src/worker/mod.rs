@@ -16,6 +16,7 @@
 //! 6. unpark, record readiness;
 //! 7. wake those who waited, outside every borrow.
 
+mod builder;
 pub(crate) mod context;
 mod handle;
 mod inject;
@@ -27,10 +28,11 @@ mod turn;
 mod yields;
 
 pub use self::{
+    builder::Builder,
     context::{spawn, spawn_on},
     handle::Handle,
     offload::spawn_blocking,
     remote::RemoteJoinHandle,
-    runtime::{Builder, Runtime, run},
+    runtime::{Runtime, run},
     yields::{YieldNow, yield_now},
 };

@@ -12,15 +12,14 @@ use std::{
 };
 
 use crate::{
-    blocking::{Config, Pool},
     error::RuntimeError,
-    limits::{DROP_DEADLINE, MAX_WORKERS},
+    limits::DROP_DEADLINE,
     sys,
     task::{ROOT_SLOT, waker},
     worker::{
+        Builder,
         context::{self, Context},
-        handle::{Handle, Reach, Shared},
-        inject::Injector,
+        handle::{Handle, Shared},
     },
 };
 
@@ -64,92 +63,16 @@ pub fn run<F: Future>(future: F) -> Result<F::Output, RuntimeError> {
 /// # Ok::<(), wakering::RuntimeError>(())
 /// ```
 pub struct Runtime {
-    context: Context,
-    shared: Arc<Shared>,
-    threads: Vec<Worker>,
-    ended: mpsc::Receiver<usize>,
-    not_send: PhantomData<*const ()>,
+    pub(super) context: Context,
+    pub(super) shared: Arc<Shared>,
+    pub(super) threads: Vec<Worker>,
+    pub(super) ended: mpsc::Receiver<usize>,
+    pub(super) not_send: PhantomData<*const ()>,
 }
 
-struct Worker {
-    index: usize,
-    thread: thread::JoinHandle<()>,
-}
-
-/// Settings of a [`Runtime`].
-///
-/// # Examples
-///
-/// ```
-/// let runtime = wakering::Runtime::builder().workers(2).thread_name("proxy").build()?;
-/// assert_eq!(runtime.handle().workers(), 2);
-/// # Ok::<(), wakering::RuntimeError>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Builder {
-    workers: usize,
-    thread_name: String,
-}
-
-impl Builder {
-    /// How many workers, the calling thread included; 1 to 1,024, default 1.
-    #[must_use]
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
-        self
-    }
-
-    /// The first part of the other workers' thread names; default `wakering`, as in `wakering-1`.
-    #[must_use]
-    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
-        self.thread_name = name.into();
-        self
-    }
-
-    /// Builds the runtime and starts the other workers' threads.
-    ///
-    /// # Errors
-    ///
-    /// [`RuntimeError`]: the number of workers is out of range, the process has 4,096 workers already, a
-    /// thread cannot be started, or the system has no descriptors left.
-    pub fn build(self) -> Result<Runtime, RuntimeError> {
-        if self.workers == 0 || self.workers > MAX_WORKERS {
-            return Err(RuntimeError::WorkerCount { asked: self.workers, most: MAX_WORKERS });
-        }
-        let mut workers = Vec::with_capacity(self.workers);
-        for _ in 0..self.workers {
-            match context::claim() {
-                Ok(entry) => workers.push(Reach { entry, injector: Arc::new(Injector::new()) }),
-                Err(error) => {
-                    release(&workers);
-                    return Err(error);
-                }
-            }
-        }
-        let blocking =
-            Pool::new(Config { thread_name: format!("{}-block", self.thread_name), ..Config::default() });
-        let shared = Arc::new(Shared { workers, process: sys::process_id(), blocking });
-        let context = match Context::new(&shared, 0) {
-            Ok(context) => context,
-            Err(error) => {
-                release(&shared.workers);
-                return Err(error);
-            }
-        };
-        let (report, ended) = mpsc::channel();
-        let mut runtime = Runtime { context, shared, threads: Vec::new(), ended, not_send: PhantomData };
-        for index in 1..self.workers {
-            match start_worker(&self.thread_name, &runtime.shared, index, report.clone()) {
-                Ok(thread) => runtime.threads.push(Worker { index, thread }),
-                Err(error) => {
-                    // The workers from here on never ran; the drop of `runtime` ends those that do.
-                    release(&runtime.shared.workers[index..]);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(runtime)
-    }
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) thread: thread::JoinHandle<()>,
 }
 
 impl Runtime {
@@ -165,7 +88,7 @@ impl Runtime {
     /// Settings to build one from.
     #[must_use]
     pub fn builder() -> Builder {
-        Builder { workers: 1, thread_name: "wakering".to_owned() }
+        Builder::new()
     }
 
     /// What other threads may hold of this runtime.
@@ -243,46 +166,6 @@ impl fmt::Debug for Runtime {
             .field("tasks", &self.context.tasks().live())
             .field("sources", &self.context.reactor().sources())
             .finish()
-    }
-}
-
-/// Gives claimed ids back that no worker uses.
-fn release(workers: &[Reach]) {
-    for worker in workers {
-        worker.entry.close();
-        worker.entry.release();
-    }
-}
-
-/// Starts a worker's thread and waits until its context is built there.
-fn start_worker(
-    name: &str,
-    shared: &Arc<Shared>,
-    index: usize,
-    report: mpsc::Sender<usize>,
-) -> Result<thread::JoinHandle<()>, RuntimeError> {
-    let (built, outcome) = mpsc::channel();
-    let shared = shared.clone();
-    let thread = thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
-        let context = match Context::new(&shared, index) {
-            Ok(context) => context,
-            Err(error) => {
-                let _ = built.send(Err(error));
-                return;
-            }
-        };
-        let _ = built.send(Ok(()));
-        let turned = context.enter(|| context.turn_until(&Cell::new(false), &mut || {}));
-        if let Err(error) = turned {
-            eprintln!("wakering: worker {index} ends, its selector failed: {error}");
-        }
-        context.close();
-        let _ = report.send(index);
-    })?;
-    match outcome.recv() {
-        Ok(Ok(())) => Ok(thread),
-        Ok(Err(error)) => Err(error),
-        Err(_gone) => Err(RuntimeError::Closed),
     }
 }
 

@@ -1,0 +1,141 @@
+//! What a runtime is built from, and the start of its workers.
+
+use std::{
+    cell::Cell,
+    marker::PhantomData,
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use crate::{
+    blocking::{Config, Pool},
+    error::RuntimeError,
+    limits::MAX_WORKERS,
+    sys,
+    worker::{
+        context::{self, Context},
+        handle::{Reach, Shared},
+        inject::Injector,
+        runtime::{Runtime, Worker},
+    },
+};
+
+/// Settings of a [`Runtime`].
+///
+/// # Examples
+///
+/// ```
+/// let runtime = wakering::Runtime::builder().workers(2).thread_name("proxy").build()?;
+/// assert_eq!(runtime.handle().workers(), 2);
+/// # Ok::<(), wakering::RuntimeError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    workers: usize,
+    thread_name: String,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Builder { workers: 1, thread_name: "wakering".to_owned() }
+    }
+
+    /// How many workers, the calling thread included; 1 to 1,024, default 1.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// The first part of the other workers' thread names; default `wakering`, as in `wakering-1`.
+    #[must_use]
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// Builds the runtime and starts the other workers' threads.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError`]: the number of workers is out of range, the process has 4,096 workers already, a
+    /// thread cannot be started, or the system has no descriptors left.
+    pub fn build(self) -> Result<Runtime, RuntimeError> {
+        if self.workers == 0 || self.workers > MAX_WORKERS {
+            return Err(RuntimeError::WorkerCount { asked: self.workers, most: MAX_WORKERS });
+        }
+        let mut workers = Vec::with_capacity(self.workers);
+        for _ in 0..self.workers {
+            match context::claim() {
+                Ok(entry) => workers.push(Reach { entry, injector: Arc::new(Injector::new()) }),
+                Err(error) => {
+                    release(&workers);
+                    return Err(error);
+                }
+            }
+        }
+        let blocking =
+            Pool::new(Config { thread_name: format!("{}-block", self.thread_name), ..Config::default() });
+        let shared = Arc::new(Shared { workers, process: sys::process_id(), blocking });
+        let context = match Context::new(&shared, 0) {
+            Ok(context) => context,
+            Err(error) => {
+                release(&shared.workers);
+                return Err(error);
+            }
+        };
+        let (report, ended) = mpsc::channel();
+        let mut runtime = Runtime { context, shared, threads: Vec::new(), ended, not_send: PhantomData };
+        for index in 1..self.workers {
+            match start_worker(&self.thread_name, &runtime.shared, index, report.clone()) {
+                Ok(thread) => runtime.threads.push(Worker { index, thread }),
+                Err(error) => {
+                    // The workers from here on never ran; the drop of `runtime` ends those that do.
+                    release(&runtime.shared.workers[index..]);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(runtime)
+    }
+}
+
+/// Gives claimed ids back that no worker uses.
+fn release(workers: &[Reach]) {
+    for worker in workers {
+        worker.entry.close();
+        worker.entry.release();
+    }
+}
+
+/// Starts a worker's thread and waits until its context is built there.
+fn start_worker(
+    name: &str,
+    shared: &Arc<Shared>,
+    index: usize,
+    report: mpsc::Sender<usize>,
+) -> Result<thread::JoinHandle<()>, RuntimeError> {
+    let (built, outcome) = mpsc::channel();
+    let shared = shared.clone();
+    let thread = thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
+        let context = match Context::new(&shared, index) {
+            Ok(context) => context,
+            Err(error) => {
+                let _ = built.send(Err(error));
+                return;
+            }
+        };
+        let _ = built.send(Ok(()));
+        let turned = context.enter(|| context.turn_until(&Cell::new(false), &mut || {}));
+        if let Err(error) = turned {
+            eprintln!("wakering: worker {index} ends, its selector failed: {error}");
+        }
+        context.close();
+        let _ = report.send(index);
+    })?;
+    match outcome.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(error),
+        Err(_gone) => Err(RuntimeError::Closed),
+    }
+}
