@@ -76,7 +76,7 @@ pub mod internals {
     }
     pub mod sys {
         pub use crate::sys::{
-            Bell, CLOSE_DEREGISTERS, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token,
+            Bell, CLOSE_DEREGISTERS, Call, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token,
             pin_to_cpu, process_id,
         };
     }

@@ -12,7 +12,7 @@ mod linux {
     use std::io;
     use std::mem;
 
-    use crate::sys::call::cvt;
+    use crate::sys::call::{Call, cvt};
 
     /// Binds the calling thread to the processor with this number (`sched_setaffinity(2)`).
     ///
@@ -28,7 +28,7 @@ mod linux {
         // SAFETY: `CPU_SET` indexes the set's words by `cpu`, which is below `CPU_SETSIZE`.
         unsafe { libc::CPU_SET(cpu, &mut set) };
         // SAFETY: the pointer is to a whole `cpu_set_t` of the size given; 0 names the calling thread.
-        cvt(unsafe { libc::sched_setaffinity(0, mem::size_of_val(&set), &raw const set) })?;
+        cvt(Call::Pin, || unsafe { libc::sched_setaffinity(0, mem::size_of_val(&set), &raw const set) })?;
         Ok(())
     }
 }

@@ -1,6 +1,76 @@
-//! The two habits of every system call: −1 means "look at `errno`", and `EINTR` means "again".
+//! Every system call of this crate goes through here, by its name.
+//!
+//! The habits that all calls share: −1 means "look at `errno`", and `EINTR` means "again". Because each says which
+//! [`Call`] it is, `--cfg wakering_faults` can make it fail as the kernel might (`faults.rs`); in a build without
+//! that flag the names compile to nothing.
 
 use std::io;
+use std::os::fd::BorrowedFd;
+
+use super::faults;
+
+pub(super) use super::faults::{fewer, shorten};
+
+/// Which system call is made, or which use of one where the uses may fail differently.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Call {
+    /// accept4(2), accept(2).
+    Accept,
+    /// bind(2).
+    Bind,
+    /// connect(2).
+    Connect,
+    /// Ends a registration: epoll_ctl(2).
+    Deregister,
+    /// eventfd(2), or what else a doorbell is made of.
+    Doorbell,
+    /// fcntl(2), of a new descriptor.
+    Flags,
+    /// A copy of a descriptor, close-on-exec: fcntl(2), dup(2).
+    Duplicate,
+    /// getsockopt(2).
+    GetOption,
+    /// listen(2).
+    Listen,
+    /// getsockname(2).
+    LocalAddr,
+    /// getpeername(2).
+    PeerAddr,
+    /// pipe2(2), pipe(2).
+    Pipe,
+    /// sched_setaffinity(2).
+    Pin,
+    /// read(2) of a pipe or a doorbell.
+    Read,
+    /// recv(2), readv(2) of a socket.
+    Recv,
+    /// recvmsg(2).
+    RecvMessage,
+    /// Begins, changes or renews a registration: epoll_ctl(2), kevent(2) with changes.
+    Register,
+    /// write(2) to an eventfd: a ring of the doorbell, of which the kernel refuses one when the counter is full.
+    RingCounter,
+    /// A ring of a doorbell of another kind.
+    Ring,
+    /// epoll_create1(2), kqueue(2).
+    Selector,
+    /// send(2).
+    Send,
+    /// sendmsg(2), sendto(2).
+    SendMessage,
+    /// setsockopt(2).
+    SetOption,
+    /// shutdown(2).
+    Shutdown,
+    /// sigaction(2).
+    SignalAction,
+    /// socket(2).
+    Socket,
+    /// epoll_wait(2), kevent(2) without changes.
+    Wait,
+    /// epoll_pwait2(2), which old kernels lack and some filters refuse.
+    WaitFine,
+}
 
 /// The integer types that system calls answer with.
 pub(crate) trait Answer: Copy {
@@ -20,20 +90,35 @@ impl Answer for libc::ssize_t {
     }
 }
 
-/// Turns a call's answer into a `Result`, with `errno` as the error. Nothing may come between call and `cvt`.
-pub(crate) fn cvt<T: Answer>(answer: T) -> io::Result<T> {
-    if answer.is_failure() { Err(io::Error::last_os_error()) } else { Ok(answer) }
+/// Makes a call once; an answer that is a failure becomes `errno` as an error.
+pub(crate) fn cvt<T: Answer>(call: Call, make: impl FnOnce() -> T) -> io::Result<T> {
+    faults::before(call)?;
+    let answer = make();
+    let answer = if answer.is_failure() { Err(io::Error::last_os_error()) } else { Ok(answer) };
+    faults::after(call, answer)
 }
 
 /// Makes a call again for as long as a signal interrupts it.
 ///
 /// Not for `close`, `connect` and waits: the first has already let the descriptor go, the second goes on by itself,
 /// and the time left of a wait has to be reckoned anew.
-pub(crate) fn retry<T: Answer>(mut call: impl FnMut() -> T) -> io::Result<T> {
+pub(crate) fn retry<T: Answer>(call: Call, mut make: impl FnMut() -> T) -> io::Result<T> {
     loop {
-        match cvt(call()) {
+        match cvt(call, &mut make) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done,
         }
     }
+}
+
+/// As [`retry`], for a call that moves something through the non-blocking descriptor `fd` and says `WouldBlock`
+/// when it cannot.
+pub(crate) fn attempt<T: Answer>(call: Call, fd: BorrowedFd<'_>, make: impl FnMut() -> T) -> io::Result<T> {
+    faults::would_block(call, fd)?;
+    retry(call, make)
+}
+
+/// Asks before a call that the standard library or a crate makes for us: an error is what that call would have said.
+pub(crate) fn permit(call: Call) -> io::Result<()> {
+    faults::before(call)
 }

@@ -22,8 +22,9 @@ use std::ptr;
 use std::time::Duration;
 
 use crate::limits::{SELECTOR_EVENTS_MAX, SELECTOR_WAIT_MAX};
-use crate::sys::call::{cvt, retry};
+use crate::sys::call::{Call, cvt, fewer, retry};
 use crate::sys::event::{Event, Interest, Readiness, Token};
+use crate::sys::faults;
 
 /// Whether a short read from a TCP socket means that it is drained. Edges of epoll come per arrival, so it does.
 pub const SHORT_READ_RULE: bool = true;
@@ -51,11 +52,12 @@ impl Selector {
     /// When the process or the system has no descriptors or no memory left.
     pub fn new(event_capacity: usize) -> io::Result<Selector> {
         // SAFETY: the call takes a flag and no pointer.
-        let epoll = cvt(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        let epoll = cvt(Call::Selector, || unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         // SAFETY: the descriptor was made a moment ago and nobody else knows it.
         let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
         // SAFETY: the call takes two numbers and no pointer.
-        let doorbell = cvt(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        let doorbell =
+            cvt(Call::Doorbell, || unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         // SAFETY: the descriptor was made a moment ago and nobody else knows it.
         let doorbell = unsafe { OwnedFd::from_raw_fd(doorbell) };
         let capacity = event_capacity.clamp(1, SELECTOR_EVENTS_MAX);
@@ -67,7 +69,7 @@ impl Selector {
             fine_timeouts: Cell::new(std::env::consts::OS != "android"),
         };
         let flags = (libc::EPOLLIN | libc::EPOLLET) as u32;
-        selector.add(selector.doorbell.as_fd(), Token::DOORBELL, flags)?;
+        selector.control(libc::EPOLL_CTL_ADD, selector.doorbell.as_fd(), Token::DOORBELL, flags)?;
         Ok(selector)
     }
 
@@ -82,16 +84,21 @@ impl Selector {
     ///
     /// `EEXIST` when it is registered already, `EPERM` when it cannot be waited for, `ENOSPC` and `ENOMEM`.
     pub fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        self.add(fd, token, flags_of(interest))
+        faults::registered(fd, interest);
+        self.control(libc::EPOLL_CTL_ADD, fd, token, flags_of(interest))
     }
 
-    /// Nothing to do: the registration's edges come by themselves.
+    /// Nothing to do: the registration's edges come by themselves, unless an injected fault owes one.
     ///
     /// # Errors
     ///
     /// None on this backend.
-    pub fn rearm(&self, _fd: BorrowedFd<'_>, _token: Token, _interest: Interest) -> io::Result<()> {
-        Ok(())
+    pub fn rearm(&self, fd: BorrowedFd<'_>, token: Token, _interest: Interest) -> io::Result<()> {
+        match faults::settle(fd) {
+            // A change of a registration reports the present state, as its beginning does.
+            Some(registered) => self.control(libc::EPOLL_CTL_MOD, fd, token, flags_of(registered)),
+            None => Ok(()),
+        }
     }
 
     /// Ends the descriptor's registration.
@@ -105,7 +112,7 @@ impl Selector {
     pub fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         // SAFETY: both descriptors are open for the call, being borrowed; DEL ignores the event pointer, which may
         // be null since Linux 2.6.9.
-        cvt(unsafe {
+        cvt(Call::Deregister, || unsafe {
             libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), ptr::null_mut())
         })?;
         Ok(())
@@ -137,12 +144,12 @@ impl Selector {
         })
     }
 
-    fn add(&self, fd: BorrowedFd<'_>, token: Token, flags: u32) -> io::Result<()> {
+    fn control(&self, act: libc::c_int, fd: BorrowedFd<'_>, token: Token, flags: u32) -> io::Result<()> {
         let mut event = libc::epoll_event { events: flags, u64: token.0 };
         // SAFETY: both descriptors are open for the call, being borrowed; the kernel copies the event, which lives
         // on this stack, before it returns.
-        cvt(unsafe {
-            libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event)
+        cvt(Call::Register, || unsafe {
+            libc::epoll_ctl(self.epoll.as_raw_fd(), act, fd.as_raw_fd(), &raw mut event)
         })?;
         Ok(())
     }
@@ -160,9 +167,9 @@ impl Selector {
 
     fn wait_coarse(&mut self, timeout_ms: i32) -> io::Result<usize> {
         let capacity = self.capacity();
-        // SAFETY: the kernel writes at most `capacity` events, which is the length of the slice that the pointer
-        // comes from, and the slice is borrowed mutably until the call is over.
-        let filled = cvt(unsafe {
+        // SAFETY: the kernel writes at most `capacity` events, no more than the slice has that the pointer comes
+        // from, and the slice is borrowed mutably until the call is over.
+        let filled = cvt(Call::Wait, || unsafe {
             libc::epoll_wait(self.epoll.as_raw_fd(), self.events.as_mut_ptr(), capacity, timeout_ms)
         })?;
         Ok(filled as usize)
@@ -178,7 +185,7 @@ impl Selector {
         // SAFETY: the arguments are those of epoll_pwait2(2): the kernel writes at most `capacity` events into the
         // mutably borrowed slice of that length and reads the timespec on this stack; a null signal mask of size 0
         // leaves the mask as it is.
-        let filled = cvt(unsafe {
+        let filled = cvt(Call::WaitFine, || unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
                 self.epoll.as_raw_fd(),
@@ -194,7 +201,7 @@ impl Selector {
 
     fn capacity(&self) -> libc::c_int {
         // At most `SELECTOR_EVENTS_MAX`.
-        self.events.len() as libc::c_int
+        fewer(self.epoll.as_fd(), self.events.len()) as libc::c_int
     }
 }
 
@@ -238,13 +245,14 @@ impl Bell {
     fn add_one(self) -> io::Result<isize> {
         let one = 1_u64.to_ne_bytes();
         // SAFETY: the pointer is to the eight bytes on this stack that the length says.
-        retry(|| unsafe { libc::write(self.0, one.as_ptr().cast(), one.len()) })
+        retry(Call::RingCounter, || unsafe { libc::write(self.0, one.as_ptr().cast(), one.len()) })
     }
 
     fn take_all(self) {
         let mut count = [0_u8; 8];
         // SAFETY: the pointer is to the eight bytes on this stack that the length says.
-        let taken = retry(|| unsafe { libc::read(self.0, count.as_mut_ptr().cast(), count.len()) });
+        let taken =
+            retry(Call::Read, || unsafe { libc::read(self.0, count.as_mut_ptr().cast(), count.len()) });
         // `WouldBlock` means that another ringer has made the room first: just as good.
         drop(taken);
     }

@@ -28,8 +28,9 @@ use std::time::Duration;
 use polling::{PollMode, Poller};
 
 use crate::limits::{SELECTOR_EVENTS_MAX, SELECTOR_WAIT_MAX};
-use crate::sys::call::retry;
+use crate::sys::call::{Call, fewer, permit, retry};
 use crate::sys::event::{Event, Interest, Readiness, Token};
+use crate::sys::faults;
 
 /// Whether a short read from a TCP socket means that it is drained: not here, where half-closes go unseen.
 pub const SHORT_READ_RULE: bool = false;
@@ -97,10 +98,12 @@ impl Selector {
     ///
     /// When the process or the system has no descriptors or no memory left.
     pub fn new(event_capacity: usize) -> io::Result<Selector> {
+        permit(Call::Doorbell)?;
         let (doorbell, ringer) = UnixStream::pair()?;
         doorbell.set_nonblocking(true)?;
         ringer.set_nonblocking(true)?;
         let capacity = event_capacity.clamp(1, SELECTOR_EVENTS_MAX);
+        permit(Call::Selector)?;
         let selector = Selector {
             poller: ManuallyDrop::new(Poller::new()?),
             process: std::process::id(),
@@ -128,6 +131,7 @@ impl Selector {
     pub fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
         let number = fd.as_raw_fd();
         let armed = Armed::of(interest);
+        faults::registered(fd, interest);
         self.add(fd, armed.interest_in(number))?;
         let registration = Registration { token, armed, shared: interest.is_shared() };
         // A number whose descriptor was closed without being deregistered may still stand in the table.
@@ -141,6 +145,8 @@ impl Selector {
     ///
     /// `ENOENT` when the descriptor is not registered.
     pub fn rearm(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        // Arming reports the present state, which is all that an injected fault may owe.
+        faults::settle(fd);
         let mut table = self.table.borrow_mut();
         let Some(registration) = table.get_mut(&fd.as_raw_fd()).filter(|entry| entry.token == token) else {
             return Err(io::ErrorKind::NotFound.into());
@@ -172,6 +178,11 @@ impl Selector {
         self.raw_events.clear();
         self.events.clear();
         let timeout = timeout.map(|timeout| timeout.min(SELECTOR_WAIT_MAX));
+        match permit(Call::Wait) {
+            // As a signal would: the crate itself waits on.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            permitted => permitted?,
+        }
         self.poller.wait(&mut self.raw_events, timeout)?;
         let doorbell = key_of(self.doorbell.as_raw_fd());
         let mut rung = false;
@@ -219,8 +230,9 @@ impl Selector {
     fn answer_doorbell(&self) -> io::Result<()> {
         let mut rings = [0_u8; 256];
         loop {
-            match (&self.doorbell).read(&mut rings) {
-                Ok(count) if count == rings.len() => {}
+            let room = fewer(self.doorbell.as_fd(), rings.len());
+            match permit(Call::Read).and_then(|()| (&self.doorbell).read(&mut rings[..room])) {
+                Ok(count) if count == room => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) => break,
             }
@@ -229,6 +241,7 @@ impl Selector {
     }
 
     fn add(&self, fd: BorrowedFd<'_>, interest: polling::Event) -> io::Result<()> {
+        permit(Call::Register)?;
         // SAFETY: by the contract the source is deregistered before it is closed (`CLOSE_DEREGISTERS` is false), and
         // the doorbell, which this struct owns, is closed after its `drop` has dropped the poller.
         unsafe { self.poller.add_with_mode(fd.as_raw_fd(), interest, PollMode::Oneshot) }
@@ -277,7 +290,7 @@ impl Bell {
     pub fn ring(self) {
         let ring = 1_u8;
         // SAFETY: the pointer is to the one byte on this stack that the length says.
-        let rung = retry(|| unsafe { libc::write(self.0, (&raw const ring).cast(), 1) });
+        let rung = retry(Call::Ring, || unsafe { libc::write(self.0, (&raw const ring).cast(), 1) });
         // A full buffer holds rings enough, and a selector that is gone has nobody to wake.
         drop(rung);
     }

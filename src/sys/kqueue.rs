@@ -26,8 +26,9 @@ use self::library as abi;
 #[cfg(not(wakering_kqueue))]
 use self::native as abi;
 use crate::limits::{SELECTOR_EVENTS_MAX, SELECTOR_WAIT_MAX};
-use crate::sys::call::{cvt, retry};
+use crate::sys::call::{Call, cvt, fewer, retry};
 use crate::sys::event::{Event, Interest, Readiness, Token};
+use crate::sys::faults;
 
 /// Whether a short read from a TCP socket means that it is drained: not where urgent data cannot be seen.
 pub const SHORT_READ_RULE: bool = false;
@@ -55,11 +56,11 @@ impl Selector {
     /// When the process or the system has no descriptors or no memory left.
     pub fn new(event_capacity: usize) -> io::Result<Selector> {
         // SAFETY: the call takes no argument.
-        let queue = cvt(unsafe { abi::kqueue() })?;
+        let queue = cvt(Call::Selector, || unsafe { abi::kqueue() })?;
         // SAFETY: the descriptor was made a moment ago and nobody else knows it.
         let queue = unsafe { OwnedFd::from_raw_fd(queue) };
         // SAFETY: the call takes numbers and no pointer.
-        cvt(unsafe { libc::fcntl(queue.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        cvt(Call::Flags, || unsafe { libc::fcntl(queue.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
         let capacity = event_capacity.clamp(1, SELECTOR_EVENTS_MAX);
         let events = (0..capacity).map(|_| change(0, 0, 0, Token(0))).collect();
         let selector = Selector { queue, events, filled: 0 };
@@ -79,6 +80,7 @@ impl Selector {
     ///
     /// `EINVAL` and the like when the descriptor cannot be waited for, `ENOMEM`.
     pub fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        faults::registered(fd, interest);
         let ident = fd.as_raw_fd() as usize;
         let edge = if interest.is_shared() { 0 } else { abi::EV_CLEAR };
         let flags = abi::EV_ADD | edge;
@@ -95,13 +97,17 @@ impl Selector {
         Ok(())
     }
 
-    /// Nothing to do: the registration's edges come by themselves.
+    /// Nothing to do: the registration's edges come by themselves, unless an injected fault owes one.
     ///
     /// # Errors
     ///
     /// None on this backend.
-    pub fn rearm(&self, _fd: BorrowedFd<'_>, _token: Token, _interest: Interest) -> io::Result<()> {
-        Ok(())
+    pub fn rearm(&self, fd: BorrowedFd<'_>, token: Token, _interest: Interest) -> io::Result<()> {
+        match faults::settle(fd) {
+            // Adding a knote again looks at the present state again.
+            Some(registered) => self.register(fd, token, registered),
+            None => Ok(()),
+        }
     }
 
     /// Ends the descriptor's registration, in whichever directions it has one.
@@ -127,10 +133,10 @@ impl Selector {
         self.filled = 0;
         let timeout = timeout.map(|timeout| timespec_of(timeout.min(SELECTOR_WAIT_MAX)));
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-        let capacity = self.events.len() as Count;
-        // SAFETY: no changes are passed; the kernel writes at most `capacity` events, which is the length of the
-        // mutably borrowed slice; the timeout is null or points to a timespec on this stack.
-        let filled = cvt(unsafe {
+        let capacity = fewer(self.queue.as_fd(), self.events.len()) as Count;
+        // SAFETY: no changes are passed; the kernel writes at most `capacity` events, no more than the mutably borrowed
+        // slice has; the timeout is null or points to a timespec on this stack.
+        let filled = cvt(Call::Wait, || unsafe {
             abi::kevent(self.queue.as_raw_fd(), ptr::null(), 0, self.events.as_mut_ptr(), capacity, timeout)
         });
         match filled {
@@ -159,7 +165,8 @@ impl Selector {
         let (queue, count, list) = (self.queue.as_raw_fd(), changes.len() as Count, changes.as_mut_ptr());
         // SAFETY: both lists are the same `count` initialised structs, mutably borrowed; the kernel has read a
         // change before it overwrites it with its receipt, and for receipts it does not wait.
-        let receipts = cvt(unsafe { abi::kevent(queue, list, count, list, count, ptr::null()) });
+        let apply = || unsafe { abi::kevent(queue, list, count, list, count, ptr::null()) };
+        let receipts = cvt(Call::Register, apply);
         match receipts {
             Ok(receipts) => changes.iter().take(receipts as usize).try_for_each(check_receipt),
             // The changes have been applied all the same.
@@ -204,7 +211,7 @@ impl Bell {
     pub fn ring(self) {
         let mut trigger = change(0, abi::EVFILT_USER, 0, Token::DOORBELL);
         trigger.fflags = abi::NOTE_TRIGGER;
-        let rung = retry(|| {
+        let rung = retry(Call::Ring, || {
             // SAFETY: one initialised change on this stack is read, and no events are asked for, so that nothing is
             // waited for.
             unsafe { abi::kevent(self.0, &raw const trigger, 1, ptr::null_mut(), 0, ptr::null()) }

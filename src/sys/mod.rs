@@ -78,6 +78,11 @@ mod open;
 #[path = "os_apple.rs"]
 mod os;
 
+// What makes calls fail on demand.
+#[cfg(not(wakering_faults))]
+#[path = "no_faults.rs"]
+mod faults;
+
 // The backend. `polling` is a dependency (`Cargo.toml`) under the same condition as `fallback` here.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(any(wakering_fallback, wakering_kqueue))))]
 #[path = "epoll.rs"]
@@ -115,6 +120,7 @@ mod backend;
 
 pub use affinity::pin_to_cpu;
 pub use backend::{Bell, CLOSE_DEREGISTERS, SHORT_READ_RULE, Selector};
+pub use call::Call;
 pub use event::{Event, Interest, Readiness, Token};
 
 /// The id of this process, as the system tells it now: a forked child compares it with its parent's.

@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use libc::c_int;
 
 use super::addr::Storage;
-use super::call::{cvt, retry};
+use super::call::{Call, attempt, cvt};
 use super::options;
 
 /// socket(2), then close-on-exec, non-blocking and no `SIGPIPE`.
 pub(super) fn socket(domain: c_int, kind: c_int) -> io::Result<OwnedFd> {
     // SAFETY: socket takes three integers and touches no memory of ours.
-    let fd = cvt(unsafe { libc::socket(domain, kind, 0) })?;
+    let fd = cvt(Call::Socket, || unsafe { libc::socket(domain, kind, 0) })?;
     // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
     prepare(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -22,7 +22,8 @@ pub(super) fn accept(listener: BorrowedFd<'_>, peer: &mut Storage) -> io::Result
     let (address, length) = peer.as_out();
     // SAFETY: `address` and `length` come from one exclusive borrow of `peer`, which outlives the call,
     // and `length` holds the room at `address`.
-    let fd = retry(|| unsafe { libc::accept(listener.as_raw_fd(), address, length) })?;
+    let take = || unsafe { libc::accept(listener.as_raw_fd(), address, length) };
+    let fd = attempt(Call::Accept, listener, take)?;
     // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
     prepare(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -31,7 +32,7 @@ pub(super) fn accept(listener: BorrowedFd<'_>, peer: &mut Storage) -> io::Result
 pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: the pointer is to an array of two integers, which is what the call fills.
-    cvt(unsafe { libc::pipe(ends.as_mut_ptr()) })?;
+    cvt(Call::Pipe, || unsafe { libc::pipe(ends.as_mut_ptr()) })?;
     // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
     let read_end = unsafe { OwnedFd::from_raw_fd(ends[0]) };
     // SAFETY: as for the other end.
@@ -49,10 +50,10 @@ fn prepare(fd: OwnedFd) -> io::Result<OwnedFd> {
 
 fn set_flags(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: F_SETFD takes an integer and touches no memory of ours.
-    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    cvt(Call::Flags, || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
     // SAFETY: F_GETFL takes no argument and touches no memory of ours.
-    let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    let flags = cvt(Call::Flags, || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
     // SAFETY: F_SETFL takes an integer and touches no memory of ours.
-    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
+    cvt(Call::Flags, || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libc::{c_int, socklen_t};
 
-use super::call::cvt;
+use super::call::{Call, cvt};
 use super::os;
 use super::socket::local_addr;
 
@@ -22,7 +22,9 @@ impl Plain for libc::linger {}
 pub(super) fn set<T: Plain>(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
     let length = mem::size_of::<T>() as socklen_t;
     // SAFETY: `value` is borrowed for the whole call and `length` is its size; the kernel only reads it.
-    cvt(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, ptr::from_ref(value).cast(), length) })?;
+    cvt(Call::SetOption, || unsafe {
+        libc::setsockopt(fd.as_raw_fd(), level, name, ptr::from_ref(value).cast(), length)
+    })?;
     Ok(())
 }
 
@@ -31,7 +33,7 @@ pub(super) fn get<T: Plain>(fd: BorrowedFd<'_>, level: c_int, name: c_int, mut v
     let mut length = mem::size_of::<T>() as socklen_t;
     let room = ptr::from_mut(&mut value).cast();
     // SAFETY: `room` points to `length` writable bytes of `value`, and any bytes make a `Plain` value.
-    cvt(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, room, &raw mut length) })?;
+    cvt(Call::GetOption, || unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, room, &raw mut length) })?;
     Ok(value)
 }
 

@@ -19,7 +19,7 @@ use std::{io, mem, ptr};
 
 use libc::c_int;
 
-use super::call::{cvt, retry};
+use super::call::{Call, attempt, cvt, permit, shorten};
 use super::{open, os, process_id};
 
 pub(crate) use libc::{
@@ -129,7 +129,7 @@ impl Drop for Listener {
 /// What fcntl(2) says; `NotFound` while nobody listens.
 pub(crate) fn read_end() -> io::Result<OwnedFd> {
     match &registry().read_end {
-        Some(read_end) => read_end.try_clone(),
+        Some(read_end) => permit(Call::Duplicate).and_then(|()| read_end.try_clone()),
         None => Err(io::ErrorKind::NotFound.into()),
     }
 }
@@ -141,10 +141,11 @@ pub(crate) fn read_end() -> io::Result<OwnedFd> {
 /// `WouldBlock` if there is nothing in it.
 pub(crate) fn drain(pipe: BorrowedFd<'_>) -> io::Result<()> {
     let mut bytes = [0_u8; 128];
-    let mut emptied = false;
+    let (number, mut emptied) = (pipe.as_raw_fd(), false);
     loop {
-        // SAFETY: the pointer and the length are those of `bytes`, which outlives the call.
-        match retry(|| unsafe { libc::read(pipe.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) }) {
+        let length = shorten(pipe, bytes.len());
+        // SAFETY: there are at least `length` bytes behind the pointer, and they outlive the call.
+        match attempt(Call::Read, pipe, || unsafe { libc::read(number, bytes.as_mut_ptr().cast(), length) }) {
             Ok(_) => emptied = true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && emptied => return Ok(()),
             Err(error) => return Err(error),
@@ -209,7 +210,7 @@ fn set_action(signal: c_int, action: &libc::sigaction) -> io::Result<libc::sigac
     let mut former: libc::sigaction = unsafe { mem::zeroed() };
     // SAFETY: both pointers are to whole `sigaction`s that outlive the call. The handler in `action` is either
     // ours, which is async-signal-safe, or was installed by somebody before.
-    cvt(unsafe { libc::sigaction(signal, ptr::from_ref(action), &raw mut former) })?;
+    cvt(Call::SignalAction, || unsafe { libc::sigaction(signal, ptr::from_ref(action), &raw mut former) })?;
     Ok(former)
 }
 
@@ -270,9 +271,15 @@ mod tests {
         let _listener = Listener::new(libc::SIGURG).unwrap();
         for fd in [read_end().unwrap().as_raw_fd(), WRITE_END.load(Ordering::Relaxed)] {
             // SAFETY: F_GETFD takes no third argument and touches no memory.
-            assert_ne!(cvt(unsafe { libc::fcntl(fd, libc::F_GETFD) }).unwrap() & libc::FD_CLOEXEC, 0);
+            assert_ne!(
+                cvt(Call::Flags, || unsafe { libc::fcntl(fd, libc::F_GETFD) }).unwrap() & libc::FD_CLOEXEC,
+                0
+            );
             // SAFETY: F_GETFL takes no third argument and touches no memory.
-            assert_ne!(cvt(unsafe { libc::fcntl(fd, libc::F_GETFL) }).unwrap() & libc::O_NONBLOCK, 0);
+            assert_ne!(
+                cvt(Call::Flags, || unsafe { libc::fcntl(fd, libc::F_GETFL) }).unwrap() & libc::O_NONBLOCK,
+                0
+            );
         }
     }
 

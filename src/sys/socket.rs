@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use libc::{c_int, msghdr, ssize_t};
 
 use super::addr::{RawAddr, Storage, domain};
-use super::call::{cvt, retry};
+use super::call::{Call, attempt, cvt, shorten};
 use super::{open, os};
 use crate::limits::IO_SLICES_MAX;
 
@@ -63,7 +63,7 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
     let raw = RawAddr::new(address);
     let (address, length) = raw.as_in();
     // SAFETY: `address` points to `length` bytes of `raw`, which outlives the call.
-    cvt(unsafe { libc::bind(fd.as_raw_fd(), address, length) })?;
+    cvt(Call::Bind, || unsafe { libc::bind(fd.as_raw_fd(), address, length) })?;
     Ok(())
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
 pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     let backlog = c_int::try_from(backlog).unwrap_or(c_int::MAX);
     // SAFETY: listen takes two integers and touches no memory of ours.
-    cvt(unsafe { libc::listen(fd.as_raw_fd(), backlog) })?;
+    cvt(Call::Listen, || unsafe { libc::listen(fd.as_raw_fd(), backlog) })?;
     Ok(())
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<Co
     let raw = RawAddr::new(address);
     let (address, length) = raw.as_in();
     // SAFETY: `address` points to `length` bytes of `raw`, which outlives the call.
-    match cvt(unsafe { libc::connect(fd.as_raw_fd(), address, length) }) {
+    match cvt(Call::Connect, || unsafe { libc::connect(fd.as_raw_fd(), address, length) }) {
         Ok(_) => Ok(Connect::Done),
         Err(error) => match error.raw_os_error() {
             // An interrupted connect goes on by itself, and a second call would be EALREADY: connect(2).
@@ -103,7 +103,7 @@ pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let mut storage = Storage::new();
     let (address, length) = storage.as_out();
     // SAFETY: both pointers come from one exclusive borrow of `storage`, and `length` holds its room.
-    cvt(unsafe { libc::getsockname(fd.as_raw_fd(), address, length) })?;
+    cvt(Call::LocalAddr, || unsafe { libc::getsockname(fd.as_raw_fd(), address, length) })?;
     storage.get()
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let mut storage = Storage::new();
     let (address, length) = storage.as_out();
     // SAFETY: both pointers come from one exclusive borrow of `storage`, and `length` holds its room.
-    cvt(unsafe { libc::getpeername(fd.as_raw_fd(), address, length) })?;
+    cvt(Call::PeerAddr, || unsafe { libc::getpeername(fd.as_raw_fd(), address, length) })?;
     storage.get()
 }
 
@@ -127,19 +127,20 @@ pub(crate) fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 fn recv_flags(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
-    let (start, length) = (buffer.as_mut_ptr().cast(), buffer.len());
-    // SAFETY: `start` points to `length` writable bytes of `buffer`, borrowed for the whole call.
-    retry(|| unsafe { libc::recv(fd.as_raw_fd(), start, length, flags) }).map(count)
+    let (start, length) = (buffer.as_mut_ptr().cast(), shorten(fd, buffer.len()));
+    // SAFETY: `start` points to at least `length` writable bytes of `buffer`, borrowed for the whole call.
+    attempt(Call::Recv, fd, || unsafe { libc::recv(fd.as_raw_fd(), start, length, flags) }).map(count)
 }
 
 /// Reads into the spare capacity of `buffer`, which must have some, and adds what came to its length.
 pub(crate) fn recv_buf(fd: BorrowedFd<'_>, buffer: &mut BytesMut) -> io::Result<usize> {
     let spare = buffer.spare_capacity_mut();
     debug_assert!(!spare.is_empty(), "zero bytes read would look like the end of the stream");
-    let (start, length) = (spare.as_mut_ptr().cast(), spare.len());
-    // SAFETY: `start` points to `length` writable bytes of spare capacity; the kernel only writes them,
-    // so they need not be initialised.
-    let read = retry(|| unsafe { libc::recv(fd.as_raw_fd(), start, length, 0) }).map(count)?;
+    let (start, length) = (spare.as_mut_ptr().cast(), shorten(fd, spare.len()));
+    // SAFETY: `start` points to at least `length` writable bytes of spare capacity; the kernel only writes
+    // them, so they need not be initialised.
+    let receive = || unsafe { libc::recv(fd.as_raw_fd(), start, length, 0) };
+    let read = attempt(Call::Recv, fd, receive).map(count)?;
     // SAFETY: the kernel has initialised the first `read` bytes of the spare capacity, and `read` is at
     // most `length`, so the new length is within the capacity.
     unsafe { buffer.set_len(buffer.len() + read) };
@@ -148,18 +149,19 @@ pub(crate) fn recv_buf(fd: BorrowedFd<'_>, buffer: &mut BytesMut) -> io::Result<
 
 /// Reads into several buffers in turn (`readv`).
 pub(crate) fn recv_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    let slices = buffers.len().min(IO_SLICES_MAX) as c_int;
+    let slices = shorten(fd, buffers.len().min(IO_SLICES_MAX)) as c_int;
     let start = buffers.as_mut_ptr().cast();
-    // SAFETY: IoSliceMut is guaranteed to have the layout of iovec; `start` points to `slices` of them,
-    // each naming memory that it borrows exclusively.
-    retry(|| unsafe { libc::readv(fd.as_raw_fd(), start, slices) }).map(count)
+    // SAFETY: IoSliceMut is guaranteed to have the layout of iovec; `start` points to at least `slices` of
+    // them, each naming memory that it borrows exclusively.
+    attempt(Call::Recv, fd, || unsafe { libc::readv(fd.as_raw_fd(), start, slices) }).map(count)
 }
 
 /// Writes what fits of `bytes`.
 pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    let (start, length) = (bytes.as_ptr().cast(), bytes.len());
-    // SAFETY: `start` and `length` are those of `bytes`, borrowed for the whole call and only read.
-    retry(|| unsafe { libc::send(fd.as_raw_fd(), start, length, os::SEND_FLAGS) }).map(count)
+    let (start, length) = (bytes.as_ptr().cast(), shorten(fd, bytes.len()));
+    // SAFETY: `start` points to at least `length` bytes, borrowed for the whole call and only read.
+    attempt(Call::Send, fd, || unsafe { libc::send(fd.as_raw_fd(), start, length, os::SEND_FLAGS) })
+        .map(count)
 }
 
 /// Writes what fits of several buffers in turn. `sendmsg` because `writev` cannot refuse `SIGPIPE`. A single buffer goes
@@ -171,10 +173,13 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::
     let mut header = empty_header();
     // The kernel only reads through this pointer, which the type of the field does not say.
     header.msg_iov = buffers.as_ptr().cast_mut().cast();
-    header.msg_iovlen = buffers.len().min(IO_SLICES_MAX) as _;
+    header.msg_iovlen = shorten(fd, buffers.len().min(IO_SLICES_MAX)) as _;
     // SAFETY: `header` names no address and no control data, and as its buffers IoSlices, which have the
     // layout of iovec, no more of them than there are, and which borrow their memory for the whole call.
-    retry(|| unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const header, os::SEND_FLAGS) }).map(count)
+    attempt(Call::SendMessage, fd, || unsafe {
+        libc::sendmsg(fd.as_raw_fd(), &raw const header, os::SEND_FLAGS)
+    })
+    .map(count)
 }
 
 /// Sends one datagram to `address`, whole or not at all.
@@ -182,10 +187,11 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, bytes: &[u8], address: &SocketAddr) ->
     let raw = RawAddr::new(address);
     let (address, address_length) = raw.as_in();
     let (start, length) = (bytes.as_ptr().cast(), bytes.len());
-    let fd = fd.as_raw_fd();
+    let number = fd.as_raw_fd();
     // SAFETY: `start` and `length` are those of `bytes`, `address` and its length those of `raw`; both
     // are borrowed for the whole call and only read.
-    retry(|| unsafe { libc::sendto(fd, start, length, os::SEND_FLAGS, address, address_length) }).map(count)
+    let send = || unsafe { libc::sendto(number, start, length, os::SEND_FLAGS, address, address_length) };
+    attempt(Call::SendMessage, fd, send).map(count)
 }
 
 /// Receives one datagram with its source. `recvmsg` because only it tells of truncation everywhere.
@@ -206,7 +212,7 @@ fn recv_message(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: c_int) -> io::Resu
     header.msg_name = name;
     header.msg_iov = (&raw mut slice).cast();
     header.msg_iovlen = 1;
-    let len = retry(|| {
+    let len = attempt(Call::RecvMessage, fd, || {
         // Set anew for each try, for the kernel writes it.
         header.msg_namelen = room;
         // SAFETY: `header` names `source` with its room, no control data, and one IoSliceMut, which has
@@ -235,7 +241,7 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
         Shutdown::Both => libc::SHUT_RDWR,
     };
     // SAFETY: shutdown takes two integers and touches no memory of ours.
-    cvt(unsafe { libc::shutdown(fd.as_raw_fd(), how) })?;
+    cvt(Call::Shutdown, || unsafe { libc::shutdown(fd.as_raw_fd(), how) })?;
     Ok(())
 }
 

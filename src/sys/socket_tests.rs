@@ -52,9 +52,9 @@ fn datagram(address: SocketAddr) -> (OwnedFd, SocketAddr) {
 
 fn descriptor_flags(fd: &OwnedFd) -> (bool, bool) {
     // SAFETY: F_GETFD takes no argument and touches no memory of ours.
-    let descriptor = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) }).unwrap();
+    let descriptor = cvt(Call::Flags, || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) }).unwrap();
     // SAFETY: F_GETFL takes no argument and touches no memory of ours.
-    let file = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }).unwrap();
+    let file = cvt(Call::Flags, || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }).unwrap();
     (descriptor & libc::FD_CLOEXEC != 0, file & libc::O_NONBLOCK != 0)
 }
 
