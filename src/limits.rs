@@ -222,6 +222,9 @@ pub(crate) const RECYCLED_CELLS: usize = 1024;
 
 /// Events that one wait fetches. What does not fit comes with the next wait, so this bounds a turn's length.
 pub(crate) const EVENT_BATCH: usize = 1024;
+/// Waiters of one direction of one source that are kept before it is found out which of them still wait. More than a
+/// listener or a socket that is shared by tasks commonly has; 1 KiB.
+pub(crate) const WAITERS_KEPT: usize = 64;
 /// Timers that one turn fires. A million that are due together take turns with tasks and descriptors.
 pub(crate) const TIMERS_PER_TURN: usize = 4096;
 

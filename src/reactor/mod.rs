@@ -23,7 +23,10 @@ use std::{
 use crate::{
     clock::{TimerKey, Wheel},
     limits::EVENT_BATCH,
-    reactor::source::{Seen, Source},
+    reactor::{
+        source::{Seen, Source, Waiting},
+        turn::wake_contained,
+    },
     slab::Slab,
     sys::{self, Interest, Selector, Token},
 };
@@ -101,11 +104,13 @@ impl Reactor {
         if source.is_ready(direction) {
             return Poll::Ready(Ok(()));
         }
-        let newly_waiting = source.wait(direction, context.waker());
+        let waiting = source.wait(direction, context.waker(), self.waits.get());
         let interest = source.awaited();
         drop(sources);
-        if newly_waiting {
-            selector.rearm(fd, Token(key.0.to_bits()), interest)?;
+        match waiting {
+            Waiting::First => selector.rearm(fd, Token(key.0.to_bits()), interest)?,
+            Waiting::Beside => {}
+            Waiting::Crowded(waiters) => waiters.into_iter().for_each(wake_contained),
         }
         Poll::Pending
     }

@@ -1,8 +1,9 @@
 //! One watched descriptor: readiness and wakers per direction.
 
-use std::task::Waker;
+use std::{mem, task::Waker};
 
 use crate::{
+    limits::WAITERS_KEPT,
     slab::Key,
     sys::{Interest, Readiness},
 };
@@ -94,13 +95,13 @@ impl Source {
         self.seen == condition
     }
 
-    /// Keeps a waker; true when nobody waited in this direction before.
-    pub(super) fn wait(&mut self, direction: Direction, waker: &Waker) -> bool {
+    /// Keeps a waker. `turn` counts the waits of the selector.
+    pub(super) fn wait(&mut self, direction: Direction, waker: &Waker, turn: u64) -> Waiting {
         let waiters = match direction {
             Direction::Read => &mut self.readers,
             Direction::Write => &mut self.writers,
         };
-        waiters.add(waker)
+        waiters.add(waker, turn)
     }
 
     /// The directions somebody waits for, as the one-shot backends want to hear them.
@@ -128,13 +129,54 @@ impl Source {
     }
 }
 
+/// What became of a waker that was to be kept.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// Nobody waited in this direction before.
+    First,
+    /// Others wait too, or the same one waits again.
+    Beside,
+    /// There was no room: these are to be woken, and wait again if they still want to.
+    Crowded(Vec<Waker>),
+}
+
 /// Who waits for one direction: nearly always nobody or one task, but two may.
 #[derive(Default)]
 enum Waiters {
     #[default]
     None,
     One(Waker),
-    Many(Vec<Waker>),
+    Many(Box<Crowd>),
+}
+
+/// Several that wait for one direction.
+///
+/// A wait that is given up leaves its waker here, since nobody says so. Most are a task's own and the same each time;
+/// but a set of futures makes a new one for every future, and a task may end. So when there is no room, all are woken
+/// and the list begins anew: whoever still waits comes back. If they come back at once, they are real, and get room.
+struct Crowd {
+    wakers: Vec<Waker>,
+    room: usize,
+    emptied: u64,
+}
+
+impl Crowd {
+    fn add(&mut self, waker: &Waker, turn: u64) -> Waiting {
+        if self.wakers.iter().any(|it| it.will_wake(waker)) {
+            return Waiting::Beside;
+        }
+        if self.wakers.len() < self.room {
+            self.wakers.push(waker.clone());
+            return Waiting::Beside;
+        }
+        if turn.saturating_sub(self.emptied) < 2 {
+            self.room *= 2;
+            self.wakers.push(waker.clone());
+            return Waiting::Beside;
+        }
+        (self.room, self.emptied) = (WAITERS_KEPT, turn);
+        Waiting::Crowded(mem::replace(&mut self.wakers, vec![waker.clone()]))
+    }
 }
 
 impl Waiters {
@@ -142,31 +184,28 @@ impl Waiters {
         matches!(self, Waiters::None)
     }
 
-    fn add(&mut self, waker: &Waker) -> bool {
+    fn add(&mut self, waker: &Waker, turn: u64) -> Waiting {
         match self {
             Waiters::None => {
                 *self = Waiters::One(waker.clone());
-                return true;
+                return Waiting::First;
             }
-            Waiters::One(first) => {
-                if !first.will_wake(waker) {
-                    *self = Waiters::Many(vec![first.clone(), waker.clone()]);
-                }
-            }
-            Waiters::Many(wakers) => {
-                if !wakers.iter().any(|it| it.will_wake(waker)) {
-                    wakers.push(waker.clone());
-                }
-            }
+            Waiters::One(first) if first.will_wake(waker) => return Waiting::Beside,
+            Waiters::One(_) => {}
+            Waiters::Many(crowd) => return crowd.add(waker, turn),
         }
-        false
+        let mut wakers = Vec::with_capacity(2);
+        self.take(&mut wakers); // moved, not dropped: a foreign waker's destructor may come back here
+        wakers.push(waker.clone());
+        *self = Waiters::Many(Box::new(Crowd { wakers, room: WAITERS_KEPT, emptied: 0 }));
+        Waiting::Beside
     }
 
     fn take(&mut self, woken: &mut Vec<Waker>) {
-        match std::mem::take(self) {
+        match mem::take(self) {
             Waiters::None => {}
             Waiters::One(waker) => woken.push(waker),
-            Waiters::Many(wakers) => woken.extend(wakers),
+            Waiters::Many(crowd) => woken.extend(crowd.wakers),
         }
     }
 }
@@ -180,13 +219,36 @@ mod tests {
         let mut source = Source::default();
         let waker = Waker::noop();
         let other = std::task::Waker::from(std::sync::Arc::new(Nothing));
-        assert!(source.wait(Direction::Read, waker));
-        assert!(!source.wait(Direction::Read, &other));
-        assert!(!source.wait(Direction::Read, &other), "the same waker is kept once");
+        assert!(matches!(source.wait(Direction::Read, waker, 1), Waiting::First));
+        assert!(matches!(source.wait(Direction::Read, &other, 1), Waiting::Beside));
+        assert!(
+            matches!(source.wait(Direction::Read, &other, 1), Waiting::Beside),
+            "the same waker is kept once"
+        );
         let mut woken = Vec::new();
         source.record(Ready { read: true, write: false, urgent_or_ended: false }, &mut woken);
         assert_eq!(woken.len(), 2);
         assert!(source.is_ready(Direction::Read) && !source.is_ready(Direction::Write));
+    }
+
+    #[test]
+    fn a_crowd_that_comes_back_at_once_gets_room_and_one_that_does_not_is_let_go() {
+        let mut source = Source::default();
+        let mut kept = Vec::new();
+        let mut add = |source: &mut Source, turn| {
+            let waker = std::task::Waker::from(std::sync::Arc::new(Nothing));
+            kept.push(waker.clone());
+            match source.wait(Direction::Read, &waker, turn) {
+                Waiting::First | Waiting::Beside => 0,
+                Waiting::Crowded(gone) => gone.len(),
+            }
+        };
+        // One a turn, none of which ever comes back: no more than there is room for is kept.
+        let gone: usize = (1..=10 * WAITERS_KEPT as u64).map(|turn| add(&mut source, turn)).sum();
+        assert!((9 * WAITERS_KEPT..10 * WAITERS_KEPT).contains(&gone), "{gone}");
+        // All in one turn: they are woken once at most.
+        let gone: usize = (0..10 * WAITERS_KEPT).map(|_| add(&mut source, 10_000)).sum();
+        assert!(gone <= WAITERS_KEPT, "{gone}");
     }
 
     #[test]

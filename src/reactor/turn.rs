@@ -50,7 +50,7 @@ impl Reactor {
 }
 
 /// A foreign waker that panics must not keep the others from being woken.
-fn wake_contained(waker: Waker) {
+pub(super) fn wake_contained(waker: Waker) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
         std::mem::forget(payload);
     }
