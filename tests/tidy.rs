@@ -101,6 +101,14 @@ fn every_row_of_the_rfc_map_has_its_proof() {
 }
 
 #[test]
+fn every_hard_bug_has_its_test_or_a_reason() {
+    let page = read("docs/hard-bugs.md");
+    let lookup = |path: &str| fs::read_to_string(root().join(path)).ok();
+    let faults = map::bugs(&page.text, &[82, 16, 15], &lookup);
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
 fn scripts_can_be_executed() {
     for script in ["tests/run", ".ci/run"] {
         let mode = fs::metadata(root().join(script)).expect("the script is there").permissions().mode();

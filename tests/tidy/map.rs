@@ -1,14 +1,16 @@
-//! The map of the RFCs: every row has its proof, and the proof exists.
+//! The maps of the RFCs and of the hard bugs: every row has its proof, and the proof exists.
 //!
-//! A row is a line of a Markdown table with four cells: section, requirement, whom it binds, proof. The proof
-//! names tests as `file::function` (in `tests/`) or `proto::h2::frame::function` (beside the code), and may
-//! quote a case of their tables in “…”; or it says why there is none. The last tables count: keywords in the
-//! RFC's text against rows.
+//! A row is a line of a Markdown table, its last cell the proof. The proof names tests as `file::function` (in
+//! `tests/`) or `proto::h2::frame::function` (beside the code), and may quote a case of their tables in “…”; or it
+//! says why there is none.
+//!
+//! Rows of the RFCs' map have section, requirement, whom it binds, proof; its last tables count: keywords in the RFC's
+//! text against rows. Rows of the hard bugs' map have a number, what went wrong, proof; each section counts from 1.
 
 use std::collections::BTreeMap;
 
 /// How a reason begins where there is no test.
-const REASONS: [&str; 3] = ["Does not apply: ", "By design: ", "Left to the user: "];
+const REASONS: [&str; 4] = ["Does not apply: ", "By design: ", "Left to the user: ", "Cannot occur: "];
 
 /// Reads a file below the crate's root, if it is there.
 pub(crate) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -17,7 +19,7 @@ pub(crate) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
 fn cells(line: &str) -> Option<Vec<&str>> {
     let inner = line.trim().strip_prefix('|')?.strip_suffix('|')?;
     let cells: Vec<&str> = inner.split(" | ").map(str::trim).collect();
-    let heading = ["§", "RFC", "mistake", "claim"].contains(&cells[0]) || inner.starts_with("---");
+    let heading = ["§", "RFC", "mistake", "claim", "#"].contains(&cells[0]) || inner.starts_with("---");
     (!heading).then_some(cells)
 }
 
@@ -33,14 +35,13 @@ fn quotes(proof: &str) -> impl Iterator<Item = &str> {
     proof.split('“').skip(1).filter_map(|rest| rest.split('”').next())
 }
 
-/// The file that a test's name points into, and the function.
-fn place(name: &str) -> Option<(String, &str)> {
+/// The files that a test's name may point into, and the function.
+fn places(name: &str) -> Option<(Vec<String>, &str)> {
     let (path, function) = name.rsplit_once("::")?;
-    let file = match path.split_once("::") {
-        None => format!("tests/{path}.rs"),
-        Some(_) => format!("src/{}.rs", path.replace("::", "/")),
-    };
-    Some((file, function))
+    let inner = path.replace("::", "/");
+    let beside = [format!("src/{inner}.rs"), format!("src/{inner}/mod.rs")];
+    let in_tests = (!path.contains("::")).then(|| format!("tests/{path}.rs"));
+    Some((in_tests.into_iter().chain(beside).collect(), function))
 }
 
 /// Rows without a proof, proofs that do not exist, and counts that do not add up.
@@ -72,6 +73,30 @@ pub(crate) fn faults(text: &str, lookup: &Lookup<'_>) -> Vec<String> {
     found
 }
 
+/// Rows without a proof, proofs that do not exist, and numbers that are missing: each section of the page has as many
+/// rows as `sections` says.
+pub(crate) fn bugs(text: &str, sections: &[usize], lookup: &Lookup<'_>) -> Vec<String> {
+    let (mut found, mut counted) = (Vec::new(), Vec::new());
+    for (line, number) in text.lines().zip(1..) {
+        if line.starts_with("## ") {
+            counted.push(0);
+        }
+        let (Some(cells), Some(row)) = (cells(line), counted.last_mut()) else { continue };
+        *row += 1;
+        let faults = match cells[..] {
+            _ if cells.iter().any(|cell| cell.is_empty()) => vec!["an empty cell".to_owned()],
+            [number, _bug, proof] if number == row.to_string() => unproven(proof, lookup),
+            [number, ..] => vec![format!("{} cells, number {number} where {row} belongs", cells.len())],
+            [] => Vec::new(),
+        };
+        found.extend(faults.into_iter().map(|fault| format!("line {number}: {fault}")));
+    }
+    if counted != sections {
+        found.push(format!("the sections have {counted:?} rows and should have {sections:?}"));
+    }
+    found
+}
+
 /// What is wrong with a proof.
 fn unproven(proof: &str, lookup: &Lookup<'_>) -> Vec<String> {
     let names = names(proof);
@@ -84,14 +109,14 @@ fn unproven(proof: &str, lookup: &Lookup<'_>) -> Vec<String> {
     }
     let (mut found, mut texts) = (Vec::new(), String::new());
     for name in names {
-        let Some((file, function)) = place(name) else { continue };
-        match lookup(&file) {
-            None => found.push(format!("`{name}`: there is no {file}")),
-            Some(text) if !text.contains(&format!("fn {function}(")) => {
-                found.push(format!("`{name}`: {file} has no such test"));
-            }
-            Some(text) => texts.push_str(&text),
+        let Some((files, function)) = places(name) else { continue };
+        let there: Vec<_> = files.iter().filter_map(|file| lookup(file)).collect();
+        if there.is_empty() {
+            found.push(format!("`{name}`: there is no {}", files.join(", no ")));
+        } else if !there.iter().any(|text| text.contains(&format!("fn {function}("))) {
+            found.push(format!("`{name}`: its file has no such test"));
         }
+        texts.extend(there);
     }
     let missing = quotes(proof).filter(|quote| !texts.contains(&format!("\"{quote}\"")));
     found.extend(missing.map(|quote| format!("no case “{quote}” in the named tests")));
@@ -139,6 +164,22 @@ mod tests {
         }
         assert_eq!(count("| 1 | must | both |  |"), 1);
         assert_eq!(count("| a mistake | `a::fails` |"), 1);
+    }
+
+    #[test]
+    fn hard_bugs_are_numbered_and_proven() {
+        let count = |rows: &str| {
+            bugs(&format!("## x\n| # | bug | proof |\n|---|---|---|\n{rows}"), &[2], &lookup).len()
+        };
+        let first = "| 1 | a bug | `a::holds` |\n";
+        assert_eq!(count(&format!("{first}| 2 | another | Cannot occur: nobody does that. |")), 0);
+        assert_eq!(count(&format!("{first}| 2 | another | `proto::x::holds_too` |")), 0);
+        assert_eq!(count(first), 1, "a row is missing");
+        for row in
+            ["| 3 | another | `a::holds` |", "| 2 | another |  |", "| 2 | another | `a::fails` |", "| 2 |  |"]
+        {
+            assert_eq!(count(&format!("{first}{row}")), 1, "{row}");
+        }
     }
 
     #[test]
