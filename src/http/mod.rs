@@ -67,7 +67,7 @@ pub use crate::proto::h2::{
 
 pub use self::{
     body::{Body, BodyError, Content, Frame, Sender, Unwanted},
-    handler::{Handler, WithPlace, with_place},
+    handler::{Handler, WithPlace, response_to, with_place},
     hooks::{BadResponse, ConnectionEnd, ConnectionInfo, ConnectionReport},
     life::{ServerHandle, Shutdown, Stopped, Stuck, WaitsForItself},
     metrics::{Meters, Metrics},
