@@ -2,7 +2,6 @@
 //! runtimes and real threads. The models are in `wake_loom.rs`, the mailbox by itself in `wake_stress.rs`.
 
 #![cfg(not(loom))]
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 #[path = "support/net.rs"]
 mod support;
@@ -153,7 +152,7 @@ fn wakes_that_race_the_end_of_their_runtime_harm_nobody() {
             let task = spawn(pending::<()>());
             *slot.lock().unwrap() = Some(own_waker().await);
             yield_now().await;
-            task
+            Rc::new(task)
         });
         drop(runtime);
         drop(task.unwrap());
@@ -217,11 +216,11 @@ fn a_waker_by_value_by_reference_forgotten_or_sent_away_is_always_the_same_waker
         yield_now().await;
         let waker = kept.borrow()[0].clone();
         let acts: [fn(&Waker); 4] = [
-            |waker| waker.clone().wake(),
+            |waker| [waker.clone()].into_iter().for_each(Waker::wake),
             |waker| waker.wake_by_ref(),
             |waker| {
                 mem::forget(waker.clone());
-                waker.clone().clone().wake();
+                [waker.clone(), waker.clone()].into_iter().for_each(Waker::wake);
             },
             |waker| {
                 let waker = waker.clone();
@@ -277,7 +276,7 @@ fn a_waker_that_uses_the_runtime_when_it_is_woken_or_dropped_finds_nothing_borro
         let (near, mut far) = pair().await;
         let (other, _other_peer) = pair().await;
         let acts = Rc::new(Cell::new(0));
-        let (count, near, other) = (acts.clone(), RefCell::new(near), RefCell::new(other));
+        let (count, mut near, other) = (acts.clone(), near, RefCell::new(other));
         let task = own_waker().await;
         let awoken = task.clone();
         let act = move || {
@@ -298,7 +297,6 @@ fn a_waker_that_uses_the_runtime_when_it_is_woken_or_dropped_finds_nothing_borro
         let mut byte = [0; 1];
         // As the waker of a read, of a timer that fires, of a timer that is dropped, and of a task's end.
         {
-            let mut near = near.borrow_mut();
             let mut read = pin!(near.read(&mut byte));
             assert!(poll_with(&foreign, read.as_mut()).is_pending());
             far.write_all(b"x").await.unwrap();

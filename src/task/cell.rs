@@ -257,12 +257,14 @@ impl<F: Future> TaskCell<F> {
 }
 
 impl<F: Future> Drop for TaskCell<F> {
+    /// A panic of what is dropped ends here: the last to let go may be a task that dropped a `JoinHandle`, and is not to
+    /// blame for what another task left.
     fn drop(&mut self) {
         match self.header.phase.get() {
             // SAFETY: in this phase the stage holds the future, and nobody but us has the cell any more.
-            Phase::Pending => unsafe { self.future().drop_in_place() },
+            Phase::Pending => contain(|| unsafe { self.future().drop_in_place() }),
             // SAFETY: in this phase the stage holds the output, and nobody but us has the cell any more.
-            Phase::Finished => unsafe { self.output().drop_in_place() },
+            Phase::Finished => contain(|| unsafe { self.output().drop_in_place() }),
             // A cell that is being polled is borrowed.
             Phase::Empty | Phase::Polling => {}
         }
@@ -280,7 +282,12 @@ impl Header {
 
 /// Drops `value`; a panic of its destructor ends here.
 pub(crate) fn drop_contained<T>(value: T) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+    contain(|| drop(value));
+}
+
+/// Does `act`; a panic of it ends here.
+fn contain(act: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
         forget_payload(payload);
     }
 }
