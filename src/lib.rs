@@ -48,7 +48,8 @@ pub use blocking::BlockingHandle;
 pub use error::{Elapsed, JoinError, RuntimeError, SpawnError};
 pub use task::{JoinHandle, TaskId};
 pub use worker::{
-    Builder, Handle, RemoteJoinHandle, Runtime, YieldNow, run, spawn, spawn_blocking, spawn_on, yield_now,
+    Builder, Handle, RemoteJoinHandle, Runtime, YieldNow, dump, run, spawn, spawn_blocking, spawn_named,
+    spawn_on, yield_now,
 };
 
 #[doc(hidden)]

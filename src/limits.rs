@@ -215,6 +215,14 @@ pub(crate) const COOPERATIVE_BUDGET: u32 = 128;
 /// of milliseconds in which nobody else is heard.
 pub(crate) const LOOK_ATTEMPTS: u32 = 512;
 const _: () = assert!(LOOK_ATTEMPTS >= COOPERATIVE_BUDGET);
+/// Of how many polls one is timed: two reads of the clock (50 ns) then cost less than a nanosecond a poll. A power of two.
+pub(crate) const TIMED_POLLS: u64 = 64;
+const _: () = assert!(TIMED_POLLS.is_power_of_two());
+/// Places of a histogram of times, each twice as wide as the one before, from 512 ns to 2.1 s and beyond: what a poll or
+/// a place in the run queue may cost, in 24 words.
+pub(crate) const HISTOGRAM_BUCKETS: usize = 24;
+/// The bound of a histogram's first place: a poll that does nothing takes less.
+pub(crate) const HISTOGRAM_FIRST_NS: u64 = 512;
 /// Empty handler cells that a server keeps per worker: as many requests as commonly run at once.
 pub(crate) const RECYCLED_CELLS: usize = 1024;
 
@@ -232,6 +240,13 @@ pub(crate) const TIMERS_PER_TURN: usize = 4096;
 
 /// Tasks polled before the loop flushes and reads the clock.
 pub(crate) const TASK_BUDGET: usize = 128;
+/// Tasks of one worker that a dump lists: descriptors, the commonest thing to wait for, are usually limited to fewer; a
+/// worker that lists them is away for some 30 ms, and the text has 6 MB.
+pub(crate) const DUMPED_TASKS: usize = 1 << 15;
+/// How long a dump waits for the workers' answers, so that it returns within 100 ms.
+pub(crate) const DUMP_PATIENCE: Duration = Duration::from_millis(75);
+/// Notes of one worker before the dead ones are swept out, at most half of them at a time from then on.
+pub(crate) const NOTES_SWEPT: usize = 64;
 /// Tasks polled before a busy worker looks at its selector.
 pub(crate) const LOOK_EVERY: usize = 128;
 /// Spawns from other threads that may wait for a worker; one more is refused.

@@ -75,6 +75,11 @@ impl<T> Wheel<T> {
         self.len == 0
     }
 
+    /// Walks over the armed timers and their deadlines, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.timers.iter().filter_map(|timer| Some((timer.deadline, timer.payload.as_ref()?)))
+    }
+
     /// Arms a timer: `payload` is handed over by the first [`expire`](Wheel::expire) at `deadline` or
     /// later. One at [`NEVER`] is kept and does not fire.
     ///

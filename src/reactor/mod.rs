@@ -15,7 +15,7 @@ pub(crate) use self::source::{Direction, SourceKey};
 use std::{
     cell::{Cell, RefCell},
     io,
-    os::fd::BorrowedFd,
+    os::fd::{BorrowedFd, RawFd},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -30,6 +30,13 @@ use crate::{
     slab::Slab,
     sys::{self, Interest, Selector, Token},
 };
+
+/// What a waker in the reactor waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Waited {
+    Source { fd: RawFd, direction: Direction },
+    Timer { deadline: u64 },
+}
 
 /// The reactor of one worker.
 pub(crate) struct Reactor {
@@ -66,7 +73,7 @@ impl Reactor {
     ) -> io::Result<SourceKey> {
         let selector = self.selector.borrow();
         let selector = selector.as_ref().ok_or_else(closed)?;
-        let key = self.sources.borrow_mut().insert(Source::new(untried));
+        let key = self.sources.borrow_mut().insert(Source::new(fd, untried));
         match selector.register(fd, Token(key.to_bits()), interest) {
             Ok(()) => Ok(SourceKey(key)),
             Err(error) => {
@@ -174,6 +181,24 @@ impl Reactor {
     /// Sources that are watched.
     pub(crate) fn sources(&self) -> usize {
         self.sources.borrow().len()
+    }
+
+    /// Timers that are armed.
+    pub(crate) fn timers(&self) -> usize {
+        self.timers.borrow().len()
+    }
+
+    /// Shows every waker that lies here, and what it waits for. `each` runs no foreign code.
+    pub(crate) fn waits(&self, mut each: impl FnMut(&Waker, Waited)) {
+        for (_key, source) in self.sources.borrow().iter() {
+            let (fd, directions) = source.waits();
+            for (direction, wakers) in directions {
+                wakers.iter().for_each(|waker| each(waker, Waited::Source { fd, direction }));
+            }
+        }
+        for (deadline, waker) in self.timers.borrow().iter() {
+            each(waker, Waited::Timer { deadline });
+        }
     }
 
     /// Closes the selector; from now on everything that would wait gets an error.

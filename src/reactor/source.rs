@@ -1,6 +1,11 @@
 //! One watched descriptor: readiness and wakers per direction.
 
-use std::{mem, task::Waker};
+use std::{
+    mem,
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
+    slice,
+    task::Waker,
+};
 
 use crate::{
     limits::WAITERS_KEPT,
@@ -29,8 +34,9 @@ impl Direction {
 }
 
 /// A watched descriptor.
-#[derive(Default)]
 pub(super) struct Source {
+    /// For dumps only: nothing is done with it.
+    fd: RawFd,
     readable: bool,
     writable: bool,
     seen: Seen,
@@ -69,12 +75,21 @@ impl Ready {
 }
 
 impl Source {
-    pub(super) fn new(ready: Option<Direction>) -> Self {
+    pub(super) fn new(fd: BorrowedFd<'_>, ready: Option<Direction>) -> Self {
         Source {
+            fd: fd.as_raw_fd(),
             readable: ready == Some(Direction::Read),
             writable: ready == Some(Direction::Write),
-            ..Source::default()
+            seen: Seen::default(),
+            readers: Waiters::None,
+            writers: Waiters::None,
         }
+    }
+
+    /// The descriptor's number, and who waits in each direction.
+    pub(super) fn waits(&self) -> (RawFd, [(Direction, &[Waker]); 2]) {
+        let directions = [(Direction::Read, &self.readers), (Direction::Write, &self.writers)];
+        (self.fd, directions.map(|(direction, waiters)| (direction, waiters.as_slice())))
     }
 
     pub(super) fn is_ready(&self, direction: Direction) -> bool {
@@ -180,6 +195,14 @@ impl Crowd {
 }
 
 impl Waiters {
+    fn as_slice(&self) -> &[Waker] {
+        match self {
+            Waiters::None => &[],
+            Waiters::One(waker) => slice::from_ref(waker),
+            Waiters::Many(crowd) => &crowd.wakers,
+        }
+    }
+
     fn is_empty(&self) -> bool {
         matches!(self, Waiters::None)
     }
@@ -212,11 +235,13 @@ impl Waiters {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
     fn two_waiters_of_one_direction_are_both_woken() {
-        let mut source = Source::default();
+        let mut source = Source::new(std::io::stdin().as_fd(), None);
         let waker = Waker::noop();
         let other = std::task::Waker::from(std::sync::Arc::new(Nothing));
         assert!(matches!(source.wait(Direction::Read, waker, 1), Waiting::First));
@@ -233,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_crowd_that_comes_back_at_once_gets_room_and_one_that_does_not_is_let_go() {
-        let mut source = Source::default();
+        let mut source = Source::new(std::io::stdin().as_fd(), None);
         let mut kept = Vec::new();
         let mut add = |source: &mut Source, turn| {
             let waker = std::task::Waker::from(std::sync::Arc::new(Nothing));

@@ -37,6 +37,7 @@
 pub(crate) mod addr;
 mod affinity;
 mod call;
+pub(crate) mod describe;
 mod event;
 pub(crate) mod options;
 pub(crate) mod signal;

@@ -23,7 +23,14 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::{error::JoinError, task::waker::waker, wake::Handle};
+use crate::{
+    error::JoinError,
+    task::{
+        table,
+        waker::{handle_of, waker},
+    },
+    wake::Handle,
+};
 
 /// What is known of a task without knowing its type.
 pub(crate) struct Header {
@@ -32,6 +39,12 @@ pub(crate) struct Header {
     spawned: Cell<&'static Location<'static>>,
     phase: Cell<Phase>,
     cancelled: Cell<bool>,
+    named: Cell<bool>,
+    polls: Cell<u32>,
+    /// The last poll that was timed, in nanoseconds; 0 if none was.
+    timed: Cell<u32>,
+    /// The turn's time at the last poll, or at the spawn.
+    since: Cell<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +56,20 @@ enum Phase {
 }
 
 impl Header {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Header {
+            id: Cell::new(0),
+            handle: Cell::new(handle),
+            spawned: Cell::new(Location::caller()),
+            phase: Cell::new(Phase::Empty),
+            cancelled: Cell::new(false),
+            named: Cell::new(false),
+            polls: Cell::new(0),
+            timed: Cell::new(0),
+            since: Cell::new(0),
+        }
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.id.get()
     }
@@ -56,6 +83,42 @@ impl Header {
         if !self.is_finished() && !self.cancelled.replace(true) {
             waker(self.handle.get()).wake();
         }
+    }
+
+    /// It is about to be polled, in the turn that began at `now`.
+    #[inline]
+    pub(super) fn polled(&self, now: u64) {
+        self.polls.set(self.polls.get().wrapping_add(1));
+        self.since.set(now);
+    }
+
+    pub(super) fn set_timed(&self, nanos: u64) {
+        self.timed.set(u32::try_from(nanos).unwrap_or(u32::MAX).max(1));
+    }
+
+    pub(super) fn set_named(&self) {
+        self.named.set(true);
+    }
+
+    pub(super) fn is_named(&self) -> bool {
+        self.named.get()
+    }
+
+    pub(super) fn is_polling(&self) -> bool {
+        self.phase.get() == Phase::Polling
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        self.handle.get()
+    }
+
+    /// Polls so far; the last one that was timed in nanoseconds, 0 if none was; the turn's time at the last one.
+    pub(super) fn history(&self) -> (u32, u32, u64) {
+        (self.polls.get(), self.timed.get(), self.since.get())
+    }
+
+    pub(super) fn set_since(&self, now: u64) {
+        self.since.set(now);
     }
 
     /// Where the task was spawned.
@@ -72,6 +135,8 @@ pub(crate) trait Runnable {
     fn abandon(&self);
     /// The task's slot is given back; a recycled cell keeps its slot and answers false.
     fn gives_slot_back(&self) -> bool;
+    /// The task that waits for this one's output, if it is one of ours.
+    fn joiner(&self) -> Option<Handle>;
     /// The table lets go of the task, which has ended.
     fn retire(self: std::rc::Rc<Self>);
     fn header(&self) -> &Header;
@@ -96,13 +161,7 @@ impl<F: Future> TaskCell<F> {
     /// A cell with nothing in it, that belongs to the slot of `handle`.
     pub(crate) fn empty(handle: Handle) -> Self {
         TaskCell {
-            header: Header {
-                id: Cell::new(0),
-                handle: Cell::new(handle),
-                spawned: Cell::new(Location::caller()),
-                phase: Cell::new(Phase::Empty),
-                cancelled: Cell::new(false),
-            },
+            header: Header::new(handle),
             joiner: Cell::new(None),
             stage: UnsafeCell::new(Stage { empty: () }),
         }
@@ -174,7 +233,10 @@ impl<F: Future> TaskCell<F> {
                 return Poll::Pending;
             }
             Ok(Poll::Ready(output)) => Ok(output),
-            Err(payload) => Err(JoinError::panicked(payload)),
+            Err(payload) => {
+                table::panicked();
+                Err(JoinError::panicked(payload))
+            }
         };
         self.finish(result);
         Poll::Ready(())
@@ -202,6 +264,14 @@ impl<F: Future> TaskCell<F> {
             }
             Phase::Empty => panic!("a JoinHandle was polled after it had given its output"),
         }
+    }
+
+    /// Whose waker waits for the output, if it is one of ours.
+    pub(super) fn joiner(&self) -> Option<Handle> {
+        let joiner = self.joiner.take();
+        let handle = joiner.as_ref().and_then(handle_of);
+        self.joiner.set(joiner);
+        handle
     }
 
     /// Takes the output of a finished task and leaves the cell empty.
@@ -272,11 +342,19 @@ impl<F: Future> Drop for TaskCell<F> {
 }
 
 impl Header {
-    fn start(&self, id: u64, spawned: &'static Location<'static>) {
+    pub(super) fn start(&self, id: u64, spawned: &'static Location<'static>) {
         self.id.set(id);
         self.spawned.set(spawned);
         self.cancelled.set(false);
+        self.named.set(false);
+        self.polls.set(0);
+        self.timed.set(0);
         self.phase.set(Phase::Pending);
+    }
+
+    /// It has ended without an output, as the root future does.
+    pub(super) fn end(&self) {
+        self.phase.set(Phase::Empty);
     }
 }
 

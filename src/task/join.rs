@@ -12,11 +12,18 @@ use std::{
 use crate::{
     error::JoinError,
     task::cell::{Header, Runnable, TaskCell, drop_contained},
+    wake::Handle,
 };
 
 /// Names a task; never used twice in a process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TaskId(u64);
+
+impl TaskId {
+    pub(crate) const fn new(id: u64) -> Self {
+        TaskId(id)
+    }
+}
 
 impl fmt::Display for TaskId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,6 +67,10 @@ impl<T> JoinHandle<T> {
         F: Future<Output = T> + 'static,
     {
         JoinHandle { task }
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        self.task.header()
     }
 
     /// Ends the task: its future is dropped, on its own worker, when the worker comes to it.
@@ -130,6 +141,10 @@ impl<F: Future> Runnable for TaskCell<F> {
 
     fn gives_slot_back(&self) -> bool {
         true
+    }
+
+    fn joiner(&self) -> Option<Handle> {
+        TaskCell::joiner(self)
     }
 
     fn retire(self: Rc<Self>) {

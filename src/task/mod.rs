@@ -22,10 +22,14 @@
 mod beside;
 mod cell;
 mod chain;
+mod histogram;
 mod join;
 mod pool;
+mod published;
 mod scoped;
 mod table;
+mod timing;
+mod view;
 mod waker;
 
 pub use self::{
@@ -35,7 +39,10 @@ pub use self::{
 pub(crate) use self::{
     chain::{Chain, Next},
     pool::{Pool, Started},
+    published::Published,
     scoped::Scoped,
     table::{ROOT_SLOT, Tasks},
-    waker::waker,
+    timing::system_now,
+    view::{State, TaskView},
+    waker::{handle_of, waker},
 };

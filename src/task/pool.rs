@@ -78,13 +78,14 @@ where
             unsafe { pooled.cell.fill(|place| Chain::begin(place, begin), id, spawned) }
         }));
         if let Err(payload) = filled {
+            table::panicked();
             drop_contained(payload);
             self.keep(pooled);
             return None;
         }
         let waker = waker(pooled.handle);
         let mut context = Context::from_waker(&waker);
-        if tasks.charged(id, || pooled.cell.poll(&mut context)).is_ready() {
+        if tasks.polled(pooled.cell.header(), || pooled.cell.poll(&mut context)).is_ready() {
             pooled.retire();
             return None;
         }
@@ -125,6 +126,10 @@ impl<F: Future<Output = ()> + 'static> Runnable for Pooled<F> {
     fn gives_slot_back(&self) -> bool {
         // The slot is the cell's own; `Drop` gives it back.
         false
+    }
+
+    fn joiner(&self) -> Option<Handle> {
+        self.cell.joiner()
     }
 
     fn retire(self: Rc<Self>) {

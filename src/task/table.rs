@@ -10,15 +10,19 @@ use std::{
     future::Future,
     panic::Location,
     rc::Rc,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Context,
 };
 
 use crate::{
     limits::{COOPERATIVE_BUDGET, LOOK_ATTEMPTS, MAX_TASKS},
     task::{
-        JoinHandle, Scoped,
-        cell::{Runnable, TaskCell},
+        JoinHandle, Published, Scoped,
+        cell::{Header, Runnable, TaskCell},
+        timing::{Probe, Timing},
         waker::waker,
     },
     wake::{Entry, Handle},
@@ -41,32 +45,46 @@ pub(crate) fn with_current<R>(body: impl FnOnce(Option<&Tasks>) -> R) -> R {
     CURRENT.with(|current| current.with(body))
 }
 
+/// A task's code has panicked on this thread.
+#[cold]
+pub(super) fn panicked() {
+    with_current(|tasks| {
+        if let Some(tasks) = tasks {
+            tasks.published.panicked();
+        }
+    });
+}
+
 /// The tasks of one worker.
 pub(crate) struct Tasks {
     entry: &'static Entry,
     worker: u16,
-    inner: RefCell<Inner>,
+    pub(super) inner: RefCell<Inner>,
+    pub(super) published: Arc<Published>,
+    pub(super) timing: Timing,
+    /// What is known of the root future.
+    pub(super) root: Header,
     budget: Cell<u32>,
     /// System calls that were tried since the worker last looked at its selector.
     attempts: Cell<u32>,
-    running: Cell<u64>,
     closing: Cell<bool>,
     next_id: Cell<u64>,
     id_block_end: Cell<u64>,
 }
 
 #[derive(Default)]
-struct Inner {
-    slots: Vec<Slot>,
-    queue: VecDeque<u32>,
+pub(super) struct Inner {
+    pub(super) slots: Vec<Slot>,
+    pub(super) queue: VecDeque<u32>,
     free: VecDeque<u32>,
-    live: usize,
+    pub(super) live: usize,
+    probe: Probe,
 }
 
-struct Slot {
+pub(super) struct Slot {
     generation: u32,
-    queued: bool,
-    task: Option<Rc<dyn Runnable>>,
+    pub(super) queued: bool,
+    pub(super) task: Option<Rc<dyn Runnable>>,
 }
 
 /// What the head of the run queue was.
@@ -77,14 +95,16 @@ enum Next {
 }
 
 impl Tasks {
-    pub(crate) fn new(entry: &'static Entry) -> Self {
+    pub(crate) fn new(entry: &'static Entry, published: Arc<Published>) -> Self {
         let tasks = Tasks {
             entry,
             worker: entry.worker(),
             inner: RefCell::default(),
+            published,
+            timing: Timing::default(),
+            root: Header::new(Handle::new(entry.worker(), ROOT_SLOT, 0)),
             budget: Cell::new(COOPERATIVE_BUDGET),
             attempts: Cell::new(0),
-            running: Cell::new(0),
             closing: Cell::new(false),
             next_id: Cell::new(0),
             id_block_end: Cell::new(0),
@@ -100,7 +120,31 @@ impl Tasks {
 
     /// Makes this table the one that wakers on this thread reach without an atomic, while `body` runs.
     pub(crate) fn enter<R>(&self, body: impl FnOnce() -> R) -> R {
+        let _left = Turning { tasks: self, before: self.published.set_turning(true) };
         CURRENT.with(|current| current.enter(self, body))
+    }
+
+    pub(crate) fn published(&self) -> &Arc<Published> {
+        &self.published
+    }
+
+    /// The root future begins, or what `block_on` was given has been polled to its end or dropped.
+    pub(crate) fn set_root(&self, spawned: Option<&'static Location<'static>>) {
+        match spawned {
+            Some(spawned) => {
+                self.root.start(self.id(), spawned);
+                self.root.set_since(self.published.turn_time());
+            }
+            None => self.root.end(),
+        }
+    }
+
+    /// Gives a task a name, which others see in dumps and reports.
+    pub(crate) fn set_name(&self, task: &Header, name: Arc<str>) {
+        if !task.is_finished() {
+            task.set_named();
+            self.published.set_name(task.id(), name);
+        }
     }
 
     /// The handle that wakes the root future.
@@ -152,18 +196,22 @@ impl Tasks {
     /// Polls up to `budget` tasks in the order in which they were woken, fewer when they try the system often; `root`
     /// stands for the root future.
     pub(crate) fn run(&self, budget: usize, root: &mut dyn FnMut()) -> usize {
+        self.break_chain();
         for polled in 0..budget {
             if self.is_look_due() {
                 return polled;
             }
             match self.next() {
                 Next::Nothing => return polled,
-                Next::Root => self.charged(0, &mut *root),
+                Next::Root => self.polled(&self.root, &mut *root),
                 Next::Task(slot, generation, task) => {
                     let waker = waker(Handle::new(self.worker, slot, generation));
                     let mut context = Context::from_waker(&waker);
-                    let id = task.header().id();
-                    if self.charged(id, || task.poll(&mut context)).is_ready() {
+                    let header = task.header();
+                    if self.polled(header, || task.poll(&mut context)).is_ready() {
+                        if header.is_named() {
+                            self.published.forget_name(header.id());
+                        }
                         self.unlink(slot, task.gives_slot_back());
                         task.retire();
                     }
@@ -174,26 +222,34 @@ impl Tasks {
     }
 
     /// Runs `body` as task `id`, with a budget of its own, then gives the outer task its budget back.
-    pub(crate) fn charged<R>(&self, id: u64, body: impl FnOnce() -> R) -> R {
+    pub(crate) fn charged<R>(
+        &self,
+        id: u64,
+        place: &'static Location<'static>,
+        body: impl FnOnce() -> R,
+    ) -> R {
         let outer_budget = self.budget.replace(COOPERATIVE_BUDGET);
-        let outer_task = self.running.replace(id);
+        let outer_task = self.published.begin(id, place);
         let result = body();
         let attempts = COOPERATIVE_BUDGET - self.budget.get();
         self.attempts.set(self.attempts.get().saturating_add(attempts));
         self.budget.set(outer_budget);
-        self.running.set(outer_task);
+        self.published.resume(outer_task);
         result
     }
 
     /// The id of the task that is being polled; 0 outside of any.
     pub(crate) fn running(&self) -> u64 {
-        self.running.get()
+        self.published.running()
     }
 
     /// Takes one unit of the running task's budget; false when there is none left.
     pub(crate) fn spend(&self) -> bool {
         let left = self.budget.get();
         self.budget.set(left.saturating_sub(1));
+        if left == 0 {
+            self.published.exhausted();
+        }
         left > 0
     }
 
@@ -223,6 +279,8 @@ impl Tasks {
                 inner.slots.iter_mut().filter_map(|slot| slot.task.take()).collect()
             };
             if tasks.is_empty() {
+                self.published.unlinked(0);
+                self.published.forget_names();
                 return;
             }
             for task in tasks {
@@ -262,9 +320,11 @@ impl Tasks {
 
     /// Puts a task into its reserved slot.
     pub(crate) fn link(&self, slot: u32, task: Rc<dyn Runnable>) {
+        task.header().set_since(self.published.turn_time());
         let mut inner = self.inner.borrow_mut();
         inner.live += 1;
         inner.slots[slot as usize].task = Some(task);
+        self.published.linked(inner.live);
     }
 
     /// A fresh task id.
@@ -285,6 +345,7 @@ impl Tasks {
         let task = inner.slots[slot as usize].task.take();
         if task.is_some() {
             inner.live -= 1;
+            self.published.unlinked(inner.live);
         }
         drop(inner);
         // The caller holds the task, so this is a count, not a destructor.
@@ -297,6 +358,9 @@ impl Tasks {
     fn next(&self) -> Next {
         let mut inner = self.inner.borrow_mut();
         while let Some(slot) = inner.queue.pop_front() {
+            if inner.probe.is_for(slot) {
+                inner.probe.end(self.published.schedule_delay());
+            }
             let entry = &mut inner.slots[slot as usize];
             entry.queued = false;
             if slot == ROOT_SLOT {
@@ -317,6 +381,22 @@ impl Inner {
         if !entry.queued {
             entry.queued = true;
             self.queue.push_back(slot);
+            self.probe.count(slot);
+        }
+    }
+}
+
+/// Says that the worker's loop is left, also when the root future's panic goes through it.
+struct Turning<'a> {
+    tasks: &'a Tasks,
+    before: bool,
+}
+
+impl Drop for Turning<'_> {
+    fn drop(&mut self) {
+        self.tasks.published.set_turning(self.before);
+        if !self.before {
+            self.tasks.published.set_idle();
         }
     }
 }

@@ -21,6 +21,11 @@ pub(crate) fn waker(handle: Handle) -> Waker {
     unsafe { Waker::from_raw(raw(ptr::without_provenance(handle.to_bits() as usize))) }
 }
 
+/// The task that a waker of ours means; `None` for the wakers of others.
+pub(crate) fn handle_of(waker: &Waker) -> Option<Handle> {
+    ptr::eq(waker.vtable(), &VTABLE).then(|| Handle::from_bits(waker.data().addr() as u64))
+}
+
 static VTABLE: RawWakerVTable = RawWakerVTable::new(raw, wake_by_ref, wake_by_ref, |_| {});
 
 fn raw(handle: *const ()) -> RawWaker {

@@ -15,7 +15,6 @@ use crate::{
     worker::{
         context::{self, Context},
         handle::{Reach, Shared},
-        inject::Injector,
         runtime::{Runtime, Worker},
     },
 };
@@ -67,7 +66,7 @@ impl Builder {
         let mut workers = Vec::with_capacity(self.workers);
         for _ in 0..self.workers {
             match context::claim() {
-                Ok(entry) => workers.push(Reach { entry, injector: Arc::new(Injector::new()) }),
+                Ok(entry) => workers.push(Reach::new(entry)),
                 Err(error) => {
                     release(&workers);
                     return Err(error);

@@ -21,6 +21,7 @@ use crate::{
     worker::{
         handle::Shared,
         inject::Injector,
+        notes::Notes,
         remote::{self, RemoteJoinHandle},
     },
 };
@@ -42,7 +43,7 @@ pub(crate) struct Context {
     reactor: Rc<Reactor>,
     clock: Clock,
     shared: Arc<Shared>,
-    now: Cell<u64>,
+    notes: Notes,
     pub(super) unlooked: Cell<usize>,
     pub(super) flush_list: RefCell<Vec<Rc<dyn Flush>>>,
     scratch: RefCell<BytesMut>,
@@ -74,17 +75,17 @@ impl Context {
         let reach = &shared.workers[index];
         let entry = reach.entry;
         let clock = Clock::real();
-        let now = clock.now();
+        reach.published.set_turn_time(clock.now());
         let reactor = Rc::new(Reactor::new()?);
         entry.open(reactor.bell());
         Ok(Context {
             entry,
-            tasks: Rc::new(Tasks::new(entry)),
+            tasks: Rc::new(Tasks::new(entry, reach.published.clone())),
             injector: reach.injector.clone(),
             reactor,
             clock,
             shared: shared.clone(),
-            now: Cell::new(now),
+            notes: Notes::default(),
             unlooked: Cell::new(0),
             flush_list: RefCell::default(),
             scratch: RefCell::default(),
@@ -112,13 +113,17 @@ impl Context {
     /// Nanoseconds since the clock's origin, read now.
     pub(crate) fn now(&self) -> u64 {
         let now = self.clock.now();
-        self.now.set(now);
+        self.tasks.published().set_turn_time(now);
         now
     }
 
     /// The time when the clock was last read: at most a turn old. For deadlines that may be late by that.
     pub(crate) fn turn_time(&self) -> u64 {
-        self.now.get()
+        self.tasks.published().turn_time()
+    }
+
+    pub(super) fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -227,6 +232,40 @@ where
         return with(|context| context.tasks.spawn(future, spawned));
     }
     with(|context| context.tasks.spawn(future, spawned))
+}
+
+/// Starts a task that has a name; otherwise as [`spawn`].
+///
+/// Dumps, reports of stalls and traces show the name. A task without one costs nothing for it; this one a lock that
+/// nobody else holds, when it is spawned and when it ends.
+///
+/// # Panics
+///
+/// As [`spawn`].
+///
+/// # Cancellation
+///
+/// As [`spawn`].
+///
+/// # Examples
+///
+/// ```
+/// wakering::run(async {
+///     let task = wakering::spawn_named("reaper", std::future::pending::<()>());
+///     wakering::yield_now().await;
+///     let dump = wakering::Handle::current().dump();
+///     assert_eq!(dump.task(task.id()).and_then(|task| task.name.as_deref()), Some("reaper"));
+/// })?;
+/// # Ok::<(), wakering::RuntimeError>(())
+/// ```
+#[track_caller]
+pub fn spawn_named<F>(name: impl Into<Arc<str>>, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+{
+    let task = spawn(future);
+    with(|context| context.tasks.set_name(task.header(), name.into()));
+    task
 }
 
 /// Starts a task on worker `worker` of the current runtime; see [`Handle::spawn_on`](crate::Handle::spawn_on).

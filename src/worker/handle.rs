@@ -6,6 +6,7 @@ use crate::{
     blocking::Pool,
     error::SpawnError,
     sys,
+    task::Published,
     wake::Entry,
     worker::{
         context,
@@ -25,6 +26,13 @@ pub(crate) struct Shared {
 pub(super) struct Reach {
     pub(super) entry: &'static Entry,
     pub(super) injector: Arc<Injector>,
+    pub(super) published: Arc<Published>,
+}
+
+impl Reach {
+    pub(super) fn new(entry: &'static Entry) -> Self {
+        Reach { entry, injector: Arc::new(Injector::new()), published: Arc::new(Published::new()) }
+    }
 }
 
 impl Shared {
@@ -55,6 +63,10 @@ pub struct Handle {
 impl Handle {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Handle { shared }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The handle of the runtime that runs on this thread.

@@ -65,6 +65,11 @@ impl Injector {
         self.stopped.load(Ordering::Acquire) // PAIRS: stop
     }
 
+    /// Any thread: whether the worker has ended, or is about to.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Owner: refuses what comes from now on and drops what is there.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release); // PAIRS: push's first load

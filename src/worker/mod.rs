@@ -18,8 +18,10 @@
 
 mod builder;
 pub(crate) mod context;
+pub mod dump;
 mod handle;
 mod inject;
+mod notes;
 mod offload;
 mod remote;
 mod runtime;
@@ -29,7 +31,7 @@ mod yields;
 
 pub use self::{
     builder::Builder,
-    context::{spawn, spawn_on},
+    context::{spawn, spawn_named, spawn_on},
     handle::Handle,
     offload::spawn_blocking,
     remote::RemoteJoinHandle,

@@ -5,6 +5,7 @@ use std::{
     fmt,
     future::Future,
     marker::PhantomData,
+    panic::Location,
     pin::pin,
     sync::{Arc, mpsc},
     task, thread,
@@ -15,7 +16,7 @@ use crate::{
     error::RuntimeError,
     limits::DROP_DEADLINE,
     sys,
-    task::{ROOT_SLOT, waker},
+    task::{ROOT_SLOT, Tasks, waker},
     worker::{
         Builder,
         context::{self, Context},
@@ -41,6 +42,7 @@ use crate::{
 /// assert_eq!(wakering::run(async { 6 * 7 })?, 42);
 /// # Ok::<(), wakering::RuntimeError>(())
 /// ```
+#[track_caller]
 pub fn run<F: Future>(future: F) -> Result<F::Output, RuntimeError> {
     Runtime::new()?.block_on(future)
 }
@@ -109,6 +111,7 @@ impl Runtime {
     /// # Panics
     ///
     /// With the future's own panic; the runtime may be used again afterwards.
+    #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, RuntimeError> {
         if context::try_with(|current| current.is_some()) {
             return Err(RuntimeError::Nested);
@@ -130,11 +133,28 @@ impl Runtime {
                 done.set(true);
             }
         };
+        let _root = Root::begin(self.context.tasks(), Location::caller());
         self.context.enter(|| {
             self.context.tasks().enqueue(ROOT_SLOT);
             self.context.turn_until(&done, &mut root)
         })?;
         output.ok_or(RuntimeError::Closed)
+    }
+}
+
+/// While it lives the root future is known to dumps.
+struct Root<'a>(&'a Tasks);
+
+impl<'a> Root<'a> {
+    fn begin(tasks: &'a Tasks, spawned: &'static Location<'static>) -> Self {
+        tasks.set_root(Some(spawned));
+        Root(tasks)
+    }
+}
+
+impl Drop for Root<'_> {
+    fn drop(&mut self) {
+        self.0.set_root(None);
     }
 }
 

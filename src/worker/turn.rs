@@ -1,6 +1,6 @@
 //! One turn of the loop. The numbers are those of the module page.
 
-use std::{cell::Cell, io, rc::Rc, time::Duration};
+use std::{cell::Cell, io, panic::Location, rc::Rc, time::Duration};
 
 use crate::{
     limits::{LOOK_EVERY, TASK_BUDGET},
@@ -48,7 +48,7 @@ impl Context {
         }
         let mut list: Vec<Rc<dyn Flush>> = std::mem::take(&mut *self.flush_list.borrow_mut());
         for connection in list.drain(..) {
-            self.tasks.charged(0, || connection.flush());
+            self.tasks.charged(0, Location::caller(), || connection.flush());
         }
         let mut slot = self.flush_list.borrow_mut();
         if slot.is_empty() {

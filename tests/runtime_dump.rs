@@ -1,0 +1,363 @@
+//! The dump: every live task, what it waits for, since when; circles of joins; workers that do not answer.
+
+#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{
+    cell::RefCell,
+    future::{pending, poll_fn},
+    net::Ipv4Addr,
+    rc::Rc,
+    sync::mpsc,
+    task::Poll,
+    thread,
+    time::{Duration, Instant},
+};
+
+use wakering::{
+    Handle, JoinHandle, Runtime,
+    dump::{Answer, DescriptorKind, Dump, TaskDump, TaskState, Wait, waiting},
+    net::{TcpListener, TcpStream},
+    spawn, spawn_named, time, yield_now,
+};
+
+/// Polls everything that is runnable, often enough that tasks which wait do wait.
+async fn settle() {
+    for _ in 0..8 {
+        yield_now().await;
+    }
+}
+
+fn named<'a>(dump: &'a Dump, name: &str) -> &'a TaskDump {
+    dump.tasks()
+        .find(|task| task.name.as_deref() == Some(name))
+        .unwrap_or_else(|| panic!("{name} in:\n{dump}"))
+}
+
+/// Two tasks, each of which joins the other.
+fn lock_in_circle() {
+    let first: Rc<RefCell<Option<JoinHandle<()>>>> = Rc::default();
+    let theirs = first.clone();
+    let second = spawn_named("second", async move {
+        let first = theirs.borrow_mut().take().unwrap();
+        first.await.unwrap();
+    });
+    *first.borrow_mut() = Some(spawn_named("first", async move { second.await.unwrap() }));
+}
+
+#[test]
+fn two_tasks_that_join_each_other_are_printed_as_a_circle() {
+    wakering::run(async {
+        lock_in_circle();
+        settle().await;
+        let dump = Handle::current().dump();
+        let (second, first) = (named(&dump, "second"), named(&dump, "first"));
+        assert_eq!(dump.circles.len(), 1, "{dump}");
+        assert_eq!(dump.circles[0].tasks, [second.id, first.id]);
+        assert_eq!(first.waits, [Wait::Join(second.id)]);
+        assert_eq!(second.waits, [Wait::Join(first.id)]);
+        let text = dump.to_string();
+        let circle = text.lines().find(|line| line.starts_with("circle: ")).unwrap();
+        let [one, two] = [second, first].map(|task| format!("{} {:?}", task.id, task.name.as_ref().unwrap()));
+        assert!(circle.contains(&one) && circle.contains(&two), "{text}");
+        assert!(circle.contains(file!()), "{text}");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_task_that_waits_to_read_names_the_descriptor_and_the_peer() {
+    wakering::run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let local = client.local_addr().unwrap();
+        let (_served, _) = listener.accept().await.unwrap();
+        spawn_named("reader", async move { client.read(&mut [0; 8]).await });
+        spawn_named("accepts", async move { listener.accept().await.map(drop) });
+        settle().await;
+        let dump = Handle::current().dump();
+        let [Wait::Read(descriptor)] = named(&dump, "reader").waits[..] else { panic!("{dump}") };
+        assert_eq!(descriptor.kind, DescriptorKind::Tcp);
+        assert_eq!((descriptor.local, descriptor.peer), (Some(local), Some(address)));
+        let said =
+            format!("waits to read from descriptor {} (TCP {local} with {address})", descriptor.number);
+        assert!(dump.to_string().contains(&said), "{said} in:\n{dump}");
+        let [Wait::Read(listening)] = named(&dump, "accepts").waits[..] else { panic!("{dump}") };
+        assert_eq!((listening.local, listening.peer), (Some(address), None));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_task_that_waits_to_write_says_so() {
+    wakering::run(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (_deaf, _) = listener.accept().await.unwrap();
+        spawn_named("writer", async move { client.write_all(&vec![0; 64 << 20]).await });
+        let dump = loop {
+            yield_now().await;
+            let dump = Handle::current().dump();
+            if named(&dump, "writer").state == TaskState::Waiting {
+                break dump;
+            }
+        };
+        let [Wait::Write(descriptor)] = named(&dump, "writer").waits[..] else { panic!("{dump}") };
+        assert_eq!(descriptor.peer, Some(address));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_timer_says_when_it_is_due() {
+    wakering::run(async {
+        spawn_named("sleeper", time::sleep(Duration::from_secs(60)));
+        settle().await;
+        let dump = Handle::current().dump();
+        let [Wait::Timer { due_in: Some(due_in) }] = named(&dump, "sleeper").waits[..] else {
+            panic!("{dump}")
+        };
+        assert!((Duration::from_secs(50)..=Duration::from_secs(60)).contains(&due_in), "{due_in:?}");
+        assert!(dump.to_string().contains("waits for a timer, due in "), "{dump}");
+        assert_eq!(dump.workers[0].timers, 1);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_note_says_what_nothing_else_tells_and_is_gone_with_its_future() {
+    wakering::run(async {
+        let row = String::from("row 7");
+        let noted = waiting(move |out| write!(out, "the lock of {row}"), pending::<()>());
+        let task = spawn_named("locked", noted);
+        let plain = spawn_named("elsewhere", pending::<()>());
+        settle().await;
+        let dump = Handle::current().dump();
+        assert_eq!(named(&dump, "locked").waits, [Wait::Note("the lock of row 7".to_owned())]);
+        assert_eq!(named(&dump, "elsewhere").waits, [Wait::External]);
+        assert!(dump.to_string().contains("waits for the lock of row 7"), "{dump}");
+        task.abort();
+        plain.abort();
+        settle().await;
+        assert_eq!(Handle::current().dump().tasks().count(), 1);
+
+        let once = waiting(|out| write!(out, "nothing"), yield_now());
+        let task = spawn_named("done soon", async move {
+            once.await;
+            pending::<()>().await;
+        });
+        settle().await;
+        assert_eq!(named(&Handle::current().dump(), "done soon").waits, [Wait::External]);
+        drop(task);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_note_that_panics_spoils_neither_the_dump_nor_the_worker() {
+    wakering::run(async {
+        let shared = Rc::new(RefCell::new(1));
+        let borrowed = shared.clone();
+        spawn_named("sullen", waiting(move |out| write!(out, "{}", borrowed.borrow()), pending::<()>()));
+        settle().await;
+        let held = shared.borrow_mut();
+        let dump = Handle::current().dump();
+        let [Wait::Note(text)] = &named(&dump, "sullen").waits[..] else { panic!("{dump}") };
+        assert!(text.contains("panicked"), "{text}");
+        drop(held);
+        assert_eq!(named(&Handle::current().dump(), "sullen").waits, [Wait::Note("1".to_owned())]);
+    })
+    .unwrap();
+}
+
+#[test]
+fn states_polls_and_places_are_told() {
+    wakering::run(async {
+        let ready = spawn_named("ready", async {});
+        let dump = Handle::current().dump();
+        let task = named(&dump, "ready");
+        assert_eq!((task.state, task.polls, task.id), (TaskState::Runnable, 0, ready.id()));
+        assert!(task.spawned_at.file().ends_with("runtime_dump.rs") && task.spawned_at.line() > 150);
+        assert_eq!((dump.workers[0].runnable, &task.waits[..]), (1, &[][..]));
+        let root = dump.tasks().next().unwrap();
+        assert!(root.is_root && root.state == TaskState::Running && root.polls == 1, "{dump}");
+        assert!(root.spawned_at.file().ends_with("runtime_dump.rs"), "{dump}");
+        ready.await.unwrap();
+
+        let ticking = spawn_named("ticking", async {
+            for _ in 0..1000 {
+                yield_now().await;
+            }
+            pending::<()>().await;
+        });
+        while named(&Handle::current().dump(), "ticking").polls < 1001 {
+            yield_now().await;
+        }
+        let dump = Handle::current().dump();
+        assert_eq!(named(&dump, "ticking").polls, 1001);
+        assert!(named(&dump, "ticking").timed_poll.is_some(), "some 15 of a thousand polls are timed");
+        ticking.abort();
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_time_of_a_wait_counts_from_the_last_poll() {
+    wakering::run(async {
+        spawn_named("old", pending::<()>());
+        time::sleep(Duration::from_millis(60)).await;
+        spawn_named("new", pending::<()>());
+        settle().await;
+        let dump = Handle::current().dump();
+        assert!(named(&dump, "old").since >= Duration::from_millis(59), "{dump}");
+        assert!(named(&dump, "new").since < named(&dump, "old").since, "{dump}");
+    })
+    .unwrap();
+}
+
+/// A runtime whose second worker is inside a poll until the sender is dropped.
+fn stuck(runtime: &Runtime) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel::<()>();
+    let (inside, is_inside) = mpsc::channel();
+    let spin = move || async {
+        drop(spawn_named("spinner", async move {
+            inside.send(()).unwrap();
+            let _ = released.recv();
+        }));
+    };
+    drop(runtime.handle().spawn_on(1, spin).unwrap());
+    is_inside.recv().unwrap();
+    release
+}
+
+#[test]
+fn a_stuck_worker_is_named_within_100_ms_also_from_another_thread() {
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let release = stuck(&runtime);
+    let handle = runtime.handle();
+    let asked = thread::spawn(move || {
+        let began = Instant::now();
+        (handle.dump(), began.elapsed())
+    });
+    let (dump, took) = asked.join().unwrap();
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    assert_eq!(dump.workers[0].answer, Answer::Outside);
+    let Answer::Inside(inside) = &dump.workers[1].answer else { panic!("{dump}") };
+    assert_eq!(inside.name.as_deref(), Some("spinner"));
+    assert!(inside.spawned_at.unwrap().file().ends_with("runtime_dump.rs"), "{dump}");
+    assert!(inside.so_far >= Duration::from_millis(50), "{dump}");
+    let text = dump.to_string();
+    assert!(text.contains("worker 1: did not answer, is inside a poll of task #"), "{text}");
+    assert!(text.contains("\"spinner\", spawned at tests/runtime_dump.rs:"), "{text}");
+    drop(release);
+    let began = Instant::now();
+    while runtime.dump().workers[1].answer != Answer::Answered {
+        assert!(began.elapsed() < Duration::from_secs(10), "{}", runtime.dump());
+    }
+}
+
+#[test]
+fn another_threads_dump_has_the_tasks_of_every_worker() {
+    let runtime = Runtime::builder().workers(3).build().unwrap();
+    let handle = runtime.handle();
+    for worker in 0..3 {
+        let make = move || async move {
+            spawn_named(format!("on {worker}"), pending::<()>()).await.unwrap();
+        };
+        drop(handle.spawn_on(worker, make).unwrap());
+    }
+    let watcher = thread::spawn(move || {
+        let began = Instant::now();
+        loop {
+            let dump = handle.dump();
+            let names = ["on 0", "on 1", "on 2"];
+            let found = names.map(|name| dump.tasks().any(|task| task.name.as_deref() == Some(name)));
+            if found == [true; 3] {
+                return dump;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{dump}");
+        }
+    });
+    let dump = runtime
+        .block_on(async move {
+            while !watcher.is_finished() {
+                yield_now().await;
+            }
+            watcher.join().unwrap()
+        })
+        .unwrap();
+    for (worker, part) in dump.workers.iter().enumerate() {
+        let name = format!("on {worker}");
+        assert!(part.tasks.iter().any(|task| task.name.as_deref() == Some(&name)), "{dump}");
+    }
+    let handle = runtime.handle();
+    drop(runtime);
+    assert!(handle.dump().workers.iter().all(|worker| worker.answer == Answer::Ended));
+}
+
+#[test]
+fn ten_thousand_tasks_are_all_listed_within_100_ms() {
+    wakering::run(async {
+        for _ in 0..10_000 {
+            drop(spawn(pending::<()>()));
+        }
+        settle().await;
+        let dump = Handle::current().dump();
+        assert_eq!((dump.tasks().count(), dump.workers[0].left_out), (10_001, 0));
+        // Other programs may have the processor meanwhile: the best of ten.
+        let took = (0..10).map(|_| {
+            let began = Instant::now();
+            drop(Handle::current().dump());
+            began.elapsed()
+        });
+        let took = took.min().unwrap();
+        assert!(took < Duration::from_millis(100), "{took:?}");
+        let text = dump.to_string();
+        assert_eq!(text.matches("waits for something external").count(), 10_000);
+        assert!(text.len() < 3 << 20, "{} bytes", text.len());
+    })
+    .unwrap();
+}
+
+#[test]
+fn more_tasks_than_a_dump_lists_are_counted() {
+    wakering::run(async {
+        for _ in 0..40_000 {
+            drop(spawn(pending::<()>()));
+        }
+        let dump = Handle::current().dump();
+        let worker = &dump.workers[0];
+        assert_eq!((worker.tasks.len(), worker.left_out), (32_769, 40_000 - 32_768));
+        assert!(dump.to_string().ends_with("  and 7232 tasks more\n"));
+    })
+    .unwrap();
+}
+
+#[test]
+fn between_two_calls_of_block_on_the_runtime_is_dumped_by_its_owner() {
+    let runtime = Runtime::new().unwrap();
+    runtime
+        .block_on(async {
+            spawn_named("left", time::sleep(Duration::from_secs(60)));
+            settle().await;
+        })
+        .unwrap();
+    let dump = runtime.dump();
+    assert_eq!(dump.tasks().count(), 1, "the root future is gone: {dump}");
+    assert_eq!(named(&dump, "left").waits.len(), 1);
+    assert_eq!(runtime.handle().dump().workers[0].answer, Answer::Outside);
+}
+
+#[test]
+fn a_root_that_panics_leaves_nobody_running() {
+    let runtime = Runtime::new().unwrap();
+    let attempt = std::panic::AssertUnwindSafe(|| runtime.block_on(async { panic!("expected") }));
+    std::panic::catch_unwind(attempt).unwrap_err();
+    assert_eq!(runtime.handle().dump().workers[0].answer, Answer::Outside);
+    let task = runtime.block_on(async {
+        let dump = poll_fn(|_| Poll::Ready(Handle::current().dump())).await;
+        dump.tasks().map(|task| task.is_root).collect::<Vec<_>>()
+    });
+    assert_eq!(task.unwrap(), [true]);
+}
