@@ -289,6 +289,14 @@ pub(crate) const TICK_LATE_NANOS: u64 = 5_000_000;
 /// Connections that may wait in a listener's queue, unless the builder says otherwise. It is Linux's own bound
 /// (`somaxconn`) since 5.4: a burst of connects is cut by the system and not by us.
 pub(crate) const LISTEN_BACKLOG: u32 = 4096;
+/// Connections that an accept loop takes before the other tasks of its worker have their turn, and before another worker
+/// that shares the queue may find some left: a burst costs 16 calls of accept(2), some 50 µs.
+pub(crate) const ACCEPTS_PER_TURN: u32 = 16;
+/// Connections that a stopping listener takes off its queue at most: what a kernel lets be queued (`somaxconn` is an
+/// int, but the backlog of a socket was 16 bits wide for long). A peer that connects faster must not hold up the end.
+pub(crate) const QUEUED_AT_STOP: usize = 65_536;
+/// How long connections may go on when an accept loop was stopped and nothing else was said: a request in flight.
+pub(crate) const LISTEN_GRACE: Duration = Duration::from_secs(5);
 /// How long a listener rests when only time can help: long enough to cost nothing, and short enough that nobody whose
 /// connection is queued takes notice.
 pub(crate) const ACCEPT_PAUSE_MS: u64 = 50;

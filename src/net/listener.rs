@@ -1,27 +1,26 @@
 //! Listening for TCP connections, and an `accept` that outlives the want of descriptors.
 
 use std::{
-    cell::RefCell,
     future::poll_fn,
     io,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Duration,
 };
 
 use crate::{
-    limits::{ACCEPT_PAUSE_MS, ACCEPT_TROUBLES_MAX, LISTEN_BACKLOG},
+    limits::LISTEN_BACKLOG,
     net::{
+        accept::Acceptor,
         addresses::{AddressAction, AddressError, Addresses, first_that_works},
-        ready::Io,
+        listen::{Share, Spread},
         tcp::TcpStream,
     },
     reactor::Direction,
     sys::{
         options,
-        socket::{self, AcceptError, Kind},
+        socket::{self, Kind},
+        steering,
     },
-    worker::timer::Timer,
 };
 
 /// A socket that listens for TCP connections.
@@ -54,8 +53,7 @@ use crate::{
 /// Source: listen(2), accept(2), socket(7).
 #[derive(Debug)]
 pub struct TcpListener {
-    io: Io,
-    reserve: Reserve,
+    pub(super) acceptor: Acceptor,
 }
 
 impl TcpListener {
@@ -86,17 +84,21 @@ impl TcpListener {
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_fd(OwnedFd::from(listener));
-        listener.io.note_lent();
+        listener.acceptor.io().note_lent();
         Ok(listener)
     }
 
     /// Gives the listener out as one of the standard library. It is still non-blocking.
     pub fn into_std(self) -> std::net::TcpListener {
-        std::net::TcpListener::from(self.io.into_owned_fd())
+        std::net::TcpListener::from(self.acceptor.into_owned_fd())
     }
 
     fn from_fd(fd: OwnedFd) -> TcpListener {
-        TcpListener { io: Io::new(fd), reserve: Reserve::new() }
+        TcpListener::from_acceptor(Acceptor::new(fd))
+    }
+
+    pub(super) fn from_acceptor(acceptor: Acceptor) -> TcpListener {
+        TcpListener { acceptor }
     }
 
     /// Waits for a connection and takes it, with the address of its other end.
@@ -112,40 +114,11 @@ impl TcpListener {
     ///
     /// No connection is lost: what was not returned is still in the queue.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let mut troubles = 0;
-        loop {
-            let error = match self.io.io(Direction::Read, socket::accept).await {
-                Ok((fd, peer)) => return Ok((TcpStream::from_fd(fd), peer)),
-                Err(error) => error,
-            };
-            match self.cure(&error) {
-                None => return Err(error),
-                Some(Cure::Again) if troubles < ACCEPT_TROUBLES_MAX => troubles += 1,
-                Some(Cure::Again | Cure::Pause) => {
-                    troubles = 0;
-                    Timer::after(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-                }
-                Some(Cure::Wait) => self.acceptable().await?,
-            }
-        }
+        self.acceptor.accept(socket::accept).await.map(Self::open)
     }
 
-    /// Does what can be done at once about an error of accept(2).
-    fn cure(&self, error: &io::Error) -> Option<Cure> {
-        match AcceptError::of(error) {
-            AcceptError::Listener => None,
-            AcceptError::Connection => Some(Cure::Again),
-            AcceptError::Memory => Some(Cure::Pause),
-            AcceptError::Descriptors => match self.reserve.shed(self.io.fd()) {
-                Ok(()) => Some(Cure::Again),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Linux wants a descriptor before it looks into the queue, which is empty.
-                    self.io.clear_ready(Direction::Read);
-                    Some(Cure::Wait)
-                }
-                Err(_) => Some(Cure::Pause),
-            },
-        }
+    pub(super) fn open((fd, peer): (OwnedFd, SocketAddr)) -> (TcpStream, SocketAddr) {
+        (TcpStream::from_fd(fd), peer)
     }
 
     /// Takes a connection that is in the queue now.
@@ -154,8 +127,7 @@ impl TcpListener {
     ///
     /// `WouldBlock` when there is none; else what accept(2) says, of which nothing is shed or passed over here.
     pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (fd, peer) = self.io.try_io(Direction::Read, socket::accept)?;
-        Ok((TcpStream::from_fd(fd), peer))
+        self.acceptor.io().try_io(Direction::Read, socket::accept).map(Self::open)
     }
 
     /// Waits until there may be a connection to accept. It is a hint.
@@ -168,7 +140,7 @@ impl TcpListener {
     ///
     /// Nothing is lost.
     pub async fn acceptable(&self) -> io::Result<()> {
-        poll_fn(|cx| self.io.poll_ready(cx, Direction::Read)).await
+        poll_fn(|cx| self.acceptor.io().poll_ready(cx, Direction::Read)).await
     }
 
     /// The address that it listens on, with the port that the system chose.
@@ -177,7 +149,7 @@ impl TcpListener {
     ///
     /// The system's, of getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        socket::local_addr(self.io.fd())
+        socket::local_addr(self.acceptor.io().fd())
     }
 
     /// The hop limit of packets of accepted connections.
@@ -186,7 +158,7 @@ impl TcpListener {
     ///
     /// The system's, of getsockopt(2).
     pub fn ttl(&self) -> io::Result<u32> {
-        options::ttl(self.io.fd())
+        options::ttl(self.acceptor.io().fd())
     }
 
     /// Sets the hop limit of packets of connections accepted from now on, 1 to 255.
@@ -195,46 +167,16 @@ impl TcpListener {
     ///
     /// `InvalidInput` for other values; others of setsockopt(2).
     pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        options::set_ttl(self.io.fd(), hops)
+        options::set_ttl(self.acceptor.io().fd(), hops)
     }
 }
 
 /// Lends the descriptor. From then on it may have been duplicated, so that closing costs one more system call.
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.io.note_lent();
-        self.io.fd()
+        self.acceptor.io().note_lent();
+        self.acceptor.io().fd()
     }
-}
-
-/// The descriptor that is given up when no other is left. Empty when there was none to be had.
-#[derive(Debug)]
-struct Reserve(RefCell<Option<OwnedFd>>);
-
-impl Reserve {
-    fn new() -> Reserve {
-        Reserve(RefCell::new(socket::reserve().ok()))
-    }
-
-    /// Takes one connection off the queue and closes it.
-    fn shed(&self, listener: BorrowedFd<'_>) -> io::Result<()> {
-        let mut reserve = self.0.borrow_mut();
-        let shed = socket::shed(reserve.take().map_or_else(socket::reserve, Ok)?, listener);
-        // Another thread may have been faster; then the next time begins by asking for one.
-        *reserve = socket::reserve().ok();
-        shed
-    }
-}
-
-/// What helps after a failed accept.
-#[derive(Clone, Copy)]
-enum Cure {
-    /// The next connection may be sound.
-    Again,
-    /// The queue is empty.
-    Wait,
-    /// Only time: there is no memory, or no descriptor, not even to turn a connection away with.
-    Pause,
 }
 
 /// Options of a [`TcpListener`] that are set before it listens.
@@ -315,6 +257,53 @@ impl TcpListenerBuilder {
         first_that_works(addresses, |address| {
             self.listen(address).map_err(AddressError::wrap(AddressAction::Listen, address))
         })
+    }
+
+    /// Listens for each of `workers`, as [`Spread`] says: to be sent to them and opened there.
+    ///
+    /// One worker alone gets a listener like any other.
+    ///
+    /// # Errors
+    ///
+    /// As [`TcpListener::bind`], and `Unsupported` where the system cannot spread so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wakering::net::{TcpListener, listen::Spread};
+    ///
+    /// for spread in [Spread::PerWorker, Spread::Shared] {
+    ///     let shares = TcpListener::builder().bind_each("127.0.0.1:0", 2, spread)?;
+    ///     let [one, two] = [0, 1].map(|worker| shares[worker].local_addr());
+    ///     assert_eq!(one?, two?);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn bind_each(
+        &self,
+        addresses: impl Addresses,
+        workers: usize,
+        spread: Spread,
+    ) -> io::Result<Vec<Share>> {
+        if workers < 2 || spread == Spread::Shared {
+            let listener = self.bind(addresses)?.into_std();
+            return if workers < 2 {
+                Ok(vec![Share::alone(listener.into())])
+            } else {
+                Share::of(listener, workers)
+            };
+        }
+        let builder = self.clone().reuse_port(true);
+        let first = builder.bind(addresses)?;
+        let address = first.local_addr()?;
+        if spread == Spread::ByCpu {
+            steering::by_cpu(first.acceptor.io().fd(), workers)?;
+        }
+        let mut shares = vec![Share::alone(first.into_std().into())];
+        while shares.len() < workers {
+            shares.push(Share::alone(builder.bind(address)?.into_std().into()));
+        }
+        Ok(shares)
     }
 
     fn listen(&self, address: SocketAddr) -> io::Result<TcpListener> {

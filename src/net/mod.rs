@@ -18,11 +18,14 @@
 //! }
 //! ```
 
+mod accept;
 mod addresses;
 mod bytes;
 mod connect;
+pub mod listen;
 mod listener;
 pub(crate) mod ready;
+mod share;
 mod split;
 mod stream;
 mod tcp;
@@ -34,6 +37,7 @@ mod udp;
 
 pub use addresses::{AddressAction, AddressError, Addresses};
 pub use connect::TcpConnector;
+pub use listen::listen;
 pub use listener::{TcpListener, TcpListenerBuilder};
 pub use split::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, Share, Shared, SharedWriter, WriteHalf,

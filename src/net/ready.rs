@@ -51,7 +51,8 @@ pub(crate) enum ShortReads {
 
 struct Registration {
     reactor: Rc<Reactor>,
-    key: SourceKey,
+    /// Stale while the registration is withdrawn.
+    key: Cell<SourceKey>,
 }
 
 impl std::fmt::Debug for Registration {
@@ -128,6 +129,22 @@ impl Io {
     /// Notes that a read took less than it asked for.
     pub(crate) fn clear_after_short_read(&self) {
         self.watch.clear_after_short_read();
+    }
+
+    /// Ends the registration for a while: nothing may be waited for before [`rejoin`](Io::rejoin).
+    pub(crate) fn withdraw(&self) {
+        if let Some(it) = self.watch.registration.get() {
+            // As in `unregister`.
+            drop(it.reactor.unwatch(self.fd(), it.key.get(), true));
+        }
+    }
+
+    /// Registers again what was withdrawn. Reading may be tried at once: what came meanwhile was not reported.
+    pub(crate) fn rejoin(&self) -> io::Result<()> {
+        if let Some(it) = self.watch.registration.get() {
+            it.key.set(it.reactor.watch(self.fd(), self.watch.interest, Some(Direction::Read))?);
+        }
+        Ok(())
     }
 
     /// Ends the registration and gives the descriptor away.
@@ -217,7 +234,7 @@ impl Watch {
     /// See [`Io::clear_ready`].
     pub(crate) fn clear_ready(&self, direction: Direction) {
         if let Some(it) = self.registration.get() {
-            it.reactor.clear_ready(it.key, direction);
+            it.reactor.clear_ready(it.key.get(), direction);
         }
     }
 
@@ -226,7 +243,7 @@ impl Watch {
             return;
         }
         if let Some(it) = self.registration.get() {
-            it.reactor.clear_after_short_read(it.key);
+            it.reactor.clear_after_short_read(it.key.get());
         }
     }
 
@@ -234,7 +251,7 @@ impl Watch {
     fn block(&self, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<()> {
         match self.registration.get() {
             Some(it) => {
-                it.reactor.clear_ready(it.key, direction);
+                it.reactor.clear_ready(it.key.get(), direction);
                 Ok(())
             }
             None => self.register(fd, Some(direction.opposite())),
@@ -253,7 +270,7 @@ impl Watch {
                 )
             })?;
         let key = reactor.watch(fd, self.interest, untried)?;
-        let fresh = self.registration.set(Registration { reactor, key }).is_ok();
+        let fresh = self.registration.set(Registration { reactor, key: Cell::new(key) }).is_ok();
         debug_assert!(fresh, "a descriptor is registered once");
         Ok(())
     }
@@ -265,7 +282,7 @@ impl Watch {
         direction: Direction,
     ) -> Poll<io::Result<()>> {
         match self.registration.get() {
-            Some(it) => it.reactor.poll_ready(fd, it.key, direction, context),
+            Some(it) => it.reactor.poll_ready(fd, it.key.get(), direction, context),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -274,7 +291,7 @@ impl Watch {
     pub(crate) fn unregister(&mut self, fd: BorrowedFd<'_>, keeps_open: bool) {
         if let Some(it) = self.registration.take() {
             // The source is gone in any case; a descriptor that the kernel no longer knows needs no more.
-            drop(it.reactor.unwatch(fd, it.key, keeps_open));
+            drop(it.reactor.unwatch(fd, it.key.get(), keeps_open));
         }
     }
 }

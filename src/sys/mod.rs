@@ -84,6 +84,14 @@ mod os;
 #[path = "no_faults.rs"]
 mod faults;
 
+// Who gets a connection, of several listeners on one port.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "steering_linux.rs"]
+pub(crate) mod steering;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "steering_none.rs"]
+pub(crate) mod steering;
+
 // The backend. `polling` is a dependency (`Cargo.toml`) under the same condition as `fallback` here.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(any(wakering_fallback, wakering_kqueue))))]
 #[path = "epoll.rs"]

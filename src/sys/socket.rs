@@ -251,13 +251,6 @@ pub(crate) fn reserve() -> io::Result<OwnedFd> {
     socket(libc::AF_INET, Kind::Datagram).or_else(|_| socket(libc::AF_INET6, Kind::Datagram))
 }
 
-/// Gives the descriptor in reserve up to take one connection off the queue and close it at once. The
-/// caller then makes a new one with [`reserve`].
-pub(crate) fn shed(reserve: OwnedFd, listener: BorrowedFd<'_>) -> io::Result<()> {
-    drop(reserve);
-    accept(listener).map(|(connection, _)| drop(connection))
-}
-
 /// What an error of [`accept`] says about the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AcceptError {

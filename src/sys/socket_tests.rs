@@ -171,16 +171,6 @@ fn datagrams_tell_their_source_and_whether_they_were_cut() {
 }
 
 #[test]
-fn shedding_frees_one_descriptor_and_closes_one_connection() {
-    let (listener, address) = listener(LOOPBACK.into());
-    let client = socket_for(&address, Kind::Stream).unwrap();
-    connect(client.as_fd(), &address).unwrap();
-    until_ready(|| shed(reserve().unwrap(), listener.as_fd())).unwrap();
-    let end = until_ready(|| recv(client.as_fd(), &mut [0; 1]));
-    assert!(matches!(end, Ok(0)), "the client is told at once: {end:?}");
-}
-
-#[test]
 fn errors_of_accept_are_told_apart() {
     let of = |code| AcceptError::of(&io::Error::from_raw_os_error(code));
     assert_eq!(of(libc::EMFILE), AcceptError::Descriptors);

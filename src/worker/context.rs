@@ -225,7 +225,14 @@ pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
 {
-    let spawned = Location::caller();
+    spawn_at(future, Location::caller())
+}
+
+/// As [`spawn`], for tasks that somebody else asked for, at `spawned`.
+pub(crate) fn spawn_at<F>(future: F, spawned: &'static Location<'static>) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+{
     if size_of::<F>() > HUGE_FUTURE {
         // Before anything else: each call that passes it on by value would have another copy on the stack.
         let future = Box::pin(future);

@@ -1,0 +1,178 @@
+//! What every kind of listener shares: an `accept` that outlives the want of descriptors and memory.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use crate::{
+    limits::{ACCEPT_PAUSE_MS, ACCEPT_TROUBLES_MAX},
+    net::{ready::Io, share::Seat},
+    reactor::Direction,
+    sys::{
+        Interest,
+        socket::{self, AcceptError},
+    },
+    worker::timer::Timer,
+};
+
+/// A descriptor that connections are accepted from. `take` is always the one call that accepts from it.
+#[derive(Debug)]
+pub struct Acceptor {
+    io: Io,
+    reserve: Reserve,
+    /// Its place among those that wait on the same queue of connections.
+    seat: Option<Seat>,
+    /// Not registered for now, so that the others are told of what comes. Only with a seat.
+    withdrawn: Cell<bool>,
+}
+
+impl Acceptor {
+    pub(super) fn new(fd: OwnedFd) -> Acceptor {
+        Acceptor { io: Io::new(fd), reserve: Reserve::new(), seat: None, withdrawn: Cell::new(false) }
+    }
+
+    /// Accepts from a queue that others accept from too.
+    pub(super) fn shared(fd: OwnedFd, seat: Seat) -> Acceptor {
+        let io = Io::with_interest(fd, Interest::READ_SHARED);
+        // The others hold duplicates: closing this one would not end its registration.
+        io.note_lent();
+        Acceptor { io, reserve: Reserve::new(), seat: Some(seat), withdrawn: Cell::new(false) }
+    }
+
+    pub(super) fn io(&self) -> &Io {
+        &self.io
+    }
+
+    /// Gives the descriptor out; who shares the queue goes on.
+    pub(super) fn into_owned_fd(self) -> OwnedFd {
+        self.io.into_owned_fd()
+    }
+
+    /// Waits for a connection and takes it; fails only when the listener itself is useless.
+    pub(super) async fn accept<R>(
+        &self,
+        mut take: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut troubles = 0;
+        loop {
+            let error = match poll_fn(|cx| self.poll_take(cx, &mut take)).await {
+                Ok(taken) => return Ok(taken),
+                Err(error) => error,
+            };
+            match self.cure(&error, &mut take) {
+                None => return Err(error),
+                Some(Cure::Again) if troubles < ACCEPT_TROUBLES_MAX => troubles += 1,
+                Some(Cure::Again | Cure::Pause) => {
+                    troubles = 0;
+                    self.withdraw();
+                    Timer::after(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                }
+                Some(Cure::Wait) => poll_fn(|cx| self.io.poll_ready(cx, Direction::Read)).await?,
+            }
+        }
+    }
+
+    /// Takes a connection that is in the queue now, passing over those that died there and shedding one for which there is
+    /// no descriptor. `None`: the queue is empty, or nothing can be taken from it.
+    pub(super) fn take_queued<R>(&self, mut take: impl FnMut(BorrowedFd<'_>) -> io::Result<R>) -> Option<R> {
+        for _ in 0..ACCEPT_TROUBLES_MAX {
+            let error = match self.io.try_io(Direction::Read, &mut take) {
+                Ok(taken) => return Some(taken),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) => error,
+            };
+            match self.cure(&error, &mut take) {
+                Some(Cure::Again) => {}
+                Some(Cure::Wait | Cure::Pause) | None => return None,
+            }
+        }
+        None
+    }
+
+    /// Takes no connections for a while: those that share the queue are told, so that nobody waits in it for this one.
+    /// The next `accept` goes on.
+    pub(super) fn withdraw(&self) {
+        if let Some(seat) = &self.seat {
+            if !self.withdrawn.replace(true) {
+                // First the registration, then the word: what came before is passed on, what comes after wakes others.
+                self.io.withdraw();
+                seat.pass_on();
+            }
+        }
+    }
+
+    fn poll_take<R>(
+        &self,
+        cx: &mut Context<'_>,
+        mut take: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        if let Some(seat) = &self.seat {
+            if self.withdrawn.get() {
+                self.io.rejoin()?;
+                self.withdrawn.set(false);
+            }
+            seat.sit(cx.waker());
+            if seat.was_told() {
+                match self.io.try_io(Direction::Read, &mut take) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    outcome => return Poll::Ready(outcome),
+                }
+            }
+        }
+        self.io.poll_io(cx, Direction::Read, take)
+    }
+
+    /// Does what can be done at once about an error of accept(2).
+    fn cure<R>(&self, error: &io::Error, take: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> Option<Cure> {
+        match AcceptError::of(error) {
+            AcceptError::Listener => None,
+            AcceptError::Connection => Some(Cure::Again),
+            AcceptError::Memory => Some(Cure::Pause),
+            AcceptError::Descriptors => match self.reserve.shed(|| take(self.io.fd())) {
+                Ok(()) => Some(Cure::Again),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Linux wants a descriptor before it looks into the queue, which is empty.
+                    self.io.clear_ready(Direction::Read);
+                    Some(Cure::Wait)
+                }
+                Err(_) => Some(Cure::Pause),
+            },
+        }
+    }
+}
+
+/// The descriptor that is given up when no other is left. Empty when there was none to be had.
+#[derive(Debug)]
+struct Reserve(RefCell<Option<OwnedFd>>);
+
+impl Reserve {
+    fn new() -> Reserve {
+        Reserve(RefCell::new(socket::reserve().ok()))
+    }
+
+    /// Makes room for one descriptor, has a connection taken off the queue, and closes it.
+    fn shed<R>(&self, take: impl FnOnce() -> io::Result<R>) -> io::Result<()> {
+        let mut reserve = self.0.borrow_mut();
+        drop(reserve.take().map_or_else(socket::reserve, Ok)?);
+        let shed = take().map(drop);
+        // Another thread may have been faster; then the next time begins by asking for one.
+        *reserve = socket::reserve().ok();
+        shed
+    }
+}
+
+/// What helps after a failed accept.
+#[derive(Clone, Copy)]
+enum Cure {
+    /// The next connection may be sound.
+    Again,
+    /// The queue is empty.
+    Wait,
+    /// Only time: there is no memory, or no descriptor, not even to turn a connection away with.
+    Pause,
+}
