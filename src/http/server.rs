@@ -2,11 +2,10 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
     net::SocketAddr,
     panic::Location,
-    pin::pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -26,7 +25,10 @@ use crate::{
         service::Service,
         wire::Wire,
     },
-    net::{TcpListener, TcpStream},
+    net::{
+        TcpListener, TcpStream,
+        listen::{Spread, listen},
+    },
     proto::h2::{Config, Connection, FrameLog},
     worker::{self, Handle, context},
 };
@@ -67,6 +69,7 @@ pub struct Builder {
     hooks: Hooks,
     ceilings: Ceilings,
     connections: ConnectionLimits,
+    spread: Spread,
 }
 
 impl Builder {
@@ -126,6 +129,13 @@ impl Builder {
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.connections.all = connections;
+        self
+    }
+
+    /// How connections get to the workers of [`start_on_all`](Builder::start_on_all): each has a queue of its own by default.
+    #[must_use]
+    pub fn spread(mut self, spread: Spread) -> Self {
+        self.spread = spread;
         self
     }
 
@@ -219,8 +229,8 @@ impl Builder {
         Ok(Server { local_addr, handle: ServerHandle::new(life), meters: self.meters })
     }
 
-    /// Starts a server on every worker of the current runtime, each with a listener of its own on one port
-    /// (`SO_REUSEPORT`) and a handler of its own, made there by `factory`.
+    /// Starts a server on every worker of the current runtime, on one port as [`spread`](Builder::spread) says, each with a
+    /// handler of its own, made there by `factory`.
     ///
     /// State may be shared in three ways: what `factory` makes belongs to one worker; what it captures in an
     /// `Arc` belongs to all; and a handler may ask another worker through
@@ -241,20 +251,16 @@ impl Builder {
     {
         let spawned = Location::caller();
         let handle = Handle::current();
-        let first = TcpListener::builder().reuse_port(handle.workers() > 1).bind(address)?;
-        let local_addr = first.local_addr()?;
-        let mut listeners = vec![first.into_std()];
-        while listeners.len() < handle.workers() {
-            listeners.push(TcpListener::builder().reuse_port(true).bind(local_addr)?.into_std());
-        }
+        let shares = TcpListener::builder().bind_each(address, handle.workers(), self.spread)?;
+        let local_addr = shares[0].local_addr()?;
         let factory = Arc::new(factory);
-        let life = Life::new(listeners.len());
+        let life = Life::new(shares.len());
         let server = ServerHandle::new(life.clone());
-        for (index, listener) in listeners.into_iter().enumerate() {
+        for (index, share) in shares.into_iter().enumerate() {
             let common = self.common(Part::new(&life, index), spawned);
             let factory = factory.clone();
             let make = move || async move {
-                if let Ok(listener) = TcpListener::from_std(listener) {
+                if let Ok(listener) = share.into_tcp() {
                     serve(listener, factory(), common).await;
                 }
             };
@@ -367,26 +373,14 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
         service.shared.hooks.connected(&wire);
         members.admit(wire.clone(), connection::drive(service.clone(), wire));
     };
-    let grace = loop {
-        match accept_or_stop(&listener, &part, &members).await {
-            Next::Connection(stream, peer) => admit(stream, peer),
-            // What is short (descriptors, memory) the listener waits out itself; this one is broken.
-            Next::Failed(_error) => break poll_fn(|context| poll_stop(&part, &members, context)).await,
-            Next::Stop(grace) => break grace,
-        }
+    let word = || poll_fn(|context| poll_stop(&part, &members, context));
+    let grace = match listen(listener).until(word()).each(|stream, peer, _| admit(stream, peer)).await {
+        Ok(grace) => grace,
+        // What is short (descriptors, memory) the loop waits out itself; this listener is broken.
+        Err(_error) => word().await,
     };
-    while let Ok((stream, peer)) = listener.try_accept() {
-        admit(stream, peer);
-    }
-    drop(listener);
     let stopped = members.wind_down(&part, grace).await;
     part.end(stopped);
-}
-
-enum Next {
-    Connection(TcpStream, SocketAddr),
-    Failed(io::Error),
-    Stop(Duration),
 }
 
 /// Waits for the word; meanwhile looks at those who wait for the end.
@@ -396,18 +390,4 @@ fn poll_stop(part: &Part, members: &Members, context: &Context<'_>) -> Poll<Dura
         part.life.examine(|task| members.has_handler(task));
     }
     said
-}
-
-async fn accept_or_stop(listener: &TcpListener, part: &Part, members: &Members) -> Next {
-    let mut accept = pin!(listener.accept());
-    poll_fn(|context| {
-        if let Poll::Ready(grace) = poll_stop(part, members, context) {
-            return Poll::Ready(Next::Stop(grace));
-        }
-        accept.as_mut().poll(context).map(|accepted| match accepted {
-            Ok((stream, peer)) => Next::Connection(stream, peer),
-            Err(error) => Next::Failed(error),
-        })
-    })
-    .await
 }
