@@ -14,18 +14,18 @@ mod options;
 mod stop;
 
 use std::{
-    cell::{Cell, RefCell},
     error::Error,
-    future::poll_fn,
+    future::pending,
     io::{self, ErrorKind},
     process::ExitCode,
-    rc::Rc,
-    task::{Poll, Waker},
 };
 
 use options::{About, Options};
 use stop::Stop;
-use wakering::net::{TcpListener, TcpStream};
+use wakering::net::{
+    TcpListener, TcpStream,
+    listen::{Spread, listen},
+};
 
 const ABOUT: About =
     About { name: "echo", what: "sends back what it is sent over TCP", addr: "127.0.0.1:7000", switch: None };
@@ -42,43 +42,21 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options) -> io::Result<()> {
-    let builder = TcpListener::builder().reuse_port(options.workers > 1);
-    let mut listeners = vec![builder.bind(options.addr)?];
-    let addr = listeners[0].local_addr()?;
-    for _ in 1..options.workers {
-        listeners.push(builder.bind(addr)?);
-    }
-    let stop = Stop::default();
+    let shares = TcpListener::builder().bind_each(options.addr, options.workers, Spread::PerWorker)?;
+    let addr = shares[0].local_addr()?;
+    let (stop, grace) = (Stop::default(), options.grace);
     let mut workers = Vec::new();
-    for (worker, listener) in listeners.into_iter().enumerate() {
-        let (listener, stop) = (listener.into_std(), stop.clone());
-        workers.push(wakering::spawn_on(worker, move || accept(listener, stop)).map_err(io::Error::other)?);
+    for (worker, share) in shares.into_iter().enumerate() {
+        let begun = stop.clone();
+        let serve = move || async move {
+            // A connection's error is its peer's business, who has been told.
+            let accepting = listen(share.into_tcp()?).until(begun.or(pending::<()>())).grace(grace);
+            accepting.serve(|stream, _| echo(stream)).await?;
+            Ok(())
+        };
+        workers.push(wakering::spawn_on(worker, serve).map_err(io::Error::other)?);
     }
     stop::serve(addr, options.grace, stop, workers).await
-}
-
-/// Accepts until the end begins, then waits for the connections to end.
-async fn accept(listener: std::net::TcpListener, stop: Stop) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
-    let alive = Alive::default();
-    let serve = |stream: TcpStream| {
-        let one = alive.one();
-        wakering::spawn(async move {
-            // A connection's error is its peer's business, who has been told.
-            drop(echo(stream).await);
-            drop(one);
-        });
-    };
-    while let Some(accepted) = stop.or(listener.accept()).await {
-        serve(accepted?.0);
-    }
-    // Who stands in the queue already is still served.
-    while let Ok((stream, _)) = listener.try_accept() {
-        serve(stream);
-    }
-    drop(listener);
-    alive.none().await;
-    Ok(())
 }
 
 async fn echo(mut stream: TcpStream) -> io::Result<()> {
@@ -107,47 +85,4 @@ enum Turn {
     Written,
     Left(Vec<u8>),
     Ended,
-}
-
-/// Counts what is alive on one worker, and resolves when nothing is.
-#[derive(Clone, Default)]
-struct Alive(Rc<Count>);
-
-#[derive(Default)]
-struct Count {
-    count: Cell<usize>,
-    waiting: RefCell<Option<Waker>>,
-}
-
-/// One that is alive for as long as this is.
-struct One(Alive);
-
-impl Alive {
-    fn one(&self) -> One {
-        self.0.count.set(self.0.count.get() + 1);
-        One(self.clone())
-    }
-
-    async fn none(&self) {
-        poll_fn(|cx| {
-            if self.0.count.get() == 0 {
-                return Poll::Ready(());
-            }
-            *self.0.waiting.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-}
-
-impl Drop for One {
-    fn drop(&mut self) {
-        let alive = &self.0.0;
-        alive.count.set(alive.count.get() - 1);
-        if alive.count.get() == 0 {
-            if let Some(waker) = alive.waiting.borrow_mut().take() {
-                waker.wake();
-            }
-        }
-    }
 }
