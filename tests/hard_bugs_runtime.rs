@@ -1,7 +1,6 @@
 //! Bugs of runtimes around panics, aborts and their own end: rows 69 to 82 of `docs/hard-bugs.md`.
 
 #![cfg(not(loom))]
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 #[path = "support/net.rs"]
 mod support;
@@ -321,7 +320,7 @@ fn a_handle_that_is_dropped_while_its_task_ends_takes_nothing_with_it() {
             while ran.load(Ordering::Relaxed) < 1_000 {
                 yield_now().await;
             }
-            let own: Rc<RefCell<Option<JoinHandle<OnDrop<fn()>>>>> = Rc::default();
+            let own: Own<OnDrop<fn()>> = Rc::default();
             let mine = own.clone();
             let task = spawn(async move {
                 yield_now().await;
@@ -334,6 +333,8 @@ fn a_handle_that_is_dropped_while_its_task_ends_takes_nothing_with_it() {
         })
         .unwrap();
 }
+
+type Own<T> = Rc<RefCell<Option<JoinHandle<T>>>>;
 
 thread_local! {
     static LATE: RefCell<Vec<Box<dyn std::any::Any>>> = const { RefCell::new(Vec::new()) };

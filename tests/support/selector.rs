@@ -1,5 +1,9 @@
 //! What the cases of `selector_contract` are made of: sources, threads that ring, and questions to the system.
 
+#[cfg(target_os = "linux")]
+#[path = "seccomp.rs"]
+mod seccomp;
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -254,23 +258,7 @@ pub(super) fn in_forked_child(act: impl FnOnce()) -> libc::c_int {
 /// Lets the system refuse one call to the calling thread, with this error, from now on.
 #[cfg(target_os = "linux")]
 pub(super) fn refuse_call(number: libc::c_long, errno: libc::c_int) {
-    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    const ANSWER: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    // The call's number is the first word of what a filter sees.
-    let mut filter = [
-        libc::sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 },
-        libc::sock_filter { code: IF_EQUAL, jt: 0, jf: 1, k: number as u32 },
-        libc::sock_filter { code: ANSWER, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | errno as u32 },
-        libc::sock_filter { code: ANSWER, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the call takes numbers; it only forbids this thread to gain privileges.
-    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-    // SAFETY: the pointer is to a program that outlives the call, which copies it.
-    let set =
-        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0) };
-    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+    seccomp::refuse(number..=number, None, errno);
 }
 
 /// Only Linux has the call that is refused.
