@@ -81,6 +81,9 @@ pub mod internals {
             pin_to_cpu, process_id,
         };
     }
+    pub mod faults {
+        pub use crate::sys::faults::{ON, refuse};
+    }
     pub mod wake {
         pub use crate::wake::{
             Bounds, Doorbell, Entry, Handle, Lane, Mailbox, Table, TableFull, WakeStats, claim, entry,

@@ -18,6 +18,8 @@ pub enum Call {
     Accept,
     /// bind(2).
     Bind,
+    /// Changes of a kqueue: kevent(2), which has applied them when it is interrupted.
+    Change,
     /// connect(2).
     Connect,
     /// Ends a registration: epoll_ctl(2).
@@ -46,7 +48,7 @@ pub enum Call {
     Recv,
     /// recvmsg(2).
     RecvMessage,
-    /// Begins, changes or renews a registration: epoll_ctl(2), kevent(2) with changes.
+    /// Begins or renews a registration: epoll_ctl(2).
     Register,
     /// write(2) to an eventfd: a ring of the doorbell, of which the kernel refuses one when the counter is full.
     RingCounter,

@@ -84,8 +84,9 @@ impl Selector {
     ///
     /// `EEXIST` when it is registered already, `EPERM` when it cannot be waited for, `ENOSPC` and `ENOMEM`.
     pub fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, token, flags_of(interest))?;
         faults::registered(fd, interest);
-        self.control(libc::EPOLL_CTL_ADD, fd, token, flags_of(interest))
+        Ok(())
     }
 
     /// Nothing to do: the registration's edges come by themselves, unless an injected fault owes one.

@@ -131,8 +131,8 @@ impl Selector {
     pub fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
         let number = fd.as_raw_fd();
         let armed = Armed::of(interest);
-        faults::registered(fd, interest);
         self.add(fd, armed.interest_in(number))?;
+        faults::registered(fd, interest);
         let registration = Registration { token, armed, shared: interest.is_shared() };
         // A number whose descriptor was closed without being deregistered may still stand in the table.
         self.table.borrow_mut().insert(number, registration);

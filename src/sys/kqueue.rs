@@ -80,7 +80,6 @@ impl Selector {
     ///
     /// `EINVAL` and the like when the descriptor cannot be waited for, `ENOMEM`.
     pub fn register(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        faults::registered(fd, interest);
         let ident = fd.as_raw_fd() as usize;
         let edge = if interest.is_shared() { 0 } else { abi::EV_CLEAR };
         let flags = abi::EV_ADD | edge;
@@ -94,6 +93,7 @@ impl Selector {
                 return Err(error);
             }
         }
+        faults::registered(fd, interest);
         Ok(())
     }
 
@@ -166,7 +166,7 @@ impl Selector {
         // SAFETY: both lists are the same `count` initialised structs, mutably borrowed; the kernel has read a
         // change before it overwrites it with its receipt, and for receipts it does not wait.
         let apply = || unsafe { abi::kevent(queue, list, count, list, count, ptr::null()) };
-        let receipts = cvt(Call::Register, apply);
+        let receipts = cvt(Call::Change, apply);
         match receipts {
             Ok(receipts) => changes.iter().take(receipts as usize).try_for_each(check_receipt),
             // The changes have been applied all the same.

@@ -80,9 +80,13 @@ mod open;
 mod os;
 
 // What makes calls fail on demand.
+#[cfg(any(test, wakering_faults))]
+mod fault_table;
+#[cfg(wakering_faults)]
+pub(crate) mod faults;
 #[cfg(not(wakering_faults))]
 #[path = "no_faults.rs"]
-mod faults;
+pub(crate) mod faults;
 
 // Who gets a connection, of several listeners on one port.
 #[cfg(any(target_os = "linux", target_os = "android"))]
