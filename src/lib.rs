@@ -46,10 +46,13 @@ mod worker;
 
 pub use blocking::BlockingHandle;
 pub use error::{Elapsed, JoinError, RuntimeError, SpawnError};
-pub use task::{JoinHandle, TaskId};
+pub use task::{AbortHandle, JoinHandle, TaskId};
 pub use worker::{
     Builder, Handle, RemoteJoinHandle, Runtime, YieldNow, dump, run, spawn, spawn_blocking, spawn_named,
     spawn_on, yield_now,
+};
+pub use worker::{
+    CancellationToken, Cancelled, DropGuard, Local, LocalKey, NoValue, Outcome, Scope, ScopeError, WithLocal,
 };
 
 #[doc(hidden)]

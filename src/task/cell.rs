@@ -218,8 +218,11 @@ impl<F: Future> TaskCell<F> {
 
     /// Polls the future once; see [`Runnable::poll`].
     pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.header.phase.get() != Phase::Pending {
-            return Poll::Pending;
+        match self.header.phase.get() {
+            Phase::Pending => {}
+            Phase::Polling => return Poll::Pending,
+            // It was abandoned from outside the table, which hears of it here.
+            Phase::Finished | Phase::Empty => return Poll::Ready(()),
         }
         if self.header.cancelled.get() {
             self.abandon();

@@ -11,7 +11,10 @@ use std::{
 
 use crate::{
     error::JoinError,
-    task::cell::{Header, Runnable, TaskCell, drop_contained},
+    task::{
+        cell::{Header, Runnable, TaskCell, drop_contained},
+        table,
+    },
     wake::Handle,
 };
 
@@ -81,6 +84,24 @@ impl<T> JoinHandle<T> {
         self.task.header().cancel();
     }
 
+    /// Ends the task here and now: its future is dropped before this returns, unless it is being polled.
+    pub(crate) fn abort_now(&self) {
+        // The word first: it brings the slot to the table, which finds the task ended and gives the slot back.
+        self.abort();
+        let task = self.task.clone();
+        let (id, spawned) = (task.header().id(), task.header().spawned());
+        table::with_current(|tasks| match tasks {
+            Some(tasks) => tasks.charged(id, spawned, || task.abandon()),
+            None => task.abandon(),
+        });
+    }
+
+    /// What ends the task without waiting for it.
+    #[must_use]
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle { task: self.task.clone().runnable() }
+    }
+
     /// Names the task.
     #[must_use]
     pub fn id(&self) -> TaskId {
@@ -114,19 +135,65 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
+/// Ends a task of the same worker and cannot wait for it; made by [`JoinHandle::abort_handle`].
+///
+/// It keeps the task's memory, without what was in it, until it is dropped.
+#[derive(Clone)]
+pub struct AbortHandle {
+    task: Rc<dyn Runnable>,
+}
+
+impl AbortHandle {
+    /// Ends the task, as [`JoinHandle::abort`].
+    pub fn abort(&self) {
+        self.task.header().cancel();
+    }
+
+    /// Names the task.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        TaskId(self.task.header().id())
+    }
+
+    /// Whether the task has ended, in whatever way.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.header().is_finished()
+    }
+}
+
+impl fmt::Debug for AbortHandle {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("AbortHandle")
+            .field("id", &self.id())
+            .field("finished", &self.is_finished())
+            .finish()
+    }
+}
+
 /// A task as its `JoinHandle` sees it.
 trait Joinable<T> {
     fn poll_join(&self, context: &Context<'_>) -> Poll<Result<T, JoinError>>;
     fn header(&self) -> &Header;
+    fn abandon(&self);
+    fn runnable(self: Rc<Self>) -> Rc<dyn Runnable>;
 }
 
-impl<F: Future> Joinable<F::Output> for TaskCell<F> {
+impl<F: Future + 'static> Joinable<F::Output> for TaskCell<F> {
     fn poll_join(&self, context: &Context<'_>) -> Poll<Result<F::Output, JoinError>> {
         TaskCell::poll_join(self, context)
     }
 
     fn header(&self) -> &Header {
         TaskCell::header(self)
+    }
+
+    fn abandon(&self) {
+        TaskCell::abandon(self);
+    }
+
+    fn runnable(self: Rc<Self>) -> Rc<dyn Runnable> {
+        self
     }
 }
 

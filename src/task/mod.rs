@@ -34,7 +34,7 @@ mod waker;
 
 pub use self::{
     beside::Beside,
-    join::{JoinHandle, TaskId},
+    join::{AbortHandle, JoinHandle, TaskId},
 };
 pub(crate) use self::{
     chain::{Chain, Next},

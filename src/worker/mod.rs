@@ -17,18 +17,24 @@
 //! 7. wake those who waited, outside every borrow.
 
 mod builder;
+mod cancel;
 pub(crate) mod context;
 pub mod dump;
 mod handle;
 mod inject;
+mod local;
 mod notes;
 mod offload;
 mod remote;
 mod runtime;
+mod scope;
 pub(crate) mod timer;
 mod turn;
 mod yields;
 
+pub use self::cancel::{CancellationToken, Cancelled, DropGuard};
+pub use self::local::{Local, LocalKey, NoValue, WithLocal};
+pub use self::scope::{Outcome, Scope, ScopeError};
 pub use self::{
     builder::Builder,
     context::{spawn, spawn_named, spawn_on},
