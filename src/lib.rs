@@ -78,6 +78,18 @@ pub mod internals {
             huffman_decode, huffman_encode, huffman_max_decoded_len,
         };
     }
+    #[cfg(feature = "message")]
+    pub mod message {
+        pub use crate::proto::message::{
+            DecodeError, Decoder, EncodeError, Fields, FieldsError, Kind, Kinds, Message, UnpackError, Value,
+        };
+
+        pub mod plugins {
+            pub use crate::proto::message::plugins::{
+                AuthPlugin, BoxCipher, CipherPlugin, HmacAuth, PluginError, Scene, StreamCipher, WitnessAuth,
+            };
+        }
+    }
     pub mod sys {
         pub use crate::sys::{
             Bell, CLOSE_DEREGISTERS, Call, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token,

@@ -164,6 +164,15 @@ const _: () = assert!(H2_OWN_PINGS < H2_WAITING_ACKS);
 const _: () =
     assert!(H2_TURN_BYTES + H2_DATA_FRAME_BYTES < H2_OUTPUT_BYTES && H2_DATA_FRAME_BYTES <= H2_TURN_BYTES);
 
+// proto::message
+
+/// Uri and content of a message that is sent, as in the protocol's first implementation, which refuses more.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_BODY_BYTES: usize = 65_422;
+/// How deep packed values may be nested: authentication fields are a map of pairs, and peers' records little more.
+#[cfg(feature = "message")]
+pub(crate) const PACKED_DEPTH: usize = 16;
+
 // wake
 
 /// Worker ids of the process: what 12 bits of a handle can name.

@@ -3,3 +3,6 @@
 
 #[forbid(unsafe_code)]
 pub(crate) mod h2;
+#[cfg(feature = "message")]
+#[forbid(unsafe_code)]
+pub(crate) mod message;

@@ -1,0 +1,285 @@
+//! Messages as octets, and octets as messages.
+//!
+//! The same frame over TCP and, one a datagram, over UDP. Integers are big-endian.
+//!
+//! ```text
+//! 0  type of the message                         1 octet
+//! 1  length of the authentication fields         2, never 0: no fields are 3 octets
+//! 3  length of the body                          2, at least 2
+//! 5  CRC-32 (as in zlib) of the body             4
+//! 9  authentication fields, a packed map
+//!    body: 2 octets length of the uri, the uri, the content
+//! ```
+//!
+//! There is no magic number and no version. The checksum covers the body alone and is no protection against anybody:
+//! neither the type nor the fields are in it.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::{Fields, FieldsError, Kind, Kinds};
+use crate::limits::MESSAGE_BODY_BYTES;
+
+/// Octets before the fields.
+pub(crate) const HEADER: usize = 9;
+
+/// One message.
+///
+/// # Examples
+///
+/// ```
+/// # use wakering::internals::message::{Kind, Kinds, Message};
+/// let message = Message::new(Kind::REQUEST_URI, "echo", "hello");
+/// let octets = message.to_octets()?;
+/// assert_eq!(Message::from_octets(octets.into(), &Kinds::new())?, message);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Message {
+    /// What it is.
+    pub kind: Kind,
+    /// What plugins say of it.
+    pub fields: Fields,
+    /// What it is about; usually text.
+    pub uri: Bytes,
+    /// The rest.
+    pub content: Bytes,
+}
+
+/// Why a message cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// Uri and content are too long together.
+    #[error("uri and content have {0} octets together, and a message holds {MESSAGE_BODY_BYTES}")]
+    Body(usize),
+    /// The fields are too long.
+    #[error("the authentication fields have {0} octets, and a message holds 65,535")]
+    Fields(usize),
+}
+
+/// Why octets are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The checksum is not the body's. The frame is whole, and the next one may be fine.
+    #[error("a {kind} whose checksum is {said:#010x}, and whose body's is {found:#010x}")]
+    Checksum {
+        /// The type that the frame gives.
+        kind: Kind,
+        /// The checksum in the frame.
+        said: u32,
+        /// The checksum of its body.
+        found: u32,
+    },
+    /// A type that is not understood here.
+    #[error("a message of type {0}, which is not understood")]
+    Kind(u8),
+    /// Fields of no length: even none have one.
+    #[error("a message whose authentication fields have no length")]
+    NoFields,
+    /// Fields that are none.
+    #[error(transparent)]
+    Fields(#[from] FieldsError),
+    /// A body without room for the length of its uri.
+    #[error("a message whose body has {0} octets, and at least 2 are needed")]
+    Body(usize),
+    /// A uri that is longer than the body that it stands in.
+    #[error("a message whose uri has {uri} octets, in a body of {body}")]
+    Uri {
+        /// The length that is given.
+        uri: usize,
+        /// The octets that there are.
+        body: usize,
+    },
+    /// A datagram that ends before its message does.
+    #[error("a datagram of {0} octets, which ends before its message does")]
+    CutOff(usize),
+}
+
+impl DecodeError {
+    /// Whether the stream of messages goes on behind it.
+    pub fn is_recoverable(self) -> bool {
+        matches!(self, DecodeError::Checksum { .. })
+    }
+}
+
+impl Message {
+    /// A message without fields.
+    pub fn new(kind: Kind, uri: impl Into<Bytes>, content: impl Into<Bytes>) -> Message {
+        Message { kind, fields: Fields::new(), uri: uri.into(), content: content.into() }
+    }
+
+    /// Appends the message's frame.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]; nothing is appended then.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let length = self.uri.len() + self.content.len();
+        let body = 2 + length;
+        let (Ok(body), true) = (u16::try_from(body), length <= MESSAGE_BODY_BYTES) else {
+            return Err(EncodeError::Body(length));
+        };
+        let start = out.len();
+        out.extend_from_slice(&[0; HEADER]);
+        self.fields.pack(out);
+        let fields = out.len() - start - HEADER;
+        let Ok(fields) = u16::try_from(fields) else {
+            out.truncate(start);
+            return Err(EncodeError::Fields(fields));
+        };
+        // Not longer than the body, which fits.
+        let uri = (self.uri.len() as u16).to_be_bytes();
+        let checksum = checksum(&[&uri, &self.uri, &self.content]);
+        out[start] = self.kind.number();
+        out[start + 1..start + 3].copy_from_slice(&fields.to_be_bytes());
+        out[start + 3..start + 5].copy_from_slice(&body.to_be_bytes());
+        out[start + 5..start + HEADER].copy_from_slice(&checksum.to_be_bytes());
+        for part in [&uri[..], &self.uri, &self.content] {
+            out.extend_from_slice(part);
+        }
+        Ok(())
+    }
+
+    /// The message's frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Message::encode).
+    pub fn to_octets(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut out = Vec::new();
+        self.encode(&mut out)?;
+        Ok(out)
+    }
+
+    /// The message of a datagram; what stands behind it is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`].
+    pub fn from_octets(datagram: Bytes, kinds: &Kinds) -> Result<Message, DecodeError> {
+        let mut rest = datagram;
+        let length = rest.len();
+        let cut_off = DecodeError::CutOff(length);
+        let head = Head::read(&rest, kinds)?.ok_or(cut_off)?;
+        if length < head.frame() {
+            return Err(cut_off);
+        }
+        head.message(rest.split_to(head.frame()))
+    }
+}
+
+/// The checksum of a body in parts.
+fn checksum(parts: &[&[u8]]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize()
+}
+
+/// The first octets of a frame.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    kind: Kind,
+    fields: usize,
+    body: usize,
+    checksum: u32,
+}
+
+impl Head {
+    /// Reads and judges what there is of a head: a peer that speaks something else is found out by its first octets.
+    fn read(octets: &[u8], kinds: &Kinds) -> Result<Option<Head>, DecodeError> {
+        let Some(&number) = octets.first() else { return Ok(None) };
+        let kind = kinds.get(number).ok_or(DecodeError::Kind(number))?;
+        let Some(mut head) = octets.get(1..HEADER) else { return Ok(None) };
+        let (fields, body, checksum) = (head.get_u16(), head.get_u16(), head.get_u32());
+        if fields == 0 {
+            return Err(DecodeError::NoFields);
+        }
+        if body < 2 {
+            return Err(DecodeError::Body(body.into()));
+        }
+        Ok(Some(Head { kind, fields: fields.into(), body: body.into(), checksum }))
+    }
+
+    fn frame(&self) -> usize {
+        HEADER + self.fields + self.body
+    }
+
+    /// The message in a whole frame.
+    fn message(self, mut frame: Bytes) -> Result<Message, DecodeError> {
+        frame.advance(HEADER);
+        let fields = frame.split_to(self.fields);
+        let found = checksum(&[&frame]);
+        if found != self.checksum {
+            return Err(DecodeError::Checksum { kind: self.kind, said: self.checksum, found });
+        }
+        let uri = usize::from(frame.get_u16());
+        if uri > frame.len() {
+            return Err(DecodeError::Uri { uri, body: frame.len() });
+        }
+        let fields = Fields::unpack(&fields)?;
+        let uri = frame.split_to(uri);
+        Ok(Message { kind: self.kind, fields, uri, content: frame })
+    }
+}
+
+/// Messages out of a stream of octets, however it is cut.
+///
+/// It holds what has come of a message that is not whole, at most 131,079 octets, and owns nothing otherwise. A read
+/// that is cancelled loses nothing: what has been received is here.
+#[derive(Debug)]
+pub struct Decoder {
+    kinds: Kinds,
+    buffer: BytesMut,
+    broken: Option<DecodeError>,
+}
+
+impl Decoder {
+    /// One at the beginning of a stream of these types of messages.
+    pub fn new(kinds: Kinds) -> Decoder {
+        Decoder { kinds, buffer: BytesMut::new(), broken: None }
+    }
+
+    /// Takes octets that have come.
+    pub fn receive(&mut self, octets: &[u8]) {
+        self.buffer.extend_from_slice(octets);
+    }
+
+    /// The next message that is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`]. After one that [`is_recoverable`](DecodeError::is_recoverable) the next message follows; any
+    /// other is the end: where a message begins is not known any more, and the same error comes again.
+    pub fn poll_message(&mut self) -> Result<Option<Message>, DecodeError> {
+        if let Some(error) = self.broken {
+            return Err(error);
+        }
+        let polled = self.next();
+        match polled {
+            Err(error) if !error.is_recoverable() => {
+                self.broken = Some(error);
+                self.buffer = BytesMut::new();
+            }
+            Ok(None) if self.buffer.is_empty() => self.buffer = BytesMut::new(),
+            Ok(_) | Err(_) => {}
+        }
+        polled
+    }
+
+    /// Whether a message has begun that is not whole: the end of the stream would cut it off.
+    pub fn is_inside(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    fn next(&mut self) -> Result<Option<Message>, DecodeError> {
+        let Some(head) = Head::read(&self.buffer, &self.kinds)? else { return Ok(None) };
+        if self.buffer.len() < head.frame() {
+            return Ok(None);
+        }
+        head.message(self.buffer.split_to(head.frame()).freeze()).map(Some)
+    }
+}

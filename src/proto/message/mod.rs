@@ -1,0 +1,23 @@
+//! A small protocol of typed messages, without I/O and without a clock; octet for octet that of the Python package
+//! `netaio` 0.0.9.
+//!
+//! ```text
+//! frame    a message as octets, and octets as messages     kind     what a message is
+//! fields   what plugins say of a message                   pack     the values that fields and peers' records have
+//! plugins  who sent it, and who can read it
+//! ```
+//!
+//! Nothing here panics on what a peer sends, and what a message costs is bounded by its octets.
+
+mod fields;
+mod frame;
+mod kind;
+mod pack;
+pub(crate) mod plugins;
+
+pub use self::{
+    fields::{Fields, FieldsError},
+    frame::{DecodeError, Decoder, EncodeError, Message},
+    kind::{Kind, Kinds},
+    pack::{UnpackError, Value},
+};

@@ -1,0 +1,190 @@
+//! Who sent a message, and who can read it: codes that authenticate, and ciphers.
+//!
+//! A message passes two layers, the inner one of a handler or a call, the outer one of a node. On its way out: inner
+//! cipher, inner code, outer cipher, outer code; on its way in the reverse. A code covers the body as the ciphers
+//! before it have left it. Layers need names of their own for their fields, but for the nonce and the time, which the
+//! first layer sets and the others keep.
+//!
+//! These four are what the Python package has, with its weaknesses: the type of a message is covered by none of them,
+//! and nothing keeps an old message from being sent again.
+
+mod boxes;
+mod digest;
+mod mac;
+mod seed;
+mod stream;
+mod witness;
+
+pub use self::{boxes::BoxCipher, mac::HmacAuth, stream::StreamCipher, witness::WitnessAuth};
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{Fields, Message, Value};
+
+/// Octets of a nonce.
+pub(crate) const NONCE: usize = 16;
+
+/// The field with the nonce, which layers share.
+const NONCE_FIELD: &str = "nonce";
+/// The field with the time of sending, which layers share.
+const TIME_FIELD: &str = "ts";
+
+/// What a plugin knows of the world while it works on one message.
+pub struct Scene<'a> {
+    /// Seconds since 1970.
+    pub unix_time: u32,
+    /// Fills octets with random ones that nobody can foresee.
+    pub random: &'a mut dyn FnMut(&mut [u8]),
+    /// What the peer has said of itself, if it has.
+    pub peer: Option<&'a Value>,
+}
+
+/// Tells who sent a message.
+pub trait AuthPlugin {
+    /// Adds the fields that prove where the message comes from.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError`], when that cannot be done.
+    fn sign(&self, message: &mut Message, scene: &mut Scene<'_>) -> Result<(), PluginError>;
+
+    /// Whether the message comes from where its fields say.
+    fn is_genuine(&self, message: &Message, scene: &Scene<'_>) -> bool;
+
+    /// What the sender of a message that is not genuine is told.
+    fn refusal(&self) -> &str;
+
+    /// Whether each receiver needs a code of its own.
+    fn is_peer_specific(&self) -> bool {
+        false
+    }
+}
+
+/// Keeps a message from everybody but its receiver.
+pub trait CipherPlugin {
+    /// Replaces the message's body by one that only the receiver can read.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError`]; the message is as it was then.
+    fn encrypt(&self, message: &mut Message, scene: &mut Scene<'_>) -> Result<(), PluginError>;
+
+    /// Replaces such a body by what it was.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError`]; the message is as it was then.
+    fn decrypt(&self, message: &mut Message, scene: &Scene<'_>) -> Result<(), PluginError>;
+
+    /// Whether each receiver needs a body of its own.
+    fn is_peer_specific(&self) -> bool {
+        false
+    }
+}
+
+/// Why a plugin cannot do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PluginError {
+    /// A field that it needs is missing, or is no octets.
+    #[error("the authentication field {0:?} is missing or is no octets")]
+    Field(&'static str),
+    /// The peer's key is not known.
+    #[error("the peer has not said what its key is")]
+    PeerKey,
+    /// What was decrypted is no body: another key, or another message.
+    #[error("what was decrypted is no body: the keys differ, or somebody has changed it")]
+    Garbled,
+    /// The body is too long with what is added to it.
+    #[error("the encrypted body would have {0} octets, which is more than a message holds")]
+    TooLong(usize),
+}
+
+impl fmt::Debug for Scene<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Scene").field("unix_time", &self.unix_time).finish_non_exhaustive()
+    }
+}
+
+/// The time of sending as it goes into a code: what the fields say, or now.
+fn time_of(fields: &Fields) -> Option<Bytes> {
+    match fields.get(TIME_FIELD)? {
+        // Older peers write a number.
+        Value::Int(0) => None,
+        Value::Int(seconds) => Some(Bytes::copy_from_slice(&u32::try_from(*seconds).ok()?.to_be_bytes())),
+        other => other.as_bytes().cloned(),
+    }
+}
+
+/// Sets nonce and time, unless another layer has.
+fn stamp(fields: &mut Fields, scene: &mut Scene<'_>) -> (Bytes, Bytes) {
+    let kept = fields.octets(NONCE_FIELD).filter(|nonce| nonce.len() == NONCE).cloned();
+    let nonce = kept.unwrap_or_else(|| {
+        let mut nonce = [0; NONCE];
+        (scene.random)(&mut nonce);
+        Bytes::copy_from_slice(&nonce)
+    });
+    let kept = time_of(fields).filter(|time| time.len() == 4);
+    let time = kept.unwrap_or_else(|| Bytes::copy_from_slice(&scene.unix_time.to_be_bytes()));
+    fields.set(NONCE_FIELD, Value::Bytes(nonce.clone()));
+    fields.set(TIME_FIELD, Value::Bytes(time.clone()));
+    (nonce, time)
+}
+
+/// The body as ciphers see it: with its uri, if that is to be hidden too.
+fn plaintext(message: &Message, with_uri: bool) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(2 + message.uri.len() + message.content.len());
+    if with_uri {
+        // A uri that does not fit makes a body that is refused when it is framed.
+        plain.extend_from_slice(&u16::try_from(message.uri.len()).unwrap_or(u16::MAX).to_be_bytes());
+        plain.extend_from_slice(&message.uri);
+    }
+    plain.extend_from_slice(&message.content);
+    plain
+}
+
+/// Puts a ciphertext in the body's place. With the uri in it, it is cut in two anywhere, so that its length tells
+/// nothing; the receiver joins the halves.
+fn put_ciphertext(message: &mut Message, ciphertext: Bytes, with_uri: bool, scene: &mut Scene<'_>) {
+    if !with_uri {
+        message.content = ciphertext;
+        return;
+    }
+    let mut octets = [0; 8];
+    (scene.random)(&mut octets);
+    // A uri has two octets of length before it, so that there are two at least.
+    let at = 1 + (u64::from_be_bytes(octets) % (ciphertext.len() as u64 - 1)) as usize;
+    let mut uri = ciphertext;
+    message.content = uri.split_off(at);
+    message.uri = uri;
+}
+
+/// The ciphertext of a body.
+fn ciphertext(message: &Message, with_uri: bool) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(message.uri.len() + message.content.len());
+    if with_uri {
+        octets.extend_from_slice(&message.uri);
+    }
+    octets.extend_from_slice(&message.content);
+    octets
+}
+
+/// Puts what was decrypted in the body's place.
+fn put_plaintext(message: &mut Message, plain: Vec<u8>, with_uri: bool) -> Result<(), PluginError> {
+    let mut plain = Bytes::from(plain);
+    if with_uri {
+        if plain.len() < 2 {
+            return Err(PluginError::Garbled);
+        }
+        let length = usize::from(u16::from_be_bytes([plain[0], plain[1]]));
+        if plain.len() - 2 < length {
+            return Err(PluginError::Garbled);
+        }
+        let _length = plain.split_to(2);
+        message.uri = plain.split_to(length);
+    }
+    message.content = plain;
+    Ok(())
+}
