@@ -1,0 +1,191 @@
+//! A TCP proxy: what comes is passed on to another server, and its answers go back.
+//!
+//! `cargo run --release --example tcp_proxy -- --addr 127.0.0.1:7002 --to 127.0.0.1:8080 --workers 2`
+//!
+//! All workers accept from one queue, since a proxied connection may last for hours: a worker that is busy or full leaves
+//! the next one to the others. Bytes wait in no buffer of ours: who reads slowly slows the sender down. On the first Ctrl-C
+//! the port closes, what is queued is still served, and connections may finish within the grace.
+
+#[path = "support/ending.rs"]
+mod ending;
+#[path = "support/stop.rs"]
+mod stop;
+
+use std::{
+    error::Error,
+    future::{Future, pending, poll_fn},
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    pin::pin,
+    process::{self, ExitCode},
+    task::Poll,
+    time::Duration,
+};
+
+use lexopt::{
+    Arg::{Long, Short},
+    ValueExt,
+};
+use stop::Stop;
+use wakering::{
+    net::{
+        ReadHalf, TcpListener, TcpStream, WriteHalf,
+        listen::{Spread, listen},
+    },
+    time,
+};
+
+const HELP: &str = "\
+tcp_proxy: passes TCP connections on to another server
+
+usage: tcp_proxy --to HOST:PORT [options]
+
+--to HOST:PORT             the server to pass connections on to
+--addr HOST:PORT           where to listen; port 0 lets the system choose (default 127.0.0.1:7002)
+--workers N                how many threads work (default 1)
+--limit CONNECTIONS        connections of a worker at a time; others wait (default 4000)
+--connect-timeout SECONDS  how long connecting to the server may take (default 5)
+--keep-alive SECONDS       how long a silent peer is believed to be there before it is asked (default 60)
+--grace SECONDS            how long connections may go on after Ctrl-C or SIGTERM (default 5);
+                           a second signal ends the process at once
+--help                     this text
+";
+
+#[derive(Clone)]
+struct Options {
+    to: SocketAddr,
+    addr: SocketAddr,
+    workers: usize,
+    limit: usize,
+    connect_timeout: Duration,
+    keep_alive: Duration,
+    grace: Duration,
+}
+
+fn main() -> ExitCode {
+    let told = match options() {
+        Ok(Some(options)) => proxy(options),
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(mistake) => {
+            eprintln!("tcp_proxy: {mistake}");
+            process::exit(2);
+        }
+    };
+    let Err(error) = told else { return ExitCode::SUCCESS };
+    eprintln!("tcp_proxy: {error}");
+    ExitCode::FAILURE
+}
+
+fn options() -> Result<Option<Options>, lexopt::Error> {
+    let mut to = None;
+    let mut options = Options {
+        to: resolve("127.0.0.1:0")?,
+        addr: resolve("127.0.0.1:7002")?,
+        workers: 1,
+        limit: 4000,
+        connect_timeout: Duration::from_secs(5),
+        keep_alive: Duration::from_secs(60),
+        grace: Duration::from_secs(5),
+    };
+    let mut line = lexopt::Parser::from_env();
+    while let Some(argument) = line.next()? {
+        match argument {
+            Long("to") => to = Some(line.value()?.parse_with(resolve)?),
+            Long("addr") => options.addr = line.value()?.parse_with(resolve)?,
+            Long("workers") => options.workers = line.value()?.parse()?,
+            Long("limit") => options.limit = line.value()?.parse()?,
+            Long("connect-timeout") => options.connect_timeout = line.value()?.parse_with(seconds)?,
+            Long("keep-alive") => options.keep_alive = line.value()?.parse_with(seconds)?,
+            Long("grace") => options.grace = line.value()?.parse_with(seconds)?,
+            Long("help") | Short('h') => return Ok(None),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    options.to = to.ok_or("--to is missing; --help tells more")?;
+    Ok(Some(options))
+}
+
+fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}` is no HOST:PORT: {error}"))?;
+    found.next().ok_or_else(|| format!("`{text}` has no address"))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
+}
+
+fn proxy(options: Options) -> Result<(), Box<dyn Error>> {
+    let runtime = wakering::Runtime::builder().workers(options.workers).build()?;
+    Ok(runtime.block_on(serve(options))??)
+}
+
+/// Accepts on every worker until the first signal, then lets connections finish.
+async fn serve(options: Options) -> io::Result<()> {
+    let shares = TcpListener::builder().bind_each(options.addr, options.workers, Spread::Shared)?;
+    let addr = shares[0].local_addr()?;
+    let (stop, grace) = (Stop::default(), options.grace);
+    let mut workers = Vec::new();
+    for (worker, share) in shares.into_iter().enumerate() {
+        let (begun, options) = (stop.clone(), options.clone());
+        let accept = move || async move {
+            let accepting = listen(share.into_tcp()?).limit(options.limit).grace(options.grace);
+            let accepting = accepting.until(begun.or(pending::<()>()));
+            accepting.serve(|client, peer| told(client, peer, options.clone())).await?;
+            Ok(())
+        };
+        workers.push(wakering::spawn_on(worker, accept).map_err(io::Error::other)?);
+    }
+    stop::serve(addr, grace, stop, workers).await
+}
+
+/// Serves one client, and says why if that fails.
+async fn told(client: TcpStream, peer: SocketAddr, options: Options) {
+    if let Err(error) = pass_on(client, &options).await {
+        eprintln!("tcp_proxy: from {peer}: {error}");
+    }
+}
+
+/// Connects to the server and copies both ways, until both sides have ended or one of them fails.
+async fn pass_on(mut client: TcpStream, options: &Options) -> io::Result<()> {
+    let connecting = TcpStream::connect(options.to);
+    let mut server = time::timeout(options.connect_timeout, connecting).await??;
+    for stream in [&client, &server] {
+        stream.set_nodelay(true)?;
+        // A peer that has vanished says nothing, and would be kept for ever.
+        stream.set_keepalive(Some(options.keep_alive))?;
+    }
+    copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
+}
+
+/// Copies both ways at once; the end of one direction is passed on and leaves the other one open.
+async fn copy_bidirectional(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let mut forth = Some(pin!(copy(from_client, to_server)));
+    let mut back = Some(pin!(copy(from_server, to_client)));
+    poll_fn(|cx| {
+        for direction in [&mut forth, &mut back] {
+            if let Some(copying) = direction {
+                if let Poll::Ready(outcome) = copying.as_mut().poll(cx) {
+                    *direction = None;
+                    outcome?;
+                }
+            }
+        }
+        if forth.is_none() && back.is_none() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+async fn copy(mut from: ReadHalf<&TcpStream>, mut to: WriteHalf<&TcpStream>) -> io::Result<()> {
+    let mut bytes = bytes::BytesMut::new();
+    while from.read_buf(&mut bytes).await? > 0 {
+        to.write_all_buf(&mut bytes).await?;
+    }
+    to.shutdown()
+}
