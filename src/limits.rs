@@ -316,6 +316,13 @@ pub(crate) const READ_BUF_LEAST: usize = 4096;
 /// Pieces of a `Buf` that `write_all_buf` hands to one call: 1 KiB of stack.
 pub(crate) const WRITE_BUF_SLICES: usize = 64;
 
+/// Descriptors beside one message of a Unix socket: Linux's own bound (`SCM_MAX_FD`).
+pub(crate) const PASSED_DESCRIPTORS_MAX: usize = 253;
+/// The first pause, and the longest, of a call on a Unix socket that can only be tried again: Linux does not tell when a
+/// listener's queue, or the buffer of a peer that one is not connected to, has room again.
+pub(crate) const UNIX_RETRY_FIRST_MS: u64 = 1;
+pub(crate) const UNIX_RETRY_LONGEST_MS: u64 = 64;
+
 // http
 
 /// Bytes that a `Body::channel` holds before its sender waits; frames count what they take to keep.

@@ -112,7 +112,7 @@ impl TcpConnector {
         let io = Io::new(fd);
         let connected = match socket::connect(io.fd(), &address) {
             Ok(Connect::Done) => Ok(()),
-            Ok(Connect::InProgress) => established(&io).await,
+            Ok(Connect::InProgress) => established(&io, |fd| socket::peer_addr(fd).map(drop)).await,
             Err(error) => Err(error),
         };
         connected.and_then(|()| self.refuse_itself(io.fd(), address)).map_err(named)?;
@@ -146,26 +146,26 @@ impl TcpConnector {
     }
 }
 
-/// Waits for the outcome of a connect in progress.
-async fn established(io: &Io) -> io::Result<()> {
+/// Waits for the outcome of a connect in progress; `peer` asks for the other end.
+pub(super) async fn established(io: &Io, peer: impl Fn(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<()> {
     // The first look is spared: the kernel has just said that the outcome is open.
     let mut just_begun = true;
     io.io(Direction::Write, |fd| {
         if mem::take(&mut just_begun) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        outcome(fd)
+        outcome(fd, &peer)
     })
     .await
 }
 
 /// Writability alone says nothing: the error does, and without one the peer's address.
-fn outcome(fd: BorrowedFd<'_>) -> io::Result<()> {
+fn outcome(fd: BorrowedFd<'_>, peer: impl Fn(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<()> {
     if let Some(error) = options::take_error(fd)? {
         return Err(error);
     }
-    match socket::peer_addr(fd) {
-        Ok(_) => Ok(()),
+    match peer(fd) {
+        Ok(()) => Ok(()),
         // Woken too early: still in progress.
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Err(io::ErrorKind::WouldBlock.into()),
         Err(error) => Err(error),

@@ -34,6 +34,9 @@ mod tcp_options;
 mod traits;
 mod transfer;
 mod udp;
+mod unix_datagram;
+mod unix_listener;
+mod unix_stream;
 
 pub use addresses::{AddressAction, AddressError, Addresses};
 pub use connect::TcpConnector;
@@ -45,3 +48,8 @@ pub use split::{
 pub use stream::{Reader, Stream, Writer};
 pub use tcp::TcpStream;
 pub use udp::{Datagram, UdpSocket, UdpSocketBuilder};
+pub use unix_datagram::{UnixDatagram, UnixReceived};
+pub use unix_listener::UnixListener;
+pub use unix_stream::{ReceivedFds, UCred, UnixStream};
+
+pub use crate::sys::unix::UnixAddr;

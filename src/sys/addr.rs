@@ -71,6 +71,14 @@ impl Storage {
         self.length = length;
     }
 
+    /// What the kernel has written, as it is, for families of another shape.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        let length = self.length.min(length_of::<sockaddr_storage>()) as usize;
+        // SAFETY: the pointer is to the whole struct, of which `length` bytes are not more, and all of its bytes were
+        // initialised, being zeroed.
+        unsafe { std::slice::from_raw_parts(ptr::from_ref(&self.raw).cast::<u8>(), length) }
+    }
+
     /// What the kernel has written.
     ///
     /// # Errors

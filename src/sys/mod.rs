@@ -42,6 +42,8 @@ mod event;
 pub(crate) mod options;
 pub(crate) mod signal;
 pub(crate) mod socket;
+pub(crate) mod unix;
+mod unix_addr;
 
 // Constants that differ from system to system.
 #[cfg(any(target_os = "netbsd", target_os = "dragonfly"))]
@@ -67,6 +69,31 @@ mod os;
 )))]
 #[path = "os_other.rs"]
 mod os;
+
+// What of Unix sockets differs from system to system.
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+))]
+#[path = "unix_bsd.rs"]
+mod unix_os;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "unix_linux.rs"]
+mod unix_os;
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+)))]
+#[path = "unix_other.rs"]
+mod unix_os;
 
 // How a socket or a pipe comes into being close-on-exec and non-blocking: with flags, or in steps.
 #[cfg(target_vendor = "apple")]

@@ -42,6 +42,18 @@ pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read_end, write_end))
 }
 
+/// socketpair(2), then the settings of a socket.
+pub(super) fn pair(domain: c_int, kind: c_int) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: the pointer is to an array of two integers, which is what the call fills.
+    cvt(unsafe { libc::socketpair(domain, kind, 0, ends.as_mut_ptr()) })?;
+    // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
+    let one = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: as for the other end.
+    let other = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    Ok((prepare(one)?, prepare(other)?))
+}
+
 fn prepare(fd: OwnedFd) -> io::Result<OwnedFd> {
     set_flags(fd.as_fd())?;
     options::set(fd.as_fd(), libc::SOL_SOCKET, libc::SO_NOSIGPIPE, &1)?;

@@ -16,7 +16,7 @@ use super::call::{Call, attempt, cvt, shorten};
 use super::{open, os};
 use crate::limits::IO_SLICES_MAX;
 
-/// The two kinds of Internet socket.
+/// The two kinds of socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Stream,
@@ -24,7 +24,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn raw(self) -> c_int {
+    pub(super) fn raw(self) -> c_int {
         match self {
             Kind::Stream => libc::SOCK_STREAM,
             Kind::Datagram => libc::SOCK_DGRAM,
