@@ -46,7 +46,7 @@ pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(super) fn pair(domain: c_int, kind: c_int) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: the pointer is to an array of two integers, which is what the call fills.
-    cvt(unsafe { libc::socketpair(domain, kind | FLAGS, 0, ends.as_mut_ptr()) })?;
+    cvt(Call::Socket, || unsafe { libc::socketpair(domain, kind | FLAGS, 0, ends.as_mut_ptr()) })?;
     // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
     let one = unsafe { OwnedFd::from_raw_fd(ends[0]) };
     // SAFETY: as for the other end.

@@ -8,7 +8,7 @@ use std::ptr;
 use libc::{c_int, cmsghdr, msghdr};
 
 use super::addr::Storage;
-use super::call::{cvt, retry};
+use super::call::{Call, attempt, cvt};
 use super::socket::{Connect, Kind};
 use super::unix_addr::{RawUnixAddr, decode};
 use super::unix_os::RECV_FLAGS;
@@ -50,7 +50,7 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, address: &UnixAddr) -> io::Result<()> {
     let raw = RawUnixAddr::new(address)?;
     let (address, length) = raw.as_in();
     // SAFETY: `address` points to `length` bytes of `raw`, which outlives the call.
-    cvt(unsafe { libc::bind(fd.as_raw_fd(), address, length) })?;
+    cvt(Call::Bind, || unsafe { libc::bind(fd.as_raw_fd(), address, length) })?;
     Ok(())
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn connect(fd: BorrowedFd<'_>, address: &UnixAddr) -> io::Result<Conn
     let raw = RawUnixAddr::new(address)?;
     let (address, length) = raw.as_in();
     // SAFETY: `address` points to `length` bytes of `raw`, which outlives the call.
-    match cvt(unsafe { libc::connect(fd.as_raw_fd(), address, length) }) {
+    match cvt(Call::Connect, || unsafe { libc::connect(fd.as_raw_fd(), address, length) }) {
         Ok(_) => Ok(Connect::Done),
         Err(error) => match error.raw_os_error() {
             Some(libc::EINPROGRESS | libc::EINTR | libc::EALREADY) => Ok(Connect::InProgress),
@@ -80,7 +80,7 @@ pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<UnixAddr> {
     let mut storage = Storage::new();
     let (address, length) = storage.as_out();
     // SAFETY: both pointers come from one exclusive borrow of `storage`, and `length` holds its room.
-    cvt(unsafe { libc::getsockname(fd.as_raw_fd(), address, length) })?;
+    cvt(Call::LocalAddr, || unsafe { libc::getsockname(fd.as_raw_fd(), address, length) })?;
     Ok(decode(&storage))
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<UnixAddr> {
     let mut storage = Storage::new();
     let (address, length) = storage.as_out();
     // SAFETY: both pointers come from one exclusive borrow of `storage`, and `length` holds its room.
-    cvt(unsafe { libc::getpeername(fd.as_raw_fd(), address, length) })?;
+    cvt(Call::PeerAddr, || unsafe { libc::getpeername(fd.as_raw_fd(), address, length) })?;
     Ok(decode(&storage))
 }
 
@@ -114,7 +114,9 @@ pub(crate) fn send_message(
     control.put(&mut header, descriptors)?;
     // SAFETY: `header` names `target`, one IoSlice, which has the layout of iovec, and `control`, each with its own
     // length; all of them outlive the call.
-    let sent = retry(|| unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const header, os::SEND_FLAGS) })?;
+    let sent = attempt(Call::SendMessage, fd, || unsafe {
+        libc::sendmsg(fd.as_raw_fd(), &raw const header, os::SEND_FLAGS)
+    })?;
     Ok(sent.unsigned_abs())
 }
 
@@ -133,7 +135,7 @@ pub(crate) fn recv_message(
     header.msg_name = name;
     header.msg_iov = (&raw mut slice).cast();
     header.msg_iovlen = 1;
-    let len = retry(|| {
+    let len = attempt(Call::RecvMessage, fd, || {
         // Set anew for each try, for the kernel writes both.
         header.msg_namelen = room;
         control.make_room(&mut header, descriptors);
@@ -269,7 +271,7 @@ fn close_on_exec(descriptors: &[OwnedFd]) -> io::Result<()> {
     }
     for fd in descriptors {
         // SAFETY: F_SETFD takes an integer and touches no memory of ours.
-        cvt(unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        cvt(Call::Flags, || unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
     }
     Ok(())
 }

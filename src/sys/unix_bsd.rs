@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::c_int;
 
-use super::call::cvt;
+use super::call::{Call, cvt};
 use super::unix::Credentials;
 
 pub(super) const ABSTRACT_NAMES: bool = false;
@@ -16,6 +16,6 @@ pub(super) const RECV_FLAGS: c_int = 0;
 pub(crate) fn credentials(fd: BorrowedFd<'_>) -> io::Result<Credentials> {
     let (mut uid, mut gid) = (0, 0);
     // SAFETY: both pointers are to integers on this stack, of the types that the call writes.
-    cvt(unsafe { libc::getpeereid(fd.as_raw_fd(), &raw mut uid, &raw mut gid) })?;
+    cvt(Call::GetOption, || unsafe { libc::getpeereid(fd.as_raw_fd(), &raw mut uid, &raw mut gid) })?;
     Ok(Credentials { uid, gid, pid: None })
 }

@@ -11,7 +11,7 @@ use std::{
     future::{Future, poll_fn},
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd},
     pin::Pin,
     process::{Command, Stdio},
     sync::mpsc::{RecvTimeoutError, channel},
@@ -120,6 +120,20 @@ pub(crate) fn send_urgent(stream: &StdStream, octet: u8) {
     // SAFETY: the pointer is to one readable octet, which is the length that is given.
     let sent = unsafe { libc::send(stream.as_raw_fd(), (&raw const octet).cast(), 1, libc::MSG_OOB) };
     assert_eq!(sent, 1, "{}", io::Error::last_os_error());
+}
+
+/// Whether a program that is started does not inherit the descriptor.
+pub(crate) fn is_close_on_exec(fd: impl AsFd) -> bool {
+    // SAFETY: F_GETFD takes no argument and touches no memory of ours.
+    let flags = unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_GETFD) };
+    flags != -1 && flags & libc::FD_CLOEXEC != 0
+}
+
+/// Changes how many connections may wait in a listener's queue.
+pub(crate) fn set_backlog(listener: impl AsFd, connections: i32) {
+    // SAFETY: listen takes two integers and touches no memory of ours; it may be called again.
+    let done = unsafe { libc::listen(listener.as_fd().as_raw_fd(), connections) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
 }
 
 /// Gives `SIGPIPE` its default action back, which Rust's start-up code takes away.
