@@ -15,7 +15,7 @@
 //! In floors; a module imports only from lower ones, plus `error` and `limits`:
 //!
 //! ```text
-//! 5   http                               binds a pure protocol machine to sockets and handlers
+//! 5   http          testing              binds a pure protocol machine to sockets and handlers ┊ connections in memory
 //! 4   net             time    signal     futures over sources, deadlines and signals
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
 //! 2   reactor         task ──► wake      reactor never sees a task; task never sees a descriptor
@@ -40,6 +40,7 @@ mod slab;
 mod sync;
 mod sys;
 mod task;
+pub mod testing;
 pub mod time;
 mod wake;
 mod worker;

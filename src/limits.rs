@@ -367,3 +367,8 @@ pub(crate) const CLIENT_RETRIES: u32 = 3;
 pub(crate) const CLIENT_RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long a client that failed to open a further connection makes do with those that it has.
 pub(crate) const CLIENT_REDIAL_PAUSE: Duration = Duration::from_secs(1);
+
+// testing
+
+/// Room of a connection in memory, unless it is given another: what a socket's buffer commonly holds.
+pub(crate) const TEST_LINK_CAPACITY: usize = 64 * 1024;

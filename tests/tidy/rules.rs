@@ -40,6 +40,8 @@ const ROOMS: &[Room] = &[
     room_at("time", 4, &[]),
     // Waits on a pipe as sockets wait.
     room_at("signal", 4, &["net"]),
+    // For tests of what is built on the rest; nothing here uses it.
+    room_at("testing", 5, &[]),
     room_at("http", 5, &[]),
     room_at("message", 5, &[]),
 ];
