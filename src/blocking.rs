@@ -61,6 +61,17 @@ pub(crate) struct Pool {
     ended: Condvar,
 }
 
+/// What the pool has done and holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) threads: u64,
+    pub(crate) idle: u64,
+    pub(crate) queued: u64,
+    pub(crate) running: u64,
+    /// Jobs that were taken.
+    pub(crate) jobs: u64,
+}
+
 #[derive(Default)]
 struct State {
     queue: VecDeque<Job>,
@@ -142,6 +153,18 @@ impl Pool {
             state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.running.clone()
+    }
+
+    /// What it has done so far and holds now.
+    pub(crate) fn figures(&self) -> Figures {
+        let state = self.state();
+        Figures {
+            threads: state.threads as u64,
+            idle: state.idle as u64,
+            queued: state.queue.len() as u64,
+            running: state.running.len() as u64,
+            jobs: state.next_number,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

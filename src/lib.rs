@@ -49,8 +49,8 @@ pub use blocking::BlockingHandle;
 pub use error::{Elapsed, JoinError, RuntimeError, SpawnError};
 pub use task::{AbortHandle, JoinHandle, TaskId};
 pub use worker::{
-    Builder, Handle, RemoteJoinHandle, Runtime, YieldNow, dump, run, spawn, spawn_blocking, spawn_named,
-    spawn_on, yield_now,
+    Builder, Handle, RemoteJoinHandle, Runtime, YieldNow, dump, metrics, run, spawn, spawn_blocking,
+    spawn_named, spawn_on, yield_now,
 };
 pub use worker::{
     CancellationToken, Cancelled, DropGuard, Local, LocalKey, NoValue, Outcome, Scope, ScopeError, WithLocal,

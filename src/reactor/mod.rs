@@ -38,6 +38,18 @@ pub(crate) enum Waited {
     Timer { deadline: u64 },
 }
 
+/// What a reactor has done and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// How often the selector was asked.
+    pub(crate) waits: u64,
+    pub(crate) sources: u64,
+    pub(crate) timers: u64,
+    /// Timers that were armed, and that fired, since it was made.
+    pub(crate) armed: u64,
+    pub(crate) fired: u64,
+}
+
 /// The reactor of one worker.
 pub(crate) struct Reactor {
     selector: RefCell<Option<Selector>>,
@@ -45,6 +57,8 @@ pub(crate) struct Reactor {
     timers: RefCell<Wheel<Waker>>,
     woken: RefCell<Vec<Waker>>,
     waits: Cell<u64>,
+    armed: Cell<u64>,
+    fired: Cell<u64>,
 }
 
 impl Reactor {
@@ -55,6 +69,8 @@ impl Reactor {
             timers: RefCell::new(Wheel::new()),
             woken: RefCell::default(),
             waits: Cell::new(0),
+            armed: Cell::new(0),
+            fired: Cell::new(0),
         })
     }
 
@@ -141,6 +157,7 @@ impl Reactor {
 
     /// Arms a timer: `waker` is woken by the first turn at or after `deadline`.
     pub(crate) fn arm(&self, deadline: u64, waker: Waker) -> TimerKey {
+        self.armed.set(self.armed.get() + 1);
         self.timers.borrow_mut().insert(deadline, waker)
     }
 
@@ -181,6 +198,17 @@ impl Reactor {
     /// Sources that are watched.
     pub(crate) fn sources(&self) -> usize {
         self.sources.borrow().len()
+    }
+
+    /// What it has done so far and holds now.
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            waits: self.waits.get(),
+            sources: self.sources() as u64,
+            timers: self.timers() as u64,
+            armed: self.armed.get(),
+            fired: self.fired.get(),
+        }
     }
 
     /// Timers that are armed.

@@ -29,7 +29,10 @@ impl Reactor {
     pub(crate) fn expire(&self, now: u64) -> bool {
         let mut timers = self.timers.borrow_mut();
         let mut woken = self.woken.borrow_mut();
-        timers.expire(now, &mut |waker| woken.push(waker), TIMERS_PER_TURN)
+        let before = woken.len();
+        let more = timers.expire(now, &mut |waker| woken.push(waker), TIMERS_PER_TURN);
+        self.fired.set(self.fired.get() + (woken.len() - before) as u64);
+        more
     }
 
     /// Wakes what `record` and `expire` collected, outside every borrow.

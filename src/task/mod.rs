@@ -22,7 +22,7 @@
 mod beside;
 mod cell;
 mod chain;
-mod histogram;
+pub(crate) mod histogram;
 mod join;
 mod pool;
 mod published;

@@ -47,7 +47,6 @@ pub(crate) struct Inside {
     pub(crate) id: u64,
     pub(crate) place: Option<&'static Location<'static>>,
     pub(crate) name: Option<Arc<str>>,
-    pub(crate) polls: u64,
     /// When the poll began at the latest, on the worker's clock.
     pub(crate) turn_time: u64,
     /// When it began, on the system's clock, if the worker times every poll.
@@ -217,7 +216,6 @@ impl Published {
             id,
             place,
             name: self.name(id),
-            polls: self.polls.load(Relaxed),
             turn_time: self.turn_time(),
             began: (began != 0).then_some(began),
         })

@@ -6,7 +6,6 @@
 use std::{
     cell::{Cell, OnceCell},
     panic::Location,
-    sync::Arc,
     time::Duration,
 };
 

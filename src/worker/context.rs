@@ -21,6 +21,7 @@ use crate::{
     worker::{
         handle::Shared,
         inject::Injector,
+        meter::Meter,
         notes::Notes,
         remote::{self, RemoteJoinHandle},
     },
@@ -44,6 +45,7 @@ pub(crate) struct Context {
     clock: Clock,
     shared: Arc<Shared>,
     notes: Notes,
+    pub(super) meter: Arc<Meter>,
     pub(super) unlooked: Cell<usize>,
     pub(super) flush_list: RefCell<Vec<Rc<dyn Flush>>>,
     scratch: RefCell<BytesMut>,
@@ -86,6 +88,7 @@ impl Context {
             clock,
             shared: shared.clone(),
             notes: Notes::default(),
+            meter: reach.meter.clone(),
             unlooked: Cell::new(0),
             flush_list: RefCell::default(),
             scratch: RefCell::default(),

@@ -7,10 +7,11 @@ use crate::{
     error::SpawnError,
     sys,
     task::Published,
-    wake::Entry,
+    wake::{Entry, WakeStats},
     worker::{
         context,
         inject::{Injector, Job},
+        meter::Meter,
         remote::{self, RemoteJoinHandle},
     },
 };
@@ -27,11 +28,20 @@ pub(super) struct Reach {
     pub(super) entry: &'static Entry,
     pub(super) injector: Arc<Injector>,
     pub(super) published: Arc<Published>,
+    pub(super) meter: Arc<Meter>,
+    /// What the entry had counted for the runtimes that had it before.
+    pub(super) wakes_before: WakeStats,
 }
 
 impl Reach {
     pub(super) fn new(entry: &'static Entry) -> Self {
-        Reach { entry, injector: Arc::new(Injector::new()), published: Arc::new(Published::new()) }
+        Reach {
+            entry,
+            injector: Arc::new(Injector::new()),
+            published: Arc::new(Published::new()),
+            meter: Arc::default(),
+            wakes_before: entry.stats(),
+        }
     }
 }
 

@@ -23,6 +23,8 @@ pub mod dump;
 mod handle;
 mod inject;
 mod local;
+mod meter;
+pub mod metrics;
 mod notes;
 mod offload;
 mod remote;

@@ -38,11 +38,6 @@ struct Entry {
 }
 
 impl Notes {
-    /// How many notes there are; those that are dead and not yet swept are counted, too.
-    pub(super) fn len(&self) -> usize {
-        self.table.borrow().len()
-    }
-
     /// The text of each note and the task that is said to wait.
     pub(super) fn read(&self, most: usize) -> Vec<(u64, String)> {
         let live: Vec<(u64, Arc<Describe>)> = {

@@ -10,6 +10,7 @@ use crate::{
 impl Context {
     /// Turns the loop until `done`; `root` is polled when its slot is woken.
     pub(super) fn turn_until(&self, done: &Cell<bool>, root: &mut dyn FnMut()) -> io::Result<()> {
+        let mut told = self.now();
         while !done.get() && !self.injector.is_stopped() {
             self.drain(); // 1
             let ran = self.tasks.run(TASK_BUDGET, root); // 2
@@ -27,12 +28,22 @@ impl Context {
                 self.look(Some(Duration::ZERO))?; // 5–7: a connection has more to write than fits one turn
             } else if self.entry.park(|| self.injector.has_work()) {
                 // 4: parked, and nothing came meanwhile
+                let from = self.read_unless_timers_did();
                 let waited = self.look(self.until_next_deadline()); // 5–7
-                self.now(); // The tasks of the next turn see the time after the sleep.
+                let to = self.now(); // The tasks of the next turn see the time after the sleep.
+                self.meter.slept(from, to);
+                self.meter.looped(to.saturating_sub(told));
+                told = to;
                 waited?;
             }
         }
+        self.meter.looped(self.now().saturating_sub(told));
         Ok(())
+    }
+
+    /// The time before a sleep. Where timers are armed, step 3 has just read it.
+    fn read_unless_timers_did(&self) -> u64 {
+        if self.reactor().has_timers() { self.turn_time() } else { self.now() }
     }
 
     /// 1: what other threads left for this worker, as of now.
@@ -71,6 +82,7 @@ impl Context {
         let waited = self.reactor().wait(timeout); // 5
         self.entry.unpark(); // 6
         self.reactor().wake_collected(); // 7
+        self.meter.publish(self.reactor().figures());
         waited
     }
 }
