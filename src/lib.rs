@@ -82,7 +82,8 @@ pub mod internals {
     #[cfg(feature = "message")]
     pub mod message {
         pub use crate::proto::message::{
-            DecodeError, Decoder, EncodeError, Fields, FieldsError, Kind, Kinds, Message, UnpackError, Value,
+            Begun, DecodeError, Decoder, EncodeError, Fields, FieldsError, Kind, Kinds, Message, Order,
+            Requests, Ticket, TooMany, UnpackError, Value, repeat_number,
         };
 
         pub mod plugins {

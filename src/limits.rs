@@ -172,6 +172,12 @@ pub(crate) const MESSAGE_BODY_BYTES: usize = 65_422;
 /// How deep packed values may be nested: authentication fields are a map of pairs, and peers' records little more.
 #[cfg(feature = "message")]
 pub(crate) const PACKED_DEPTH: usize = 16;
+/// Requests under way to one peer; further ones wait.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_REQUESTS: usize = 1024;
+/// Requests to one peer that wait for their turn; past that the caller is told.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_WAITING: usize = 4096;
 
 // wake
 

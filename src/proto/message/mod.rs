@@ -4,6 +4,7 @@
 //! ```text
 //! frame    a message as octets, and octets as messages     kind     what a message is
 //! fields   what plugins say of a message                   pack     the values that fields and peers' records have
+//! requests which request a message answers
 //! plugins  who sent it, and who can read it
 //! ```
 //!
@@ -14,10 +15,12 @@ mod frame;
 mod kind;
 mod pack;
 pub(crate) mod plugins;
+mod requests;
 
 pub use self::{
     fields::{Fields, FieldsError},
     frame::{DecodeError, Decoder, EncodeError, Message},
     kind::{Kind, Kinds},
     pack::{UnpackError, Value},
+    requests::{Begun, Order, Requests, Ticket, TooMany, repeat_number},
 };

@@ -1,0 +1,357 @@
+//! Which request a message answers.
+//!
+//! The protocol has no numbers for requests: an answer is known by its type and by the uri that it repeats. Two of ours
+//! tell each other more. A request carries a number in a field that other implementations ignore, and an answer repeats
+//! it; then any number of requests may be under way. A peer that has not shown that it repeats numbers has one request
+//! for a uri at a time, and the others wait their turn.
+//!
+//! Errors often repeat no uri. One that fits no request ends the oldest, when the peer answers in order (a stream), or the
+//! only one: its sender would otherwise wait for all of its time.
+//!
+//! Invariant: a request is under way or waits, never both, and leaves by exactly one of `answered`, `expire`, `cancel` and
+//! `fail`.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::{Kind, Message, Value};
+use crate::limits::{MESSAGE_REQUESTS, MESSAGE_WAITING};
+
+/// The field of a request with its number.
+const NUMBER: &str = "id";
+/// The field of an answer with the number of what it answers.
+const REPEATED: &str = "re";
+
+/// Names a request; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// Whether a request may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// Send it now.
+    Now(Ticket),
+    /// Others come first: [`Requests::next_to_send`] names it.
+    Later(Ticket),
+}
+
+/// Too many requests wait already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{MESSAGE_WAITING} requests to this peer wait already")]
+pub struct TooMany;
+
+/// In which order a peer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As it was asked: a stream.
+    AsAsked,
+    /// In any: datagrams.
+    Any,
+}
+
+#[derive(Clone, Debug)]
+struct Request {
+    ticket: Ticket,
+    kind: Kind,
+    uri: Bytes,
+    deadline: u64,
+    /// Nobody waits for it any more, but its answer may still come, and is nobody else's.
+    abandoned: bool,
+}
+
+/// The requests to one peer.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    order: Order,
+    repeats_numbers: bool,
+    last: u64,
+    /// Sent, in that order.
+    under_way: Vec<Request>,
+    waiting: VecDeque<Request>,
+}
+
+impl Requests {
+    /// None, to a peer that answers in this order.
+    pub fn new(order: Order) -> Requests {
+        let (under_way, waiting) = (Vec::new(), VecDeque::new());
+        Requests { order, repeats_numbers: false, last: 0, under_way, waiting }
+    }
+
+    /// Notes a request, to be answered until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`TooMany`].
+    pub fn begin(&mut self, kind: Kind, uri: Bytes, deadline: u64) -> Result<Begun, TooMany> {
+        let ticket = Ticket(self.last + 1);
+        let request = Request { ticket, kind, uri, deadline, abandoned: false };
+        if self.waiting.is_empty() && self.may_go(&request) {
+            self.last += 1;
+            self.under_way.push(request);
+            return Ok(Begun::Now(ticket));
+        }
+        if self.waiting.len() >= MESSAGE_WAITING {
+            return Err(TooMany);
+        }
+        self.last += 1;
+        self.waiting.push_back(request);
+        // It may be another uri than the one that the others wait for.
+        Ok(if self.send_waiting(ticket) { Begun::Now(ticket) } else { Begun::Later(ticket) })
+    }
+
+    /// Writes a request's number into its message.
+    pub fn number(&self, ticket: Ticket, message: &mut Message) {
+        message.fields.set(NUMBER, Value::Int(ticket.0.into()));
+    }
+
+    /// A request that waited and may be sent now.
+    pub fn next_to_send(&mut self) -> Option<Ticket> {
+        let at = self.waiting.iter().position(|request| self.may_go(request))?;
+        let request = self.waiting.remove(at)?;
+        let ticket = request.ticket;
+        self.under_way.push(request);
+        Some(ticket)
+    }
+
+    /// The request that a message answers, which is over then: `Some(None)` when nobody waits for it any more, `None`
+    /// when it answers nothing.
+    pub fn answered(&mut self, message: &Message) -> Option<Option<Ticket>> {
+        if let Some(Value::Int(number)) = message.fields.get(REPEATED) {
+            self.repeats_numbers = true;
+            let at = self.under_way.iter().position(|request| i128::from(request.ticket.0) == *number)?;
+            return Some(self.take(at));
+        }
+        let fits = |request: &Request| answers(request.kind, message.kind) && request.uri == message.uri;
+        if let Some(at) = self.under_way.iter().position(fits) {
+            return Some(self.take(at));
+        }
+        let is_only = self.under_way.len() == 1;
+        if message.kind.is_error() && !self.under_way.is_empty() && (is_only || self.order == Order::AsAsked)
+        {
+            return Some(self.take(0));
+        }
+        None
+    }
+
+    /// Gives a request up. Its answer, should it come, is nobody's.
+    pub fn cancel(&mut self, ticket: Ticket) {
+        self.waiting.retain(|request| request.ticket != ticket);
+        if let Some(request) = self.under_way.iter_mut().find(|request| request.ticket == ticket) {
+            request.abandoned = true;
+        }
+    }
+
+    /// A request whose time is over at `now`.
+    pub fn expire(&mut self, now: u64) -> Option<Ticket> {
+        let is_over = |request: &Request| request.deadline <= now;
+        if let Some(at) = self.waiting.iter().position(is_over) {
+            return self.waiting.remove(at).map(|request| request.ticket);
+        }
+        while let Some(at) = self.under_way.iter().position(is_over) {
+            if let Some(ticket) = self.take(at) {
+                return Some(ticket);
+            }
+        }
+        None
+    }
+
+    /// When the next request's time is over.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.under_way.iter().chain(&self.waiting).map(|request| request.deadline).min()
+    }
+
+    /// A request that will not be answered, since the peer is gone.
+    pub fn fail(&mut self) -> Option<Ticket> {
+        if let Some(request) = self.waiting.pop_front() {
+            return Some(request.ticket);
+        }
+        while !self.under_way.is_empty() {
+            if let Some(ticket) = self.take(0) {
+                return Some(ticket);
+            }
+        }
+        None
+    }
+
+    /// How many are under way or wait.
+    pub fn len(&self) -> usize {
+        self.under_way.len() + self.waiting.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn may_go(&self, request: &Request) -> bool {
+        let is_alone = || self.under_way.iter().all(|other| other.uri != request.uri);
+        self.under_way.len() < MESSAGE_REQUESTS && (self.repeats_numbers || is_alone())
+    }
+
+    /// Sends the last of those that wait, if nothing stands in its way.
+    fn send_waiting(&mut self, ticket: Ticket) -> bool {
+        let Some(last) = self.waiting.back().filter(|last| last.ticket == ticket) else { return false };
+        let is_first = self.waiting.iter().take(self.waiting.len() - 1).all(|other| other.uri != last.uri);
+        if !is_first || !self.may_go(last) {
+            return false;
+        }
+        self.under_way.extend(self.waiting.pop_back());
+        true
+    }
+
+    fn take(&mut self, at: usize) -> Option<Ticket> {
+        let request = self.under_way.remove(at);
+        (!request.abandoned).then_some(request.ticket)
+    }
+}
+
+/// Has an answer repeat the number of the request that it answers.
+pub fn repeat_number(request: &Message, answer: &mut Message) {
+    if let Some(number) = request.fields.get(NUMBER) {
+        answer.fields.set(REPEATED, number.clone());
+    }
+}
+
+/// Whether a message of type `answer` may answer one of type `asked`.
+fn answers(asked: Kind, answer: Kind) -> bool {
+    let done = answer.is_error() || answer == Kind::OK;
+    match asked {
+        Kind::SUBSCRIBE_URI => done || answer == Kind::CONFIRM_SUBSCRIBE,
+        Kind::UNSUBSCRIBE_URI => done || answer == Kind::CONFIRM_UNSUBSCRIBE,
+        Kind::ADVERTISE_PEER => done || answer == Kind::PEER_DISCOVERED,
+        Kind::CREATE_URI | Kind::UPDATE_URI | Kind::DELETE_URI | Kind::PUBLISH_URI => done,
+        _ => done || answer == Kind::RESPOND_URI,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now(requests: &mut Requests, uri: &'static str) -> Ticket {
+        match requests.begin(Kind::REQUEST_URI, uri.into(), 100) {
+            Ok(Begun::Now(ticket)) => ticket,
+            other => panic!("{uri}: {other:?}"),
+        }
+    }
+
+    fn later(requests: &mut Requests, uri: &'static str) -> Ticket {
+        match requests.begin(Kind::REQUEST_URI, uri.into(), 100) {
+            Ok(Begun::Later(ticket)) => ticket,
+            other => panic!("{uri}: {other:?}"),
+        }
+    }
+
+    fn message(kind: Kind, uri: &'static str) -> Message {
+        Message::new(kind, uri, "")
+    }
+
+    fn numbered(requests: &Requests, ticket: Ticket) -> Message {
+        let (mut asked, mut answer) = (message(Kind::REQUEST_URI, "a"), message(Kind::RESPOND_URI, "a"));
+        requests.number(ticket, &mut asked);
+        repeat_number(&asked, &mut answer);
+        answer
+    }
+
+    #[test]
+    fn requests_for_one_uri_take_turns_with_a_peer_that_repeats_no_numbers() {
+        let mut requests = Requests::new(Order::AsAsked);
+        let (a, b) = (now(&mut requests, "a"), now(&mut requests, "b"));
+        let (second, third) = (later(&mut requests, "a"), later(&mut requests, "a"));
+        let c = now(&mut requests, "c");
+        assert_eq!(requests.next_to_send(), None);
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "b")), Some(Some(b)));
+        assert_eq!(requests.next_to_send(), None);
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(Some(a)));
+        assert_eq!((requests.next_to_send(), requests.next_to_send()), (Some(second), None));
+        assert_eq!(requests.answered(&message(Kind::NOT_FOUND, "a")), Some(Some(second)));
+        assert_eq!(requests.next_to_send(), Some(third));
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "c")), Some(Some(c)));
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "nobody's")), None);
+        assert_eq!((requests.len(), requests.fail(), requests.fail()), (1, Some(third), None));
+    }
+
+    #[test]
+    fn any_number_is_under_way_with_a_peer_that_repeats_numbers() {
+        let mut requests = Requests::new(Order::AsAsked);
+        let first = now(&mut requests, "a");
+        let waits = later(&mut requests, "a");
+        let answer = numbered(&requests, first);
+        assert_eq!(requests.answered(&answer), Some(Some(first)));
+        assert_eq!(requests.answered(&answer), None, "an answer that comes twice is nobody's");
+        assert_eq!(requests.next_to_send(), Some(waits));
+        let more: Vec<Ticket> = (0..9).map(|_| now(&mut requests, "a")).collect();
+        for ticket in more.into_iter().rev().chain([waits]) {
+            assert_eq!(requests.answered(&numbered(&requests, ticket)), Some(Some(ticket)));
+        }
+        assert!(requests.is_empty());
+    }
+
+    #[test]
+    fn an_error_without_uri_ends_the_oldest_on_a_stream_and_else_the_only_one() {
+        let error = message(Kind::NOT_FOUND, "");
+        let mut stream = Requests::new(Order::AsAsked);
+        let (a, b) = (now(&mut stream, "a"), now(&mut stream, "b"));
+        assert_eq!((stream.answered(&error), stream.answered(&error)), (Some(Some(a)), Some(Some(b))));
+        assert_eq!(stream.answered(&error), None);
+        let mut datagrams = Requests::new(Order::Any);
+        let (a, b) = (now(&mut datagrams, "a"), now(&mut datagrams, "b"));
+        assert_eq!(datagrams.answered(&error), None);
+        assert_eq!(datagrams.answered(&message(Kind::RESPOND_URI, "a")), Some(Some(a)));
+        assert_eq!(datagrams.answered(&error), Some(Some(b)));
+    }
+
+    #[test]
+    fn the_answer_to_a_cancelled_request_is_nobody_elses() {
+        let mut requests = Requests::new(Order::AsAsked);
+        let first = now(&mut requests, "a");
+        let (second, third) = (later(&mut requests, "a"), later(&mut requests, "a"));
+        requests.cancel(first);
+        requests.cancel(second);
+        assert_eq!(requests.next_to_send(), None, "the first one's answer is still to come");
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(None));
+        assert_eq!(requests.next_to_send(), Some(third));
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(Some(third)));
+    }
+
+    #[test]
+    fn time_ends_what_is_under_way_and_what_waits() {
+        let mut requests = Requests::new(Order::Any);
+        let first = now(&mut requests, "a");
+        let waits = later(&mut requests, "a");
+        let Ok(Begun::Now(long)) = requests.begin(Kind::CREATE_URI, "b".into(), 200) else { panic!() };
+        assert_eq!((requests.next_deadline(), requests.expire(99)), (Some(100), None));
+        let mut over = [requests.expire(100).unwrap(), requests.expire(100).unwrap()];
+        over.sort_unstable();
+        assert_eq!((over, requests.expire(100)), ([first, waits], None));
+        requests.cancel(long);
+        assert_eq!((requests.expire(200), requests.next_deadline()), (None, None));
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut requests = Requests::new(Order::Any);
+        now(&mut requests, "a");
+        (0..MESSAGE_WAITING).for_each(|_| _ = later(&mut requests, "a"));
+        assert_eq!(requests.begin(Kind::REQUEST_URI, "a".into(), 100), Err(TooMany));
+    }
+
+    #[test]
+    fn each_type_has_its_answers() {
+        for (asked, answer, fits) in [
+            (Kind::REQUEST_URI, Kind::RESPOND_URI, true),
+            (Kind::REQUEST_URI, Kind::NOTIFY_URI, false),
+            (Kind::CREATE_URI, Kind::OK, true),
+            (Kind::CREATE_URI, Kind::RESPOND_URI, false),
+            (Kind::SUBSCRIBE_URI, Kind::CONFIRM_SUBSCRIBE, true),
+            (Kind::SUBSCRIBE_URI, Kind::CONFIRM_UNSUBSCRIBE, false),
+            (Kind::UNSUBSCRIBE_URI, Kind::CONFIRM_UNSUBSCRIBE, true),
+            (Kind::DELETE_URI, Kind::NOT_PERMITTED, true),
+            (Kind::ADVERTISE_PEER, Kind::PEER_DISCOVERED, true),
+            (Kind::custom(99).unwrap(), Kind::RESPOND_URI, true),
+        ] {
+            assert_eq!(answers(asked, answer), fits, "{asked} {answer}");
+        }
+    }
+}
