@@ -317,6 +317,19 @@ pub(crate) const LISTEN_GRACE: Duration = Duration::from_secs(5);
 pub(crate) const ACCEPT_PAUSE_MS: u64 = 50;
 /// Dead or shed connections in a row after which a listener rests, so that a flood of them cannot hold its worker.
 pub(crate) const ACCEPT_TROUBLES_MAX: u32 = 64;
+/// Messages that one `recvmmsg` or `sendmmsg` takes: the kernel's own bound (`UIO_MAXIOV`).
+pub(crate) const DATAGRAM_BATCH_MAX: usize = 1024;
+/// Messages that one call of `send_batch` hands to the kernel: the gain of more is under a hundredth, and their headers
+/// (300 bytes each) should stay in the cache.
+pub(crate) const DATAGRAM_SEND_MAX: usize = 64;
+const _: () = assert!(DATAGRAM_SEND_MAX <= DATAGRAM_BATCH_MAX);
+/// Datagrams of one train: Linux's `UDP_MAX_SEGMENTS` before 6.10, which doubled it.
+pub(crate) const SEGMENTS_MAX: usize = 64;
+/// Bytes of one train: the longest datagram of IPv4 (65,535 less two heads), in whose place the train is made.
+pub(crate) const TRAIN_BYTES_MAX: usize = 65_507;
+/// Received bytes of datagrams that cost a task as much of its budget as a system call does: a train of 64 KiB is worth
+/// seventeen calls.
+pub(crate) const DATAGRAM_UNIT: usize = 4096;
 /// Room that `read_buf` makes in a buffer that has none left: a page.
 pub(crate) const READ_BUF_LEAST: usize = 4096;
 /// Pieces of a `Buf` that `write_all_buf` hands to one call: 1 KiB of stack.

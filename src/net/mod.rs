@@ -33,7 +33,7 @@ mod tcp_options;
 #[cfg(feature = "futures-io")]
 mod traits;
 mod transfer;
-mod udp;
+pub mod udp;
 mod unix_datagram;
 mod unix_listener;
 mod unix_stream;
@@ -47,7 +47,9 @@ pub use split::{
 };
 pub use stream::{Reader, Stream, Writer};
 pub use tcp::TcpStream;
-pub use udp::{Datagram, UdpSocket, UdpSocketBuilder};
+pub use udp::{
+    Datagram, Ecn, Message, RecvBatch, SendBatch, Transmit, UdpSocket, UdpSocketBuilder, interface_index,
+};
 pub use unix_datagram::{UnixDatagram, UnixReceived};
 pub use unix_listener::UnixListener;
 pub use unix_stream::{ReceivedFds, UCred, UnixStream};

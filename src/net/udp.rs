@@ -1,5 +1,16 @@
 //! UDP: datagrams, each whole or not at all.
 
+mod batch;
+mod message;
+mod options;
+mod send;
+
+pub use self::{
+    batch::{RecvBatch, SendBatch},
+    message::{Datagrams, Ecn, Message, Transmit},
+    options::interface_index,
+};
+
 use std::{
     future::poll_fn,
     io,
@@ -14,7 +25,7 @@ use crate::{
     },
     reactor::Direction,
     sys::{
-        options,
+        options as raw,
         socket::{self, Kind},
     },
 };
@@ -54,6 +65,7 @@ use crate::{
 #[derive(Debug)]
 pub struct UdpSocket {
     io: Io,
+    path: send::Path,
 }
 
 /// What is known of a received datagram; its bytes are in the caller's buffer.
@@ -91,6 +103,10 @@ impl UdpSocket {
         UdpSocketBuilder::default()
     }
 
+    fn new(fd: OwnedFd) -> UdpSocket {
+        UdpSocket { io: Io::new(fd), path: send::Path::default() }
+    }
+
     /// Takes over a socket of the standard library and makes it non-blocking.
     ///
     /// # Errors
@@ -98,7 +114,7 @@ impl UdpSocket {
     /// The system's, of setting the flag.
     pub fn from_std(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
         socket.set_nonblocking(true)?;
-        let socket = UdpSocket { io: Io::new(OwnedFd::from(socket)) };
+        let socket = UdpSocket::new(OwnedFd::from(socket));
         socket.io.note_lent();
         Ok(socket)
     }
@@ -117,6 +133,7 @@ impl UdpSocket {
     pub fn connect(&self, addresses: impl Addresses) -> io::Result<()> {
         first_that_works(addresses, |address| {
             let connected = socket::connect(self.io.fd(), &address);
+            self.path.peer_changed();
             connected.map(|_| ()).map_err(AddressError::wrap(AddressAction::Connect, address))
         })
     }
@@ -287,87 +304,6 @@ impl UdpSocket {
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         socket::peer_addr(self.io.fd())
     }
-
-    /// Takes an error that nobody has been told of yet (`SO_ERROR`).
-    ///
-    /// # Errors
-    ///
-    /// The system's, of getsockopt(2).
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        options::take_error(self.io.fd())
-    }
-
-    /// Whether datagrams may be sent to a broadcast address.
-    ///
-    /// # Errors
-    ///
-    /// The system's, of getsockopt(2).
-    pub fn broadcast(&self) -> io::Result<bool> {
-        options::broadcast(self.io.fd())
-    }
-
-    /// Allows datagrams to a broadcast address, which are `PermissionDenied` otherwise.
-    ///
-    /// # Errors
-    ///
-    /// The system's, of setsockopt(2).
-    pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
-        options::set_broadcast(self.io.fd(), on)
-    }
-
-    /// The hop limit of outgoing datagrams.
-    ///
-    /// # Errors
-    ///
-    /// The system's, of getsockopt(2).
-    pub fn ttl(&self) -> io::Result<u32> {
-        options::ttl(self.io.fd())
-    }
-
-    /// Sets the hop limit of outgoing datagrams, 1 to 255.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for other values; others of setsockopt(2).
-    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        options::set_ttl(self.io.fd(), hops)
-    }
-
-    /// The size of the kernel's receive buffer in bytes. Linux says twice what was set: socket(7).
-    ///
-    /// # Errors
-    ///
-    /// The system's, of getsockopt(2).
-    pub fn recv_buffer_size(&self) -> io::Result<usize> {
-        options::recv_buffer(self.io.fd())
-    }
-
-    /// Asks for a receive buffer of `bytes`; the system bounds it.
-    ///
-    /// # Errors
-    ///
-    /// The system's, of setsockopt(2).
-    pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        options::set_recv_buffer(self.io.fd(), bytes)
-    }
-
-    /// The size of the kernel's send buffer in bytes. Linux says twice what was set: socket(7).
-    ///
-    /// # Errors
-    ///
-    /// The system's, of getsockopt(2).
-    pub fn send_buffer_size(&self) -> io::Result<usize> {
-        options::send_buffer(self.io.fd())
-    }
-
-    /// Asks for a send buffer of `bytes`; the system bounds it.
-    ///
-    /// # Errors
-    ///
-    /// The system's, of setsockopt(2).
-    pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
-        options::set_send_buffer(self.io.fd(), bytes)
-    }
 }
 
 /// Lends the descriptor. From then on it may have been duplicated, so that closing costs one more system call.
@@ -392,11 +328,20 @@ impl AsFd for UdpSocket {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct UdpSocketBuilder {
+    reuse_address: bool,
     reuse_port: bool,
     v6only: Option<bool>,
 }
 
 impl UdpSocketBuilder {
+    /// Whether several sockets may have this address at once, each receiving every datagram to a group that it has joined;
+    /// off by default. All of them have to say so. Which one a datagram to one host goes to, the system does not promise.
+    #[must_use]
+    pub fn reuse_address(mut self, on: bool) -> UdpSocketBuilder {
+        self.reuse_address = on;
+        self
+    }
+
     /// Whether several sockets may have this address at once, the system spreading datagrams over them by their source;
     /// off by default. All of them have to say so. `bind` is `Unsupported` on systems without it.
     #[must_use]
@@ -425,13 +370,16 @@ impl UdpSocketBuilder {
 
     fn bind_one(&self, address: SocketAddr) -> io::Result<UdpSocket> {
         let fd = socket::socket_for(&address, Kind::Datagram)?;
+        if self.reuse_address {
+            raw::set_reuse_addr(fd.as_fd(), true)?;
+        }
         if self.reuse_port {
-            options::set_reuse_port(fd.as_fd(), true)?;
+            raw::set_reuse_port(fd.as_fd(), true)?;
         }
         if let (Some(on), SocketAddr::V6(_)) = (self.v6only, address) {
-            options::set_v6only(fd.as_fd(), on)?;
+            raw::set_v6only(fd.as_fd(), on)?;
         }
         socket::bind(fd.as_fd(), &address)?;
-        Ok(UdpSocket { io: Io::new(fd) })
+        Ok(UdpSocket::new(fd))
     }
 }

@@ -42,12 +42,16 @@ pub enum Call {
     Pipe,
     /// sched_setaffinity(2).
     Pin,
+    /// if_nametoindex(3).
+    InterfaceIndex,
     /// read(2) of a pipe or a doorbell.
     Read,
     /// recv(2), readv(2) of a socket.
     Recv,
     /// recvmsg(2).
     RecvMessage,
+    /// recvmmsg(2).
+    RecvMany,
     /// Begins or renews a registration: epoll_ctl(2).
     Register,
     /// write(2) to an eventfd: a ring of the doorbell, of which the kernel refuses one when the counter is full.
@@ -60,6 +64,8 @@ pub enum Call {
     Send,
     /// sendmsg(2), sendto(2).
     SendMessage,
+    /// sendmmsg(2).
+    SendMany,
     /// setsockopt(2).
     SetOption,
     /// shutdown(2).

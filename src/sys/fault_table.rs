@@ -13,7 +13,13 @@ pub(super) fn hidden(call: Call) -> &'static [c_int] {
     match call {
         // A connection that died in the queue; no memory for a moment, which is waited out.
         Call::Accept => &[libc::EINTR, libc::ECONNABORTED, libc::ENOBUFS, libc::ENOMEM],
-        Call::Read | Call::Recv | Call::RecvMessage | Call::Send | Call::SendMessage => &[libc::EINTR],
+        Call::Read
+        | Call::Recv
+        | Call::RecvMany
+        | Call::RecvMessage
+        | Call::Send
+        | Call::SendMany
+        | Call::SendMessage => &[libc::EINTR],
         Call::Ring | Call::Wait => &[libc::EINTR],
         // A counter that is full: the ringer makes room.
         Call::RingCounter => &[libc::EINTR, libc::EAGAIN],
@@ -27,6 +33,7 @@ pub(super) fn hidden(call: Call) -> &'static [c_int] {
         | Call::Duplicate
         | Call::Flags
         | Call::GetOption
+        | Call::InterfaceIndex
         | Call::Listen
         | Call::LocalAddr
         | Call::PeerAddr
@@ -57,12 +64,13 @@ pub(super) fn shown(call: Call) -> &'static [c_int] {
         Call::Bind | Call::Listen => &[libc::EADDRINUSE, libc::ENOBUFS],
         Call::Connect => &[libc::EADDRNOTAVAIL, libc::ENETUNREACH, libc::ENOBUFS],
         Call::GetOption | Call::LocalAddr | Call::PeerAddr | Call::SetOption => &[libc::ENOBUFS],
-        Call::Recv | Call::RecvMessage => &[libc::ENOMEM],
+        Call::Recv | Call::RecvMany | Call::RecvMessage => &[libc::ENOMEM],
         Call::Register => &[libc::ENOMEM, libc::ENOSPC],
         Call::Change => &[libc::ENOMEM],
-        Call::Send | Call::SendMessage => &[libc::ENOBUFS, libc::ENOMEM],
+        Call::Send | Call::SendMany | Call::SendMessage => &[libc::ENOBUFS, libc::ENOMEM],
         Call::Deregister
         | Call::Flags
+        | Call::InterfaceIndex
         | Call::Pin
         | Call::Read
         | Call::Ring

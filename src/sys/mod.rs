@@ -36,10 +36,14 @@
 
 pub(crate) mod addr;
 mod affinity;
+pub(crate) mod batch;
 mod call;
+mod control;
 pub(crate) mod describe;
 mod event;
+pub(crate) mod message;
 pub(crate) mod options;
+pub(crate) mod packet;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod unix;
@@ -94,6 +98,39 @@ mod unix_os;
 )))]
 #[path = "unix_other.rs"]
 mod unix_os;
+
+// What the options and control messages of datagrams are called.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "packet_linux.rs"]
+mod packet_os;
+#[cfg(target_vendor = "apple")]
+#[path = "packet_apple.rs"]
+mod packet_os;
+#[cfg(target_os = "freebsd")]
+#[path = "packet_freebsd.rs"]
+mod packet_os;
+#[cfg(any(target_os = "netbsd", target_os = "openbsd", target_os = "dragonfly"))]
+#[path = "packet_bsd.rs"]
+mod packet_os;
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "dragonfly",
+    target_os = "openbsd",
+    target_vendor = "apple"
+)))]
+#[path = "packet_other.rs"]
+mod packet_os;
+
+// How many datagrams go in one call. The fallback is the way of the other systems, so that its suite tests it here.
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(wakering_fallback)))]
+#[path = "many_linux.rs"]
+mod many;
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), not(wakering_fallback))))]
+#[path = "many_portable.rs"]
+mod many;
 
 // How a socket or a pipe comes into being close-on-exec and non-blocking: with flags, or in steps.
 #[cfg(target_vendor = "apple")]

@@ -45,7 +45,7 @@ fn set_flag(fd: BorrowedFd<'_>, level: c_int, name: c_int, on: bool) -> io::Resu
     set(fd, level, name, &c_int::from(on))
 }
 
-fn unsupported(what: &str) -> io::Error {
+pub(super) fn unsupported(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("this system has no {what}"))
 }
 

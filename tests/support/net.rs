@@ -136,6 +136,16 @@ pub(crate) fn set_backlog(listener: impl AsFd, connections: i32) {
     assert_eq!(done, 0, "{}", io::Error::last_os_error());
 }
 
+/// Makes the kernel refuse to cut trains up, by an option of the socket layer: it does so only where it makes checksums.
+pub(crate) fn send_without_checksums(socket: &impl AsFd) {
+    const SO_NO_CHECK: i32 = 11;
+    let (on, length) = (1_i32, size_of::<i32>() as libc::socklen_t);
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the pointer is to a readable integer, whose length is given.
+    let done = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, SO_NO_CHECK, (&raw const on).cast(), length) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}
+
 /// Gives `SIGPIPE` its default action back, which Rust's start-up code takes away.
 pub(crate) fn let_sigpipe_kill() {
     // SAFETY: the default action is no function of ours; no other thread depends on the disposition.
