@@ -35,14 +35,14 @@ class Failed(Exception):
 
 
 def spawn(command, core, **options):
-    """Starts a command on one core; it is killed when the driver ends.
+    """Starts a command on one core, or on all when that is None; it is killed when the driver ends.
 
     Where it may (root), it gets the core before everybody else: what else runs on the machine would empty the
     caches between two requests, and that is no property of the server.
     """
 
     def settle():
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, CORES if core is None else {core})
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, -20)
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -102,9 +102,9 @@ def free_port():
 
 
 @contextlib.contextmanager
-def announced(command):
+def announced(command, core=SERVER_CORE):
     """A server of ours or of this package: yields (pid, address) once it says where it listens."""
-    child = spawn([*command, "--addr", "127.0.0.1:0"], SERVER_CORE, stdout=subprocess.PIPE, bufsize=0)
+    child = spawn([*command, "--addr", "127.0.0.1:0"], core, stdout=subprocess.PIPE, bufsize=0)
     try:
         line = read_line(child, START_SECONDS)
         if not line.startswith("listening on "):

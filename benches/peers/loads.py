@@ -24,10 +24,11 @@ def say_go(child):
 
 
 @contextlib.contextmanager
-def echo_client(program, address, connections, warm_up, requests):
+def echo_client(program, address, connections, warm_up, requests, idle=0):
     """An echo client that has connected and warmed up, and now waits for a line."""
     command = [program, "--addr", address, "--connections", connections]
     command += ["--warm-up", warm_up, "--requests", requests]
+    command += ["--idle", idle]
     child = spawn(command, LOAD_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     try:
         if (line := read_line(child, STEP_SECONDS)) != "ready":
@@ -37,12 +38,16 @@ def echo_client(program, address, connections, warm_up, requests):
         end(child)
 
 
-def echo_load(program, connections):
-    """A load of `connections` in a closed loop, as a function of (server, requests, watch, path)."""
+def echo_load(program, connections, idle=0):
+    """A load of `connections` in a closed loop, as a function of (server, requests, watch, path).
+
+    `idle` more connections make one round trip at the beginning, and rest.
+    """
 
     def run(server, requests, watch, _path):
         pid, address = server
-        with echo_client(program, address, connections, max(requests // 10, connections), requests) as child:
+        warm_up = max(requests // 10, connections)
+        with echo_client(program, address, connections, warm_up, requests, idle) as child:
             with watch(pid, requests) as seen:
                 say_go(child)
                 word, count, seconds = read_line(child, STEP_SECONDS).split()

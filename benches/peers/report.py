@@ -100,11 +100,12 @@ def groups(name, table, records):
 KINDS = {"cpu_us": "server CPU", "calls_writes": "write calls", "idle_bytes": "bytes per idle connection"}
 
 
-def verdict(name, target, ours, records):
+def verdict(name, target, records):
     """Whether a target is met (None when it was not measured), and a sentence."""
     where = {"column": target.column} if target.column else {}
     what = " ".join(filter(None, [name, target.column])) + ", " + KINDS[target.key]
-    mine = values(records, target.key, table=name, server=ours, **where)
+    mine = values(records, target.key, table=name, server=target.server, **where)
+    what = what if target.peer is None or target.server == "wakering" else f"{what}, {target.server}"
     theirs = values(records, target.key, table=name, server=target.peer, **where) if target.peer else [1]
     if not mine or not theirs:
         return None, f"{what}: not measured"
@@ -133,7 +134,8 @@ def page(now, root, here, options, body):
     """The text of docs/benchmarks.md."""
     locked = tomllib.loads((here / "Cargo.lock").read_text())["package"]
     crates = {package["name"]: package["version"] for package in locked}
-    peers = ", ".join(f"{name} {crates[name]}" for name in ("tokio", "hyper", "h2"))
+    names = ("tokio", "smol", "async-executor", "async-io", "async-task", "monoio", "hyper", "h2", "loona-hpack")
+    peers = ", ".join(f"{name} {crates[name]}" for name in (*names, "rtrb", "crossbeam-queue"))
     commit = first_line("git", "-C", str(root), "rev-parse", "--short", "HEAD")
     command = "benches/peers/run" + "".join(
         [" --quick" if options.quick else "", *(f" --table {name}" for name in options.table or [])]
@@ -148,7 +150,7 @@ servers take turns round by round. Read the ratios: absolute figures drift with 
 - built by {first_line("rustc", "--version")}: {peers}
 - installed: {first_line("h2o", "--version")}; {first_line("nghttpd", "--version")}; {first_line("h2load", "--version")}
 
-CPU is the time on CPU of all threads of the server, in nanoseconds, from `/proc/PID/task/*/schedstat`, between two
+CPU of a server is the time on CPU of all its threads, in nanoseconds, from `/proc/PID/task/*/schedstat`, between two
 points at which it is at rest, divided by the requests between them. System calls are counted in a pass of their own.
 
 {body}

@@ -1,4 +1,5 @@
-//! What the peer programs share: their command lines and the thin edge over epoll.
+//! What the peer programs share: their command lines, the thin edge over epoll, the parts that are measured in process.
 
 pub mod arguments;
 pub mod epoll;
+pub mod parts;

@@ -3,7 +3,8 @@
 //! It speaks with its driver over standard output and input, so that the server is looked at between two points
 //! at which it has nothing to do:
 //!
-//! 1. connects, makes `--warm-up` round trips, prints `ready`, waits for a line;
+//! 1. connects, makes `--warm-up` round trips, makes one on each of `--idle` more connections, prints `ready`, waits
+//!    for a line;
 //! 2. makes `--requests` round trips, prints `done REQUESTS SECONDS`, waits for a line;
 //! 3. closes its connections and ends. A server that answers wrongly, or not for ten seconds, ends it with code 1.
 
@@ -35,11 +36,12 @@ struct Load {
 }
 
 fn main() -> io::Result<()> {
-    let arguments = Arguments::read(&["addr", "connections", "size", "warm-up", "requests"], &[]);
+    let arguments = Arguments::read(&["addr", "connections", "size", "warm-up", "requests", "idle"], &[]);
     let connections: usize = arguments.value("connections", 64);
     let size: usize = arguments.value("size", 1024);
     let mut load = Load::connect(arguments.addr(), connections.max(1), size.max(16))?;
     load.make(arguments.value("warm-up", 0))?;
+    let _idle = Load::idle(arguments.addr(), arguments.value("idle", 0), size.max(16))?;
     println!("ready");
     wait_for_driver()?;
     let requests = arguments.value("requests", 0);
@@ -67,6 +69,13 @@ impl Load {
         let message = (0..size).map(|index| index as u8).collect();
         // One byte more than is due, so that a server that sends too much is found out.
         Ok(Load { epoll, connections, message, scratch: vec![0; size + 1], to_start: 0, in_flight: 0 })
+    }
+
+    /// Connections that have made a round trip each, and rest.
+    fn idle(addr: SocketAddr, count: usize, size: usize) -> io::Result<Load> {
+        let mut load = Load::connect(addr, count, size)?;
+        load.make(count as u64)?;
+        Ok(load)
     }
 
     /// Makes `count` round trips and comes back when none is under way.
