@@ -2,11 +2,16 @@
 //! `loona-hpack`, which goes back to the crate `hpack`.
 
 use std::hint::black_box;
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use futures_lite::Stream;
 use http::{HeaderName, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wakering_peers::parts::heads::FRAMES;
 use wakering_peers::parts::{Part, heads, tell_best};
 
 use hpack::{Decoder, Encoder, Header};
@@ -81,6 +86,57 @@ fn h2_huffman_encode() {
     });
 }
 
+/// The same frames without end, as many at a time as there is room for.
+struct Frames {
+    bytes: Vec<u8>,
+    next: usize,
+}
+
+impl AsyncRead for Frames {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while buffer.remaining() > 0 {
+            let rest = &self.bytes[self.next..];
+            let taken = rest.len().min(buffer.remaining());
+            buffer.put_slice(&rest[..taken]);
+            self.next = (self.next + taken) % self.bytes.len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Frames {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Bytes to frames by h2's codec; nobody acts upon them.
+fn h2_frames() {
+    let frames = Frames { bytes: heads::frames(), next: 0 };
+    let mut codec = Box::pin(h2::Codec::<Frames, Bytes>::new(frames));
+    let mut context = Context::from_waker(Waker::noop());
+    tell_best(FRAMES * 50_000, |count| {
+        for _ in 0..count {
+            let Poll::Ready(Some(Ok(frame))) = codec.as_mut().poll_next(&mut context) else {
+                panic!("no frame")
+            };
+            black_box(frame);
+        }
+    });
+}
+
 fn loona_encode() {
     let (fields, mut encoder) = (heads::answer(), loona_hpack::Encoder::new());
     let mut out = Vec::with_capacity(1024);
@@ -109,6 +165,7 @@ const PARTS: &[Part] = &[
     ("h2:hpack-encode", |_| h2_encode()),
     ("h2:huffman-decode", |_| h2_huffman_decode()),
     ("h2:huffman-encode", |_| h2_huffman_encode()),
+    ("h2:frame-parse", |_| h2_frames()),
     ("loona:hpack-encode", |_| loona_encode()),
     ("loona:huffman-decode", |_| loona_huffman_decode()),
 ];

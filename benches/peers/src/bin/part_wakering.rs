@@ -2,14 +2,18 @@
 
 use std::future::Future;
 use std::hint::black_box;
+use std::io::IoSlice;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use wakering::internals::h2::{Config, Connection, Event};
 use wakering::internals::hpack::{
     Decoder, Encoder, Field, FieldLimits, FieldSink, huffman_decode, huffman_encode, huffman_max_decoded_len,
 };
 use wakering::internals::ring::{self, Ring};
+use wakering_peers::parts::heads::FRAMES;
 use wakering_peers::parts::memory::Counting;
 use wakering_peers::parts::ring::{CAPACITY, Consumer, Producer, across, alone};
 use wakering_peers::parts::tasks::{Runtime, Sockets, Timers};
@@ -136,6 +140,52 @@ fn encode_huffman() {
     });
 }
 
+/// Moves everything from one core to the other.
+fn carry(from: &mut Connection, to: &mut Connection) {
+    while from.has_output() {
+        let mut slices = [IoSlice::new(&[]); 64];
+        let used = from.poll_transmit(0, &mut slices);
+        let bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+        from.transmitted(bytes.len());
+        to.receive(bytes.into());
+    }
+}
+
+/// A client in the middle of a response, which gets content, credit and answers to pings. It acts upon them, too: it
+/// counts, and gives credit back.
+fn frames() {
+    let (mut client, mut server) =
+        (Connection::client(Config::default(), 0), Connection::server(Config::default(), 0));
+    let request = Request::get("http://127.0.0.1/").body(()).expect("a legal request");
+    client.request(&request, true).expect("a stream is free");
+    for _ in 0..4 {
+        carry(&mut client, &mut server);
+        while let Some(event) = server.poll_event(0) {
+            if let Event::Request { stream, .. } = event {
+                server.respond(stream, StatusCode::OK, &HeaderMap::new(), false).expect("the stream is open");
+            }
+        }
+        carry(&mut server, &mut client);
+        while client.poll_event(0).is_some() {}
+    }
+    let bytes = Bytes::from(heads::frames());
+    tell_best(FRAMES * 50_000, |count| {
+        for _ in 0..count / FRAMES {
+            client.receive(black_box(bytes.clone()));
+            while let Some(event) = client.poll_event(0) {
+                let Event::Data { stream, data, .. } = black_box(event) else { continue };
+                client.release(stream, data.len());
+            }
+            while client.has_output() {
+                let mut slices = [IoSlice::new(&[]); 16];
+                let used = client.poll_transmit(0, &mut slices);
+                let bytes = slices[..used].iter().map(|slice| slice.len()).sum();
+                client.transmitted(bytes);
+            }
+        }
+    });
+}
+
 const MORE: &[Part] = &[
     ("ring", |_| {
         let (producer, consumer) = queue();
@@ -147,6 +197,7 @@ const MORE: &[Part] = &[
     ("hpack-encode", |_| encode()),
     ("huffman-decode", |_| decode_huffman()),
     ("huffman-encode", |_| encode_huffman()),
+    ("frame-parse", |_| frames()),
 ];
 
 fn main() {
