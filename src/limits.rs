@@ -255,6 +255,10 @@ pub(crate) const TIMERS_PER_TURN: usize = 4096;
 
 /// Tasks polled before the loop flushes and reads the clock.
 pub(crate) const TASK_BUDGET: usize = 128;
+/// How long a poll may take before it is reported, where that is wanted and nothing else was said: what people notice.
+pub(crate) const STALL_LIMIT: Duration = Duration::from_millis(100);
+/// The watchdog's shortest pause: a shorter limit must not make it a second worker.
+pub(crate) const WATCH_LEAST: Duration = Duration::from_millis(1);
 /// Tasks of one worker that a dump lists: descriptors, the commonest thing to wait for, are usually limited to fewer; a
 /// worker that lists them is away for some 30 ms, and the text has 6 MB.
 pub(crate) const DUMPED_TASKS: usize = 1 << 15;

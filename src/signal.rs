@@ -24,18 +24,13 @@
 
 use std::future::{Future, poll_fn};
 use std::os::fd::AsFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::{fmt, io};
 
 use crate::net::ready::Io;
 use crate::reactor::Direction;
-use crate::slab::{Key, Slab};
+use crate::slab::Key;
 use crate::sys::signal as system;
-
-/// Who waits for a signal, in the whole process. There is one pipe, and whoever empties it wakes them all, to
-/// look each at his own.
-static WAITING: Mutex<Slab<Waker>> = Mutex::new(Slab::new());
 
 /// Which signal; see signal(7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -207,10 +202,10 @@ impl Signal {
         if let Some(kind) = self.take() {
             return Poll::Ready(Ok(kind));
         }
-        self.wait(context.waker());
+        system::wait(&mut self.place, context.waker());
         loop {
             match self.pipe.poll_io(context, Direction::Read, |pipe| system::drain(pipe.as_fd())) {
-                Poll::Ready(Ok(())) => wake_all(),
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 // Somebody else may have emptied the pipe just before our waker was there to be woken.
                 Poll::Pending => return self.take().map_or(Poll::Pending, |kind| Poll::Ready(Ok(kind))),
@@ -224,39 +219,10 @@ impl Signal {
     fn take(&mut self) -> Option<Kind> {
         self.listeners.iter_mut().find_map(|listener| listener.take().then(|| Kind(listener.signal())))
     }
-
-    /// Puts the waker where whoever empties the pipe finds it.
-    fn wait(&mut self, waker: &Waker) {
-        let mut waiting = waiting();
-        let former = match self.place.and_then(|place| waiting.get_mut(place)) {
-            Some(known) if known.will_wake(waker) => None,
-            Some(known) => Some(std::mem::replace(known, waker.clone())),
-            None => {
-                self.place = Some(waiting.insert(waker.clone()));
-                None
-            }
-        };
-        // A waker's destructor is foreign code: not under the lock.
-        drop(waiting);
-        drop(former);
-    }
 }
 
 impl Drop for Signal {
     fn drop(&mut self) {
-        let waker = self.place.and_then(|place| waiting().remove(place));
-        drop(waker);
-    }
-}
-
-fn waiting() -> MutexGuard<'static, Slab<Waker>> {
-    // A waker's `clone` may panic under it; the table is whole all the same.
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn wake_all() {
-    let wakers: Vec<Waker> = waiting().iter().map(|(_, waker)| waker.clone()).collect();
-    for waker in wakers {
-        waker.wake();
+        system::leave(self.place);
     }
 }

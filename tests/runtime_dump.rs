@@ -5,7 +5,9 @@
 use std::{
     cell::RefCell,
     future::{pending, poll_fn},
+    io::{self, BufRead, BufReader, Write},
     net::Ipv4Addr,
+    process::{Command, Stdio},
     rc::Rc,
     sync::mpsc,
     task::Poll,
@@ -471,4 +473,127 @@ fn a_task_that_never_waits_is_counted_as_having_used_its_budget_up() {
         assert!(Handle::current().metrics().total.budget_exhaustions >= 1);
     })
     .unwrap();
+}
+
+/// Keeps its thread busy until `over` says so.
+fn hold(over: &mpsc::Receiver<()>) {
+    let _ = over.recv();
+}
+
+#[test]
+fn a_poll_over_the_limit_is_reported_when_it_is_over() {
+    let (report, reports) = mpsc::channel();
+    let runtime = Runtime::builder()
+        .stall_limit(Duration::from_millis(30))
+        .on_stall(move |stall| drop(report.send(stall.clone())))
+        .build()
+        .unwrap();
+    runtime
+        .block_on(async {
+            spawn_named("quick", async {}).await.unwrap();
+            let lazy = spawn_named("lazy", async { thread::sleep(Duration::from_millis(40)) });
+            let id = lazy.id();
+            lazy.await.unwrap();
+            let stall = reports.try_recv().unwrap();
+            assert_eq!((stall.task, stall.name.as_deref(), stall.worker), (id, Some("lazy"), 0));
+            assert!(stall.is_over && stall.so_far >= Duration::from_millis(40), "{stall}");
+            assert!(stall.spawned_at.unwrap().file().ends_with("runtime_dump.rs"));
+            assert!(
+                stall.to_string().contains(&format!("task {id} \"lazy\", spawned at tests/runtime_dump.rs:"))
+            );
+        })
+        .unwrap();
+    assert!(reports.try_recv().is_err(), "one report, and none of the quick task or of the root");
+}
+
+#[test]
+fn the_watchdog_reports_a_poll_while_it_lasts_and_another_when_it_is_over() {
+    let (report, reports) = mpsc::channel();
+    let runtime = Runtime::builder()
+        .workers(2)
+        .watchdog(true)
+        .stall_limit(Duration::from_millis(20))
+        .on_stall(move |stall| drop(report.send(stall.clone())))
+        .build()
+        .unwrap();
+    let release = stuck(&runtime);
+    let live = reports.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!((live.name.as_deref(), live.worker, live.is_over), (Some("spinner"), 1, false));
+    assert!(live.so_far > Duration::from_millis(20) && live.spawned_at.is_some(), "{live}");
+    let Answer::Inside(inside) = &runtime.dump().workers[1].answer else { panic!("it is stuck") };
+    assert!(inside.so_far >= live.so_far);
+    drop(release);
+    let over = reports.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!((over.task, over.is_over), (live.task, true));
+    assert!(over.so_far >= live.so_far);
+    let began = Instant::now();
+    drop(runtime);
+    assert!(began.elapsed() < Duration::from_secs(5), "the watchdog's pause does not hold up the end");
+}
+
+#[test]
+fn a_report_that_panics_harms_neither_the_task_nor_the_worker() {
+    let runtime = Runtime::builder()
+        .stall_limit(Duration::from_millis(1))
+        .on_stall(|_| panic!("expected"))
+        .build()
+        .unwrap();
+    let lazy = async { spawn(async { thread::sleep(Duration::from_millis(5)) }).await };
+    runtime.block_on(lazy).unwrap().unwrap();
+}
+
+#[test]
+fn a_signal_makes_a_process_dump_also_while_its_worker_is_stuck() {
+    let program = std::env::current_exe().unwrap();
+    let mut child = Command::new(program)
+        .args(["child_that_dumps_on_a_signal", "--exact", "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut dumped = BufReader::new(child.stderr.take().unwrap());
+    let signal = format!("kill -USR1 {}", child.id());
+    let signalled = || assert!(Command::new("sh").arg("-c").arg(&signal).status().unwrap().success());
+    read_until(&mut said, "waiting");
+    signalled();
+    read_until(&mut dumped, "waits for the lock of row 7");
+    child.stdin.take().unwrap().write_all(b"go on\n").unwrap();
+    read_until(&mut said, "stuck");
+    signalled();
+    read_until(&mut dumped, "did not answer, is inside a poll of task #");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn read_until(lines: &mut impl BufRead, text: &str) {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "the child ended before it said {text:?}");
+    }
+}
+
+const CHILD: &str = "WAKERING_DUMP_TEST_CHILD";
+
+#[test]
+fn child_that_dumps_on_a_signal() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let runtime = Runtime::builder().workers(2).dump_on_signal().build().unwrap();
+    let (_keep, over) = mpsc::channel::<()>();
+    runtime
+        .block_on(async {
+            drop(spawn(waiting(|out| write!(out, "the lock of row 7"), pending::<()>())));
+            settle().await;
+            println!("\nwaiting");
+            let told = wakering::spawn_blocking(|| io::stdin().read_line(&mut String::new()));
+            told.unwrap().await.unwrap().unwrap();
+            println!("\nstuck");
+            hold(&over);
+        })
+        .unwrap();
 }

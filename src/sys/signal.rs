@@ -15,12 +15,14 @@
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::{io, mem, ptr};
 
 use libc::c_int;
 
 use super::call::{Call, attempt, cvt, permit, shorten};
 use super::{open, os, process_id};
+use crate::slab::{Key, Slab};
 
 pub(crate) use libc::{
     SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGIO, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
@@ -41,6 +43,9 @@ static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 static REGISTRY: Mutex<Registry> =
     Mutex::new(Registry { read_end: None, signals: [const { Listened::NO }; SIGNALS] });
+
+/// Who waits for a signal, in the whole process. There is one pipe, and whoever empties it wakes them all.
+static WAITING: Mutex<Slab<Waker>> = Mutex::new(Slab::new());
 
 struct Registry {
     read_end: Option<OwnedFd>,
@@ -134,7 +139,7 @@ pub(crate) fn read_end() -> io::Result<OwnedFd> {
     }
 }
 
-/// Empties the pipe. Whoever does it owes every other listener of the process a look at its signal.
+/// Empties the pipe, and wakes everybody who waits for a signal, to look each at his own.
 ///
 /// # Errors
 ///
@@ -147,9 +152,46 @@ pub(crate) fn drain(pipe: BorrowedFd<'_>) -> io::Result<()> {
         // SAFETY: there are at least `length` bytes behind the pointer, and they outlive the call.
         match attempt(Call::Read, pipe, || unsafe { libc::read(number, bytes.as_mut_ptr().cast(), length) }) {
             Ok(_) => emptied = true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && emptied => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && emptied => {
+                wake_all();
+                return Ok(());
+            }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Puts the waker where whoever empties the pipe finds it; `place` is the caller's among those who wait.
+pub(crate) fn wait(place: &mut Option<Key>, waker: &Waker) {
+    let mut waiting = waiting();
+    let former = match place.and_then(|place| waiting.get_mut(place)) {
+        Some(known) if known.will_wake(waker) => None,
+        Some(known) => Some(mem::replace(known, waker.clone())),
+        None => {
+            *place = Some(waiting.insert(waker.clone()));
+            None
+        }
+    };
+    // A waker's destructor is foreign code: not under the lock.
+    drop(waiting);
+    drop(former);
+}
+
+/// Takes the place back.
+pub(crate) fn leave(place: Option<Key>) {
+    let waker = place.and_then(|place| waiting().remove(place));
+    drop(waker);
+}
+
+fn waiting() -> MutexGuard<'static, Slab<Waker>> {
+    // A waker's `clone` may panic under it; the table is whole all the same.
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wake_all() {
+    let wakers: Vec<Waker> = waiting().iter().map(|(_, waker)| waker.clone()).collect();
+    for waker in wakers {
+        waker.wake();
     }
 }
 

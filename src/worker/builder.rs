@@ -16,6 +16,7 @@ use crate::{
         context::{self, Context},
         handle::{Reach, Shared},
         runtime::{Runtime, Worker},
+        watch::Settings,
     },
 };
 
@@ -32,11 +33,12 @@ use crate::{
 pub struct Builder {
     workers: usize,
     thread_name: String,
+    pub(super) watch: Settings,
 }
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Builder { workers: 1, thread_name: "wakering".to_owned() }
+        Builder { workers: 1, thread_name: "wakering".to_owned(), watch: Settings::default() }
     }
 
     /// How many workers, the calling thread included; 1 to 1,024, default 1.
@@ -75,7 +77,7 @@ impl Builder {
         }
         let blocking =
             Pool::new(Config { thread_name: format!("{}-block", self.thread_name), ..Config::default() });
-        let shared = Arc::new(Shared { workers, process: sys::process_id(), blocking });
+        let shared = Arc::new(Shared { workers, process: sys::process_id(), blocking, watch: self.watch });
         let context = match Context::new(&shared, 0) {
             Ok(context) => context,
             Err(error) => {
@@ -84,7 +86,8 @@ impl Builder {
             }
         };
         let (report, ended) = mpsc::channel();
-        let mut runtime = Runtime { context, shared, threads: Vec::new(), ended, not_send: PhantomData };
+        let mut runtime =
+            Runtime { context, shared, threads: Vec::new(), ended, watch: None, not_send: PhantomData };
         for index in 1..self.workers {
             match start_worker(&self.thread_name, &runtime.shared, index, report.clone()) {
                 Ok(thread) => runtime.threads.push(Worker { index, thread }),
@@ -95,6 +98,7 @@ impl Builder {
                 }
             }
         }
+        runtime.watch = runtime.shared.watch.start(&self.thread_name, &runtime.shared)?;
         Ok(runtime)
     }
 }

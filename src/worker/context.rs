@@ -80,9 +80,11 @@ impl Context {
         reach.published.set_turn_time(clock.now());
         let reactor = Rc::new(Reactor::new()?);
         entry.open(reactor.bell());
+        let tasks = Rc::new(Tasks::new(entry, reach.published.clone()));
+        shared.watch.apply(&tasks, index);
         Ok(Context {
             entry,
-            tasks: Rc::new(Tasks::new(entry, reach.published.clone())),
+            tasks,
             injector: reach.injector.clone(),
             reactor,
             clock,

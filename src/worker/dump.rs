@@ -137,6 +137,26 @@ pub struct InsidePoll {
     pub so_far: Duration,
 }
 
+/// A poll that took too long, or does so now; see [`Builder::stall_limit`](crate::Builder::stall_limit).
+///
+/// Its [`Display`](std::fmt::Display) is the line that goes to standard error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stall {
+    /// The worker's number.
+    pub worker: usize,
+    /// Which task.
+    pub task: TaskId,
+    /// The task's name, if it has one.
+    pub name: Option<Arc<str>>,
+    /// Where it was spawned; nothing if the worker was just about to say.
+    pub spawned_at: Option<&'static Location<'static>>,
+    /// How long the poll has taken.
+    pub so_far: Duration,
+    /// Whether the poll is over. The watchdog reports one that is not.
+    pub is_over: bool,
+}
+
 /// One task in a [`Dump`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]

@@ -13,6 +13,7 @@ use crate::{
         inject::{Injector, Job},
         meter::Meter,
         remote::{self, RemoteJoinHandle},
+        watch::Settings,
     },
 };
 
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(super) workers: Vec<Reach>,
     pub(super) process: u32,
     pub(super) blocking: Arc<Pool>,
+    pub(super) watch: Settings,
 }
 
 /// How to reach one worker from anywhere.

@@ -32,6 +32,7 @@ mod runtime;
 mod scope;
 pub(crate) mod timer;
 mod turn;
+mod watch;
 mod yields;
 
 pub use self::cancel::{CancellationToken, Cancelled, DropGuard};

@@ -21,6 +21,7 @@ use crate::{
         Builder,
         context::{self, Context},
         handle::{Handle, Shared},
+        watch::Watch,
     },
 };
 
@@ -69,6 +70,8 @@ pub struct Runtime {
     pub(super) shared: Arc<Shared>,
     pub(super) threads: Vec<Worker>,
     pub(super) ended: mpsc::Receiver<usize>,
+    /// Looks after the workers until they have ended.
+    pub(super) watch: Option<Watch>,
     pub(super) not_send: PhantomData<*const ()>,
 }
 

@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 use crate::{
     task::TaskId,
     worker::dump::{
-        Answer, Circle, Descriptor, DescriptorKind, Dump, InsidePoll, JobDump, TaskDump, TaskState, Wait,
-        WorkerDump,
+        Answer, Circle, Descriptor, DescriptorKind, Dump, InsidePoll, JobDump, Stall, TaskDump, TaskState,
+        Wait, WorkerDump,
     },
 };
 
@@ -63,6 +63,21 @@ impl fmt::Display for InsidePoll {
             write!(out, ", spawned at {place},")?;
         }
         write!(out, " for {}", Brief(self.so_far))
+    }
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let so_far = Brief(self.so_far);
+        match self.is_over {
+            true => write!(out, "a poll took {so_far}: ")?,
+            false => write!(out, "a poll has taken {so_far} so far: ")?,
+        }
+        write!(out, "task {}{}", self.task, Name(self.name.as_deref()))?;
+        if let Some(place) = self.spawned_at {
+            write!(out, ", spawned at {place}")?;
+        }
+        write!(out, ", on worker {}", self.worker)
     }
 }
 
