@@ -20,14 +20,15 @@ use std::future::Future;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{JoinError, SpawnError};
 use crate::limits::{BLOCKING_KEEP_ALIVE, BLOCKING_QUEUE_MAX, BLOCKING_THREADS_MAX};
-use crate::wake::use_overflow_only;
+use crate::task::handle_of;
+use crate::wake::{Handle, use_overflow_only};
 
 /// Bounds of a pool.
 #[derive(Clone, Debug)]
@@ -86,15 +87,29 @@ struct State {
 struct Job {
     number: u64,
     spawned_at: &'static Location<'static>,
+    since: Instant,
+    awaited: Weak<dyn Awaited>,
     work: Box<dyn FnOnce() + Send>,
 }
 
 /// A job that a thread of the pool is inside of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct Running {
     number: u64,
     spawned_at: &'static Location<'static>,
     since: Instant,
+    awaited: Weak<dyn Awaited>,
+}
+
+/// A job as a dump shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JobView {
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) runs: bool,
+    /// Since when it has been running, or waiting for a thread.
+    pub(crate) since: Instant,
+    /// The task that waits for its result, if it is one of ours.
+    pub(crate) awaited_by: Option<Handle>,
 }
 
 impl fmt::Display for Running {
@@ -131,7 +146,8 @@ impl Pool {
             let result = catch_unwind(AssertUnwindSafe(work));
             completion.report(result.map_err(JoinError::panicked));
         });
-        let number = self.push(work, spawned_at)?;
+        let awaited: Weak<Meeting<T>> = Arc::downgrade(&meeting);
+        let number = self.push(work, spawned_at, awaited)?;
         Ok(BlockingHandle { meeting, pool: self.clone(), number })
     }
 
@@ -155,6 +171,23 @@ impl Pool {
         state.running.clone()
     }
 
+    /// The jobs that run, then those that wait, at most so many.
+    pub(crate) fn jobs(&self, most: usize) -> Vec<JobView> {
+        let state = self.state();
+        let running = state.running.iter().map(|it| (it.spawned_at, true, it.since, it.awaited.clone()));
+        let queued = state.queue.iter().map(|it| (it.spawned_at, false, it.since, it.awaited.clone()));
+        let jobs: Vec<_> = running.chain(queued).take(most).collect();
+        drop(state);
+        // Not under the lock: a result that nobody else holds any more may end here.
+        let view = |(spawned_at, runs, since, awaited): (_, _, _, Weak<dyn Awaited>)| {
+            let meeting = awaited.upgrade();
+            let awaited_by = meeting.as_ref().and_then(|meeting| meeting.waiter());
+            drop_contained(meeting);
+            JobView { spawned_at, runs, since, awaited_by }
+        };
+        jobs.into_iter().map(view).collect()
+    }
+
     /// What it has done so far and holds now.
     pub(crate) fn figures(&self) -> Figures {
         let state = self.state();
@@ -176,7 +209,9 @@ impl Pool {
         self: &Arc<Pool>,
         work: Box<dyn FnOnce() + Send>,
         spawned_at: &'static Location<'static>,
+        awaited: Weak<dyn Awaited>,
     ) -> Result<u64, SpawnError> {
+        let since = Instant::now();
         let mut state = self.state();
         if state.closed || state.queue.len() >= self.config.queue_max {
             let refused = if state.closed { SpawnError::Closed } else { SpawnError::Full };
@@ -186,7 +221,7 @@ impl Pool {
         }
         let number = state.next_number;
         state.next_number += 1;
-        state.queue.push_back(Job { number, spawned_at, work });
+        state.queue.push_back(Job { number, spawned_at, since, awaited, work });
         let is_short = state.queue.len() > state.idle && state.threads < self.config.threads_max;
         if !is_short {
             drop(state);
@@ -229,9 +264,9 @@ impl Pool {
         // Lanes are for the few threads that wake a worker often.
         use_overflow_only();
         let mut state = self.state();
-        while let (held, Some(Job { number, spawned_at, work })) = self.next(state) {
+        while let (held, Some(Job { number, spawned_at, awaited, work, since: _ })) = self.next(state) {
             state = held;
-            state.running.push(Running { number, spawned_at, since: Instant::now() });
+            state.running.push(Running { number, spawned_at, since: Instant::now(), awaited });
             drop(state);
             work();
             state = self.state();
@@ -341,6 +376,20 @@ impl<T> fmt::Debug for BlockingHandle<T> {
 /// Where the result of a job and who waits for it meet.
 struct Meeting<T> {
     stage: Mutex<Stage<T>>,
+}
+
+/// Tells who waits for a result without knowing its type.
+trait Awaited: Send + Sync {
+    fn waiter(&self) -> Option<Handle>;
+}
+
+impl<T: Send> Awaited for Meeting<T> {
+    fn waiter(&self) -> Option<Handle> {
+        match &*self.stage() {
+            Stage::Waiting(waker) => waker.as_ref().and_then(handle_of),
+            Stage::Done(_) | Stage::Taken => None,
+        }
+    }
 }
 
 enum Stage<T> {

@@ -17,7 +17,7 @@ use std::{
 
 use wakering::{
     Handle, JoinHandle, Runtime,
-    dump::{Answer, DescriptorKind, Dump, TaskDump, TaskState, Wait, waiting},
+    dump::{Answer, DescriptorKind, Dump, TaskDump, TaskState, Wait, WorkerDump, waiting},
     net::{TcpListener, TcpStream},
     spawn, spawn_named, time, yield_now,
 };
@@ -594,6 +594,63 @@ fn child_that_dumps_on_a_signal() {
             told.unwrap().await.unwrap().unwrap();
             println!("\nstuck");
             hold(&over);
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_blocking_job_is_listed_with_its_place_and_who_waits_for_it() {
+    wakering::run(async {
+        let (release, released) = mpsc::channel::<()>();
+        let waiter = spawn_named("waiter", async move {
+            wakering::spawn_blocking(move || hold(&released)).unwrap().await.unwrap();
+        });
+        while !Handle::current().dump().jobs.iter().any(|job| job.runs) {
+            yield_now().await;
+        }
+        let dump = Handle::current().dump();
+        let [job] = &dump.jobs[..] else { panic!("{dump}") };
+        assert!(job.spawned_at.file().ends_with("runtime_dump.rs") && job.runs, "{dump}");
+        assert_eq!(job.awaited_by, Some(waiter.id()));
+        assert_eq!(named(&dump, "waiter").waits, [Wait::Job { spawned_at: job.spawned_at, runs: true }]);
+        assert!(dump.to_string().contains("waits for the blocking job spawned at "), "{dump}");
+        drop(release);
+        waiter.await.unwrap();
+        assert!(Handle::current().dump().jobs.iter().all(|job| job.awaited_by.is_none()));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_circle_of_joins_across_workers_is_found() {
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let handle = runtime.handle();
+    runtime
+        .block_on(async move {
+            let (give, given) = mpsc::channel();
+            let there = handle.spawn_on(1, move || async move {
+                let here: wakering::RemoteJoinHandle<()> = given.recv().unwrap();
+                here.await.unwrap();
+            });
+            let there = there.unwrap();
+            let here = handle.spawn_on(0, move || async move { there.await.unwrap() }).unwrap();
+            give.send(here).unwrap();
+            let began = Instant::now();
+            loop {
+                let dump = handle.dump();
+                if let [circle] = &dump.circles[..] {
+                    let workers = circle.tasks.iter().map(|id| {
+                        let holds = |worker: &&WorkerDump| worker.tasks.iter().any(|task| task.id == *id);
+                        dump.workers.iter().find(holds).unwrap().index
+                    });
+                    let mut workers: Vec<usize> = workers.collect();
+                    workers.sort_unstable();
+                    assert_eq!(workers, [0, 1], "{dump}");
+                    return;
+                }
+                assert!(began.elapsed() < Duration::from_secs(10), "{dump}");
+                yield_now().await;
+            }
         })
         .unwrap();
 }

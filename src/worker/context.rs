@@ -23,7 +23,7 @@ use crate::{
         inject::Injector,
         meter::Meter,
         notes::Notes,
-        remote::{self, RemoteJoinHandle},
+        remote::{self, RemoteJoinHandle, Supervisors},
     },
 };
 
@@ -45,6 +45,7 @@ pub(crate) struct Context {
     clock: Clock,
     shared: Arc<Shared>,
     notes: Notes,
+    supervisors: Supervisors,
     pub(super) meter: Arc<Meter>,
     pub(super) unlooked: Cell<usize>,
     pub(super) flush_list: RefCell<Vec<Rc<dyn Flush>>>,
@@ -90,6 +91,7 @@ impl Context {
             clock,
             shared: shared.clone(),
             notes: Notes::default(),
+            supervisors: Supervisors::default(),
             meter: reach.meter.clone(),
             unlooked: Cell::new(0),
             flush_list: RefCell::default(),
@@ -125,6 +127,10 @@ impl Context {
     /// The time when the clock was last read: at most a turn old. For deadlines that may be late by that.
     pub(crate) fn turn_time(&self) -> u64 {
         self.tasks.published().turn_time()
+    }
+
+    pub(super) fn supervisors(&self) -> &Supervisors {
+        &self.supervisors
     }
 
     pub(super) fn notes(&self) -> &Notes {

@@ -5,6 +5,7 @@
 //! steps on both sides makes sure that at least one of them sees the other.
 
 use std::{
+    cell::RefCell,
     fmt,
     future::Future,
     panic::{AssertUnwindSafe, Location, catch_unwind},
@@ -20,7 +21,9 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::{
     error::{JoinError, SpawnError},
-    task::JoinHandle,
+    slab::{Key, Slab},
+    task::{JoinHandle, TaskId, handle_of},
+    wake::Handle,
     worker::{context, handle::Shared},
 };
 
@@ -29,6 +32,22 @@ struct Meeting<T> {
     joiner: ArrayQueue<Waker>,
     task: ArrayQueue<Waker>,
     aborted: AtomicBool,
+}
+
+/// Tells who waits for a task's output without knowing its type.
+pub(super) trait Awaited {
+    /// For the thread of the task's worker alone, on which the task completes, too.
+    fn waiter(&self) -> Option<Handle>;
+}
+
+impl<T> Awaited for Meeting<T> {
+    fn waiter(&self) -> Option<Handle> {
+        // Out and in again: nobody completes meanwhile, and whoever waits anew puts in a newer one, which stays.
+        let joiner = self.joiner.pop()?;
+        let handle = handle_of(&joiner);
+        drop(self.joiner.push(joiner));
+        handle
+    }
 }
 
 impl<T> Meeting<T> {
@@ -118,7 +137,7 @@ where
     let guard = Guard { meeting: meeting.clone(), reported: false };
     let job = move || {
         context::with(|context| {
-            let supervised = Supervised::new(make, guard);
+            let supervised = Supervised::new(make, guard, spawned);
             // Detached: the meeting is how its output is waited for.
             drop(context.tasks().spawn(supervised, spawned));
         });
@@ -148,8 +167,41 @@ impl<T> Drop for Guard<T> {
     }
 }
 
+/// The tasks of a worker that other threads may wait for; for dumps.
+#[derive(Default)]
+pub(super) struct Supervisors {
+    tasks: RefCell<Slab<(TaskId, Arc<dyn Awaited>)>>,
+}
+
+impl Supervisors {
+    /// Which task waits for which.
+    pub(super) fn waits(&self) -> Vec<(Handle, TaskId)> {
+        let tasks = self.tasks.borrow();
+        tasks.iter().filter_map(|(_, (task, meeting))| Some((meeting.waiter()?, *task))).collect()
+    }
+}
+
+/// A place in the worker's table, given back when dropped.
+struct Place(Key);
+
+impl Place {
+    fn enter(task: TaskId, meeting: Arc<dyn Awaited>) -> Self {
+        Place(context::with(|worker| worker.supervisors().tasks.borrow_mut().insert((task, meeting))))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let entry = context::try_with(|worker| worker?.supervisors().tasks.borrow_mut().remove(self.0));
+        // Not while the table is borrowed: it may be the last owner of an output.
+        drop(entry);
+    }
+}
+
 /// The future on the owner's side: makes the caller's future there, and reports how it ended.
 struct Supervised<M, F: Future> {
+    spawned: &'static Location<'static>,
+    place: Option<Place>,
     make: Option<M>,
     task: Option<JoinHandle<F::Output>>,
     guard: Guard<F::Output>,
@@ -163,8 +215,16 @@ where
     M: FnOnce() -> F,
     F: Future + 'static,
 {
-    fn new(make: M, guard: Guard<F::Output>) -> Self {
-        Supervised { make: Some(make), task: None, guard }
+    fn new(make: M, guard: Guard<F::Output>, spawned: &'static Location<'static>) -> Self {
+        Supervised { spawned, place: None, make: Some(make), task: None, guard }
+    }
+
+    /// Lets dumps find who waits for the caller's task.
+    fn remember(&mut self) {
+        if let (None, Some(task)) = (&self.place, &self.task) {
+            let meeting: Arc<dyn Awaited> = self.guard.meeting.clone();
+            self.place = Some(Place::enter(task.id(), meeting));
+        }
     }
 }
 
@@ -179,12 +239,13 @@ where
         let this = &mut *self;
         if let Some(make) = this.make.take() {
             match catch_unwind(AssertUnwindSafe(make)) {
-                Ok(future) => this.task = Some(context::spawn(future)),
+                Ok(future) => this.task = Some(context::spawn_at(future, this.spawned)),
                 Err(payload) => this.guard.complete(Err(JoinError::panicked(payload))),
             }
         }
         drop(this.guard.meeting.task.force_push(context.waker().clone()));
         fence(Ordering::SeqCst); // PAIRS: the fence in RemoteJoinHandle::abort (task's waker, then flag)
+        this.remember();
         let Some(task) = &mut this.task else { return Poll::Ready(()) };
         if this.guard.meeting.aborted.load(Ordering::Acquire) {
             task.abort(); // PAIRS: RemoteJoinHandle::abort's Release

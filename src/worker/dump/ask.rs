@@ -8,13 +8,14 @@ use std::{
 };
 
 use crate::{
-    limits::DUMP_PATIENCE,
+    blocking::JobView,
+    limits::{DUMP_PATIENCE, DUMPED_TASKS},
     task::{Published, TaskId, system_now},
     worker::{
         Handle, Runtime,
         context::{self, Context},
         dump::{
-            Answer, Dump, InsidePoll, TaskDump, TaskState, Wait, WorkerDump,
+            Answer, Dump, InsidePoll, JobDump, TaskDump, TaskState, Wait, WorkerDump,
             circles::circles,
             collect::{Part, Waiter, collect},
         },
@@ -109,7 +110,7 @@ pub(super) fn dump(shared: &Arc<Shared>, own: Option<&Context>) -> Dump {
         .into_iter()
         .enumerate()
         .map(|(index, part)| part.unwrap_or_else(|| absent(index, &shared.workers[index])));
-    put_together(parts.collect())
+    put_together(parts.collect(), shared.blocking.jobs(DUMPED_TASKS))
 }
 
 /// The part of the worker that runs on this thread, or that stands still and belongs to it.
@@ -157,7 +158,7 @@ pub(in crate::worker) fn inside(published: &Published) -> Option<InsidePoll> {
 }
 
 /// Gives every task what it waits for.
-fn put_together(parts: Vec<Part>) -> Dump {
+fn put_together(parts: Vec<Part>, jobs: Vec<JobView>) -> Dump {
     let mut by_handle = HashMap::new();
     let mut by_id = HashMap::new();
     for (worker, part) in parts.iter().enumerate() {
@@ -181,6 +182,16 @@ fn put_together(parts: Vec<Part>) -> Dump {
             workers[worker].tasks[at].waits.push(wait);
         }
     }
+    let mut job_dumps = Vec::with_capacity(jobs.len());
+    for JobView { spawned_at, runs, since, awaited_by } in jobs {
+        let found = awaited_by.and_then(|handle| by_handle.get(&handle));
+        let awaited_by = found.map(|&(worker, at)| {
+            let task = &mut workers[worker].tasks[at];
+            task.waits.push(Wait::Job { spawned_at, runs });
+            task.id
+        });
+        job_dumps.push(JobDump { spawned_at, runs, so_far: since.elapsed(), awaited_by });
+    }
     for task in workers.iter_mut().flat_map(|worker| &mut worker.tasks) {
         if task.state == TaskState::Waiting && task.waits.is_empty() {
             task.waits.push(Wait::External);
@@ -188,5 +199,5 @@ fn put_together(parts: Vec<Part>) -> Dump {
     }
     let tasks: Vec<&TaskDump> = workers.iter().flat_map(|worker| &worker.tasks).collect();
     let circles = circles(&tasks);
-    Dump { workers, jobs: Vec::new(), circles }
+    Dump { workers, jobs: job_dumps, circles }
 }

@@ -42,6 +42,8 @@ pub(super) fn collect(context: &Context, index: usize) -> Part {
             waits.push((Waiter::Handle(joiner), Wait::Join(TaskId::new(view.id))));
         }
     }
+    let remote = context.supervisors().waits();
+    waits.extend(remote.into_iter().map(|(waiter, task)| (Waiter::Handle(waiter), Wait::Join(task))));
     let mut raw = Vec::new();
     reactor.waits(|waker, waited| raw.extend(handle_of(waker).map(|handle| (handle, waited))));
     waits.extend(raw.into_iter().map(|(handle, waited)| (Waiter::Handle(handle), wait(waited, now))));
