@@ -13,6 +13,8 @@
 
 use std::{fmt, iter, slice};
 
+use crate::limits::TABLE_DOUBLES_TO;
+
 /// The end of the free list.
 const NONE: u32 = u32::MAX;
 
@@ -64,6 +66,15 @@ pub struct Slab<T> {
     first_free: u32,
     last_free: u32,
     len: usize,
+}
+
+/// As `Vec::push`, but long vectors grow by a quarter instead of doubling: a table of 9,000 connections would carry 7,000
+/// empty slots. Each value is moved four times instead of once, all in all; the system remaps what is long.
+pub(crate) fn push_sparingly<T>(values: &mut Vec<T>, value: T) {
+    if values.len() == values.capacity() && values.len() >= TABLE_DOUBLES_TO {
+        values.reserve_exact(values.len() / 4);
+    }
+    values.push(value);
 }
 
 struct Slot<T> {
@@ -120,7 +131,12 @@ impl<T> Slab<T> {
                     self.last_free = NONE;
                 }
             }
-            None => self.slots.push(Slot { generation: key.generation, entry: Entry::Full(value) }),
+            None => {
+                push_sparingly(
+                    &mut self.slots,
+                    Slot { generation: key.generation, entry: Entry::Full(value) },
+                );
+            }
         }
         self.len += 1;
         key

@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 
 use crate::{
-    limits::{IO_SLICES_MAX, READ_BUF_LEAST, WRITE_BUF_SLICES},
+    limits::{IO_SLICES_MAX, MOVED_FREE, MOVED_UNIT, READ_BUF_LEAST, WRITE_BUF_SLICES},
     net::ready::Io,
     reactor::Direction,
     sys::socket,
@@ -26,6 +26,7 @@ impl Io {
 
     pub(crate) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.try_io(Direction::Write, |fd| socket::send(fd, bytes))?;
+        charge(written);
         self.after_write(written, bytes.len());
         Ok(written)
     }
@@ -40,6 +41,7 @@ impl Io {
         let room = buffer.len();
         let read = ready!(self.poll_io(cx, Direction::Read, |fd| socket::recv(fd, buffer)))?;
         self.after_read(read, room);
+        charge(read);
         Poll::Ready(Ok(read))
     }
 
@@ -51,6 +53,7 @@ impl Io {
         let room = buffers.iter().take(IO_SLICES_MAX).map(|buffer| buffer.len()).sum();
         let read = ready!(self.poll_io(cx, Direction::Read, |fd| socket::recv_vectored(fd, buffers)))?;
         self.after_read(read, room);
+        charge(read);
         Poll::Ready(Ok(read))
     }
 
@@ -87,7 +90,7 @@ impl Io {
     ) -> Poll<io::Result<R>> {
         context::with(|worker| {
             worker.with_scratch(|scratch| {
-                ready!(self.poll_recv_buf(cx, scratch))?;
+                charge(ready!(self.poll_recv_buf(cx, scratch))?);
                 let user = user.take().expect("a future is not polled after it was ready");
                 Poll::Ready(Ok(user(scratch)))
             })
@@ -101,6 +104,7 @@ impl Io {
 
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(self.poll_io(cx, Direction::Write, |fd| socket::send(fd, bytes)))?;
+        charge(written);
         self.after_write(written, bytes.len());
         Poll::Ready(Ok(written))
     }
@@ -137,6 +141,19 @@ impl Io {
         if written < offered {
             self.clear_ready(Direction::Write);
         }
+    }
+}
+
+/// Takes the running task's budget for bytes that were moved, when they were many. HTTP charges what it reads itself.
+#[inline]
+pub(super) fn charge(bytes: usize) {
+    if bytes >= MOVED_FREE {
+        context::try_with(|worker| {
+            if let Some(worker) = worker {
+                // A call moves less than 4 GiB.
+                worker.tasks().charge((bytes / MOVED_UNIT) as u32);
+            }
+        });
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 
-use crate::{net::ready::Io, sys::socket};
+use crate::{
+    net::{bytes::charge, ready::Io},
+    sys::socket,
+};
 
 pub(super) async fn read(stream: &Io, buffer: &mut [u8]) -> io::Result<usize> {
     poll_fn(|cx| stream.poll_recv(cx, buffer)).await
@@ -19,7 +22,9 @@ pub(super) async fn read_vectored(stream: &Io, buffers: &mut [IoSliceMut<'_>]) -
 }
 
 pub(super) async fn read_buf(stream: &Io, buffer: &mut BytesMut) -> io::Result<usize> {
-    poll_fn(|cx| stream.poll_recv_buf(cx, buffer)).await
+    let read = poll_fn(|cx| stream.poll_recv_buf(cx, buffer)).await?;
+    charge(read);
+    Ok(read)
 }
 
 pub(super) async fn read_exact(stream: &Io, buffer: &mut [u8]) -> io::Result<()> {

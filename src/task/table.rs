@@ -19,6 +19,7 @@ use std::{
 
 use crate::{
     limits::{COOPERATIVE_BUDGET, LOOK_ATTEMPTS, MAX_TASKS},
+    slab::push_sparingly,
     task::{
         JoinHandle, Published, Scoped,
         cell::{Header, Runnable, TaskCell},
@@ -253,9 +254,12 @@ impl Tasks {
         left > 0
     }
 
-    /// Takes units of the running task's budget for work that was more than a system call.
+    /// Takes units of the running task's budget for work that was more than a system call. What is more than is left still
+    /// brings the next look at the selector nearer.
     pub(crate) fn charge(&self, units: u32) {
-        self.budget.set(self.budget.get().saturating_sub(units));
+        let left = self.budget.get();
+        self.budget.set(left.saturating_sub(units));
+        self.attempts.set(self.attempts.get().saturating_add(units.saturating_sub(left)));
     }
 
     /// Whether tasks have tried the system so often since the last look that the selector is due, whatever is queued.
@@ -304,7 +308,7 @@ impl Tasks {
                 assert!(slot < MAX_TASKS, "a worker holds at most {MAX_TASKS} tasks");
                 let slot = slot as u32;
                 let generation = self.entry.ensure_slot(slot);
-                inner.slots.push(Slot { generation, queued: false, task: None });
+                push_sparingly(&mut inner.slots, Slot { generation, queued: false, task: None });
                 slot
             }
         };
