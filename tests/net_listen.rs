@@ -13,7 +13,10 @@ use std::{
     future::{pending, ready},
     io::{ErrorKind, Read},
     net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream},
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     process::{Command, Stdio},
     rc::Rc,
     sync::{
@@ -110,6 +113,8 @@ fn connections_beyond_the_limit_wait_in_the_queue_and_take_the_place_of_those_th
         let serving = spawn(listen(listener).limit(2).serve(|stream, _| say(stream, b'y')));
         let mut clients: Vec<_> = (0..6).map(|_| connect(address)).collect();
         time::sleep(MOMENT).await;
+        let dump = Handle::current().dump().to_string();
+        assert!(dump.contains("one of 2 connections to end"), "{dump}");
         clients.iter().for_each(|client| client.set_nonblocking(true).unwrap());
         while !clients.is_empty() {
             let heard: Vec<_> = clients.iter().map(|mut it| it.read(&mut [0]).is_ok()).collect();
@@ -460,6 +465,39 @@ fn an_http_server_of_several_workers_may_share_one_queue() {
             assert_eq!(server.stop(FOR_EVER).await.aborted_connections, 0);
         })
         .unwrap();
+}
+
+#[test]
+fn unix_listeners_are_served_and_shared_like_those_of_tcp() {
+    let path = std::env::temp_dir().join(format!("wakering-listen-{}", std::process::id()));
+    let connect = || UnixStream::connect(&path).unwrap();
+    let hear = |mut client: UnixStream| {
+        let mut octet = [0];
+        client.read_exact(&mut octet).map(|()| octet[0])
+    };
+    let serve = |mut stream: wakering::net::UnixStream, _| async move { stream.write_all(b"y").await };
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let mut shares = Share::of(listener, 2).unwrap();
+    let other = shares.remove(1);
+    let first = shares.remove(0).into_unix();
+    let clients = [(); 40].map(|()| connect());
+    run(async {
+        let served = listen(first.unwrap()).until(ready(())).serve(serve).await.unwrap();
+        assert_eq!(served.accepted, 40);
+    });
+    assert!(clients.into_iter().all(|client| hear(client).is_ok_and(|heard| heard == b'y')));
+    let late = connect();
+    run(async {
+        let listening =
+            listen(other.into_unix().unwrap()).limit(1).when_full(WhenFull::Refuse).until(ready(()));
+        assert_eq!(
+            listening.serve(serve).await.unwrap().accepted,
+            1,
+            "the queue outlives one of its workers"
+        );
+    });
+    assert_eq!(hear(late).unwrap(), b'y');
+    std::fs::remove_file(&path).unwrap();
 }
 
 const INHERITED: &str = "WAKERING_TEST_INHERITED_LISTENER";

@@ -101,8 +101,8 @@ use std::{
 use self::room::Room;
 use crate::{
     limits::{ACCEPTS_PER_TURN, LISTEN_GRACE, QUEUED_AT_STOP},
-    net::{TcpListener, TcpStream, accept::Acceptor},
-    sys::socket,
+    net::{TcpListener, TcpStream, UnixAddr, UnixListener, UnixStream, accept::Acceptor},
+    sys::{socket, unix},
     worker,
 };
 
@@ -142,6 +142,21 @@ impl Listener for TcpListener {
 
     fn take(listener: BorrowedFd<'_>) -> io::Result<(TcpStream, SocketAddr)> {
         socket::accept(listener).map(TcpListener::open)
+    }
+}
+
+impl sealed::Sealed for UnixListener {}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+    type Peer = UnixAddr;
+
+    fn acceptor(&self) -> &Acceptor {
+        &self.acceptor
+    }
+
+    fn take(listener: BorrowedFd<'_>) -> io::Result<(UnixStream, UnixAddr)> {
+        unix::accept(listener).map(UnixListener::open)
     }
 }
 

@@ -22,7 +22,7 @@ use std::{
 };
 
 use crate::{
-    net::{TcpListener, accept::Acceptor},
+    net::{TcpListener, UnixListener, accept::Acceptor},
     sys::socket,
 };
 
@@ -96,6 +96,15 @@ impl Share {
     /// The system's, of making the descriptor non-blocking.
     pub fn into_tcp(self) -> io::Result<TcpListener> {
         self.into_acceptor().map(TcpListener::from_acceptor)
+    }
+
+    /// Opens the share of a Unix listener on the current worker.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_tcp`](Share::into_tcp).
+    pub fn into_unix(self) -> io::Result<UnixListener> {
+        self.into_acceptor().map(UnixListener::from_acceptor)
     }
 
     /// The address that the listener is bound to, if it is one of the Internet's.

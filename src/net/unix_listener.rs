@@ -4,21 +4,19 @@ use std::{
     future::poll_fn,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Duration,
 };
 
 use crate::{
-    limits::{ACCEPT_PAUSE_MS, LISTEN_BACKLOG},
+    limits::LISTEN_BACKLOG,
     net::{
-        ready::Io,
+        accept::Acceptor,
         unix_stream::{UnixStream, naming},
     },
     reactor::Direction,
     sys::{
-        socket::{self, AcceptError, Kind},
+        socket::{self, Kind},
         unix::{self, UnixAddr},
     },
-    worker::timer::Timer,
 };
 
 /// A Unix socket that listens for connections.
@@ -54,7 +52,7 @@ use crate::{
 /// Source: unix(7).
 #[derive(Debug)]
 pub struct UnixListener {
-    io: Io,
+    pub(super) acceptor: Acceptor,
 }
 
 impl UnixListener {
@@ -77,19 +75,24 @@ impl UnixListener {
     /// The system's, of setting the flag.
     pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
         listener.set_nonblocking(true)?;
-        let listener = UnixListener { io: Io::new(OwnedFd::from(listener)) };
-        listener.io.note_lent();
+        let listener = UnixListener::from_acceptor(Acceptor::new(OwnedFd::from(listener)));
+        listener.acceptor.io().note_lent();
         Ok(listener)
+    }
+
+    pub(super) fn from_acceptor(acceptor: Acceptor) -> UnixListener {
+        UnixListener { acceptor }
     }
 
     /// Gives the listener out as one of the standard library. It is still non-blocking.
     pub fn into_std(self) -> std::os::unix::net::UnixListener {
-        std::os::unix::net::UnixListener::from(self.io.into_owned_fd())
+        std::os::unix::net::UnixListener::from(self.acceptor.into_owned_fd())
     }
 
     /// Waits for a connection and takes it, with the address of its other end.
     ///
-    /// While the process has no descriptor or memory for it, it tries again every 50 ms.
+    /// Connections that died in the queue are passed over. When the process has no descriptor left, one in reserve is given
+    /// up to close the connection, so that its client learns at once; a want of memory is waited out.
     ///
     /// # Errors
     ///
@@ -99,19 +102,11 @@ impl UnixListener {
     ///
     /// No connection is lost: what was not returned is still in the queue.
     pub async fn accept(&self) -> io::Result<(UnixStream, UnixAddr)> {
-        loop {
-            let error = match self.io.io(Direction::Read, unix::accept).await {
-                Ok((fd, peer)) => return Ok((UnixStream::from_fd(fd), peer)),
-                Err(error) => error,
-            };
-            match AcceptError::of(&error) {
-                AcceptError::Listener => return Err(error),
-                AcceptError::Connection => {}
-                AcceptError::Memory | AcceptError::Descriptors => {
-                    Timer::after(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-                }
-            }
-        }
+        self.acceptor.accept(unix::accept).await.map(Self::open)
+    }
+
+    pub(super) fn open((fd, peer): (OwnedFd, UnixAddr)) -> (UnixStream, UnixAddr) {
+        (UnixStream::from_fd(fd), peer)
     }
 
     /// Takes a connection that is in the queue now.
@@ -120,8 +115,7 @@ impl UnixListener {
     ///
     /// `WouldBlock` when there is none; else what accept(2) says.
     pub fn try_accept(&self) -> io::Result<(UnixStream, UnixAddr)> {
-        let (fd, peer) = self.io.try_io(Direction::Read, unix::accept)?;
-        Ok((UnixStream::from_fd(fd), peer))
+        self.acceptor.io().try_io(Direction::Read, unix::accept).map(Self::open)
     }
 
     /// Waits until there may be a connection to accept. It is a hint.
@@ -134,7 +128,7 @@ impl UnixListener {
     ///
     /// Nothing is lost.
     pub async fn acceptable(&self) -> io::Result<()> {
-        poll_fn(|cx| self.io.poll_ready(cx, Direction::Read)).await
+        poll_fn(|cx| self.acceptor.io().poll_ready(cx, Direction::Read)).await
     }
 
     /// The address that it listens on.
@@ -143,7 +137,7 @@ impl UnixListener {
     ///
     /// The system's, of getsockname(2).
     pub fn local_addr(&self) -> io::Result<UnixAddr> {
-        unix::local_addr(self.io.fd())
+        unix::local_addr(self.acceptor.io().fd())
     }
 }
 
@@ -151,13 +145,13 @@ fn listen(address: &UnixAddr) -> io::Result<UnixListener> {
     let fd = unix::socket(Kind::Stream)?;
     unix::bind(fd.as_fd(), address)?;
     socket::listen(fd.as_fd(), LISTEN_BACKLOG)?;
-    Ok(UnixListener { io: Io::new(fd) })
+    Ok(UnixListener::from_acceptor(Acceptor::new(fd)))
 }
 
 /// Lends the descriptor. From then on it may have been duplicated, so that closing costs one more system call.
 impl AsFd for UnixListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.io.note_lent();
-        self.io.fd()
+        self.acceptor.io().note_lent();
+        self.acceptor.io().fd()
     }
 }

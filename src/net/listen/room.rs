@@ -8,6 +8,8 @@ use std::{
     task::{Poll, Waker},
 };
 
+use crate::worker::dump;
+
 /// The places of one accept loop.
 pub(super) struct Room {
     limit: usize,
@@ -32,14 +34,15 @@ impl Room {
 
     /// Waits for a place. One task waits at a time, the loop's.
     pub(super) async fn enter(self: &Rc<Self>) -> Permit {
-        poll_fn(|cx| match self.try_enter() {
+        let limit = self.limit;
+        let free = poll_fn(|cx| match self.try_enter() {
             Some(permit) => Poll::Ready(permit),
             None => {
                 drop(self.waiting.replace(Some(cx.waker().clone())));
                 Poll::Pending
             }
-        })
-        .await
+        });
+        dump::waiting(move |out| write!(out, "one of {limit} connections to end"), free).await
     }
 
     pub(super) fn note_refused(&self) {

@@ -5,15 +5,15 @@ use std::{
     future::{Future, poll_fn},
     io,
     panic::{AssertUnwindSafe, Location, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use super::{Listen, Listener, Permit, hand_over, room::Room};
 use crate::{
     slab::{Key, Slab},
-    task::JoinHandle,
+    task::{Beside, JoinHandle},
     worker::{context::spawn_at, timer::Timer},
 };
 
@@ -60,7 +60,7 @@ impl<L: Listener, U: Future> Listen<L, U> {
     {
         let (when_full, grace) = (self.when_full, self.grace);
         let room = Room::new(self.limit);
-        let open = AbortAtEnd(Rc::default());
+        let open = AbortAtEnd(Open::new());
         let mut take = |stream, peer, permit| {
             // A panic has been told by its hook; the stream went with the call.
             if let Ok(future) = catch_unwind(AssertUnwindSafe(|| serve(stream, peer))) {
@@ -96,30 +96,28 @@ async fn in_time(future: impl Future<Output = ()>, limit: Timer) -> bool {
 }
 
 /// The connections that are served now.
-#[derive(Default)]
-struct Open {
-    tasks: RefCell<Slab<Option<JoinHandle<()>>>>,
+struct Open<T> {
+    tasks: RefCell<Slab<Option<JoinHandle<T>>>>,
     accepted: Cell<u64>,
     waiting: RefCell<Option<Waker>>,
 }
 
-impl Open {
+impl<T: 'static> Open<T> {
+    fn new() -> Rc<Self> {
+        Rc::new(Open { tasks: RefCell::default(), accepted: Cell::new(0), waiting: RefCell::default() })
+    }
+
     fn begin(
         self: &Rc<Self>,
-        serve: impl Future + 'static,
+        serve: impl Future<Output = T> + 'static,
         permit: Permit,
         spawned: &'static Location<'static>,
     ) {
         self.accepted.set(self.accepted.get() + 1);
         let key = self.tasks.borrow_mut().insert(None);
         let leaving = Leaving { open: self.clone(), key, _permit: permit };
-        let task = spawn_at(
-            async move {
-                let _leaving = leaving;
-                serve.await;
-            },
-            spawned,
-        );
+        // An async block would hold the future twice.
+        let task = spawn_at(Beside::new(serve, leaving), spawned);
         if let Some(place) = self.tasks.borrow_mut().get_mut(key) {
             *place = Some(task);
         }
@@ -144,13 +142,21 @@ impl Open {
 }
 
 /// Takes a connection off the list, however its task ends. The permit goes last.
-struct Leaving {
-    open: Rc<Open>,
+struct Leaving<T> {
+    open: Rc<Open<T>>,
     key: Key,
     _permit: Permit,
 }
 
-impl Drop for Leaving {
+impl<F: Future> Future for Beside<F, Leaving<F::Output>> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().0.poll(context)
+    }
+}
+
+impl<T> Drop for Leaving<T> {
     fn drop(&mut self) {
         let task = self.open.tasks.borrow_mut().remove(self.key);
         drop(task);
@@ -164,9 +170,9 @@ impl Drop for Leaving {
 }
 
 /// No connection outlives its loop.
-struct AbortAtEnd(Rc<Open>);
+struct AbortAtEnd<T: 'static>(Rc<Open<T>>);
 
-impl Drop for AbortAtEnd {
+impl<T> Drop for AbortAtEnd<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
