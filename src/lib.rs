@@ -113,3 +113,8 @@ pub mod internals {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples of the page on hangs.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/hangs.md")]
+struct Hangs;

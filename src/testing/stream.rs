@@ -30,8 +30,8 @@ use crate::{
 /// Dropping a future of `read` or `write` loses nothing. `read_exact` and `write_all` may have moved some of their bytes.
 #[derive(Debug)]
 pub struct Stream {
-    reader: Reader,
-    writer: Writer,
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
 }
 
 /// The half of a [`Stream`] that reads. Dropping it makes the other end's writes fail.
@@ -113,16 +113,6 @@ impl Stream {
     #[must_use]
     pub fn into_split(self) -> (Reader, Writer) {
         (self.reader, self.writer)
-    }
-
-    /// The half that reads.
-    pub(super) fn reader(&mut self) -> &mut Reader {
-        &mut self.reader
-    }
-
-    /// The half that writes.
-    pub(super) fn writer(&mut self) -> &mut Writer {
-        &mut self.writer
     }
 }
 
