@@ -82,6 +82,8 @@ struct State {
     idle: usize,
     running: Vec<Running>,
     closed: bool,
+    /// Called when the last thread of a closed pool has ended.
+    on_end: Option<Box<dyn FnOnce() + Send>>,
 }
 
 struct Job {
@@ -110,6 +112,16 @@ pub(crate) struct JobView {
     pub(crate) since: Instant,
     /// The task that waits for its result, if it is one of ours.
     pub(crate) awaited_by: Option<Handle>,
+}
+
+impl Running {
+    pub(crate) fn spawned_at(&self) -> &'static Location<'static> {
+        self.spawned_at
+    }
+
+    pub(crate) fn so_far(&self) -> Duration {
+        self.since.elapsed()
+    }
 }
 
 impl fmt::Display for Running {
@@ -200,6 +212,20 @@ impl Pool {
         }
     }
 
+    /// Closes the pool and lets it finish what it was given; `on_end` is called when that is done, on whatever thread.
+    pub(crate) fn finish(&self, on_end: Box<dyn FnOnce() + Send>) {
+        let mut state = self.state();
+        state.closed = true;
+        if state.threads > 0 {
+            state.on_end = Some(on_end);
+            drop(state);
+            self.work.notify_all();
+            return;
+        }
+        drop(state);
+        on_end();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing foreign runs while it is held, so nothing panics half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -237,8 +263,10 @@ impl Pool {
     /// Starts a thread; if that fails and there is no other, takes job `number` back.
     fn start_thread(self: &Arc<Pool>, number: u64) -> Result<(), SpawnError> {
         let pool = self.clone();
-        let started =
-            thread::Builder::new().name(self.config.thread_name.clone()).spawn(move || pool.serve());
+        let started = thread::Builder::new().name(self.config.thread_name.clone()).spawn(move || {
+            pool.serve();
+            pool.tell_end();
+        });
         if started.is_ok() {
             return Ok(());
         }
@@ -271,6 +299,17 @@ impl Pool {
             work();
             state = self.state();
             state.running.retain(|running| running.number != number);
+        }
+    }
+
+    /// The last thread of a closed pool tells who asked.
+    fn tell_end(&self) {
+        let on_end = {
+            let mut state = self.state();
+            if state.threads == 0 { state.on_end.take() } else { None }
+        };
+        if let Some(on_end) = on_end {
+            on_end();
         }
     }
 

@@ -34,6 +34,9 @@ pub enum RuntimeError {
     /// The runtime has been shut down.
     #[error("the runtime is shut down")]
     Closed,
+    /// Somebody would wait for the end of the runtime that he keeps from ending.
+    #[error("a task or thread of a runtime cannot wait for the runtime's end: it would wait for itself")]
+    WaitsForItself,
     /// The system refused something that the runtime needs.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -48,7 +51,13 @@ impl RuntimeError {
     /// Whether the call can never work as it was made: inside a runtime, in a forked child, or with a number
     /// of workers out of range.
     pub fn is_misuse(&self) -> bool {
-        matches!(self, RuntimeError::Nested | RuntimeError::Forked | RuntimeError::WorkerCount { .. })
+        match self {
+            RuntimeError::Nested
+            | RuntimeError::Forked
+            | RuntimeError::WorkerCount { .. }
+            | RuntimeError::WaitsForItself => true,
+            RuntimeError::TableFull | RuntimeError::Closed | RuntimeError::Io(_) => false,
+        }
     }
 }
 
@@ -60,6 +69,7 @@ impl From<RuntimeError> for io::Error {
             | RuntimeError::Forked
             | RuntimeError::TableFull
             | RuntimeError::WorkerCount { .. }
+            | RuntimeError::WaitsForItself
             | RuntimeError::Closed => io::Error::other(error),
         }
     }

@@ -53,7 +53,8 @@ pub use worker::{
     spawn_named, spawn_on, yield_now,
 };
 pub use worker::{
-    CancellationToken, Cancelled, DropGuard, Local, LocalKey, NoValue, Outcome, Scope, ScopeError, WithLocal,
+    CancellationToken, Cancelled, DropGuard, Local, LocalKey, NoValue, Outcome, Scope, ScopeError, Shutdown,
+    ShutdownReport, WithLocal,
 };
 
 #[doc(hidden)]

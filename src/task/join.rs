@@ -23,6 +23,10 @@ use crate::{
 pub struct TaskId(u64);
 
 impl TaskId {
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
     pub(crate) const fn new(id: u64) -> Self {
         TaskId(id)
     }

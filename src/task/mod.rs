@@ -22,6 +22,7 @@
 mod beside;
 mod cell;
 mod chain;
+mod ends;
 pub(crate) mod histogram;
 mod join;
 mod pool;

@@ -344,7 +344,7 @@ impl Tasks {
         first
     }
 
-    fn unlink(&self, slot: u32, give_back: bool) {
+    pub(super) fn unlink(&self, slot: u32, give_back: bool) {
         let mut inner = self.inner.borrow_mut();
         let task = inner.slots[slot as usize].task.take();
         if task.is_some() {

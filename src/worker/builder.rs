@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     blocking::{Config, Pool},
+    clock::Clock,
     error::RuntimeError,
     limits::MAX_WORKERS,
     sys,
@@ -16,6 +17,7 @@ use crate::{
         context::{self, Context},
         handle::{Reach, Shared},
         runtime::{Runtime, Worker},
+        stop::Life,
         watch::Settings,
     },
 };
@@ -77,7 +79,14 @@ impl Builder {
         }
         let blocking =
             Pool::new(Config { thread_name: format!("{}-block", self.thread_name), ..Config::default() });
-        let shared = Arc::new(Shared { workers, process: sys::process_id(), blocking, watch: self.watch });
+        let shared = Arc::new(Shared {
+            life: Life::new(workers.len(), Clock::real()),
+            workers,
+            process: sys::process_id(),
+            blocking,
+            watch: self.watch,
+            owner: thread::current().id(),
+        });
         let context = match Context::new(&shared, 0) {
             Ok(context) => context,
             Err(error) => {

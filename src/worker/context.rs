@@ -19,11 +19,13 @@ use crate::{
     task::{JoinHandle, Scoped, Tasks},
     wake::{self, Entry},
     worker::{
+        ending::Ending,
         handle::Shared,
         inject::Injector,
         meter::Meter,
         notes::Notes,
         remote::{self, RemoteJoinHandle, Supervisors},
+        stop::Progress,
     },
 };
 
@@ -39,6 +41,9 @@ pub(crate) trait Flush {
 /// Everything that belongs to one worker.
 pub(crate) struct Context {
     pub(super) entry: &'static Entry,
+    /// Its number in the runtime.
+    pub(super) index: usize,
+    pub(super) ending: Ending,
     pub(super) tasks: Rc<Tasks>,
     pub(super) injector: Arc<Injector>,
     reactor: Rc<Reactor>,
@@ -85,6 +90,8 @@ impl Context {
         shared.watch.apply(&tasks, index);
         Ok(Context {
             entry,
+            index,
+            ending: Ending::default(),
             tasks,
             injector: reach.injector.clone(),
             reactor,
@@ -174,13 +181,23 @@ impl Context {
     }
 
     /// Ends everything that lives on this worker. The reactor works until the last task is dropped.
-    pub(super) fn close(&self) {
+    pub(super) fn end(&self) {
+        if self.ending.has_ended.replace(true) {
+            return;
+        }
         self.enter(|| {
             self.injector.close();
             self.tasks.close();
             self.flush_list.borrow_mut().clear();
             self.tasks.close();
         });
+        self.shared.settle(self.index, Progress::Ended);
+    }
+
+    /// As `end`, and gives back what belongs to the process.
+    pub(super) fn close(&self) {
+        self.end();
+        self.ending.is_closed.set(true);
         self.entry.close();
         self.reactor.close();
         self.entry.release();

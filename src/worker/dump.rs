@@ -57,6 +57,7 @@ mod text;
 
 use std::{net::SocketAddr, panic::Location, sync::Arc, time::Duration};
 
+pub(super) use self::ask::{answer_of, of_worker};
 pub use super::notes::{Note, Waiting, waiting};
 
 use crate::task::TaskId;

@@ -1,6 +1,12 @@
 //! What other threads may hold of a runtime.
 
-use std::{fmt, future::Future, panic::Location, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    panic::Location,
+    sync::Arc,
+    thread::{self, ThreadId},
+};
 
 use crate::{
     blocking::Pool,
@@ -13,6 +19,7 @@ use crate::{
         inject::{Injector, Job},
         meter::Meter,
         remote::{self, RemoteJoinHandle},
+        stop::Life,
         watch::Settings,
     },
 };
@@ -23,6 +30,9 @@ pub(crate) struct Shared {
     pub(super) process: u32,
     pub(super) blocking: Arc<Pool>,
     pub(super) watch: Settings,
+    pub(super) life: Life,
+    /// The thread that built the runtime and runs its first worker.
+    pub(super) owner: ThreadId,
 }
 
 /// How to reach one worker from anywhere.
@@ -48,6 +58,11 @@ impl Reach {
 }
 
 impl Shared {
+    /// Whether this is the thread of the first worker.
+    pub(super) fn is_owner(&self) -> bool {
+        self.owner == thread::current().id()
+    }
+
     pub(super) fn blocking(&self) -> &Arc<Pool> {
         &self.blocking
     }

@@ -15,7 +15,7 @@ pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 pub(super) struct Injector {
     jobs: ArrayQueue<Job>,
-    stopped: AtomicBool,
+    nudged: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -23,7 +23,7 @@ impl Injector {
     pub(super) fn new() -> Self {
         Injector {
             jobs: ArrayQueue::new(INJECTED_SPAWNS),
-            stopped: AtomicBool::new(false),
+            nudged: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
     }
@@ -44,25 +44,40 @@ impl Injector {
         if refused { Err(SpawnError::Full) } else { Ok(()) }
     }
 
-    /// Owner: runs what is there now.
-    pub(super) fn run(&self) {
-        for _ in 0..self.jobs.len() {
+    /// Any thread: how many jobs wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Owner: runs so many jobs.
+    pub(super) fn run(&self, count: usize) {
+        for _ in 0..count {
             let Some(job) = self.jobs.pop() else { return };
             job();
         }
     }
 
     pub(super) fn has_work(&self) -> bool {
-        !self.jobs.is_empty() || self.is_stopped()
+        self.has_jobs() || self.is_nudged()
     }
 
-    /// Any thread: asks the worker to end. The caller then notifies it.
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Release); // PAIRS: is_stopped
+    /// Any thread: whether a job waits.
+    pub(super) fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire) // PAIRS: stop
+    /// Any thread: has the worker look how far the end of its runtime has come. The caller then notifies it.
+    pub(super) fn nudge(&self) {
+        self.nudged.store(true, Ordering::Release); // PAIRS: is_nudged, was_nudged
+    }
+
+    pub(super) fn is_nudged(&self) -> bool {
+        self.nudged.load(Ordering::Acquire) // PAIRS: nudge
+    }
+
+    /// Owner: whether there was a nudge since the last time.
+    pub(super) fn was_nudged(&self) -> bool {
+        self.nudged.swap(false, Ordering::Acquire) // PAIRS: nudge
     }
 
     /// Any thread: whether the worker has ended, or is about to.

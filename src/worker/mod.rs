@@ -20,6 +20,7 @@ mod builder;
 mod cancel;
 pub(crate) mod context;
 pub mod dump;
+mod ending;
 mod handle;
 mod inject;
 mod local;
@@ -30,14 +31,17 @@ mod offload;
 mod remote;
 mod runtime;
 mod scope;
+mod stop;
 pub(crate) mod timer;
 mod turn;
 mod watch;
 mod yields;
 
 pub use self::cancel::{CancellationToken, Cancelled, DropGuard};
+pub use self::ending::Shutdown;
 pub use self::local::{Local, LocalKey, NoValue, WithLocal};
 pub use self::scope::{Outcome, Scope, ScopeError};
+pub use self::stop::ShutdownReport;
 pub use self::{
     builder::Builder,
     context::{spawn, spawn_named, spawn_on},

@@ -22,7 +22,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::{
     error::{JoinError, SpawnError},
     slab::{Key, Slab},
-    task::{JoinHandle, TaskId, handle_of},
+    task::{TaskId, handle_of},
     wake::Handle,
     worker::{context, handle::Shared},
 };
@@ -137,7 +137,7 @@ where
     let guard = Guard { meeting: meeting.clone(), reported: false };
     let job = move || {
         context::with(|context| {
-            let supervised = Supervised::new(make, guard, spawned);
+            let supervised = Supervised::new(make, guard);
             // Detached: the meeting is how its output is waited for.
             drop(context.tasks().spawn(supervised, spawned));
         });
@@ -200,14 +200,14 @@ impl Drop for Place {
 
 /// The future on the owner's side: makes the caller's future there, and reports how it ended.
 struct Supervised<M, F: Future> {
-    spawned: &'static Location<'static>,
     place: Option<Place>,
     make: Option<M>,
-    task: Option<JoinHandle<F::Output>>,
+    // In front of the guard, which reports when this is gone.
+    future: Option<Pin<Box<F>>>,
     guard: Guard<F::Output>,
 }
 
-// Nothing in it is pinned: the caller's future lives in a task of its own.
+// Nothing in it is pinned: the caller's future lies in a box.
 impl<M, F: Future> Unpin for Supervised<M, F> {}
 
 impl<M, F> Supervised<M, F>
@@ -215,16 +215,31 @@ where
     M: FnOnce() -> F,
     F: Future + 'static,
 {
-    fn new(make: M, guard: Guard<F::Output>, spawned: &'static Location<'static>) -> Self {
-        Supervised { spawned, place: None, make: Some(make), task: None, guard }
+    fn new(make: M, guard: Guard<F::Output>) -> Self {
+        Supervised { place: None, make: Some(make), future: None, guard }
     }
 
-    /// Lets dumps find who waits for the caller's task.
+    /// Lets dumps find who waits for the caller's task, which is this one.
     fn remember(&mut self) {
-        if let (None, Some(task)) = (&self.place, &self.task) {
+        if self.place.is_none() {
             let meeting: Arc<dyn Awaited> = self.guard.meeting.clone();
-            self.place = Some(Place::enter(task.id(), meeting));
+            let own = context::with(|worker| TaskId::new(worker.tasks().running()));
+            self.place = Some(Place::enter(own, meeting));
         }
+    }
+
+    /// Drops the future, then reports; a panic of its destructor is how the task ended.
+    fn finish(&mut self, result: Result<F::Output, JoinError>) -> Poll<()> {
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(self.future.take())));
+        match dropped {
+            Ok(()) => self.guard.complete(result),
+            Err(payload) => {
+                self.guard.complete(Err(JoinError::panicked(payload)));
+                // Its destructor is the caller's, and there has been one panic.
+                drop(catch_unwind(AssertUnwindSafe(|| drop(result))));
+            }
+        }
+        Poll::Ready(())
     }
 }
 
@@ -238,24 +253,22 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if let Some(make) = this.make.take() {
-            match catch_unwind(AssertUnwindSafe(make)) {
-                Ok(future) => this.task = Some(context::spawn_at(future, this.spawned)),
-                Err(payload) => this.guard.complete(Err(JoinError::panicked(payload))),
+            match catch_unwind(AssertUnwindSafe(|| Box::pin(make()))) {
+                Ok(future) => this.future = Some(future),
+                Err(payload) => return this.finish(Err(JoinError::panicked(payload))),
             }
         }
         drop(this.guard.meeting.task.force_push(context.waker().clone()));
         fence(Ordering::SeqCst); // PAIRS: the fence in RemoteJoinHandle::abort (task's waker, then flag)
         this.remember();
-        let Some(task) = &mut this.task else { return Poll::Ready(()) };
         if this.guard.meeting.aborted.load(Ordering::Acquire) {
-            task.abort(); // PAIRS: RemoteJoinHandle::abort's Release
+            return this.finish(Err(JoinError::cancelled())); // PAIRS: RemoteJoinHandle::abort's Release
         }
-        match Pin::new(task).poll(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(result) => {
-                this.guard.complete(result);
-                Poll::Ready(())
-            }
+        let Some(future) = &mut this.future else { return Poll::Ready(()) };
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => this.finish(Ok(output)),
+            Err(payload) => this.finish(Err(JoinError::panicked(payload))),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     fmt,
     future::Future,
+    io,
     marker::PhantomData,
     panic::Location,
     pin::pin,
@@ -14,13 +15,14 @@ use std::{
 
 use crate::{
     error::RuntimeError,
-    limits::DROP_DEADLINE,
+    limits::{DROP_DEADLINE, SHUTDOWN_SLACK},
     sys,
     task::{ROOT_SLOT, Tasks, waker},
     worker::{
         Builder,
         context::{self, Context},
         handle::{Handle, Shared},
+        stop::{AT_ONCE, ShutdownReport},
         watch::Watch,
     },
 };
@@ -52,8 +54,10 @@ pub fn run<F: Future>(future: F) -> Result<F::Output, RuntimeError> {
 ///
 /// It is not `Send`. Other threads reach it through its [`Handle`].
 ///
-/// Dropping it ends every task, each on its own worker, and joins the other workers' threads; blocking jobs that
-/// wait are cancelled. A worker that does not come back from a poll within 10 s, and a blocking job that does not
+/// [`shutdown`](Runtime::shutdown) and [`Handle::shutdown`] end it in good order.
+///
+/// Dropping it is a shutdown without grace, unless one was asked for before, which is then carried to its end. It ends
+/// every task, each on its own worker, and joins the other workers' threads; blocking jobs that wait are cancelled. A worker that does not come back from a poll within 10 s, and a blocking job that does not
 /// end, is named on standard error and its thread abandoned. In a
 /// forked child, dropping closes descriptors and does nothing else.
 ///
@@ -109,7 +113,8 @@ impl Runtime {
     /// # Errors
     ///
     /// [`RuntimeError::Nested`] when a runtime runs on this thread already, [`RuntimeError::Forked`] in a
-    /// forked child, [`RuntimeError::Io`] when the selector fails.
+    /// forked child, [`RuntimeError::Closed`] when the runtime has been shut down, also if that happens meanwhile,
+    /// [`RuntimeError::Io`] when the selector fails.
     ///
     /// # Panics
     ///
@@ -121,6 +126,9 @@ impl Runtime {
         }
         if sys::process_id() != self.shared.process {
             return Err(RuntimeError::Forked);
+        }
+        if self.context.ending.has_ended.get() {
+            return Err(RuntimeError::Closed);
         }
         let mut future = pin!(future);
         let waker = waker(self.context.tasks().root_handle());
@@ -136,12 +144,71 @@ impl Runtime {
                 done.set(true);
             }
         };
-        let _root = Root::begin(self.context.tasks(), Location::caller());
-        self.context.enter(|| {
+        let begun = Root::begin(self.context.tasks(), Location::caller());
+        let turned = self.context.enter(|| {
             self.context.tasks().enqueue(ROOT_SLOT);
             self.context.turn_until(&done, &mut root)
-        })?;
+        });
+        drop(begun);
+        self.end_if_over();
+        turned?;
         output.ok_or(RuntimeError::Closed)
+    }
+
+    /// Ends the runtime: lets tasks finish until `grace` is over, aborts what is left, and returns within 100 ms of that
+    /// with a report.
+    ///
+    /// It runs the first worker's loop meanwhile. As [`Handle::shutdown`] otherwise. A poll, or a drop, on the first
+    /// worker that does not return keeps this from returning too; other workers stuck in one are named and abandoned.
+    ///
+    /// # Errors
+    ///
+    /// As [`block_on`](Runtime::block_on); the runtime is then dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let runtime = wakering::Runtime::builder().workers(2).build()?;
+    /// runtime.block_on(async { wakering::spawn(wakering::time::sleep(Duration::from_millis(5))) })?;
+    /// let report = runtime.shutdown(Duration::from_secs(5))?;
+    /// assert!(report.is_clean(), "{report}");
+    /// # Ok::<(), wakering::RuntimeError>(())
+    /// ```
+    pub fn shutdown(mut self, grace: Duration) -> Result<ShutdownReport, RuntimeError> {
+        if context::try_with(|current| current.is_some()) {
+            return Err(RuntimeError::Nested);
+        }
+        if sys::process_id() != self.shared.process {
+            return Err(RuntimeError::Forked);
+        }
+        // A tenth is left for what comes after the joining.
+        let give_up = Instant::now().checked_add(grace.saturating_add(SHUTDOWN_SLACK / 10 * 9));
+        self.shared.say(grace);
+        self.drive()?;
+        self.context.close();
+        join(std::mem::take(&mut self.threads), &self.ended, give_up);
+        self.shared.give_jobs_up();
+        Ok(self.shared.report(None, true))
+    }
+
+    /// Turns the first worker's loop until the end.
+    fn drive(&self) -> io::Result<()> {
+        self.context.enter(|| self.context.turn_until(&Cell::new(false), &mut || {}))
+    }
+
+    fn end_if_over(&self) {
+        if self.context.is_ending() && self.context.enter(|| self.context.wind_down()) {
+            self.context.end();
+        }
+    }
+
+    /// Whether the runtime's end was asked for and can be brought about from here.
+    fn may_drive(&self) -> bool {
+        self.shared.life.deadline().is_some()
+            && !thread::panicking()
+            && context::try_with(|current| current.is_none())
     }
 }
 
@@ -168,14 +235,21 @@ impl Drop for Runtime {
             self.context.reactor().close();
             return;
         }
-        let give_up = Instant::now() + DROP_DEADLINE;
-        for worker in &self.threads {
-            let reach = &self.shared.workers[worker.index];
-            reach.injector.stop();
-            reach.entry.notify();
+        if self.context.is_closed() {
+            return; // by `shutdown`
         }
+        if self.may_drive() {
+            if let Err(error) = self.drive() {
+                eprintln!("wakering: the selector failed during the shutdown: {error}");
+            }
+        }
+        self.shared.say_at(AT_ONCE);
+        let give_up = Instant::now() + DROP_DEADLINE;
         self.context.close();
-        join(std::mem::take(&mut self.threads), &self.ended, give_up);
+        for worker in join(std::mem::take(&mut self.threads), &self.ended, Some(give_up)) {
+            let name = worker.thread.thread().name().unwrap_or("wakering").to_owned();
+            eprintln!("wakering: worker {name} is still inside a poll or a drop; its thread is abandoned");
+        }
         for job in self.shared.blocking().shutdown(give_up) {
             eprintln!("wakering: {job}; its thread is abandoned");
         }
@@ -192,27 +266,15 @@ impl fmt::Debug for Runtime {
     }
 }
 
-/// Joins the workers that end in time; names the others and lets them be.
-fn join(threads: Vec<Worker>, ended: &mpsc::Receiver<usize>, give_up: Instant) {
+/// Joins the workers that end in time, and returns the others.
+fn join(threads: Vec<Worker>, ended: &mpsc::Receiver<usize>, give_up: Option<Instant>) -> Vec<Worker> {
     let mut running: Vec<Worker> = threads;
     while !running.is_empty() {
-        let left = give_up.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        match ended.recv_timeout(left) {
-            Ok(index) => {
-                let position = running.iter().position(|worker| worker.index == index);
-                if let Some(position) = position {
-                    drop(running.swap_remove(position).thread.join());
-                }
-            }
-            Err(_late) => {
-                for worker in running {
-                    let name = worker.thread.thread().name().unwrap_or("wakering").to_owned();
-                    eprintln!(
-                        "wakering: worker {name} is still inside a poll or a drop; its thread is abandoned"
-                    );
-                }
-                return;
-            }
+        let left = give_up.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        let Ok(index) = ended.recv_timeout(left.max(Duration::from_millis(1))) else { return running };
+        if let Some(position) = running.iter().position(|worker| worker.index == index) {
+            drop(running.swap_remove(position).thread.join());
         }
     }
+    running
 }

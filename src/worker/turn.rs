@@ -11,7 +11,7 @@ impl Context {
     /// Turns the loop until `done`; `root` is polled when its slot is woken.
     pub(super) fn turn_until(&self, done: &Cell<bool>, root: &mut dyn FnMut()) -> io::Result<()> {
         let mut told = self.now();
-        while !done.get() && !self.injector.is_stopped() {
+        while !done.get() && !self.is_told_to_end() {
             self.drain(); // 1
             let ran = self.tasks.run(TASK_BUDGET, root); // 2
             self.flush(); // 2b
@@ -20,6 +20,9 @@ impl Context {
             }
             self.unlooked.set(self.unlooked.get() + ran);
             self.fire_timers(); // 3
+            if self.has_come_to_its_end() {
+                break;
+            }
             if self.tasks.is_runnable() {
                 if self.unlooked.get() >= LOOK_EVERY || self.tasks.is_look_due() {
                     self.look(Some(Duration::ZERO))?; // 5–7
@@ -49,7 +52,11 @@ impl Context {
     /// 1: what other threads left for this worker, as of now.
     fn drain(&self) {
         self.entry.drain(|slot| self.tasks.enqueue(slot));
-        self.injector.run();
+        let jobs = self.injector.waiting();
+        if jobs > 0 {
+            self.stir();
+            self.injector.run(jobs);
+        }
     }
 
     /// 2b: each connection with output writes once.

@@ -125,14 +125,8 @@ fn here(shared: &Arc<Shared>, own: Option<&Context>) -> Option<Part> {
 
 /// What is known of a worker that did not answer.
 fn absent(index: usize, reach: &Reach) -> Part {
-    let published = &reach.published;
-    let answer = match inside(published) {
-        Some(inside) => Answer::Inside(inside),
-        None if reach.injector.is_closed() => Answer::Ended,
-        None if published.is_turning() => Answer::Late,
-        None => Answer::Outside,
-    };
-    let counts = published.counts();
+    let answer = answer_of(reach);
+    let counts = reach.published.counts();
     let dump = WorkerDump {
         index,
         answer,
@@ -143,6 +137,22 @@ fn absent(index: usize, reach: &Reach) -> Part {
         timers: 0,
     };
     Part { dump, handles: Vec::new(), waits: Vec::new() }
+}
+
+/// Why a worker does not answer, as far as others can see.
+pub(in crate::worker) fn answer_of(reach: &Reach) -> Answer {
+    match inside(&reach.published) {
+        Some(inside) => Answer::Inside(inside),
+        None if reach.injector.is_closed() => Answer::Ended,
+        None if reach.published.is_turning() => Answer::Late,
+        None => Answer::Outside,
+    }
+}
+
+/// What lives on this thread's worker, and what it waits for.
+pub(in crate::worker) fn of_worker(context: &Context, index: usize) -> Vec<TaskDump> {
+    let mut dump = put_together(vec![collect(context, index)], Vec::new());
+    dump.workers.pop().map_or_else(Vec::new, |worker| worker.tasks)
 }
 
 /// The poll that a worker is inside of, as it says itself.

@@ -1,0 +1,301 @@
+//! A worker's part in the end of its runtime, and the futures of those who wait for it.
+
+use std::{
+    cell::Cell,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Polling, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock::{NEVER, TimerKey, nanos},
+    error::RuntimeError,
+    limits::SHUTDOWN_SLACK,
+    worker::{
+        context::{self, Context},
+        dump,
+        handle::{Handle, Shared},
+        stop::{AT_ONCE, Member, Progress, ShutdownReport, Wait, Want},
+    },
+};
+
+/// How far this worker is on its way to the end.
+#[derive(Default)]
+pub(super) struct Ending {
+    /// The word has been heard: from now on every turn looks.
+    heard: Cell<bool>,
+    over: Cell<bool>,
+    /// Everything that lived on this worker is gone.
+    pub(super) has_ended: Cell<bool>,
+    pub(super) is_closed: Cell<bool>,
+    /// The root future has been reported.
+    root_named: Cell<bool>,
+    /// Ends the sleep at the deadline, and when it was set for.
+    alarm: Cell<Option<(TimerKey, u64)>>,
+}
+
+impl Context {
+    /// Whether the loop is to end, as far as somebody has just said: one load a turn.
+    pub(super) fn is_told_to_end(&self) -> bool {
+        self.injector.is_nudged() && self.wind_down()
+    }
+
+    /// Whether the loop is to end now that tasks have run; behind it tasks may have become runnable.
+    pub(super) fn has_come_to_its_end(&self) -> bool {
+        self.ending.heard.get() && self.wind_down()
+    }
+
+    /// Whether the word has been heard.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.heard.get()
+    }
+
+    /// Whether its selector and its place in the process have been given back.
+    pub(super) fn is_closed(&self) -> bool {
+        self.ending.is_closed.get()
+    }
+
+    /// Owner, before it takes jobs in: from now on there may be more left than was said.
+    pub(super) fn stir(&self) {
+        if self.ending.heard.get() && !self.ending.over.get() {
+            self.shared().settle(self.index, Progress::Serving);
+        }
+    }
+
+    /// After the word: looks what is left, aborts what is late, and says how far this worker is.
+    #[cold]
+    pub(super) fn wind_down(&self) -> bool {
+        self.injector.was_nudged();
+        let shared = self.shared();
+        let Some(deadline) = shared.life.deadline() else { return false };
+        self.ending.heard.set(true);
+        if self.ending.over.get() || deadline == AT_ONCE {
+            self.ending.over.set(true);
+            return true;
+        }
+        let (now, last_words) = (self.now(), deadline.saturating_add(nanos(SHUTDOWN_SLACK)));
+        let expired = now >= deadline;
+        let exempt = shared.life.exempt(self.entry.worker());
+        if expired {
+            self.abort_but(&exempt);
+            shared.give_jobs_up();
+        }
+        let next = [deadline, stuck_at(deadline), last_words].into_iter().find(|at| *at > now);
+        self.set_alarm(next.unwrap_or(NEVER));
+        let tasks = self.tasks();
+        let all = tasks.live() + usize::from(tasks.has_root());
+        // Most turns end the comparison here: it takes a walk over the slots.
+        let spared = if all > exempt.len() { 0 } else { tasks.count(&exempt) };
+        let is_quiet = (expired || all == spared) && !self.injector.has_jobs();
+        let progress = if is_quiet { Progress::Quiet } else { Progress::Serving };
+        let settled = shared.settle(self.index, progress);
+        if now >= stuck_at(deadline) {
+            shared.wake_late();
+        }
+        let root_is_spared = tasks.has_root() && exempt.contains(&tasks.root_id());
+        let over =
+            if expired { spared == 0 || (now >= last_words && !root_is_spared) } else { settled && all == 0 };
+        self.ending.over.set(over);
+        over
+    }
+
+    /// Aborts what nobody spares, and puts it into the report; the root future is only named.
+    fn abort_but(&self, exempt: &[u64]) {
+        let tasks = self.tasks();
+        let late = |id: u64| exempt.binary_search(&id).is_err();
+        let names_root = tasks.has_root() && late(tasks.root_id()) && !self.ending.root_named.replace(true);
+        if !names_root && !tasks.any(late) {
+            return;
+        }
+        let mut dumped = dump::of_worker(self, self.index);
+        dumped.retain(|task| late(task.id.number()) && (names_root || !task.is_root));
+        self.shared().life.aborted(dumped);
+        tasks.abort_where(late);
+    }
+
+    fn set_alarm(&self, at: u64) {
+        match self.ending.alarm.get() {
+            Some((_, set)) if set == at => {}
+            Some((key, _)) if self.reactor().reset_timer(key, at) => self.ending.alarm.set(Some((key, at))),
+            Some(_) | None => {
+                let key = self.reactor().arm(at, Waker::noop().clone());
+                self.ending.alarm.set(Some((key, at)));
+            }
+        }
+    }
+}
+
+impl Handle {
+    /// Has the runtime end, and returns a future of how it did.
+    ///
+    /// Tasks are told by [`stopping`](Handle::stopping) and go on until they are done or `grace` is over; then they are
+    /// aborted. Blocking jobs may end too, those that wait for a thread included; one that runs on when the grace is
+    /// over is named and its thread abandoned. The future of [`Runtime::block_on`](crate::Runtime::block_on) counts as a
+    /// task: aborted, it makes `block_on` return [`RuntimeError::Closed`].
+    ///
+    /// It may be called once or often, from any task or thread; the shortest grace counts, and
+    /// [`Duration::MAX`] is no bound. Awaited inside a task of this runtime it does not wait for that
+    /// task, which then has 100 ms to end; awaited in the future of `block_on` it does not wait for that one, however long
+    /// that takes. It resolves by the end of the grace and 100 ms, also when a worker is stuck in a poll, which the
+    /// report then names.
+    ///
+    /// # Cancellation
+    ///
+    /// The runtime ends all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wakering::{Handle, spawn, time::sleep};
+    ///
+    /// wakering::run(async {
+    ///     let handle = Handle::current();
+    ///     let polite = spawn(async move { Handle::current().stopping().await });
+    ///     spawn(sleep(Duration::from_secs(3600))); // has not heard
+    ///     let report = handle.shutdown(Duration::from_millis(10)).await;
+    ///     assert!(polite.is_finished());
+    ///     assert_eq!(report.aborted.len(), 1);
+    ///     println!("{report}"); // names the sleeper, where it was spawned, and what it waited for
+    /// })?;
+    /// # Ok::<(), wakering::RuntimeError>(())
+    /// ```
+    pub fn shutdown(&self, grace: Duration) -> Shutdown {
+        self.shared().say(grace);
+        Shutdown { end: End::new(self.shared(), Want::Shutdown) }
+    }
+
+    /// Waits until somebody has the runtime end: then accept loops and the like should too.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn stopping(&self) {
+        End::new(self.shared(), Want::Stopping).await;
+    }
+
+    /// Whether somebody has had the runtime end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.shared().life.deadline().is_some()
+    }
+
+    /// Waits until the runtime has ended: the last task is gone. At once, if it has.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::WaitsForItself`] inside a task of this runtime, which would wait for ever.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn closed(&self) -> Result<ShutdownReport, RuntimeError> {
+        if self.member().is_some() {
+            return Err(RuntimeError::WaitsForItself);
+        }
+        Ok(End::new(self.shared(), Want::Closed).await)
+    }
+
+    /// As [`shutdown`](Handle::shutdown), for a thread that runs no worker of this runtime: blocks until it has ended, at
+    /// most 100 ms longer than the grace.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::WaitsForItself`] on a thread of this runtime, also on the one that built it: there
+    /// [`Runtime::shutdown`](crate::Runtime::shutdown) does it. The runtime is not told then.
+    pub fn shutdown_blocking(&self, grace: Duration) -> Result<ShutdownReport, RuntimeError> {
+        if self.member().is_some() || self.shared().is_owner() {
+            return Err(RuntimeError::WaitsForItself);
+        }
+        let patience = Instant::now().checked_add(grace.saturating_add(SHUTDOWN_SLACK));
+        self.shared().say(grace);
+        self.shared().life.wait_blocking(patience);
+        Ok(self.shared().report(None, true))
+    }
+
+    /// The task or root future of this runtime that is running on this thread.
+    fn member(&self) -> Option<Member> {
+        member_of(self.shared())
+    }
+}
+
+fn member_of(shared: &Arc<Shared>) -> Option<Member> {
+    context::try_with(|context| {
+        let context = context.filter(|context| Arc::ptr_eq(context.shared(), shared))?;
+        Some(Member { worker: context.entry.worker(), task: context.tasks().running() })
+    })
+}
+
+/// The end of a runtime; made by [`Handle::shutdown`]. It may go to any thread.
+#[must_use = "the runtime ends all the same, but nobody waits for it"]
+pub struct Shutdown {
+    end: End,
+}
+
+impl Future for Shutdown {
+    type Output = ShutdownReport;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Polling<'_>) -> Poll<ShutdownReport> {
+        Pin::new(&mut self.end).poll(context)
+    }
+}
+
+impl fmt::Debug for Shutdown {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Shutdown").finish_non_exhaustive()
+    }
+}
+
+/// One wait for something about a runtime's end.
+struct End {
+    shared: Arc<Shared>,
+    wait: Wait,
+}
+
+impl End {
+    fn new(shared: &Arc<Shared>, want: Want) -> End {
+        End { shared: shared.clone(), wait: Wait { number: 0, want, inside: None } }
+    }
+}
+
+impl Future for End {
+    type Output = ShutdownReport;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Polling<'_>) -> Poll<ShutdownReport> {
+        let End { shared, wait } = &mut *self;
+        let own = member_of(shared);
+        let is_new = wait.number == 0;
+        if is_new {
+            wait.inside = own;
+        }
+        let life = &shared.life;
+        let late = life.deadline().is_some_and(|deadline| life.clock().now() >= stuck_at(deadline));
+        if life.look(wait, context.waker(), late) {
+            let everybody = own.is_none() && wait.want != Want::Stopping;
+            return Poll::Ready(shared.report(own.map(|own| own.worker), everybody));
+        }
+        if is_new {
+            // A worker may have nothing left now but this task.
+            shared.nudge();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.wait.number != 0 {
+            self.shared.life.leave(self.wait.number);
+            // The task is one like any other now.
+            self.shared.nudge();
+        }
+    }
+}
+
+/// From when on a worker that has not come to its end counts as stuck.
+fn stuck_at(deadline: u64) -> u64 {
+    deadline.saturating_add(nanos(SHUTDOWN_SLACK / 2))
+}
