@@ -78,7 +78,8 @@ impl Acceptor {
     }
 
     /// Takes a connection that is in the queue now, passing over those that died there and shedding one for which there is
-    /// no descriptor. `None`: the queue is empty, or nothing can be taken from it.
+    /// no descriptor. A want of memory is not waited out, but asked again. `None`: the queue is empty, or nothing can be
+    /// taken from it.
     pub(super) fn take_queued<R>(&self, mut take: impl FnMut(BorrowedFd<'_>) -> io::Result<R>) -> Option<R> {
         for _ in 0..ACCEPT_TROUBLES_MAX {
             let error = match self.io.try_io(Direction::Read, &mut take) {
@@ -87,8 +88,8 @@ impl Acceptor {
                 Err(error) => error,
             };
             match self.cure(&error, &mut take) {
-                Some(Cure::Again) => {}
-                Some(Cure::Wait | Cure::Pause) | None => return None,
+                Some(Cure::Again | Cure::Pause) => {}
+                Some(Cure::Wait) | None => return None,
             }
         }
         None
@@ -175,4 +176,33 @@ enum Cure {
     Wait,
     /// Only time: there is no memory, or no descriptor, not even to turn a connection away with.
     Pause,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, os::fd::AsFd};
+
+    use super::*;
+    use crate::sys::socket::Kind;
+
+    /// `ENOMEM`, which has this number on every system.
+    const NO_MEMORY: i32 = 12;
+
+    #[test]
+    fn a_want_of_memory_for_a_moment_loses_no_connection_that_is_queued_at_the_stop() {
+        let fd = socket::socket_for(&(Ipv4Addr::LOCALHOST, 0).into(), Kind::Stream).unwrap();
+        socket::bind(fd.as_fd(), &(Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let acceptor = Acceptor::new(fd);
+        let mut answers = [Err(io::Error::from_raw_os_error(NO_MEMORY)), Ok("a connection")].into_iter();
+        let taken = acceptor.take_queued(|_| answers.next().expect("it stops after the first success"));
+        assert_eq!(taken, Some("a connection"));
+    }
+
+    #[test]
+    fn a_want_of_memory_that_lasts_ends_the_search_for_queued_connections() {
+        let fd = socket::socket_for(&(Ipv4Addr::LOCALHOST, 0).into(), Kind::Stream).unwrap();
+        let acceptor = Acceptor::new(fd);
+        let refuse = |_: BorrowedFd<'_>| Err::<(), _>(io::Error::from_raw_os_error(NO_MEMORY));
+        assert_eq!(acceptor.take_queued(refuse), None);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! An error is *hidden* if no caller of this crate may ever see it: the crate tries again, waits, or does without.
 //! It is *shown* if the caller is told of it, since nobody can help but he. (`WouldBlock` is in neither list: it may be
-//! had wherever `attempt` is, and has a page of its own in `faults.rs`.)
+//! had nearly wherever `attempt` is; `faults.rs` says why.)
 
 use libc::c_int;
 
@@ -82,6 +82,11 @@ pub(super) fn shown(call: Call) -> &'static [c_int] {
     }
 }
 
+/// Whether a try may say `WouldBlock` although there is something.
+pub(super) fn may_block_early(call: Call) -> bool {
+    call != Call::Accept
+}
+
 /// Numbers that look random and come again with the same seed (SplitMix64).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dice(pub(super) u64);
@@ -137,6 +142,11 @@ mod tests {
         assert_eq!(afterwards(Call::Connect), Some(libc::EINTR));
         assert_eq!(afterwards(Call::Recv), None);
         assert!(!hidden(Call::Connect).contains(&libc::EINTR));
+    }
+
+    #[test]
+    fn an_empty_queue_of_connections_is_never_pretended() {
+        assert!(!may_block_early(Call::Accept) && may_block_early(Call::Recv));
     }
 
     #[test]

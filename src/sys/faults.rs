@@ -22,7 +22,8 @@
 //! - **Fewer messages, buffers or events** than there are: as many as were there a moment before.
 //! - **Short reads and writes** of streams: the length is cut before the call, so nothing is lost. For a read the history
 //!   is that the rest came a moment later, for a write that the buffer had so much room. Datagrams are never cut.
-//! - **`EAGAIN`**: nothing was there, it came a moment later. Nothing else makes it legal on a ready descriptor.
+//! - **`EAGAIN`**: nothing was there, it came a moment later. Nothing else makes it legal on a ready descriptor. Not of
+//!   accept(2): it is a listener's evidence, when it stops, that all are served who had queued before.
 //!
 //! In the last two the kernel would send an edge for what "came later", and an edge-triggered selector that has reported
 //! already would not: a reader that believes the short-read rule, as it should, would wait for ever. So whoever cuts or
@@ -46,7 +47,7 @@ use std::{env, mem, panic, ptr, thread};
 
 use super::call::Call;
 use super::event::Interest;
-use super::fault_table::{Dice, afterwards, hidden, shown};
+use super::fault_table::{Dice, afterwards, hidden, may_block_early, shown};
 
 /// Whether this build injects faults.
 pub const ON: bool = true;
@@ -126,7 +127,7 @@ pub(super) fn after<T>(call: Call, answer: io::Result<T>) -> io::Result<T> {
 pub(super) fn would_block(call: Call, fd: BorrowedFd<'_>) -> io::Result<()> {
     let number = fd.as_raw_fd();
     with(|it| {
-        let blocks = it.throw(it.percent);
+        let blocks = may_block_early(call) && it.throw(it.percent);
         if blocks {
             it.note(Fault::Blocked(call, number));
             it.owe(number);
