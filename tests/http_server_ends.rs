@@ -139,7 +139,11 @@ impl Round {
             assert_eq!(response.status(), StatusCode::OK);
             let mut tunnel = Tunnel::new(response.into_body(), sender);
             tunnel.send(Bytes::from_static(b"echo")).await.unwrap();
-            assert_eq!(tunnel.receive().await.unwrap().unwrap(), "echo");
+            let mut echoed = Vec::new();
+            while echoed.len() < 4 {
+                echoed.extend_from_slice(&tunnel.receive().await.unwrap().unwrap());
+            }
+            assert_eq!(echoed, b"echo");
             if orderly {
                 tunnel.close();
                 assert!(tunnel.receive().await.is_none());

@@ -10,6 +10,8 @@
 //!   `RDHUP`, and an edge that a busy worker swallows would strand the connection.
 //! - The doorbell is edge-triggered and its counter is never read: each write is an edge of its own. Only when
 //!   the counter is full (`u64::MAX - 1`) does the ringer read it back to zero and ring again.
+//! - A forked child shares the epoll instance with its parent, so a socket that it drops must not end the parent's
+//!   registration: `deregister` asks for the process id first, one getpid(2) beside a call that is made anyway.
 //! - `epoll_wait` counts milliseconds. A timeout with a finer part goes through `epoll_pwait2` (Linux 5.11), by its
 //!   number since C libraries lack it; where the kernel or a seccomp filter refuses it, it is not asked again and
 //!   timeouts are rounded up. Android's filter kills the process for calls that it does not know: there it is
@@ -36,6 +38,8 @@ pub const CLOSE_DEREGISTERS: bool = true;
 #[derive(Debug)]
 pub struct Selector {
     epoll: OwnedFd,
+    /// The process that made it.
+    process: u32,
     doorbell: OwnedFd,
     events: Box<[libc::epoll_event]>,
     /// How many of `events` the last wait filled.
@@ -63,6 +67,7 @@ impl Selector {
         let capacity = event_capacity.clamp(1, SELECTOR_EVENTS_MAX);
         let selector = Selector {
             epoll,
+            process: std::process::id(),
             doorbell,
             events: vec![libc::epoll_event { events: 0, u64: 0 }; capacity].into_boxed_slice(),
             filled: 0,
@@ -105,12 +110,15 @@ impl Selector {
     /// Ends the descriptor's registration.
     ///
     /// To be called before the descriptor is closed when a duplicate of it may be alive: the kernel ends a
-    /// registration by itself only with the last duplicate.
+    /// registration by itself only with the last duplicate. In a forked child it does nothing.
     ///
     /// # Errors
     ///
     /// `ENOENT` when it is not registered.
     pub fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        if self.process != std::process::id() {
+            return Ok(());
+        }
         // SAFETY: both descriptors are open for the call, being borrowed; DEL ignores the event pointer, which may
         // be null since Linux 2.6.9.
         cvt(Call::Deregister, || unsafe {

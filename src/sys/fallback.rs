@@ -159,14 +159,15 @@ impl Selector {
         Ok(())
     }
 
-    /// Ends the descriptor's registration. On this backend it must be called before the descriptor is closed.
+    /// Ends the descriptor's registration. On this backend it must be called before the descriptor is closed. In a forked
+    /// child, whose poller is its parent's, it does nothing.
     ///
     /// # Errors
     ///
     /// `ENOENT` when it is not registered.
     pub fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.table.borrow_mut().remove(&fd.as_raw_fd());
-        self.poller.delete(fd)
+        if self.process == std::process::id() { self.poller.delete(fd) } else { Ok(()) }
     }
 
     /// Sleeps until there are events, the doorbell rings or the timeout is over (`None`: no timeout).

@@ -26,7 +26,8 @@
 //! Closing a descriptor that nobody duplicated ends its registration where [`CLOSE_DEREGISTERS`] says so; elsewhere, and
 //! for descriptors that were lent out, `deregister` comes first.
 //!
-//! Dropping a selector closes its descriptors and deregisters nothing, so that a forked child may drop it.
+//! Dropping a selector closes its descriptors and deregisters nothing, and in a forked child `deregister` does nothing,
+//! so that the child may drop selector and sources and leave its parent's registrations alone.
 //!
 //! # The backends
 //!
