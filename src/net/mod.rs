@@ -20,6 +20,7 @@
 
 mod accept;
 mod addresses;
+mod async_fd;
 mod bytes;
 mod connect;
 pub mod listen;
@@ -39,6 +40,7 @@ mod unix_listener;
 mod unix_stream;
 
 pub use addresses::{AddressAction, AddressError, Addresses};
+pub use async_fd::{AsyncFd, NotReady, ReadyGuard, WaitError};
 pub use connect::TcpConnector;
 pub use listen::listen;
 pub use listener::{TcpListener, TcpListenerBuilder};

@@ -215,6 +215,16 @@ impl Watch {
         self.wait_ready(fd, context, direction)
     }
 
+    /// Registers, unless that was done: both directions count as not ready until the selector has spoken.
+    pub(crate) fn ensure(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.register(fd, None)
+    }
+
+    /// Tells one wait of the selector from the next: what is known is from this one or earlier. Zero before there is any.
+    pub(crate) fn turn(&self) -> u64 {
+        self.registration.get().map_or(0, |it| it.reactor.turns())
+    }
+
     /// See [`Io::try_io`].
     pub(crate) fn try_io<R>(
         &self,

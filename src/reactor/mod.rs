@@ -195,6 +195,11 @@ impl Reactor {
         self.timers.borrow_mut().next_deadline()
     }
 
+    /// How often the selector was waited in: readiness is news of the last of these, or older.
+    pub(crate) fn turns(&self) -> u64 {
+        self.waits.get()
+    }
+
     /// Sources that are watched.
     pub(crate) fn sources(&self) -> usize {
         self.sources.borrow().len()

@@ -41,6 +41,7 @@ pub(crate) mod batch;
 mod call;
 mod control;
 pub(crate) mod describe;
+pub(crate) mod descriptor;
 mod event;
 pub(crate) mod message;
 pub(crate) mod options;
