@@ -350,6 +350,10 @@ pub(crate) const READ_BUF_LEAST: usize = 4096;
 /// Pieces of a `Buf` that `write_all_buf` hands to one call: 1 KiB of stack.
 pub(crate) const WRITE_BUF_SLICES: usize = 64;
 
+/// How long an attempt to connect runs alone before the next address is tried beside it, and the least that may be asked
+/// for: RFC 8305 §8.
+pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+pub(crate) const ATTEMPT_DELAY_LEAST: Duration = Duration::from_millis(10);
 /// Descriptors beside one message of a Unix socket: Linux's own bound (`SCM_MAX_FD`).
 pub(crate) const PASSED_DESCRIPTORS_MAX: usize = 253;
 /// The first pause, and the longest, of a call on a Unix socket that can only be tried again: Linux does not tell when a

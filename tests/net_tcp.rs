@@ -565,6 +565,61 @@ fn options_are_kept_by_the_system() {
 }
 
 /// A buffer in more pieces than one call takes is written whole, in order.
+/// Options that not every system has: kept, or told to be lacking.
+#[test]
+fn options_of_some_systems_are_kept_or_unsupported() {
+    fn kept_or_unsupported<T: PartialEq + std::fmt::Debug>(
+        set: std::io::Result<()>,
+        get: std::io::Result<T>,
+        value: T,
+    ) {
+        match (set, get) {
+            (Ok(()), Ok(got)) => assert_eq!(got, value),
+            (Err(set), Err(get)) => {
+                assert_eq!((set.kind(), get.kind()), (ErrorKind::Unsupported, ErrorKind::Unsupported));
+                assert_ne!(std::env::consts::OS, "linux");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    run(async {
+        let (mut stream, mut other) = pair().await;
+        let seconds = Duration::from_secs;
+        let set = stream.set_keepalive_interval(Duration::from_millis(6_500));
+        kept_or_unsupported(set, stream.keepalive_interval(), seconds(7));
+        kept_or_unsupported(stream.set_keepalive_probes(4), stream.keepalive_probes(), 4);
+        let time = Some(Duration::from_micros(1_500));
+        let kept = Some(Duration::from_millis(2));
+        kept_or_unsupported(stream.set_user_timeout(time), stream.user_timeout(), kept);
+        kept_or_unsupported(stream.set_user_timeout(None), stream.user_timeout(), None);
+        kept_or_unsupported(stream.set_not_sent_low(16_384), stream.not_sent_low(), 16_384);
+        kept_or_unsupported(stream.set_not_sent_low(u32::MAX), stream.not_sent_low(), u32::MAX);
+        kept_or_unsupported(stream.set_quick_ack(true), stream.quick_ack(), true);
+        kept_or_unsupported(stream.set_quick_ack(false), stream.quick_ack(), false);
+        stream.set_tos(0x88).unwrap();
+        assert_eq!(stream.tos().unwrap(), 0x88);
+        match stream.set_mark(7) {
+            Ok(()) => assert_eq!(stream.mark().unwrap(), 7),
+            Err(error) => {
+                assert!(
+                    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied),
+                    "{error}"
+                );
+            }
+        }
+        stream.write_all(b"measured").await.unwrap();
+        other.read_exact(&mut [0; 8]).await.unwrap();
+        match stream.tcp_info() {
+            Ok(info) => {
+                assert!(info.rtt > Duration::ZERO && info.rtt < seconds(10), "{info:?}");
+                assert!(info.segment_size >= 536 && info.congestion_window > 0, "{info:?}");
+                assert_eq!(info.retransmits, 0, "{info:?}");
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported),
+        }
+    });
+}
+
 #[test]
 fn a_buffer_of_many_pieces_is_written_in_order() {
     run(async {

@@ -1,14 +1,18 @@
-//! Connecting: each address in turn, and the outcome by `SO_ERROR`.
+//! Connecting: each address in turn, or several at once; and the outcome by `SO_ERROR`.
 
 use std::{
+    future::poll_fn,
     io, mem,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
+    time::Duration,
 };
 
 use crate::{
+    limits::{ATTEMPT_DELAY, ATTEMPT_DELAY_LEAST},
     net::{
         addresses::{AddressAction, AddressError, Addresses, no_address},
+        race::{Attempt, Race, interleave},
         ready::Io,
         tcp::TcpStream,
     },
@@ -16,6 +20,7 @@ use crate::{
     sys::{
         options,
         socket::{self, Connect, Kind},
+        tcp,
     },
 };
 
@@ -45,6 +50,11 @@ use crate::{
 pub struct TcpConnector {
     local_addr: Option<SocketAddr>,
     nodelay: bool,
+    keepalive: Option<Duration>,
+    tos: Option<u8>,
+    mark: Option<u32>,
+    fast_open: bool,
+    happy_eyeballs: Option<Duration>,
     recv_buffer_size: Option<usize>,
     send_buffer_size: Option<usize>,
 }
@@ -69,6 +79,72 @@ impl TcpConnector {
         self
     }
 
+    /// Probes connections that are idle for so long; see [`TcpStream::set_keepalive`].
+    #[must_use]
+    pub fn keepalive(mut self, idle: Duration) -> TcpConnector {
+        self.keepalive = Some(idle);
+        self
+    }
+
+    /// Sets the type of service from the first packet on; see [`TcpStream::set_tos`].
+    #[must_use]
+    pub fn tos(mut self, octet: u8) -> TcpConnector {
+        self.tos = Some(octet);
+        self
+    }
+
+    /// Marks packets from the first one on; see [`TcpStream::set_mark`].
+    #[must_use]
+    pub fn mark(mut self, mark: u32) -> TcpConnector {
+        self.mark = Some(mark);
+        self
+    }
+
+    /// Sends the first write together with the SYN to peers that have handed out a cookie before (`TCP_FASTOPEN_CONNECT`,
+    /// Linux; RFC 7413); off by default.
+    ///
+    /// Connecting to such a peer then succeeds at once without a packet, and a refusal is told by the first write: this end
+    /// has to write first, and what it writes first must do no harm when it arrives twice. Connecting is `Unsupported` on
+    /// other systems.
+    #[must_use]
+    pub fn fast_open(mut self, on: bool) -> TcpConnector {
+        self.fast_open = on;
+        self
+    }
+
+    /// Races the addresses instead of trying one after the other (RFC 8305): families take turns, the next attempt begins
+    /// 250 ms after the last or when one has failed, and the first to succeed wins. Off by default.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wakering::net::{TcpConnector, TcpListener};
+    ///
+    /// wakering::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///     let port = listener.local_addr()?.port();
+    ///     let addresses = [format!("[::1]:{port}"), format!("127.0.0.1:{port}")];
+    ///     let addresses = addresses.map(|it| it.parse().expect("an address"));
+    ///     let stream = TcpConnector::new().happy_eyeballs(true).connect(addresses).await?;
+    ///     assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    ///     Ok::<(), std::io::Error>(())
+    /// })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn happy_eyeballs(mut self, on: bool) -> TcpConnector {
+        self.happy_eyeballs = on.then_some(ATTEMPT_DELAY);
+        self
+    }
+
+    /// Races the addresses as [`happy_eyeballs`](TcpConnector::happy_eyeballs) does, with another delay between two attempts;
+    /// at least 10 ms (RFC 8305 §5).
+    #[must_use]
+    pub fn attempt_delay(mut self, delay: Duration) -> TcpConnector {
+        self.happy_eyeballs = Some(delay.max(ATTEMPT_DELAY_LEAST));
+        self
+    }
+
     /// Asks for a receive buffer of `bytes`, which bounds the window that is announced to the peer.
     #[must_use]
     pub fn recv_buffer_size(mut self, bytes: usize) -> TcpConnector {
@@ -83,7 +159,8 @@ impl TcpConnector {
         self
     }
 
-    /// Connects to the first of `addresses` that answers, trying one after the other.
+    /// Connects to the first of `addresses` that answers, trying one after the other, or, with
+    /// [`happy_eyeballs`](TcpConnector::happy_eyeballs), several at once.
     ///
     /// The system's own time limit for one address is minutes long: wrap the call in a timeout of your own.
     ///
@@ -95,6 +172,11 @@ impl TcpConnector {
     ///
     /// The attempt ends and its socket is closed.
     pub async fn connect(&self, addresses: impl Addresses) -> io::Result<TcpStream> {
+        if let Some(delay) = self.happy_eyeballs {
+            let begin = |address| -> Attempt<'_> { Box::pin(self.connect_one(address)) };
+            let mut race = Race::new(interleave(addresses.addresses()?), delay, begin);
+            return poll_fn(|cx| race.poll(cx)).await;
+        }
         let mut last = no_address();
         for address in addresses.addresses()? {
             match self.connect_one(address).await {
@@ -128,6 +210,18 @@ impl TcpConnector {
         }
         if self.nodelay {
             options::set_nodelay(fd, true)?;
+        }
+        if let Some(idle) = self.keepalive {
+            options::set_keepalive(fd, Some(idle))?;
+        }
+        if let Some(octet) = self.tos {
+            tcp::set_tos(fd, octet)?;
+        }
+        if let Some(mark) = self.mark {
+            tcp::set_mark(fd, mark)?;
+        }
+        if self.fast_open {
+            tcp::set_fast_open_connect(fd, true)?;
         }
         if let Some(local) = self.local_addr {
             socket::bind(fd, &local).map_err(AddressError::wrap(AddressAction::Bind, local))?;

@@ -25,6 +25,7 @@ mod bytes;
 mod connect;
 pub mod listen;
 mod listener;
+mod race;
 pub(crate) mod ready;
 mod share;
 mod split;
@@ -49,6 +50,7 @@ pub use split::{
 };
 pub use stream::{Reader, Stream, Writer};
 pub use tcp::TcpStream;
+pub use tcp_options::TcpInfo;
 pub use udp::{
     Datagram, Ecn, Message, RecvBatch, SendBatch, Transmit, UdpSocket, UdpSocketBuilder, interface_index,
 };

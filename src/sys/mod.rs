@@ -48,6 +48,7 @@ pub(crate) mod options;
 pub(crate) mod packet;
 pub(crate) mod signal;
 pub(crate) mod socket;
+pub(crate) mod tcp;
 pub(crate) mod unix;
 mod unix_addr;
 
@@ -75,6 +76,24 @@ mod os;
 )))]
 #[path = "os_other.rs"]
 mod os;
+
+// Which TCP options there are.
+#[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd", target_os = "dragonfly"))]
+#[path = "tcp_bsd.rs"]
+mod tcp_os;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "tcp_linux.rs"]
+mod tcp_os;
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "dragonfly"
+)))]
+#[path = "tcp_other.rs"]
+mod tcp_os;
 
 // What of Unix sockets differs from system to system.
 #[cfg(any(

@@ -50,12 +50,12 @@ pub(super) fn unsupported(what: &str) -> io::Error {
 }
 
 /// A size or count of the caller's as the kernel wants it; more than it can express is as much as it can.
-fn saturate(value: usize) -> c_int {
+pub(super) fn saturate(value: usize) -> c_int {
     c_int::try_from(value).unwrap_or(c_int::MAX)
 }
 
 /// Seconds, rounded up, so that a short duration does not become zero, which means something else.
-fn seconds(duration: Duration) -> c_int {
+pub(super) fn seconds(duration: Duration) -> c_int {
     let whole = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
     c_int::try_from(whole).unwrap_or(c_int::MAX)
 }
