@@ -354,6 +354,10 @@ pub(crate) const WRITE_BUF_SLICES: usize = 64;
 /// for: RFC 8305 §8.
 pub(crate) const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 pub(crate) const ATTEMPT_DELAY_LEAST: Duration = Duration::from_millis(10);
+/// The pipe that a copy between two sockets is spliced through: what an unprivileged process may ask for.
+pub(crate) const SPLICE_PIPE_BYTES: usize = 1 << 20;
+/// What one sendfile(2) is asked to send: more than a socket's buffer takes in one go.
+pub(crate) const SEND_FILE_BYTES: usize = 1 << 20;
 /// Descriptors beside one message of a Unix socket: Linux's own bound (`SCM_MAX_FD`).
 pub(crate) const PASSED_DESCRIPTORS_MAX: usize = 253;
 /// The first pause, and the longest, of a call on a Unix socket that can only be tried again: Linux does not tell when a

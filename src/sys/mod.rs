@@ -47,6 +47,7 @@ pub(crate) mod message;
 pub(crate) mod options;
 pub(crate) mod packet;
 pub(crate) mod signal;
+pub(crate) mod sigpipe;
 pub(crate) mod socket;
 pub(crate) mod tcp;
 pub(crate) mod unix;
@@ -76,6 +77,32 @@ mod os;
 )))]
 #[path = "os_other.rs"]
 mod os;
+
+// Files and sockets to sockets, without a way through our memory.
+#[cfg(target_vendor = "apple")]
+#[path = "sendfile_apple.rs"]
+pub(crate) mod sendfile;
+#[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
+#[path = "sendfile_freebsd.rs"]
+pub(crate) mod sendfile;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "sendfile_linux.rs"]
+pub(crate) mod sendfile;
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_vendor = "apple"
+)))]
+#[path = "sendfile_none.rs"]
+pub(crate) mod sendfile;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "splice_linux.rs"]
+pub(crate) mod splice;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "splice_none.rs"]
+pub(crate) mod splice;
 
 // Which TCP options there are.
 #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd", target_os = "dragonfly"))]

@@ -1,0 +1,370 @@
+//! Copying between connections and from files: exact bytes, half-closes, slow readers, and what an idle pair holds.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
+)]
+
+#[path = "support/net.rs"]
+mod support;
+
+use std::{
+    env, fs,
+    fs::File,
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream as StdStream},
+    os::unix::net::UnixStream as StdUnixStream,
+    path::PathBuf,
+    pin::pin,
+    process, thread,
+    time::Duration,
+};
+
+use support::{fill, in_child, let_sigpipe_kill, pair, pair_with_std, pattern, poll_once, reset, run};
+use wakering::{
+    net::{self, TcpStream, UnixStream},
+    spawn, time,
+};
+
+const BULK: usize = 24 << 20;
+
+/// A file with a pattern in it, removed at the end.
+struct Patterned(PathBuf, Vec<u8>);
+
+impl Patterned {
+    fn new(name: &str, length: usize) -> Patterned {
+        let path = env::temp_dir().join(format!("wakering-copy-{}-{name}", process::id()));
+        let bytes = pattern(3, length);
+        fs::write(&path, &bytes).unwrap();
+        Patterned(path, bytes)
+    }
+}
+
+impl Drop for Patterned {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+/// Sends `length` octets of a pattern in a thread, and then the end.
+fn sender(mut to: StdStream, seed: u64, length: usize) -> thread::JoinHandle<StdStream> {
+    thread::spawn(move || {
+        to.write_all(&pattern(seed, length)).unwrap();
+        to.shutdown(Shutdown::Write).unwrap();
+        to
+    })
+}
+
+fn receiver(mut from: StdStream) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        from.read_to_end(&mut all).unwrap();
+        all
+    })
+}
+
+#[test]
+fn bulk_goes_through_a_copy_exactly() {
+    run(async {
+        let (mut from, source) = pair_with_std();
+        let (mut to, target) = pair_with_std();
+        let sending = sender(source, 1, BULK);
+        let receiving = receiver(target);
+        assert_eq!(net::copy(&mut from, &mut to).await.unwrap(), BULK as u64);
+        to.shutdown(Shutdown::Write).unwrap();
+        assert!(receiving.join().unwrap() == pattern(1, BULK));
+        sending.join().unwrap();
+    });
+}
+
+#[test]
+fn both_directions_are_copied_until_both_have_ended() {
+    run(async {
+        let (mut one, client) = pair_with_std();
+        let (mut other, server) = pair_with_std();
+        let lengths = [BULK, 70_000];
+        let sent_client = sender(client.try_clone().unwrap(), 1, lengths[0]);
+        let sent_server = sender(server.try_clone().unwrap(), 2, lengths[1]);
+        let (at_server, at_client) = (receiver(server), receiver(client));
+        let copied = net::copy_bidirectional(&mut one, &mut other).await.unwrap();
+        assert_eq!(copied, (lengths[0] as u64, lengths[1] as u64));
+        assert!(at_server.join().unwrap() == pattern(1, lengths[0]));
+        assert!(at_client.join().unwrap() == pattern(2, lengths[1]));
+        sent_client.join().unwrap();
+        sent_server.join().unwrap();
+    });
+}
+
+/// A client that says all it has to say first, ends, and waits for the answer: the end goes through, and the answer comes.
+#[test]
+fn a_half_close_goes_through_and_the_other_direction_goes_on() {
+    run(async {
+        let (mut one, mut client) = pair_with_std();
+        let (mut other, mut server) = pair_with_std();
+        let answering = thread::spawn(move || {
+            let mut request = Vec::new();
+            server.read_to_end(&mut request).unwrap();
+            server.write_all(&request).unwrap();
+            request.len()
+        });
+        let asking = thread::spawn(move || {
+            client.write_all(&pattern(4, 300_000)).unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).unwrap();
+            answer
+        });
+        let copied = net::copy_bidirectional(&mut one, &mut other).await.unwrap();
+        assert_eq!(copied, (300_000, 300_000));
+        assert_eq!(answering.join().unwrap(), 300_000);
+        assert!(asking.join().unwrap() == pattern(4, 300_000));
+    });
+}
+
+#[test]
+fn connections_of_two_kinds_and_halves_are_copied() {
+    run(async {
+        let (tcp, source) = pair_with_std();
+        let (unix, target) = StdUnixStream::pair().unwrap();
+        let unix = UnixStream::from_std(unix).unwrap();
+        let sending = sender(source, 6, BULK);
+        let receiving = thread::spawn(move || {
+            let (mut target, mut all) = (target, Vec::new());
+            target.read_to_end(&mut all).unwrap();
+            all
+        });
+        let (mut reader, _tcp_writer) = tcp.into_split();
+        let (_unix_reader, mut writer) = unix.into_split();
+        let copied = spawn(async move { net::copy(&mut reader, &mut writer).await.unwrap() }).await.unwrap();
+        assert_eq!(copied, BULK as u64);
+        assert!(receiving.join().unwrap() == pattern(6, BULK));
+        sending.join().unwrap();
+    });
+}
+
+/// What does not fit is kept and goes on when there is room, and nothing is read meanwhile.
+#[test]
+fn a_slow_reader_holds_the_sender_back_and_loses_nothing() {
+    run(async {
+        let (mut from, source) = pair_with_std();
+        let (mut to, mut target) = pair_with_std();
+        to.set_send_buffer_size(16_384).unwrap();
+        let sending = sender(source, 7, 4 << 20);
+        let receiving = thread::spawn(move || {
+            let (mut all, mut buffer) = (Vec::new(), [0; 40_000]);
+            loop {
+                match target.read(&mut buffer).unwrap() {
+                    0 => return all,
+                    read => all.extend_from_slice(&buffer[..read]),
+                }
+                if all.len() % 7 == 0 {
+                    thread::yield_now();
+                }
+            }
+        });
+        assert_eq!(net::copy(&mut from, &mut to).await.unwrap(), 4 << 20);
+        drop(to);
+        assert!(receiving.join().unwrap() == pattern(7, 4 << 20));
+        sending.join().unwrap();
+    });
+}
+
+#[test]
+fn a_reset_of_either_side_ends_the_copy_with_its_error() {
+    run(async {
+        let (mut one, client) = pair_with_std();
+        let (mut other, _server) = pair_with_std();
+        let mut copying = pin!(net::copy_bidirectional(&mut one, &mut other));
+        assert!(poll_once(copying.as_mut()).await.is_pending());
+        reset(client);
+        assert_eq!(copying.await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+
+        let (mut from, mut source) = pair_with_std();
+        let (mut to, target) = pair_with_std();
+        let mut copying = pin!(net::copy(&mut from, &mut to));
+        assert!(poll_once(copying.as_mut()).await.is_pending());
+        reset(target);
+        source.write_all(b"to nobody").unwrap();
+        let first = copying.as_mut().await;
+        assert!(matches!(first.unwrap_err().kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
+    });
+}
+
+/// A burst leaves no descriptor (of a pipe) behind, and no byte in the pair.
+#[test]
+fn a_pair_that_pauses_after_a_burst_has_passed_everything_on_and_holds_nothing() {
+    if !in_child("a_pair_that_pauses_after_a_burst_has_passed_everything_on_and_holds_nothing", "") {
+        return;
+    }
+    run(async {
+        let (mut one, mut client) = pair_with_std();
+        let (mut other, mut server) = pair_with_std();
+        let copying = spawn(async move { net::copy_bidirectional(&mut one, &mut other).await });
+        time::sleep(Duration::from_millis(1)).await;
+        let descriptors = || fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or(0);
+        let before = descriptors();
+        for seed in 0..5 {
+            let mut writer = client.try_clone().unwrap();
+            let sending = thread::spawn(move || writer.write_all(&pattern(seed, 3 << 20)).unwrap());
+            let mut reader = server.try_clone().unwrap();
+            let receiving = thread::spawn(move || {
+                let mut all = vec![0; 3 << 20];
+                reader.read_exact(&mut all).unwrap();
+                all
+            });
+            while !receiving.is_finished() {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+            assert!(receiving.join().unwrap() == pattern(seed, 3 << 20));
+            sending.join().unwrap();
+            time::sleep(Duration::from_millis(1)).await;
+            assert_eq!(descriptors(), before);
+        }
+        server.write_all(b"back").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        server.shutdown(Shutdown::Write).unwrap();
+        let mut back = Vec::new();
+        while !copying.is_finished() {
+            time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(copying.await.unwrap().unwrap(), (15 << 20, 4));
+        client.read_to_end(&mut back).unwrap();
+        assert_eq!(back, b"back");
+    });
+}
+
+#[test]
+fn a_flooding_copy_leaves_others_their_turn() {
+    run(async {
+        let (mut from, source) = pair_with_std();
+        let (mut to, target) = pair_with_std();
+        let sending = sender(source, 1, BULK);
+        let receiving = receiver(target);
+        let copying = spawn(async move { net::copy(&mut from, &mut to).await.unwrap() });
+        let (mut quiet, mut peer) = pair().await;
+        let mut rounds = 0_u32;
+        while !copying.is_finished() {
+            peer.write_all(b"x").await.unwrap();
+            quiet.read_exact(&mut [0; 1]).await.unwrap();
+            rounds += 1;
+        }
+        assert!(rounds > 3, "{rounds}");
+        assert_eq!(copying.await.unwrap(), BULK as u64);
+        assert_eq!(receiving.join().unwrap().len(), BULK);
+        sending.join().unwrap();
+    });
+}
+
+#[test]
+fn a_file_is_sent_whole_in_part_and_to_its_end() {
+    run(async {
+        let file = Patterned::new("sent", 5 << 20);
+        let opened = File::open(&file.0).unwrap();
+        for range in [0..5 << 20, 0..0, 1..2, 4_097..3_000_001, (5 << 20) - 3..u64::MAX, 6 << 20..7 << 20] {
+            let (mut ours, target) = pair_with_std();
+            let receiving = receiver(target);
+            let end = range.end.min(5 << 20) as usize;
+            let start = (range.start as usize).min(end);
+            let sent = ours.send_file(&opened, range).await.unwrap();
+            assert_eq!(sent as usize, end - start);
+            drop(ours);
+            assert!(receiving.join().unwrap() == file.1[start..end]);
+        }
+        let mut position = Vec::new();
+        (&opened).read_to_end(&mut position).unwrap();
+        assert_eq!(position.len(), 5 << 20, "the file's own position was not moved");
+    });
+}
+
+/// Files of /proc have no pages that could be handed on: they are read.
+#[test]
+fn a_file_that_cannot_be_sent_in_the_kernel_is_read_and_written() {
+    let Ok(text) = fs::read("/proc/self/cgroup") else { return };
+    run(async {
+        let (mut ours, target) = pair_with_std();
+        let receiving = receiver(target);
+        let sent = ours.send_file(File::open("/proc/self/cgroup").unwrap(), 0..1 << 20).await.unwrap();
+        drop(ours);
+        assert_eq!(receiving.join().unwrap(), text);
+        assert_eq!(sent as usize, text.len());
+        let (mut ours, _target) = pair_with_std();
+        let folder = ours.send_file(File::open("/").unwrap(), 0..10).await.unwrap_err();
+        assert_ne!(folder.kind(), ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn sending_a_file_waits_for_a_slow_reader() {
+    run(async {
+        let file = Patterned::new("slow", 3 << 20);
+        let (mut ours, mut theirs) = pair().await;
+        let filled = fill(&ours).await;
+        let opened = File::open(&file.0).unwrap();
+        {
+            let mut sending = pin!(ours.send_file(&opened, 0..1_000));
+            assert!(poll_once(sending.as_mut()).await.is_pending(), "there is no room");
+        }
+        let sending = spawn(async move { (ours.send_file(&opened, 0..3 << 20).await.unwrap(), ours) });
+        let mut all = vec![0; filled + (3 << 20)];
+        theirs.read_exact(&mut all).await.unwrap();
+        assert!(all[filled..] == file.1);
+        assert_eq!(sending.await.unwrap().0, 3 << 20);
+    });
+}
+
+/// Neither splice nor sendfile can refuse the signal: where it would kill, they are not used.
+#[test]
+fn copying_to_a_closed_connection_raises_no_signal() {
+    if !in_child("copying_to_a_closed_connection_raises_no_signal", "") {
+        return;
+    }
+    let_sigpipe_kill();
+    run(async {
+        let file = Patterned::new("pipe", 1 << 20);
+        let (mut ours, theirs) = pair_with_std();
+        reset(theirs);
+        let opened = File::open(&file.0).unwrap();
+        let error = loop {
+            match ours.send_file(&opened, 0..1 << 20).await {
+                Ok(_) => time::sleep(Duration::from_millis(1)).await,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+        let again = ours.send_file(&opened, 0..1 << 20).await.unwrap_err();
+        assert_eq!(again.kind(), ErrorKind::BrokenPipe);
+
+        let (mut from, mut source) = pair_with_std();
+        let (mut to, target) = pair_with_std();
+        reset(target);
+        let sending = thread::spawn(move || while source.write_all(&[1; 1 << 20]).is_ok() {});
+        let error = net::copy(&mut from, &mut to).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+        let error = net::copy(&mut from, &mut to).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        drop(from);
+        sending.join().unwrap();
+    });
+}
+
+/// A copy that is dropped in the middle closes nothing and leaves the connections usable.
+#[test]
+fn a_copy_that_is_dropped_leaves_both_connections_open() {
+    run(async {
+        let (mut one, mut client): (TcpStream, StdStream) = pair_with_std();
+        let (mut other, mut server) = pair_with_std();
+        client.write_all(b"first").unwrap();
+        {
+            let mut copying = pin!(net::copy_bidirectional(&mut one, &mut other));
+            assert!(poll_once(copying.as_mut()).await.is_pending());
+        }
+        let mut buffer = [0; 6];
+        server.read_exact(&mut buffer[..5]).unwrap();
+        assert_eq!(&buffer[..5], b"first");
+        client.write_all(b"second").unwrap();
+        one.read_exact(&mut buffer).await.unwrap();
+        other.write_all(&buffer).await.unwrap();
+        server.read_exact(&mut buffer).unwrap();
+        assert_eq!(&buffer, b"second");
+    });
+}
