@@ -26,7 +26,7 @@ mod inject;
 mod local;
 mod meter;
 pub mod metrics;
-mod notes;
+pub(crate) mod notes;
 mod offload;
 mod remote;
 mod runtime;

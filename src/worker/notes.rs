@@ -11,7 +11,8 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Weak},
+    rc::{self, Rc},
+    sync::{self, Arc},
     task::{Context, Poll},
 };
 
@@ -22,7 +23,36 @@ use crate::{
     worker::context,
 };
 
-type Describe = dyn Fn(&mut fmt::Formatter<'_>) -> fmt::Result;
+type Shared = dyn Fn(&mut fmt::Formatter<'_>) -> fmt::Result;
+
+/// Something that says what is waited for, by what it is anyway.
+pub(crate) trait Describe {
+    fn describe(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result;
+}
+
+/// Where a note's text comes from; nothing is kept alive for it.
+pub(crate) enum Source {
+    /// A closure of its own.
+    Shared(sync::Weak<Shared>),
+    /// What the waiting future shares with others on its worker.
+    Local(rc::Weak<dyn Describe>),
+}
+
+impl Source {
+    fn upgrade(&self) -> Option<Text> {
+        match self {
+            Source::Shared(text) => text.upgrade().map(Text::Shared),
+            Source::Local(text) => text.upgrade().map(Text::Local),
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        match self {
+            Source::Shared(text) => text.strong_count() == 0,
+            Source::Local(text) => text.strong_count() == 0,
+        }
+    }
+}
 
 /// The notes of one worker.
 #[derive(Default)]
@@ -34,114 +64,139 @@ pub(super) struct Notes {
 
 struct Entry {
     task: u64,
-    text: Weak<Describe>,
+    source: Source,
 }
 
 impl Notes {
     /// The text of each note and the task that is said to wait.
     pub(super) fn read(&self, most: usize) -> Vec<(u64, String)> {
-        let live: Vec<(u64, Arc<Describe>)> = {
+        let live: Vec<(u64, Text)> = {
             let table = self.table.borrow();
-            let upgraded = table.iter().filter_map(|(_, entry)| Some((entry.task, entry.text.upgrade()?)));
+            let upgraded = table.iter().filter_map(|(_, entry)| Some((entry.task, entry.source.upgrade()?)));
             upgraded.take(most).collect()
         };
         // Outside the borrow: a description is foreign code.
-        live.into_iter().map(|(task, text)| (task, written(&*text))).collect()
+        live.into_iter().map(|(task, text)| (task, text.written())).collect()
     }
 
-    fn enter(&self, place: Option<Key>, task: u64, text: &Arc<impl DescribeFn>) -> Key {
+    fn insert(&self, task: u64, source: Source) -> Key {
         let mut table = self.table.borrow_mut();
-        if let Some(key) = place {
-            if table.get(key).is_some_and(|entry| entry.task == task) {
-                return key;
-            }
-        }
         if table.len() >= self.sweep_at.get().max(NOTES_SWEPT) {
-            let dead = table.iter().filter(|(_, entry)| entry.text.strong_count() == 0);
+            let dead = table.iter().filter(|(_, entry)| entry.source.is_dead());
             let dead: Vec<Key> = dead.map(|(key, _)| key).collect();
             for key in dead {
                 table.remove(key);
             }
             self.sweep_at.set(table.len() * 2);
         }
-        let text: Arc<Describe> = text.clone();
-        table.insert(Entry { task, text: Arc::downgrade(&text) })
+        table.insert(Entry { task, source })
     }
 
-    fn leave(&self, place: Key, task: u64) {
+    fn remove(&self, key: Key, task: u64) {
         let mut table = self.table.borrow_mut();
-        if table.get(place).is_some_and(|entry| entry.task == task) {
-            table.remove(place);
+        // On another worker the key may name another's note.
+        if table.get(key).is_some_and(|entry| entry.task == task) {
+            table.remove(key);
         }
     }
 }
 
-/// What a description writes. It may find borrowed what the task that asks for the dump has borrowed.
-fn written(text: &Describe) -> String {
-    match catch_unwind(AssertUnwindSafe(|| Text(text).to_string())) {
-        Ok(text) => text,
-        Err(payload) => {
-            mem::forget(payload); // its destructor might panic and start over
-            "something whose description panicked".to_owned()
+enum Text {
+    Shared(Arc<Shared>),
+    Local(Rc<dyn Describe>),
+}
+
+impl Text {
+    /// What a description writes. It may find borrowed what the task that asks for the dump has borrowed.
+    fn written(self) -> String {
+        match catch_unwind(AssertUnwindSafe(|| self.to_string())) {
+            Ok(text) => text,
+            Err(payload) => {
+                mem::forget(payload); // its destructor might panic and start over
+                "something whose description panicked".to_owned()
+            }
         }
     }
 }
 
-struct Text<'a>(&'a Describe);
-
-impl fmt::Display for Text<'_> {
+impl fmt::Display for Text {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (self.0)(out)
-    }
-}
-
-/// A closure that writes a text.
-pub trait DescribeFn: Fn(&mut fmt::Formatter<'_>) -> fmt::Result + 'static {}
-
-impl<D: Fn(&mut fmt::Formatter<'_>) -> fmt::Result + 'static> DescribeFn for D {}
-
-/// What a pending future waits for, in words.
-pub struct Note<D> {
-    given: Option<D>,
-    shared: Option<Arc<D>>,
-    place: Option<(Key, u64)>,
-}
-
-impl<D> Note<D> {
-    fn leave(&mut self) {
-        if let Some((place, task)) = self.place.take() {
-            context::try_with(|worker| {
-                if let Some(worker) = worker {
-                    worker.notes().leave(place, task);
-                }
-            });
+        match self {
+            Text::Shared(describe) => describe(out),
+            Text::Local(it) => it.describe(out),
         }
     }
 }
 
-impl<D: DescribeFn> Note<D> {
-    fn enter(&mut self) {
+/// A note's place in the table of the worker where it was entered; dropping it takes the note out.
+#[derive(Debug, Default)]
+pub(crate) struct Place(Option<(Key, u64)>);
+
+impl Place {
+    /// Says that the running task waits for what `source` describes, if that was not said before.
+    #[inline]
+    pub(crate) fn enter(&mut self, source: impl FnOnce() -> Source) {
         context::try_with(|worker| {
             let Some(worker) = worker else { return };
-            let given = &mut self.given;
-            let Some(text) = self.shared.take().or_else(|| given.take().map(Arc::new)) else { return };
             let task = worker.tasks().running();
-            let place = self.place.filter(|(_, known)| *known == task).map(|(place, _)| place);
-            self.place = Some((worker.notes().enter(place, task, &text), task));
-            self.shared = Some(text);
+            if self.0.is_some_and(|(_, known)| known == task) {
+                return;
+            }
+            self.leave();
+            self.0 = Some((worker.notes().insert(task, source()), task));
+        });
+    }
+
+    /// The wait is over.
+    #[inline]
+    pub(crate) fn leave(&mut self) {
+        let Some((key, task)) = self.0.take() else { return };
+        context::try_with(|worker| {
+            if let Some(worker) = worker {
+                worker.notes().remove(key, task);
+            }
         });
     }
 }
 
-impl<D> Drop for Note<D> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
+/// What a pending future waits for, in words.
+pub struct Note<D> {
+    place: Place,
+    describe: Words<D>,
+}
+
+enum Words<D> {
+    Given(D),
+    Shared(Arc<D>),
+    /// While the former become the latter.
+    Moving,
+}
+
+impl<D: Fn(&mut fmt::Formatter<'_>) -> fmt::Result + 'static> Note<D> {
+    fn enter(&mut self) {
+        let words = &mut self.describe;
+        self.place.enter(|| {
+            let text = match mem::replace(words, Words::Moving) {
+                Words::Given(describe) => Arc::new(describe),
+                Words::Shared(text) => text,
+                Words::Moving => unreachable!("nothing foreign runs between the two"),
+            };
+            *words = Words::Shared(text.clone());
+            let text: Arc<Shared> = text;
+            Source::Shared(Arc::downgrade(&text))
+        });
+    }
+}
+
 impl<D> fmt::Debug for Note<D> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Note").field("placed", &self.place.is_some()).finish_non_exhaustive()
+        out.debug_struct("Note").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
@@ -180,7 +235,7 @@ where
     D: Fn(&mut fmt::Formatter<'_>) -> fmt::Result + 'static,
     F: Future,
 {
-    Beside::new(future, Note { given: Some(describe), shared: None, place: None })
+    Beside::new(future, Note { place: Place::default(), describe: Words::Given(describe) })
 }
 
 impl<D, F> Future for Beside<F, Note<D>>
@@ -194,7 +249,7 @@ where
         let (future, note) = self.project();
         let polled = future.poll(context);
         match polled {
-            Poll::Ready(_) => note.leave(),
+            Poll::Ready(_) => note.place.leave(),
             Poll::Pending => note.enter(),
         }
         polled
