@@ -42,6 +42,7 @@ mod sys;
 mod task;
 pub mod testing;
 pub mod time;
+mod trace;
 mod wake;
 mod worker;
 

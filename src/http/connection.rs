@@ -24,6 +24,7 @@ use crate::{
     http::{mailbox::Death, wire::Wire},
     limits::{COOPERATIVE_BUDGET, LAST_WORDS, LINGER, REQUESTS_PER_POLL},
     proto::h2::{ConnectionError, Event, StreamKey},
+    trace,
     worker::context,
 };
 
@@ -224,6 +225,9 @@ impl<R: Role> Driver<R> {
                     return false;
                 }
                 Some(Event::Closed { error }) => {
+                    if let Some(error) = &error {
+                        trace::connection_failed(&self.wire.peer_addr(), error);
+                    }
                     self.end(Cause::Closed(error));
                     self.phase = Phase::Ending;
                     return false;

@@ -18,7 +18,7 @@ use crate::{
     proto::h2::Reason,
     slab::{Key, Slab},
     task::JoinHandle,
-    time,
+    time, trace,
     worker::{self, context::Flush},
 };
 
@@ -149,6 +149,7 @@ impl Members {
 
     /// Closes the connections that are left.
     async fn abort(&self) -> Stopped {
+        trace::server_phase("closes what is left");
         let mut stopped = Stopped::default();
         for (_key, member) in self.open.borrow().iter() {
             stopped.aborted_connections += 1;

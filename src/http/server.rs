@@ -30,6 +30,7 @@ use crate::{
         listen::{Spread, listen},
     },
     proto::h2::{Config, Connection, FrameLog},
+    trace,
     worker::{self, Handle, context},
 };
 
@@ -363,6 +364,7 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
     let service = Service::new(handler, hooks, members.watch(), Valve::new(&ceilings, &meter), spawned);
     let admit = |stream: TcpStream, peer: SocketAddr| {
         if !members.admission().enter(peer.ip()) {
+            trace::connection_refused("the server has as many connections as it may have");
             return meter.refused();
         }
         // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.
@@ -379,7 +381,9 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
         // What is short (descriptors, memory) the loop waits out itself; this listener is broken.
         Err(_error) => word().await,
     };
+    trace::server_phase("stopped accepting");
     let stopped = members.wind_down(&part, grace).await;
+    trace::server_phase("ended");
     part.end(stopped);
 }
 

@@ -103,7 +103,7 @@ use crate::{
     limits::{ACCEPTS_PER_TURN, LISTEN_GRACE, QUEUED_AT_STOP},
     net::{TcpListener, TcpStream, UnixAddr, UnixListener, UnixStream, accept::Acceptor},
     sys::{socket, unix},
-    worker,
+    trace, worker,
 };
 
 /// Begins an accept loop on a listener; see the [module](self).
@@ -296,6 +296,7 @@ async fn next<L: Listener>(
             Some(permit) => return Ok((taken, permit)),
             None => {
                 drop(taken);
+                trace::connection_refused("the listener has as many connections as it may have");
                 room.note_refused();
             }
         }

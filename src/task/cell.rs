@@ -29,6 +29,7 @@ use crate::{
         table,
         waker::{handle_of, waker},
     },
+    trace,
     wake::Handle,
 };
 
@@ -238,7 +239,9 @@ impl<F: Future> TaskCell<F> {
             Ok(Poll::Ready(output)) => Ok(output),
             Err(payload) => {
                 table::panicked();
-                Err(JoinError::panicked(payload))
+                let error = JoinError::panicked(payload);
+                trace::task_panicked(self.header.id(), self.header.spawned(), error.message());
+                Err(error)
             }
         };
         self.finish(result);

@@ -26,6 +26,7 @@ use crate::{
         timing::{Probe, Timing},
         waker::waker,
     },
+    trace,
     wake::{Entry, Handle},
 };
 
@@ -210,6 +211,7 @@ impl Tasks {
                     let mut context = Context::from_waker(&waker);
                     let header = task.header();
                     if self.polled(header, || task.poll(&mut context)).is_ready() {
+                        trace::task_ended(header.id());
                         if header.is_named() {
                             self.published.forget_name(header.id());
                         }
@@ -324,7 +326,9 @@ impl Tasks {
 
     /// Puts a task into its reserved slot.
     pub(crate) fn link(&self, slot: u32, task: Rc<dyn Runnable>) {
-        task.header().set_since(self.published.turn_time());
+        let header = task.header();
+        header.set_since(self.published.turn_time());
+        trace::task_spawned(header.id(), header.spawned());
         let mut inner = self.inner.borrow_mut();
         inner.live += 1;
         inner.slots[slot as usize].task = Some(task);

@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     limits::TIMED_POLLS,
     task::{Tasks, cell::Header, histogram::Histogram},
+    trace,
 };
 
 /// What is called for a poll that took too long: the task's id, its spawn place and name, and how long it took.
@@ -66,7 +67,8 @@ impl Tasks {
         if number & self.timing.mask.get() == 0 {
             return self.timed(header, number, poll);
         }
-        self.charged(header.id(), header.spawned(), poll)
+        let (id, place) = (header.id(), header.spawned());
+        self.charged(id, place, || trace::in_task(id, place, poll))
     }
 
     #[cold]
@@ -77,7 +79,7 @@ impl Tasks {
         let outer = self.published.began();
         self.published.set_began(began);
         let (id, place) = (header.id(), header.spawned());
-        let result = self.charged(id, place, poll);
+        let result = self.charged(id, place, || trace::in_task(id, place, poll));
         let ended = system_now();
         self.published.set_began(outer);
         let took = ended.saturating_sub(began);

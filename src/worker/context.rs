@@ -17,6 +17,7 @@ use crate::{
     limits::{HUGE_FUTURE, IDLE_OUTPUTS, OUTPUT_KEPT, SCRATCH_BLOCK, SCRATCH_LEAST},
     reactor::Reactor,
     task::{JoinHandle, Scoped, Tasks},
+    trace,
     wake::{self, Entry},
     worker::{
         ending::Ending,
@@ -185,6 +186,7 @@ impl Context {
         if self.ending.has_ended.replace(true) {
             return;
         }
+        trace::runtime_phase("a worker drops its tasks");
         self.enter(|| {
             self.injector.close();
             self.tasks.close();
@@ -201,6 +203,7 @@ impl Context {
         self.entry.close();
         self.reactor.close();
         self.entry.release();
+        trace::runtime_phase("a worker has ended");
     }
 
     /// How long the selector may sleep, if only timers count.

@@ -24,6 +24,7 @@ use crate::{
         signal::{self, Listener, SIGUSR1},
     },
     task::{TaskId, Tasks, system_now},
+    trace,
     worker::{Builder, Handle, dump::Stall, handle::Shared},
 };
 
@@ -158,6 +159,7 @@ impl fmt::Debug for Settings {
 }
 
 fn tell(hook: &Option<Hook>, stall: &Stall) {
+    trace::stall(stall, stall.so_far);
     let Some(hook) = hook else { return eprintln!("wakering: {stall}") };
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| hook(stall))) {
         // Its own destructor might panic and start over.

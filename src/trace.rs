@@ -1,0 +1,25 @@
+//! What the crate tells the `tracing` crate's subscribers, behind the feature of that name.
+//!
+//! Each event has a function of its own, so that callers need no `cfg` and a reader finds all events in one place.
+//! Without the feature every function is empty and compiles to nothing; arguments are borrowed, so that nothing is
+//! computed for it.
+//!
+//! | target | level | what |
+//! |---|---|---|
+//! | `wakering::task` | TRACE | a span around each poll, with the task's id and spawn place; spawned, ended |
+//! | `wakering::task` | ERROR | panicked, with the panic's text |
+//! | `wakering::task` | WARN | a poll took, or has been taking, longer than the limit |
+//! | `wakering::net` | WARN | a connection was refused |
+//! | `wakering::http` | WARN | a connection failed: code, frame, stream and offset |
+//! | `wakering::http` | INFO | the phases of a server's end |
+//! | `wakering::runtime` | INFO | the phases of a runtime's end |
+
+#[cfg(feature = "tracing")]
+#[path = "trace/on.rs"]
+mod shim;
+
+#[cfg(not(feature = "tracing"))]
+#[path = "trace/off.rs"]
+mod shim;
+
+pub(crate) use self::shim::*;

@@ -1,0 +1,45 @@
+//! The events, for whoever subscribes.
+
+use std::{fmt::Display, panic::Location, time::Duration};
+
+use tracing::{error, info, trace, trace_span, warn};
+
+/// Runs a poll of a task inside the task's span.
+#[inline]
+pub(crate) fn in_task<R>(id: u64, spawned: &'static Location<'static>, poll: impl FnOnce() -> R) -> R {
+    trace_span!(target: "wakering::task", "task", id, %spawned).in_scope(poll)
+}
+
+#[inline]
+pub(crate) fn task_spawned(id: u64, spawned: &'static Location<'static>) {
+    trace!(target: "wakering::task", id, %spawned, "spawned");
+}
+
+#[inline]
+pub(crate) fn task_ended(id: u64) {
+    trace!(target: "wakering::task", id, "ended");
+}
+
+pub(crate) fn task_panicked(id: u64, spawned: &'static Location<'static>, message: Option<&str>) {
+    error!(target: "wakering::task", id, %spawned, message = message.unwrap_or_default(), "panicked");
+}
+
+pub(crate) fn stall(stall: &dyn Display, so_far: Duration) {
+    warn!(target: "wakering::task", ?so_far, "{stall}");
+}
+
+pub(crate) fn connection_refused(why: &str) {
+    warn!(target: "wakering::net", why, "a connection was refused");
+}
+
+pub(crate) fn connection_failed(peer: &dyn Display, error: &dyn Display) {
+    warn!(target: "wakering::http", %peer, %error, "an HTTP/2 connection failed");
+}
+
+pub(crate) fn server_phase(phase: &str) {
+    info!(target: "wakering::http", phase, "a server ends");
+}
+
+pub(crate) fn runtime_phase(phase: &str) {
+    info!(target: "wakering::runtime", phase, "a runtime ends");
+}

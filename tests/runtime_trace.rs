@@ -1,0 +1,125 @@
+//! What a `tracing` subscriber is told.
+
+#![expect(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{
+    fmt::{self, Write},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+use wakering::{
+    Runtime,
+    http::{Body, Request, Response, Server},
+    net::{TcpListener, TcpStream},
+    spawn, spawn_named,
+};
+
+/// Every event as a line: target, level, fields.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+struct Fields(String);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        write!(self.0, " {field}={value:?}").unwrap();
+    }
+}
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("wakering")
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut fields = Fields(format!("span {} {}", span.metadata().target(), span.metadata().name()));
+        span.record(&mut fields);
+        self.0.lock().unwrap().push(fields.0);
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields(format!("{} {}", event.metadata().target(), event.metadata().level()));
+        event.record(&mut fields);
+        self.0.lock().unwrap().push(fields.0);
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+impl Lines {
+    fn while_running(body: impl FnOnce()) -> Vec<String> {
+        let lines = Lines::default();
+        tracing::subscriber::with_default(lines.clone(), body);
+        let lines = lines.0.lock().unwrap();
+        lines.clone()
+    }
+}
+
+fn position(lines: &[String], words: &[&str]) -> usize {
+    let found = lines.iter().position(|line| words.iter().all(|word| line.contains(word)));
+    found.unwrap_or_else(|| panic!("no {words:?} in {lines:#?}"))
+}
+
+#[test]
+fn a_task_is_told_from_its_spawn_to_its_end_with_a_span_for_each_poll() {
+    let lines = Lines::while_running(|| {
+        wakering::run(async {
+            spawn(async { wakering::yield_now().await }).await.unwrap();
+            spawn(async { panic!("as expected") }).await.unwrap_err();
+        })
+        .unwrap();
+    });
+    let spawned = position(&lines, &["wakering::task TRACE", "spawned", "tests/runtime_trace.rs:"]);
+    let ended = position(&lines, &["wakering::task TRACE", "ended"]);
+    assert!(spawned < ended, "{lines:#?}");
+    let spans = lines[spawned..ended].iter().filter(|line| line.starts_with("span wakering::task task id="));
+    assert!(spans.count() >= 2, "{lines:#?}");
+    position(&lines, &["wakering::task ERROR", "as expected", "panicked", "tests/runtime_trace.rs:"]);
+}
+
+#[test]
+fn a_stall_is_told_with_the_tasks_name() {
+    let lines = Lines::while_running(|| {
+        let runtime =
+            Runtime::builder().stall_limit(Duration::from_millis(1)).on_stall(|_| {}).build().unwrap();
+        let lazy = async { spawn_named("lazy", async { thread::sleep(Duration::from_millis(5)) }).await };
+        runtime.block_on(lazy).unwrap().unwrap();
+    });
+    position(&lines, &["wakering::task WARN", "\"lazy\"", "so_far="]);
+}
+
+#[test]
+fn a_broken_connection_is_told_with_code_frame_stream_and_offset_and_a_servers_end_by_its_phases() {
+    let lines = Lines::while_running(|| {
+        wakering::run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let server =
+                Server::start(listener, |_: Request<Body>| async { Response::new(Body::empty()) }).unwrap();
+            let mut peer = TcpStream::connect(server.local_addr()).await.unwrap();
+            // The preface, SETTINGS, and DATA on stream 0, which RFC 9113 §6.1 forbids.
+            peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\0\0\0\0\0\0x")
+                .await
+                .unwrap();
+            while peer.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+            server.stop(Duration::from_secs(1)).await;
+        })
+        .unwrap();
+    });
+    position(&lines, &["wakering::http WARN", "PROTOCOL_ERROR: DATA on stream 0 at byte "]);
+    let stops = position(&lines, &["wakering::http INFO", "stopped accepting"]);
+    assert!(stops < position(&lines, &["wakering::http INFO", "ended"]), "{lines:#?}");
+}
