@@ -59,9 +59,9 @@ impl Selector {
         let epoll = cvt(Call::Selector, || unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         // SAFETY: the descriptor was made a moment ago and nobody else knows it.
         let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+        let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
         // SAFETY: the call takes two numbers and no pointer.
-        let doorbell =
-            cvt(Call::Doorbell, || unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        let doorbell = cvt(Call::Doorbell, || unsafe { libc::eventfd(0, flags) })?;
         // SAFETY: the descriptor was made a moment ago and nobody else knows it.
         let doorbell = unsafe { OwnedFd::from_raw_fd(doorbell) };
         let capacity = event_capacity.clamp(1, SELECTOR_EVENTS_MAX);
@@ -186,9 +186,10 @@ impl Selector {
 
     fn wait_fine(&mut self, timeout: Duration) -> io::Result<usize> {
         let capacity = self.capacity();
-        // Both are 64 bits wide on every target that this crate compiles for, as the kernel's struct has them.
+        // Both are 64 bits wide on every target that this crate compiles for, as the kernel's struct has them; the
+        // alias of the first is deprecated for musl.
         let timeout = libc::timespec {
-            tv_sec: timeout.as_secs() as libc::time_t,
+            tv_sec: timeout.as_secs() as i64,
             tv_nsec: libc::c_long::from(timeout.subsec_nanos()),
         };
         // SAFETY: the arguments are those of epoll_pwait2(2): the kernel writes at most `capacity` events into the
@@ -259,9 +260,9 @@ impl Bell {
 
     fn take_all(self) {
         let mut count = [0_u8; 8];
+        let (into, length) = (count.as_mut_ptr().cast(), count.len());
         // SAFETY: the pointer is to the eight bytes on this stack that the length says.
-        let taken =
-            retry(Call::Read, || unsafe { libc::read(self.0, count.as_mut_ptr().cast(), count.len()) });
+        let taken = retry(Call::Read, || unsafe { libc::read(self.0, into, length) });
         // `WouldBlock` means that another ringer has made the room first: just as good.
         drop(taken);
     }
