@@ -19,7 +19,7 @@
 //! 4   net             time    signal     futures over sources, deadlines and signals
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
 //! 2   reactor         task ──► wake      reactor never sees a task; task never sees a descriptor
-//! 1   sys │ proto::h2                    the operating system │ pure protocol machines
+//! 1   sys │ proto::{h2, message}         the operating system │ pure protocol machines
 //! 0   ring   slab   clock   sync   limits   error
 //! ```
 
@@ -31,6 +31,8 @@ mod clock;
 mod error;
 pub mod http;
 mod limits;
+#[cfg(feature = "message")]
+pub mod message;
 pub mod net;
 mod proto;
 mod reactor;

@@ -414,3 +414,42 @@ pub(crate) const CLIENT_REDIAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Room of a connection in memory, unless it is given another: what a socket's buffer commonly holds.
 pub(crate) const TEST_LINK_CAPACITY: usize = 64 * 1024;
+
+// message
+
+/// Bytes that wait to be written to one peer: sixteen of the largest messages.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_QUEUE_BYTES: usize = 1 << 20;
+/// Messages of one write: more would not fit into a socket's buffer if they are of any size.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_BATCH_FRAMES: usize = 64;
+/// Bytes after which no more messages go into a write.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_BATCH_BYTES: usize = 192 * 1024;
+/// Handlers of one connection at a time; further messages wait in the socket.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_HANDLERS: usize = 64;
+/// Topics that one peer may have subscribed to.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_SUBSCRIPTIONS: usize = 1024;
+/// How long a message may take from its first byte to its last.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a write may wait for a peer that does not read.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may be silent; those that have subscribed to something may be so for ever.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long an answer is waited for; as in the protocol's first implementation.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a node that ends waits for the last words of a connection to be written.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_LAST_WORDS: Duration = Duration::from_secs(1);
+/// The first pause before a lost connection is made again, …
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_RECONNECT_LEAST: Duration = Duration::from_millis(50);
+/// … which doubles up to this.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_RECONNECT_MOST: Duration = Duration::from_secs(5);

@@ -17,6 +17,7 @@ mod pack;
 pub(crate) mod plugins;
 mod requests;
 
+pub(crate) use self::requests::is_numbered;
 pub use self::{
     fields::{Fields, FieldsError},
     frame::{DecodeError, Decoder, EncodeError, Message},

@@ -181,7 +181,7 @@ impl Value {
                 pack_items(SET, &items, out);
             }
             Value::Map(pairs) => {
-                pack_pairs(pairs.iter().map(|(key, value)| (key.packed(), value.packed())), out)
+                pack_pairs(pairs.iter().map(|(key, value)| (key.packed(), value.packed())), out);
             }
             Value::Named { name, data } => {
                 let width = wide_enough(name.len().max(data.len()));

@@ -206,6 +206,11 @@ impl Requests {
     }
 }
 
+/// Whether a request has a number, so that its answer will be known among others.
+pub(crate) fn is_numbered(request: &Message) -> bool {
+    request.fields.get(NUMBER).is_some()
+}
+
 /// Has an answer repeat the number of the request that it answers.
 pub fn repeat_number(request: &Message, answer: &mut Message) {
     if let Some(number) = request.fields.get(NUMBER) {

@@ -1,0 +1,244 @@
+//! The command lines of `message_server` and `message_client`.
+// Each of the two uses its own half.
+#![expect(dead_code, reason = "each example uses one of the two command lines")]
+
+use std::{
+    ffi::OsString,
+    net::{SocketAddr, ToSocketAddrs},
+    process,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use lexopt::{
+    Arg::{Long, Short, Value},
+    Parser, ValueExt,
+};
+use wakering::message::{HmacAuth, Kind, Layer, StreamCipher};
+
+pub(crate) const SERVER_HELP: &str = "\
+message_server: stores, echoes and publishes messages
+
+usage: message_server [--addr HOST:PORT] [--secret S] [--key K]
+
+--addr HOST:PORT  where to listen; port 0 lets the system choose (default 127.0.0.1:8888)
+--secret S        take only messages that are signed with this secret, and sign all
+--key K           take only messages that are encrypted with this key, uri and content, and encrypt all
+-h, --help        this text
+
+Ctrl-C and SIGTERM end it, with what is being answered; a second signal ends it at once.
+";
+
+pub(crate) const CLIENT_HELP: &str = "\
+message_client: asks a server of messages
+
+usage: message_client [--addr HOST:PORT] [--secret S] [--key K] [--timeout SECONDS] [--reconnect] COMMAND
+
+get URI                writes the content to standard output
+new URI CONTENT        makes it
+put URI CONTENT        changes it
+del URI                removes it
+sub URI [--count N]    writes what is published to standard output, N times (default: for ever)
+pub URI CONTENT        publishes it
+
+--addr HOST:PORT   the server (default 127.0.0.1:8888)
+--secret S         sign messages with this secret, and take only those that are
+--key K            encrypt messages with this key, uri and content, and take only those that are
+--timeout SECONDS  how long connecting and an answer may take together (default 10)
+--reconnect        try again when there is no connection, within the timeout; `sub` does so when it is lost, too
+-h, --help         this text
+
+Content is written as it is; on a terminal a line's end follows.
+
+codes: 0  done                    2  bad arguments        3  no answer in time
+       4  not found               5  refused, or the server's authentication failed
+       6  no connection
+";
+
+/// What the server is to do.
+pub(crate) struct ServerLine {
+    pub(crate) addr: SocketAddr,
+    plugins: Plugins,
+}
+
+/// What the client is to do.
+pub(crate) struct ClientLine {
+    pub(crate) addr: SocketAddr,
+    pub(crate) timeout: Duration,
+    pub(crate) reconnect: bool,
+    pub(crate) command: Command,
+    pub(crate) uri: Bytes,
+    pub(crate) content: Bytes,
+    pub(crate) count: Option<u64>,
+    plugins: Plugins,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Get,
+    New,
+    Put,
+    Delete,
+    Subscribe,
+    Publish,
+}
+
+#[derive(Default)]
+struct Plugins {
+    secret: Option<OsString>,
+    key: Option<OsString>,
+}
+
+/// Reads the command line. Help ends the process with code 0, a mistake with one line and code 2.
+pub(crate) fn or_exit<T>(name: &str, help: &str, parse: fn(Parser) -> Result<Option<T>, lexopt::Error>) -> T {
+    match parse(Parser::from_env()) {
+        Ok(Some(line)) => line,
+        Ok(None) => {
+            print!("{help}");
+            process::exit(0);
+        }
+        Err(error) => {
+            eprintln!("{name}: {}", error.to_string().replace('\n', " "));
+            process::exit(2);
+        }
+    }
+}
+
+impl ServerLine {
+    pub(crate) fn parse(mut parser: Parser) -> Result<Option<ServerLine>, lexopt::Error> {
+        let mut line = ServerLine { addr: default_addr(), plugins: Plugins::default() };
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("addr") => line.addr = parser.value()?.parse_with(resolve)?,
+                Long("secret") => line.plugins.secret = Some(parser.value()?),
+                Long("key") => line.plugins.key = Some(parser.value()?),
+                Long("help") | Short('h') => return Ok(None),
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(Some(line))
+    }
+
+    pub(crate) fn layer(&self) -> Layer {
+        self.plugins.layer()
+    }
+}
+
+impl ClientLine {
+    pub(crate) fn parse(mut parser: Parser) -> Result<Option<ClientLine>, lexopt::Error> {
+        let mut line = ClientLine {
+            addr: default_addr(),
+            timeout: Duration::from_secs(10),
+            reconnect: false,
+            command: Command::Get,
+            uri: Bytes::new(),
+            content: Bytes::new(),
+            count: None,
+            plugins: Plugins::default(),
+        };
+        let mut words = Vec::new();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("addr") => line.addr = parser.value()?.parse_with(resolve)?,
+                Long("secret") => line.plugins.secret = Some(parser.value()?),
+                Long("key") => line.plugins.key = Some(parser.value()?),
+                Long("timeout") => line.timeout = parser.value()?.parse_with(seconds)?,
+                Long("reconnect") => line.reconnect = true,
+                Long("count") => line.count = Some(parser.value()?.parse_with(count)?),
+                Long("help") | Short('h') => return Ok(None),
+                Value(word) => words.push(octets(word)),
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        line.take(words)?;
+        Ok(Some(line))
+    }
+
+    fn take(&mut self, words: Vec<Bytes>) -> Result<(), lexopt::Error> {
+        let mut words = words.into_iter();
+        let name = words.next().ok_or("a command is missing: get, new, put, del, sub or pub")?;
+        self.command = match &name[..] {
+            b"get" => Command::Get,
+            b"new" => Command::New,
+            b"put" => Command::Put,
+            b"del" => Command::Delete,
+            b"sub" => Command::Subscribe,
+            b"pub" => Command::Publish,
+            other => return Err(format!("`{}` is no command", String::from_utf8_lossy(other)).into()),
+        };
+        self.uri = words.next().ok_or("the uri is missing")?;
+        if self.command.has_content() {
+            self.content = words.next().ok_or("the content is missing")?;
+        }
+        if let Some(word) = words.next() {
+            return Err(format!("`{}` is one argument too many", String::from_utf8_lossy(&word)).into());
+        }
+        if self.count.is_some() && self.command != Command::Subscribe {
+            return Err("--count is for `sub`".into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn layer(&self) -> Layer {
+        self.plugins.layer()
+    }
+}
+
+impl Command {
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Command::Get => Kind::REQUEST_URI,
+            Command::New => Kind::CREATE_URI,
+            Command::Put => Kind::UPDATE_URI,
+            Command::Delete => Kind::DELETE_URI,
+            Command::Subscribe => Kind::SUBSCRIBE_URI,
+            Command::Publish => Kind::PUBLISH_URI,
+        }
+    }
+
+    fn has_content(self) -> bool {
+        match self {
+            Command::New | Command::Put | Command::Publish => true,
+            Command::Get | Command::Delete | Command::Subscribe => false,
+        }
+    }
+}
+
+impl Plugins {
+    fn layer(&self) -> Layer {
+        let mut layer = Layer::new();
+        if let Some(secret) = &self.secret {
+            layer = layer.auth(HmacAuth::new(secret.as_encoded_bytes()));
+        }
+        if let Some(key) = &self.key {
+            layer = layer.cipher(StreamCipher::new(key.as_encoded_bytes()));
+        }
+        layer
+    }
+}
+
+fn default_addr() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8888))
+}
+
+/// On Unix an argument is octets, and those are what is sent.
+fn octets(word: OsString) -> Bytes {
+    word.into_encoded_bytes().into()
+}
+
+fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}` is no HOST:PORT: {error}"))?;
+    found.next().ok_or_else(|| format!("`{text}` has no address"))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
+}
+
+fn count(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err(format!("`{text}` is no number from 1")),
+    }
+}

@@ -1,0 +1,101 @@
+//! What goes wrong between two peers.
+
+use std::{io, rc::Rc};
+
+use crate::proto::message::{DecodeError, EncodeError, TooMany, plugins::PluginError};
+
+/// How a connection came to its end.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkEnd {
+    /// This end closed it.
+    #[error("the connection was closed")]
+    Closed,
+    /// The peer closed it, between two messages.
+    #[error("the peer closed the connection")]
+    PeerClosed,
+    /// The peer closed it inside a message.
+    #[error("the peer closed the connection inside a message")]
+    CutOff,
+    /// Nothing came for too long.
+    #[error("nothing came for too long")]
+    Idle,
+    /// A message took too long from its first byte to its last.
+    #[error("a message took too long to come")]
+    SlowWriter,
+    /// The peer read too slowly what it was sent.
+    #[error("the peer read too slowly")]
+    SlowReader,
+    /// The peer sent what is no message.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(DecodeError),
+    /// The system's word, while this was done.
+    #[error("{0} failed: {1}")]
+    Io(&'static str, Rc<io::Error>),
+}
+
+impl LinkEnd {
+    pub(super) fn io(doing: &'static str, error: &io::Error) -> LinkEnd {
+        // The error itself cannot be shared out; its kind and its words can.
+        LinkEnd::Io(doing, Rc::new(io::Error::new(error.kind(), error.to_string())))
+    }
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The connection is over.
+    #[error("the connection is over")]
+    Closed,
+    /// The peer reads too slowly: as much as may wait for it waits already.
+    #[error("the peer reads too slowly: its queue is full")]
+    Full,
+    /// The message is too long.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// A plugin cannot do its work.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// None came in time.
+    #[error("no answer came in time")]
+    TimedOut,
+    /// The connection ended first.
+    #[error("no answer came: {0}")]
+    Lost(LinkEnd),
+    /// There is no connection.
+    #[error("no connection: {0}")]
+    Connect(Rc<io::Error>),
+    /// An answer came that does not come from the peer, or the peer says that our request does not come from us.
+    #[error("refused: {0}")]
+    NotGenuine(String),
+    /// Too many requests wait already.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    /// It was not sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+impl RequestError {
+    /// Whether its time was over.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, RequestError::TimedOut)
+    }
+
+    /// Whether there was no connection, or none any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(
+            self,
+            RequestError::Lost(_) | RequestError::Connect(_) | RequestError::Send(SendError::Closed)
+        )
+    }
+}

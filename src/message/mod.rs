@@ -1,0 +1,51 @@
+//! Typed messages between peers, over TCP: requests and answers, publishing and subscribing.
+//!
+//! Octet for octet the protocol of the Python package `netaio` 0.0.9, in both roles, so that either end may be that. A
+//! message has a [`Kind`], a uri, content, and fields for plugins that authenticate it. A [`Server`] has handlers for kinds
+//! and uris; a [`Client`] connects to servers and asks them; on either end handlers get what comes unasked.
+//!
+//! ```text
+//! node     settings, and what connections have in common      server, client
+//! link     one connection: reader, writer, requests, handlers queue    what waits to be written
+//! routes   which handler a message goes to                    topics   who has subscribed to what
+//! layer    plugins around messages                            error    what goes wrong
+//! ```
+//!
+//! # What differs from the package
+//!
+//! - Any number of requests may be under way on a connection, and each gets its own answer or its own error: between two of
+//!   ours they are numbered in a field that the package ignores; with the package, requests for one uri take turns.
+//! - A request ends with its connection, at once, with the cause.
+//! - Cancelling a request loses nothing of the stream, and its answer goes to nobody else.
+//! - A handler in an inner layer never sees a message that the layer refuses.
+//! - Everything has a bound: what waits for a slow peer, how long a message may take to come, handlers at work, topics.
+//!
+//! # What it does not protect against
+//!
+//! The plugins are the package's: their codes cover neither the type of a message nor its fields, and a message that was
+//! recorded passes again. Errors of authentication are sent in plain. On a network that is not trusted use a tunnel.
+
+mod client;
+mod error;
+mod layer;
+mod link;
+mod node;
+mod queue;
+mod routes;
+mod server;
+mod topics;
+
+pub use self::{
+    client::{Client, Reconnect, Remote},
+    error::{LinkEnd, RequestError, SendError},
+    layer::Layer,
+    link::Peer,
+    node::Builder,
+    queue::SlowPeer,
+    routes::{Incoming, Key},
+    server::{Server, Stopped},
+};
+pub use crate::proto::message::{
+    DecodeError, EncodeError, Fields, FieldsError, Kind, Kinds, Message, TooMany, UnpackError, Value,
+    plugins::{AuthPlugin, BoxCipher, CipherPlugin, HmacAuth, PluginError, Scene, StreamCipher, WitnessAuth},
+};

@@ -1,0 +1,256 @@
+//! What the connections of a server, or of a client, have in common; and how one is set up.
+
+use std::{cell::RefCell, fmt, future::Future, io, rc::Rc, time::Duration};
+
+use crate::{
+    limits,
+    message::{
+        client::{Client, Reconnect},
+        layer::Layer,
+        link::Link,
+        queue::SlowPeer,
+        routes::{Incoming, Key, Route, Routes},
+        server::Server,
+        topics::Topics,
+    },
+    net::TcpListener,
+    proto::message::{Kind, Kinds, Message},
+    slab::{self, Slab},
+};
+
+/// Bounds and patience.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) connections: usize,
+    pub(super) queue_bytes: usize,
+    pub(super) slow_peer: SlowPeer,
+    pub(super) read_timeout: Duration,
+    pub(super) write_timeout: Duration,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) request_timeout: Duration,
+    pub(super) reconnect: Option<Reconnect>,
+}
+
+/// A node as its connections see it.
+pub(super) struct Node {
+    pub(super) layer: Layer,
+    pub(super) kinds: Kinds,
+    pub(super) routes: Routes,
+    pub(super) topics: Topics,
+    pub(super) settings: Settings,
+    /// Requests that nobody here answers are answered that way.
+    pub(super) answers_unknown: bool,
+    links: RefCell<Slab<Rc<Link>>>,
+}
+
+/// A connection's place among those of its node.
+pub(super) struct Membership {
+    link: Rc<Link>,
+    key: slab::Key,
+}
+
+impl Node {
+    pub(super) fn enter(link: &Rc<Link>) -> Membership {
+        let key = link.node.links.borrow_mut().insert(link.clone());
+        Membership { link: link.clone(), key }
+    }
+
+    pub(super) fn links(&self) -> Vec<Rc<Link>> {
+        self.links.borrow().iter().map(|(_, link)| link.clone()).collect()
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.links.borrow().len()
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let removed = self.link.node.links.borrow_mut().remove(self.key);
+        drop(removed);
+        self.link.node.topics.leave_all(&self.link);
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = out.debug_struct("Node");
+        debug.field("routes", &self.routes).field("topics", &self.topics);
+        debug.field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`Server`] or a [`Client`]: handlers, plugins, bounds.
+///
+/// # Examples
+///
+/// ```
+/// use wakering::{message::{Builder, Kind, SlowPeer}, net::TcpListener};
+///
+/// wakering::run(async {
+///     let server = Builder::new()
+///         .on((Kind::REQUEST_URI, "echo"), |incoming| async move {
+///             Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+///         })
+///         .slow_peer(SlowPeer::Disconnect)
+///         .serve(TcpListener::bind("127.0.0.1:0")?)?;
+///     let client = Builder::new().client();
+///     let remote = client.connect(server.local_addr()).await?;
+///     let answer = remote.request(Kind::REQUEST_URI, "echo", "hello").await?;
+///     assert_eq!((answer.kind, &answer.content[..]), (Kind::RESPOND_URI, &b"hello"[..]));
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a builder does nothing by itself"]
+pub struct Builder {
+    layer: Layer,
+    kinds: Kinds,
+    routes: Routes,
+    settings: Settings,
+}
+
+impl Builder {
+    /// The defaults: no plugins, no handlers, and the bounds that each setting names.
+    pub fn new() -> Builder {
+        let settings = Settings {
+            connections: usize::MAX,
+            queue_bytes: limits::MESSAGE_QUEUE_BYTES,
+            slow_peer: SlowPeer::default(),
+            read_timeout: limits::MESSAGE_READ_TIMEOUT,
+            write_timeout: limits::MESSAGE_WRITE_TIMEOUT,
+            idle_timeout: Some(limits::MESSAGE_IDLE_TIMEOUT),
+            request_timeout: limits::MESSAGE_REQUEST_TIMEOUT,
+            reconnect: None,
+        };
+        Builder { layer: Layer::new(), kinds: Kinds::new(), routes: Routes::default(), settings }
+    }
+
+    /// The outer layer: what is done to every message.
+    pub fn layer(mut self, layer: Layer) -> Builder {
+        self.layer = layer;
+        self
+    }
+
+    /// Takes messages of a type of the application's own; others of such types end the connection.
+    pub fn custom(mut self, kind: Kind) -> Builder {
+        self.kinds = self.kinds.with(kind);
+        self
+    }
+
+    /// Has `handler` deal with the messages of `key`; what it returns is sent back.
+    ///
+    /// It runs in a task of its own. It is dropped when its connection ends, and its panic is answered with an ERROR. Of two
+    /// handlers for the same key the later stays.
+    pub fn on<H, F>(self, key: impl Into<Key>, handler: H) -> Builder
+    where
+        H: Fn(Incoming) -> F + 'static,
+        F: Future<Output = Option<Message>> + 'static,
+    {
+        self.on_within(Layer::new(), key, handler)
+    }
+
+    /// The same within an inner layer: a message that does not come through it is refused, and the handler never sees it.
+    pub fn on_within<H, F>(self, layer: Layer, key: impl Into<Key>, handler: H) -> Builder
+    where
+        H: Fn(Incoming) -> F + 'static,
+        F: Future<Output = Option<Message>> + 'static,
+    {
+        self.routes.add(key.into(), Route::new(layer, handler));
+        self
+    }
+
+    /// Connections that a server has at a time; unlimited by default. Further ones wait in the kernel's queue.
+    pub fn max_connections(mut self, connections: usize) -> Builder {
+        self.settings.connections = connections;
+        self
+    }
+
+    /// Bytes that may wait to be written to one peer; 1 MiB by default.
+    pub fn queue_bytes(mut self, bytes: usize) -> Builder {
+        self.settings.queue_bytes = bytes;
+        self
+    }
+
+    /// What becomes of messages to a peer with so many waiting; they are not sent, by default.
+    pub fn slow_peer(mut self, policy: SlowPeer) -> Builder {
+        self.settings.slow_peer = policy;
+        self
+    }
+
+    /// How long a message may take from its first byte to its last; 30 s by default.
+    pub fn read_timeout(mut self, timeout: Duration) -> Builder {
+        self.settings.read_timeout = timeout;
+        self
+    }
+
+    /// How long one write may wait for a peer that does not read; 30 s by default.
+    pub fn write_timeout(mut self, timeout: Duration) -> Builder {
+        self.settings.write_timeout = timeout;
+        self
+    }
+
+    /// How long a connection may be silent that has no subscription and waits for nothing; 10 min by default, `None` for
+    /// ever.
+    pub fn idle_timeout(mut self, timeout: Option<Duration>) -> Builder {
+        self.settings.idle_timeout = timeout;
+        self
+    }
+
+    /// How long an answer is waited for; 10 s by default.
+    pub fn request_timeout(mut self, timeout: Duration) -> Builder {
+        self.settings.request_timeout = timeout;
+        self
+    }
+
+    /// Has a client make connections again that were lost; it does not by default.
+    pub fn reconnect(mut self, policy: Reconnect) -> Builder {
+        self.settings.reconnect = Some(policy);
+        self
+    }
+
+    /// Serves the connections of a listener, on this worker.
+    ///
+    /// # Errors
+    ///
+    /// The system's, of getsockname(2).
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn serve(self, listener: TcpListener) -> io::Result<Server> {
+        Server::start(self.node(true), listener)
+    }
+
+    /// A client; it has no connection yet.
+    pub fn client(self) -> Client {
+        Client::new(self.node(false))
+    }
+
+    fn node(self, answers_unknown: bool) -> Rc<Node> {
+        Rc::new(Node {
+            layer: self.layer,
+            kinds: self.kinds,
+            routes: self.routes,
+            topics: Topics::default(),
+            settings: self.settings,
+            answers_unknown,
+            links: RefCell::new(Slab::new()),
+        })
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Builder {
+        Builder::new()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = out.debug_struct("Builder");
+        debug.field("layer", &self.layer).field("routes", &self.routes).field("settings", &self.settings);
+        debug.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+//! Which handler a message goes to.
+
+use std::{cell::RefCell, collections::HashMap, fmt, future::Future, net::SocketAddr, pin::Pin, rc::Rc};
+
+use bytes::Bytes;
+
+use crate::{
+    message::{layer::Layer, link::Peer},
+    proto::message::{Kind, Message},
+};
+
+/// What a handler is for: messages of a type, of a type and a uri, or of these and one peer.
+///
+/// The most exact one that there is gets a message.
+///
+/// # Examples
+///
+/// ```
+/// use wakering::message::{Key, Kind};
+///
+/// let all = Key::from(Kind::REQUEST_URI);
+/// let one = Key::from((Kind::REQUEST_URI, "echo"));
+/// let of_one_peer = Key::from((Kind::NOTIFY_URI, "news")).from_peer(([127, 0, 0, 1], 8888).into());
+/// # let _ = (all, one, of_one_peer);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    kind: Kind,
+    uri: Option<Bytes>,
+    peer: Option<SocketAddr>,
+}
+
+impl From<Kind> for Key {
+    fn from(kind: Kind) -> Key {
+        Key { kind, uri: None, peer: None }
+    }
+}
+
+impl<U: Into<Bytes>> From<(Kind, U)> for Key {
+    fn from((kind, uri): (Kind, U)) -> Key {
+        Key { kind, uri: Some(uri.into()), peer: None }
+    }
+}
+
+impl Key {
+    /// Only what this peer sends.
+    #[must_use]
+    pub fn from_peer(mut self, peer: SocketAddr) -> Key {
+        self.peer = Some(peer);
+        self
+    }
+}
+
+/// A message that has come, and who sent it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Incoming {
+    /// The message.
+    pub message: Message,
+    /// Its sender.
+    pub peer: Peer,
+}
+
+impl Incoming {
+    /// An answer about the same uri.
+    #[must_use]
+    pub fn answer(&self, kind: Kind, content: impl Into<Bytes>) -> Message {
+        Message::new(kind, self.message.uri.clone(), content)
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Option<Message>>>>;
+
+#[derive(Clone)]
+pub(super) struct Route {
+    handler: Rc<dyn Fn(Incoming) -> Answering>,
+    pub(super) layer: Layer,
+}
+
+impl Route {
+    pub(super) fn new<H, F>(layer: Layer, handler: H) -> Route
+    where
+        H: Fn(Incoming) -> F + 'static,
+        F: Future<Output = Option<Message>> + 'static,
+    {
+        Route { handler: Rc::new(move |incoming| Box::pin(handler(incoming))), layer }
+    }
+
+    pub(super) fn call(&self, incoming: Incoming) -> Answering {
+        (self.handler)(incoming)
+    }
+}
+
+/// The handlers of a node.
+#[derive(Default)]
+pub(super) struct Routes {
+    table: RefCell<HashMap<Key, Route>>,
+}
+
+impl Routes {
+    /// Adds a handler, in the place of one that was there for the same.
+    pub(super) fn add(&self, key: Key, route: Route) {
+        let replaced = self.table.borrow_mut().insert(key, route);
+        drop(replaced);
+    }
+
+    /// Takes one away.
+    pub(super) fn remove(&self, key: &Key) -> bool {
+        let removed = self.table.borrow_mut().remove(key);
+        removed.is_some()
+    }
+
+    pub(super) fn find(&self, message: &Message, peer: SocketAddr) -> Option<Route> {
+        let table = self.table.borrow();
+        let uri = Some(message.uri.clone());
+        let mut key = Key { kind: message.kind, uri, peer: Some(peer) };
+        for part in [Some(peer), None] {
+            key.peer = part;
+            if let Some(route) = table.get(&key) {
+                return Some(route.clone());
+            }
+        }
+        key.uri = None;
+        table.get(&key).cloned()
+    }
+}
+
+impl fmt::Debug for Routes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_set().entries(self.table.borrow().keys()).finish()
+    }
+}

@@ -1,0 +1,236 @@
+//! Answering many peers.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    future::Future,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    message::{
+        error::SendError,
+        layer::Layer,
+        link::{Link, Peer},
+        node::Node,
+        routes::{Incoming, Key, Route},
+    },
+    net::{TcpListener, listen},
+    proto::message::Message,
+    task::JoinHandle,
+    time::timeout,
+    worker::{self, CancellationToken},
+};
+
+/// A server of messages, made by [`Builder::serve`](crate::message::Builder::serve); clones are the same one's.
+///
+/// It lives in a task of its own and goes on when this is dropped.
+///
+/// # Examples
+///
+/// What is published goes to all who have subscribed:
+///
+/// ```
+/// use std::{rc::Rc, cell::OnceCell, time::Duration};
+/// use wakering::{message::{Builder, Kind, Message, Server}, net::TcpListener};
+///
+/// wakering::run(async {
+///     let own: Rc<OnceCell<Server>> = Rc::default();
+///     let publisher = own.clone();
+///     let server = Builder::new()
+///         .on(Kind::SUBSCRIBE_URI, |incoming| async move {
+///             incoming.peer.subscribe(incoming.message.uri.clone());
+///             Some(incoming.answer(Kind::CONFIRM_SUBSCRIBE, ""))
+///         })
+///         .on(Kind::PUBLISH_URI, move |incoming| {
+///             let server = publisher.get().expect("set before the first message").clone();
+///             async move {
+///                 let news = incoming.answer(Kind::NOTIFY_URI, incoming.message.content.clone());
+///                 server.notify(&incoming.message.uri, news).ok()?;
+///                 Some(incoming.answer(Kind::OK, ""))
+///             }
+///         })
+///         .serve(TcpListener::bind("127.0.0.1:0")?)?;
+///     own.set(server.clone()).expect("set once");
+///     let client = Builder::new().client().connect(server.local_addr()).await?;
+///     assert_eq!(client.request(Kind::SUBSCRIBE_URI, "news", "").await?.kind, Kind::CONFIRM_SUBSCRIBE);
+///     server.shutdown(Duration::from_secs(5)).await;
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    node: Rc<Node>,
+    local_addr: SocketAddr,
+    stopping: CancellationToken,
+    closed: CancellationToken,
+    outcome: Cell<Stopped>,
+    task: RefCell<Option<JoinHandle<()>>>,
+}
+
+/// What a server left behind when it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Connections that it served.
+    pub accepted: u64,
+    /// Connections that the grace was too short for.
+    pub aborted: usize,
+}
+
+impl Server {
+    #[track_caller]
+    pub(super) fn start(node: Rc<Node>, listener: TcpListener) -> io::Result<Server> {
+        let inner = Rc::new(Inner {
+            local_addr: listener.local_addr()?,
+            node,
+            stopping: CancellationToken::new(),
+            closed: CancellationToken::new(),
+            outcome: Cell::default(),
+            task: RefCell::default(),
+        });
+        let task = worker::spawn(serve(inner.clone(), listener));
+        inner.task.replace(Some(task));
+        Ok(Server { inner })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.local_addr
+    }
+
+    /// Connections that there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.inner.node.connections()
+    }
+
+    /// Who is connected.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Peer> {
+        self.inner.node.links().into_iter().map(|link| Peer { link }).collect()
+    }
+
+    /// Adds a handler, in the place of one that was there for the same; see
+    /// [`Builder::on`](crate::message::Builder::on).
+    pub fn on<H, F>(&self, key: impl Into<Key>, handler: H)
+    where
+        H: Fn(Incoming) -> F + 'static,
+        F: Future<Output = Option<Message>> + 'static,
+    {
+        self.inner.node.routes.add(key.into(), Route::new(Layer::new(), handler));
+    }
+
+    /// Takes a handler away; false when there was none.
+    pub fn remove(&self, key: impl Into<Key>) -> bool {
+        self.inner.node.routes.remove(&key.into())
+    }
+
+    /// Sends a message to all who have subscribed to `topic`, and returns how many that were. It is encoded once, and a peer
+    /// that reads slowly holds nobody else up.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], when it cannot be sent to anybody.
+    pub fn notify(&self, topic: impl AsRef<[u8]>, message: Message) -> Result<usize, SendError> {
+        self.tell(self.inner.node.topics.of(topic.as_ref()), message)
+    }
+
+    /// Sends a message to everybody who is connected, and returns how many that were.
+    ///
+    /// # Errors
+    ///
+    /// As [`notify`](Server::notify).
+    pub fn broadcast(&self, message: Message) -> Result<usize, SendError> {
+        self.tell(self.inner.node.links(), message)
+    }
+
+    fn tell(&self, links: Vec<Rc<Link>>, mut message: Message) -> Result<usize, SendError> {
+        self.inner.node.layer.wrap(&mut message)?;
+        let frame = Bytes::from(message.to_octets()?);
+        Ok(links.iter().filter(|link| link.push(frame.clone()).is_ok()).count())
+    }
+
+    /// Ends the server: the queue of the listener is served and the port closed, handlers at work are answered, until `grace`
+    /// is over; then what is left is aborted.
+    ///
+    /// Any task may call it, once or often; the shortest grace counts. A handler that awaits it waits for itself, and is
+    /// aborted with its connection at the end of the grace: spawn it there.
+    ///
+    /// # Cancellation
+    ///
+    /// The server ends all the same, but nobody aborts what is left.
+    pub async fn shutdown(&self, grace: Duration) -> Stopped {
+        let inner = &self.inner;
+        inner.stopping.cancel();
+        if timeout(grace, inner.closed.cancelled()).await.is_err() {
+            let left = inner.node.connections();
+            let task = inner.task.take();
+            if let Some(task) = task {
+                inner.outcome.set(Stopped { aborted: left, ..inner.outcome.get() });
+                task.abort();
+            }
+            inner.closed.cancelled().await;
+        }
+        inner.outcome.get()
+    }
+
+    /// Waits until the server has ended; at once when it has.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn closed(&self) -> Stopped {
+        self.inner.closed.cancelled().await;
+        self.inner.outcome.get()
+    }
+}
+
+async fn serve(inner: Rc<Inner>, listener: TcpListener) {
+    let _closed = inner.closed.clone().drop_guard();
+    let (node, stopping) = (inner.node.clone(), inner.stopping.clone());
+    let accepted = Rc::new(Cell::new(0));
+    let count = accepted.clone();
+    let counted = {
+        let inner = inner.clone();
+        move |accepted: u64| inner.outcome.set(Stopped { accepted, ..inner.outcome.get() })
+    };
+    let served = listen(listener)
+        .limit(node.settings.connections)
+        .grace(Duration::MAX)
+        .until(inner.stopping.cancelled())
+        .serve(move |stream, peer| {
+            count.set(count.get() + 1);
+            counted(count.get());
+            // What is sent is whole messages: waiting for more would only be late.
+            let _ = stream.set_nodelay(true);
+            let link = Link::new(node.clone(), peer);
+            let member = Node::enter(&link);
+            let running = link.run(stream, stopping.clone());
+            async move {
+                running.await;
+                drop(member);
+            }
+        });
+    if let Err(error) = served.await {
+        eprintln!("wakering: a message server ends, its listener failed: {error}");
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.inner;
+        out.debug_struct("Server").field("local_addr", &inner.local_addr).field("node", &inner.node).finish()
+    }
+}

@@ -1,0 +1,539 @@
+//! Servers and clients of messages against each other, against peers that break off, and as programs.
+#![cfg(all(feature = "message", not(loom)))]
+#![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
+
+mod support;
+
+use std::{
+    cell::{Cell, OnceCell},
+    future::Future,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    process::{Command, Output},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use support::server::{Server as Process, Signal, example};
+use wakering::{
+    CancellationToken, Scope,
+    message::{
+        Builder, HmacAuth, Incoming, Key, Kind, Layer, LinkEnd, Message, Reconnect, Remote, RequestError,
+        SendError, Server, SlowPeer, StreamCipher,
+    },
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn run<F: Future>(future: F) -> F::Output {
+    wakering::run(async { timeout(LONG, future).await.expect("it ends") }).unwrap()
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+fn echo(builder: Builder) -> Builder {
+    builder.on((Kind::REQUEST_URI, "echo"), |incoming: Incoming| async move {
+        Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+    })
+}
+
+/// Waits as many milliseconds as the content says.
+fn slow(builder: Builder) -> Builder {
+    builder.on((Kind::REQUEST_URI, "slow"), |incoming: Incoming| async move {
+        let ms = String::from_utf8_lossy(&incoming.message.content).parse().unwrap();
+        sleep(Duration::from_millis(ms)).await;
+        Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+    })
+}
+
+async fn connected(server: &Server) -> Remote {
+    Builder::new().client().connect(server.local_addr()).await.unwrap()
+}
+
+#[test]
+fn concurrent_requests_for_one_uri_each_get_their_own_answer() {
+    run(async {
+        let server = slow(Builder::new()).serve(listener()).unwrap();
+        let remote = connected(&server).await;
+        let scope: Scope = Scope::new();
+        let (began, last) = (Instant::now(), Rc::new(Cell::new(0)));
+        for ms in (100..200).rev() {
+            let (remote, last) = (remote.clone(), last.clone());
+            scope.spawn(async move {
+                let answer = remote.request(Kind::REQUEST_URI, "slow", ms.to_string()).await.unwrap();
+                assert_eq!(answer.content, ms.to_string());
+                last.set(ms);
+            });
+        }
+        scope.join().await.unwrap();
+        // A hundred turns of 100 to 199 ms would take 15 s; the first goes alone, since nothing is known of the peer yet.
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        server.shutdown(Duration::from_secs(1)).await;
+    });
+}
+
+#[test]
+fn a_cancelled_request_loses_nothing_and_its_answer_is_nobody_elses() {
+    run(async {
+        let server = echo(slow(Builder::new())).serve(listener()).unwrap();
+        let remote = connected(&server).await;
+        for _ in 0..20 {
+            let asked = remote.request(Kind::REQUEST_URI, "slow", "30");
+            assert!(timeout(Duration::from_millis(5), asked).await.is_err());
+            let answer = remote.request(Kind::REQUEST_URI, "slow", "1").await.unwrap();
+            assert_eq!(answer.content, "1");
+            assert_eq!(remote.request(Kind::REQUEST_URI, "echo", "x").await.unwrap().content, "x");
+        }
+    });
+}
+
+#[test]
+fn the_end_of_a_connection_fails_its_requests_at_once_with_the_cause() {
+    run(async {
+        let listener = listener();
+        let addr = listener.local_addr().unwrap();
+        wakering::spawn(async move {
+            // Takes a request and goes.
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read(&mut [0; 100]).await.unwrap();
+        });
+        let remote = Builder::new().client().connect(addr).await.unwrap();
+        let began = Instant::now();
+        let error = remote.request(Kind::REQUEST_URI, "a", "").await.unwrap_err();
+        assert!(matches!(error, RequestError::Lost(LinkEnd::PeerClosed)), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(2) && error.is_closed());
+        let again = remote.request(Kind::REQUEST_URI, "a", "").await.unwrap_err();
+        assert!(matches!(again, RequestError::Lost(_)), "{again}");
+    });
+}
+
+#[test]
+fn a_lost_connection_is_made_again_when_that_is_asked_for() {
+    run(async {
+        let first = echo(Builder::new()).serve(listener()).unwrap();
+        let addr = first.local_addr();
+        let client = Builder::new().reconnect(Reconnect::default()).client();
+        let remote = client.connect(addr).await.unwrap();
+        assert_eq!(remote.request(Kind::REQUEST_URI, "echo", "1").await.unwrap().content, "1");
+        let descriptors = std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or(0);
+        for round in 0..10 {
+            first.peers().iter().for_each(wakering::message::Peer::disconnect);
+            remote.ended().await;
+            let content = round.to_string();
+            let answer = remote.request(Kind::REQUEST_URI, "echo", content.clone()).await.unwrap();
+            assert_eq!(answer.content, content);
+        }
+        first.shutdown(Duration::from_secs(1)).await;
+        remote.ended().await;
+        // Nobody listens: the request waits for its time, and no longer.
+        let patient = remote.clone().timeout(Duration::from_millis(300));
+        assert!(patient.request(Kind::REQUEST_URI, "echo", "2").await.unwrap_err().is_timeout());
+        let second = echo(Builder::new()).serve(TcpListener::bind(addr).unwrap()).unwrap();
+        assert_eq!(remote.request(Kind::REQUEST_URI, "echo", "3").await.unwrap().content, "3");
+        let now = std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or(0);
+        assert!(now <= descriptors + 2, "{descriptors} descriptors before, {now} after");
+        drop(second);
+    });
+}
+
+#[test]
+fn nobody_listening_is_an_error_that_says_so() {
+    run(async {
+        let free = listener().local_addr().unwrap();
+        let remote = Builder::new().client().remote(free);
+        let error = remote.request(Kind::REQUEST_URI, "a", "").await.unwrap_err();
+        assert!(matches!(error, RequestError::Connect(_)) && error.is_closed(), "{error}");
+        assert!(Builder::new().client().connect(free).await.is_err());
+    });
+}
+
+// Layers.
+
+#[test]
+fn a_handler_never_sees_a_message_that_its_layer_refuses() {
+    run(async {
+        let calls = Rc::new(Cell::new(0));
+        let counted = calls.clone();
+        let admin = || Layer::new().auth(HmacAuth::new("admin").field("camh"));
+        let handler = move |incoming: Incoming| {
+            counted.set(counted.get() + 1);
+            async move { Some(incoming.answer(Kind::OK, "")) }
+        };
+        let outer = || Layer::new().auth(HmacAuth::new("s")).cipher(StreamCipher::new("k"));
+        let server = Builder::new()
+            .layer(outer())
+            .on_within(admin(), (Kind::DELETE_URI, "x"), handler)
+            .serve(listener())
+            .unwrap();
+        let remote = Builder::new().layer(outer()).client().connect(server.local_addr()).await.unwrap();
+        let error = remote.request(Kind::DELETE_URI, "x", "").await.unwrap_err();
+        assert!(matches!(&error, RequestError::NotGenuine(text) if text == "HMAC auth failed"), "{error}");
+        assert_eq!(calls.get(), 0);
+        assert_eq!(remote.within(admin()).request(Kind::DELETE_URI, "x", "").await.unwrap().kind, Kind::OK);
+        assert_eq!(calls.get(), 1);
+        for wrong in [Layer::new(), Layer::new().auth(HmacAuth::new("t"))] {
+            let stranger = Builder::new().layer(wrong).client().connect(server.local_addr()).await.unwrap();
+            let answer = stranger.request(Kind::DELETE_URI, "x", "").await;
+            let refused = answer.map(|answer| answer.kind == Kind::AUTH_ERROR).unwrap_or(true);
+            assert!(refused && calls.get() == 1);
+        }
+        let garbled = Layer::new().auth(HmacAuth::new("s")).cipher(StreamCipher::new("another"));
+        let stranger = Builder::new().layer(garbled).client().connect(server.local_addr()).await.unwrap();
+        let error = stranger.request(Kind::DELETE_URI, "x", "").await.unwrap_err();
+        assert!(!error.is_timeout(), "{error}");
+    });
+}
+
+// Handlers.
+
+#[test]
+fn the_most_exact_handler_gets_a_message_and_unknown_requests_are_not_found() {
+    run(async {
+        let says = |text: &'static str| {
+            move |incoming: Incoming| async move { Some(incoming.answer(Kind::RESPOND_URI, text)) }
+        };
+        let server = Builder::new()
+            .on(Kind::REQUEST_URI, says("any"))
+            .on((Kind::REQUEST_URI, "a"), says("a"))
+            .serve(listener())
+            .unwrap();
+        let remote = connected(&server).await;
+        let ask = async |uri: &'static str| remote.request(Kind::REQUEST_URI, uri, "").await.unwrap().content;
+        assert_eq!((ask("a").await, ask("b").await), ("a".into(), "any".into()));
+        let own = remote.peer().unwrap();
+        let seen = server.peers()[0].addr();
+        server.on(Key::from((Kind::REQUEST_URI, "a")).from_peer(seen), says("of this peer"));
+        assert_eq!((ask("a").await, own.addr()), ("of this peer".into(), server.local_addr()));
+        assert!(server.remove(Kind::REQUEST_URI) && !server.remove(Kind::REQUEST_URI));
+        let answer = remote.request(Kind::REQUEST_URI, "b", "").await.unwrap();
+        assert_eq!((answer.kind, &answer.uri[..]), (Kind::NOT_FOUND, &b"b"[..]));
+        assert_eq!(remote.request(Kind::DELETE_URI, "b", "").await.unwrap().kind, Kind::NOT_FOUND);
+    });
+}
+
+#[test]
+fn a_panic_in_a_handler_is_answered_and_the_connection_goes_on() {
+    run(async {
+        let server = echo(Builder::new())
+            .on((Kind::REQUEST_URI, "panic"), |_| async { panic!("as the test wants") })
+            .serve(listener())
+            .unwrap();
+        let remote = connected(&server).await;
+        for _ in 0..3 {
+            assert_eq!(remote.request(Kind::REQUEST_URI, "panic", "").await.unwrap().kind, Kind::ERROR);
+            assert_eq!(remote.request(Kind::REQUEST_URI, "echo", "x").await.unwrap().content, "x");
+        }
+    });
+}
+
+#[test]
+fn custom_types_are_taken_when_they_are_told_of() {
+    run(async {
+        let kind = Kind::custom(77).unwrap();
+        let handler = |incoming: Incoming| async move { Some(incoming.answer(Kind::OK, "77")) };
+        let server = Builder::new().custom(kind).on(kind, handler).serve(listener()).unwrap();
+        assert_eq!(connected(&server).await.request(kind, "a", "").await.unwrap().content, "77");
+        let strict = echo(Builder::new()).serve(listener()).unwrap();
+        let error = connected(&strict).await.request(kind, "a", "").await.unwrap_err();
+        assert!(matches!(error, RequestError::Lost(_)), "{error}");
+    });
+}
+
+#[test]
+fn what_is_published_comes_to_all_who_subscribed_and_to_nobody_else() {
+    run(async {
+        let server = Builder::new()
+            .on(Kind::SUBSCRIBE_URI, |incoming: Incoming| async move {
+                incoming.peer.subscribe(incoming.message.uri.clone());
+                Some(incoming.answer(Kind::CONFIRM_SUBSCRIBE, ""))
+            })
+            .on(Kind::UNSUBSCRIBE_URI, |incoming: Incoming| async move {
+                incoming.peer.unsubscribe(&incoming.message.uri);
+                Some(incoming.answer(Kind::CONFIRM_UNSUBSCRIBE, ""))
+            })
+            .serve(listener())
+            .unwrap();
+        let heard = Rc::new(Cell::new(0));
+        let mut remotes = Vec::new();
+        for _ in 0..5 {
+            let counted = heard.clone();
+            let client = Builder::new().on((Kind::NOTIFY_URI, "news"), move |_| {
+                counted.set(counted.get() + 1);
+                async { None }
+            });
+            remotes.push(client.client().connect(server.local_addr()).await.unwrap());
+        }
+        for remote in &remotes[..4] {
+            remote.request(Kind::SUBSCRIBE_URI, "news", "").await.unwrap();
+        }
+        remotes[3].request(Kind::UNSUBSCRIBE_URI, "news", "").await.unwrap();
+        remotes[2].close().await;
+        let left = async {
+            while server.connections() > 4 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        left.await;
+        assert_eq!(server.notify("news", Message::new(Kind::NOTIFY_URI, "news", "it")).unwrap(), 2);
+        assert_eq!(server.broadcast(Message::new(Kind::NOTIFY_URI, "other", "it")).unwrap(), 4);
+        for remote in [&remotes[0], &remotes[1], &remotes[3], &remotes[4]] {
+            // What was sent before comes before this answer.
+            assert_eq!(remote.request(Kind::REQUEST_URI, "a", "").await.unwrap().kind, Kind::NOT_FOUND);
+        }
+        assert_eq!(heard.get(), 2);
+    });
+}
+
+// Slow and broken peers.
+
+#[test]
+fn one_slow_reader_holds_nobody_up() {
+    for policy in [SlowPeer::DropNewest, SlowPeer::DropOldest, SlowPeer::Disconnect] {
+        run(async {
+            let builder = echo(Builder::new()).slow_peer(policy).queue_bytes(200_000);
+            let server = builder.serve(listener()).unwrap();
+            let slow = TcpStream::connect(server.local_addr()).unwrap();
+            let remote = connected(&server).await;
+            remote.request(Kind::REQUEST_URI, "echo", "").await.unwrap();
+            let slow_peer =
+                server.peers().into_iter().find(|peer| peer.addr() == slow.local_addr().unwrap()).unwrap();
+            for _ in 0..500 {
+                server.broadcast(Message::new(Kind::NOTIFY_URI, "news", vec![1; 60_000])).unwrap();
+                assert_eq!(remote.request(Kind::REQUEST_URI, "echo", "x").await.unwrap().content, "x");
+            }
+            match policy {
+                SlowPeer::DropNewest | SlowPeer::DropOldest => {
+                    assert!(slow_peer.dropped() > 100, "{policy:?}: {}", slow_peer.dropped());
+                }
+                SlowPeer::Disconnect => {
+                    assert_eq!(slow_peer.send(Message::new(Kind::OK, "", "")), Err(SendError::Closed));
+                    assert_eq!(server.connections(), 1);
+                }
+            }
+        });
+    }
+}
+
+/// Sends octets to a server and returns what comes back until it closes, or for half a second.
+fn reaction(addr: SocketAddr, octets: &[u8]) -> (Vec<u8>, bool) {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    stream.write_all(octets).unwrap();
+    let mut answer = Vec::new();
+    let closed = stream.read_to_end(&mut answer).is_ok_and(|_| true);
+    (answer, closed)
+}
+
+#[test]
+fn each_malformed_input_has_the_reaction_that_is_told() {
+    let server = Process::start("message_server", &[]);
+    let request = Message::new(Kind::REQUEST_URI, "echo", "hello").to_octets().unwrap();
+    let mut checksum = request.clone();
+    checksum[5] ^= 1;
+    let (answer, closed) = reaction(server.address, &[&checksum[..], &request].concat());
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    assert!(text.contains("invalid message") && text.ends_with("hello") && !closed, "{text}");
+    let mut fields = request.clone();
+    fields[9] = 0x44;
+    let mut none = request.clone();
+    none[2] = 0;
+    let mut body = request.clone();
+    body[4] = 1;
+    let mut kind = request.clone();
+    kind[0] = 14;
+    for (what, octets) in [
+        ("an unknown type", kind),
+        ("no fields", none),
+        ("fields that are no map", fields),
+        ("a body of one octet", body),
+        ("HTTP", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+    ] {
+        assert_eq!(reaction(server.address, &octets), (Vec::new(), true), "{what}");
+    }
+    server.signal(Signal::Terminate);
+    assert_eq!(server.wait(Duration::from_secs(10)).0.code(), Some(0));
+}
+
+#[test]
+fn a_message_that_drips_in_has_no_more_time_than_any() {
+    run(async {
+        let server = echo(Builder::new()).read_timeout(Duration::from_millis(200)).serve(listener()).unwrap();
+        let mut dripping = wakering::net::TcpStream::connect(server.local_addr()).await.unwrap();
+        let began = Instant::now();
+        let request = Message::new(Kind::REQUEST_URI, "echo", vec![0; 1000]).to_octets().unwrap();
+        for octet in request {
+            if dripping.write_all(&[octet]).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        let idle = Builder::new().idle_timeout(Some(Duration::from_millis(50))).serve(listener()).unwrap();
+        let mut silent = wakering::net::TcpStream::connect(idle.local_addr()).await.unwrap();
+        assert_eq!(silent.read(&mut [0; 9]).await.unwrap(), 0);
+    });
+}
+
+// The end.
+
+#[test]
+fn a_server_with_an_idle_client_ends_at_once() {
+    run(async {
+        let server = echo(Builder::new()).serve(listener()).unwrap();
+        let remote = connected(&server).await;
+        remote.request(Kind::REQUEST_URI, "echo", "").await.unwrap();
+        let began = Instant::now();
+        let stopped = server.shutdown(Duration::from_secs(10)).await;
+        assert_eq!((stopped.accepted, stopped.aborted, server.connections()), (1, 0, 0));
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(matches!(remote.ended().await, LinkEnd::PeerClosed));
+        assert_eq!(server.closed().await, stopped);
+        assert_eq!(server.shutdown(Duration::ZERO).await, stopped);
+    });
+}
+
+#[test]
+fn close_and_shutdown_end_in_every_order() {
+    for order in 0..4 {
+        run(async {
+            let server = slow(Builder::new()).serve(listener()).unwrap();
+            let remote = connected(&server).await;
+            let asking = remote.clone();
+            let asked =
+                wakering::spawn(
+                    async move { asking.request(Kind::REQUEST_URI, "slow", "100").await.is_ok() },
+                );
+            sleep(Duration::from_millis(20)).await;
+            let grace = Duration::from_secs(5);
+            match order {
+                0 => {
+                    server.shutdown(grace).await;
+                    assert!(asked.await.unwrap(), "what was being answered is answered");
+                    remote.close().await;
+                }
+                1 => {
+                    remote.close().await;
+                    server.shutdown(grace).await;
+                    assert!(!asked.await.unwrap());
+                }
+                2 => {
+                    let ending = server.clone();
+                    let ended = wakering::spawn(async move { ending.shutdown(grace).await });
+                    remote.close().await;
+                    ended.await.unwrap();
+                    assert!(!asked.await.unwrap());
+                }
+                _ => {
+                    let stopped = server.shutdown(Duration::ZERO).await;
+                    assert_eq!(stopped.aborted, 1);
+                    assert!(!asked.await.unwrap());
+                }
+            }
+            assert_eq!(server.connections(), 0);
+        });
+    }
+}
+
+#[test]
+fn a_handler_may_end_its_server() {
+    run(async {
+        let own: Rc<OnceCell<Server>> = Rc::default();
+        let (ends, done) = (own.clone(), CancellationToken::new());
+        let told = done.clone();
+        let server = Builder::new()
+            .on((Kind::REQUEST_URI, "quit"), move |incoming: Incoming| {
+                let (server, told) = (ends.get().unwrap().clone(), told.clone());
+                wakering::spawn(async move {
+                    server.shutdown(Duration::from_secs(5)).await;
+                    told.cancel();
+                });
+                async move { Some(incoming.answer(Kind::RESPOND_URI, "the last words")) }
+            })
+            .serve(listener())
+            .unwrap();
+        let _ = own.set(server.clone());
+        let remote = connected(&server).await;
+        let answer = remote.request(Kind::REQUEST_URI, "quit", "").await.unwrap();
+        assert_eq!(answer.content, "the last words");
+        done.cancelled().await;
+    });
+}
+
+#[test]
+fn a_dump_says_which_answer_is_waited_for() {
+    run(async {
+        let server = slow(Builder::new()).serve(listener()).unwrap();
+        let remote = connected(&server).await;
+        let asking = remote.clone();
+        let asked = wakering::spawn(async move { asking.request(Kind::REQUEST_URI, "slow", "60000").await });
+        sleep(Duration::from_millis(50)).await;
+        let dump = wakering::Handle::current().dump().to_string();
+        let wanted = format!("the answer to REQUEST_URI slow from {}", server.local_addr());
+        assert!(dump.contains(&wanted), "{dump}");
+        asked.abort();
+    });
+}
+
+// The programs.
+
+fn ask(server: &Process, arguments: &[&str]) -> Output {
+    let mut command = Command::new(example("message_client"));
+    command.args(["--addr", &server.address.to_string(), "--timeout", "5"]).args(arguments);
+    command.output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+#[test]
+fn the_client_program_tells_by_its_code_what_came_of_it() {
+    let server = Process::start("message_server", &["--secret", "s", "--key", "k"]);
+    let with = |arguments: &[&str]| ask(&server, &[&["--secret", "s", "--key", "k"], arguments].concat());
+    assert_eq!(code(&with(&["new", "a", "one"])), 0);
+    let read = with(&["get", "a"]);
+    assert_eq!((code(&read), &read.stdout[..], &read.stderr[..]), (0, &b"one"[..], &b""[..]));
+    assert_eq!(code(&with(&["put", "a", "two"])), 0);
+    assert_eq!(with(&["get", "a"]).stdout, b"two");
+    assert_eq!(code(&with(&["del", "a"])), 0);
+    let missing = with(&["get", "a"]);
+    assert_eq!((code(&missing), &missing.stdout[..]), (4, &b""[..]));
+    assert!(!missing.stderr.is_empty());
+    assert_eq!(code(&ask(&server, &["get", "a"])), 5, "without the secret");
+    assert_eq!(code(&ask(&server, &["--secret", "s", "--key", "x", "get", "a"])), 5, "another key");
+    assert_eq!(code(&with(&["fetch", "a"])), 2);
+    server.signal(Signal::Terminate);
+    assert_eq!(server.wait(Duration::from_secs(10)).0.code(), Some(0));
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let client = |line: &[&str]| Command::new(example("message_client")).args(line).output().unwrap();
+    assert_eq!(code(&client(&["--addr", &addr, "--timeout", "0.3", "get", "a"])), 3);
+    drop(silent);
+    assert_eq!(code(&client(&["--addr", &addr, "get", "a"])), 6);
+    assert_eq!(code(&client(&["--addr", &addr, "--timeout", "0.3", "--reconnect", "get", "a"])), 6);
+}
+
+#[test]
+fn the_client_program_subscribes_and_publishes() {
+    let server = Process::start("message_server", &[]);
+    let mut subscriber = Command::new(example("message_client"));
+    subscriber.args(["--addr", &server.address.to_string(), "sub", "news", "--count", "2"]);
+    let subscriber = subscriber.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    // It has subscribed when the first is heard; until then nobody hears what is published.
+    let mut published = 0;
+    let mut child = subscriber;
+    let ended = support::eventually(Duration::from_secs(10), || {
+        published += 1;
+        assert_eq!(code(&ask(&server, &["pub", "news", "x"])), 0);
+        child.try_wait().unwrap().is_some()
+    });
+    assert!(ended && published >= 2);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"xx"[..]));
+    server.signal(Signal::Interrupt);
+    assert_eq!(server.wait(Duration::from_secs(10)).0.code(), Some(0));
+}
