@@ -41,7 +41,8 @@ impl RawAddr {
     }
 }
 
-/// Room for an address that the kernel writes.
+/// Room for an address that the kernel writes, which it begins with.
+#[repr(C)]
 pub(crate) struct Storage {
     // Large enough and aligned for every address family; zero means unspecified.
     raw: sockaddr_storage,
@@ -49,6 +50,9 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
+    /// How much the kernel may fill.
+    pub(super) const ROOM: socklen_t = length_of::<sockaddr_storage>();
+
     pub(crate) fn new() -> Storage {
         // SAFETY: sockaddr_storage is integers and byte arrays only, for which all zeros is a value.
         let raw = unsafe { mem::zeroed() };

@@ -26,22 +26,33 @@ pub(crate) struct Inbox {
     /// The share of one message in `bytes`.
     size: usize,
     filled: usize,
+    /// How many headers hold the lengths that the kernel has written, and not those of their rooms.
+    written: usize,
     /// An error that ended the last call after its first message, and that is still to be told.
     owed: Option<io::Error>,
 }
 
 impl Inbox {
     pub(crate) fn new(messages: usize, size: usize) -> Inbox {
-        Inbox {
+        let mut inbox = Inbox {
             headers: (0..messages).map(|_| Header::new()).collect(),
-            pieces: vec![iovec { iov_base: ptr::null_mut(), iov_len: 0 }; messages],
+            pieces: vec![iovec { iov_base: ptr::null_mut(), iov_len: size }; messages],
             sources: (0..messages).map(|_| Storage::new()).collect(),
             controls: (0..messages).map(|_| Control::new()).collect(),
             bytes: vec![0; messages * size],
             size,
-            filled: 0,
-            owed: None,
+            ..Inbox::default()
+        };
+        // The vectors never grow, so that their elements stay where they are, and these are the vectors' own pointers,
+        // which no reference to an element ends.
+        let (sources, controls) = (inbox.sources.as_mut_ptr(), inbox.controls.as_mut_ptr());
+        let (pieces, bytes) = (inbox.pieces.as_mut_ptr(), inbox.bytes.as_mut_ptr());
+        for at in 0..messages {
+            inbox.pieces[at].iov_base = bytes.wrapping_add(at * size).cast();
+            let (source, control) = (sources.wrapping_add(at), controls.wrapping_add(at));
+            inbox.headers[at].point(source, pieces.wrapping_add(at), control);
         }
+        inbox
     }
 
     /// How many messages there is room for.
@@ -69,15 +80,15 @@ impl Inbox {
         if let Some(error) = self.owed.take() {
             return Err(error);
         }
-        let bytes = self.bytes.as_mut_ptr();
-        for (at, header) in self.headers.iter_mut().enumerate() {
-            let piece = &mut self.pieces[at];
-            *piece = iovec { iov_base: bytes.wrapping_add(at * self.size).cast(), iov_len: self.size };
-            header.prepare_fill(&mut self.sources[at], piece, &mut self.controls[at]);
+        for header in &mut self.headers[..self.written] {
+            header.reset();
         }
+        self.written = 0;
         // SAFETY: each header names a source, a control buffer and a piece of its own, and each piece its own share of
-        // `bytes`, which is as long as all shares; nothing else touches them before the call returns.
+        // `bytes`, which is as long as all shares. They are where they were when `new` named them, and nothing else touches
+        // them before the call returns.
         let (filled, owed) = unsafe { many::recv(fd, &mut self.headers) }?;
+        self.written = filled;
         for (at, header) in self.headers[..filled].iter().enumerate() {
             header.filled(&mut self.sources[at], &mut self.controls[at]);
         }

@@ -27,7 +27,7 @@ const fn space(data: usize) -> usize {
     (unsafe { libc::CMSG_SPACE(data as c_uint) }) as usize
 }
 
-/// A control buffer, aligned for its headers.
+/// A control buffer, aligned for its headers, which begins with what the kernel reads or fills.
 #[repr(C, align(8))]
 pub(super) struct Control {
     bytes: [u8; ROOM],
@@ -37,6 +37,9 @@ pub(super) struct Control {
 const _: () = assert!(mem::align_of::<cmsghdr>() <= 8);
 
 impl Control {
+    /// How much the kernel may fill.
+    pub(super) const ROOM: usize = ROOM;
+
     pub(super) const fn new() -> Control {
         Control { bytes: [0; ROOM], used: 0 }
     }
@@ -67,12 +70,6 @@ impl Control {
         // The kernel only reads through this pointer, which the type of the field does not say.
         let start = self.bytes.as_ptr().cast_mut().cast();
         if self.used == 0 { (std::ptr::null_mut(), 0) } else { (start, self.used) }
-    }
-
-    /// Pointer and room, for the kernel to write.
-    pub(super) fn as_out(&mut self) -> (*mut c_void, usize) {
-        self.used = 0;
-        (self.bytes.as_mut_ptr().cast(), ROOM)
     }
 
     /// Takes over the length that recvmsg(2) left in its header.

@@ -72,7 +72,7 @@ pub(crate) fn recv_message(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<
     let (mut source, mut control) = (Storage::new(), Control::new());
     let mut piece = IoSliceMut::new(buffer);
     let mut header = Header::new();
-    header.prepare_fill(&mut source, (&raw mut piece).cast(), &mut control);
+    header.point(&raw mut source, (&raw mut piece).cast(), &raw mut control);
     // SAFETY: `header` names `source`, `control` and one IoSliceMut, which has the layout of iovec and borrows its memory
     // exclusively; all of them outlive the call.
     unsafe { recv_one(fd, &mut header) }?;
@@ -130,15 +130,20 @@ pub(super) unsafe fn send_one(fd: BorrowedFd<'_>, header: &mut Header) -> io::Re
 }
 
 impl Header {
-    pub(super) fn prepare_fill(&mut self, source: &mut Storage, piece: *mut iovec, control: &mut Control) {
-        let (name, room) = source.as_name();
-        self.message.msg_name = name;
-        self.message.msg_namelen = room;
+    /// Names where to put a message.
+    pub(super) fn point(&mut self, source: *mut Storage, piece: *mut iovec, control: *mut Control) {
+        // Both begin with what the kernel fills.
+        self.message.msg_name = source.cast();
         self.message.msg_iov = piece;
         self.message.msg_iovlen = 1;
-        let (start, room) = control.as_out();
-        self.message.msg_control = start;
-        self.message.msg_controllen = room as _;
+        self.message.msg_control = control.cast();
+        self.reset();
+    }
+
+    /// Names the rooms anew, in whose place the kernel has written lengths.
+    pub(super) fn reset(&mut self) {
+        self.message.msg_namelen = Storage::ROOM;
+        self.message.msg_controllen = Control::ROOM as _;
         self.message.msg_flags = 0;
     }
 
