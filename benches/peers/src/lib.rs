@@ -1,5 +1,6 @@
-//! What the peer programs share: their command lines, the thin edge over epoll, the parts that are measured in process.
+//! What the peer programs share: their command lines, the thin edges over epoll and over batches of datagrams, the parts that are measured in process.
 
 pub mod arguments;
 pub mod epoll;
 pub mod parts;
+pub mod udp;
