@@ -18,6 +18,7 @@ use std::{
 use wakering::{
     Handle, JoinHandle, Runtime,
     dump::{Answer, DescriptorKind, Dump, TaskDump, TaskState, Wait, WorkerDump, waiting},
+    http::{Body, Request, Response, Server, client},
     net::{TcpListener, TcpStream},
     spawn, spawn_named, time, yield_now,
 };
@@ -653,4 +654,38 @@ fn a_circle_of_joins_across_workers_is_found() {
             }
         })
         .unwrap();
+}
+
+#[test]
+fn a_request_says_for_whose_answer_it_waits_and_so_do_its_handler_and_its_servers_end() {
+    wakering::run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let handler = |_: Request<Body>| async {
+            waiting(|out| write!(out, "a free table"), pending::<()>()).await;
+            Response::new(Body::empty())
+        };
+        let server = Server::start(listener, handler).unwrap();
+        let address = server.local_addr();
+        let ends = server.handle();
+        spawn_named("ends", async move { ends.closed().await.map(drop) });
+        let mut connection = client::connect(address).await.unwrap();
+        let request = Request::get(format!("http://{address}/menu?day=7")).body(Body::empty()).unwrap();
+        spawn_named("asks", async move { connection.send(request).await.map(drop) });
+        let said = format!("the answer to GET http://{address}/menu?day=7 from {address}");
+        let has = |dump: &Dump, said: &str| {
+            dump.tasks().flat_map(|task| &task.waits).any(|wait| *wait == Wait::Note(said.to_owned()))
+        };
+        let began = Instant::now();
+        let dump = loop {
+            let dump = Handle::current().dump();
+            if has(&dump, &said) && has(&dump, "a free table") {
+                break dump;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{said} in:\n{dump}");
+            time::sleep(Duration::from_millis(1)).await;
+        };
+        assert!(named(&dump, "asks").waits.contains(&Wait::Note(said)), "{dump}");
+        assert!(has(&dump, "the end of an HTTP server"), "{dump}");
+    })
+    .unwrap();
 }

@@ -19,7 +19,14 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{http::stop::Stop, limits::SHUTDOWN_SLACK, worker::context};
+use crate::{
+    http::stop::Stop,
+    limits::SHUTDOWN_SLACK,
+    worker::{
+        context,
+        dump::{self, Waiting},
+    },
+};
 
 /// How a server came to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -305,7 +312,7 @@ impl ServerHandle {
     /// The server ends all the same.
     pub fn shutdown(&self, grace: Duration) -> Shutdown {
         self.life.say(grace);
-        Shutdown { wait: Wait { life: self.life.clone(), number: 0, want: Want::Shutdown } }
+        Shutdown { wait: self.wait(Want::Shutdown) }
     }
 
     /// Waits until somebody has the server end: then long answers and tunnels should come to an end too.
@@ -339,7 +346,7 @@ impl ServerHandle {
     /// ```
     pub async fn stopping(&self) {
         // It cannot be refused.
-        let _ = Wait { life: self.life.clone(), number: 0, want: Want::Stopping }.await;
+        let _ = self.wait(Want::Stopping).await;
     }
 
     /// Waits until the server has ended: the last connection is gone.
@@ -353,7 +360,7 @@ impl ServerHandle {
     ///
     /// Nothing is lost.
     pub async fn closed(&self) -> Result<Stopped, WaitsForItself> {
-        Wait { life: self.life.clone(), number: 0, want: Want::Closed }.await
+        self.wait(Want::Closed).await
     }
 
     /// As [`shutdown`](ServerHandle::shutdown), for a thread that runs no worker: blocks until the server has ended, at
@@ -386,6 +393,16 @@ impl ServerHandle {
     }
 }
 
+impl ServerHandle {
+    fn wait(&self, want: Want) -> Waiting<Words, Wait> {
+        let words: Words = match want {
+            Want::Stopping => |out| out.write_str("the word that its HTTP server is to end"),
+            Want::Shutdown | Want::Closed => |out| out.write_str("the end of an HTTP server"),
+        };
+        dump::waiting(words, Wait { life: self.life.clone(), number: 0, want })
+    }
+}
+
 impl fmt::Debug for ServerHandle {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("ServerHandle").field("workers", &self.life.state().progress).finish()
@@ -395,8 +412,10 @@ impl fmt::Debug for ServerHandle {
 /// The end of a server; made by [`ServerHandle::shutdown`].
 #[must_use = "the server ends all the same, but nobody waits for it"]
 pub struct Shutdown {
-    wait: Wait,
+    wait: Waiting<Words, Wait>,
 }
+
+type Words = fn(&mut fmt::Formatter<'_>) -> fmt::Result;
 
 impl Future for Shutdown {
     type Output = Stopped;

@@ -1,11 +1,12 @@
 //! One request under way: its head and content going out, its response coming in.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
     future::{Future, poll_fn},
+    mem,
     pin::{Pin, pin},
-    rc::Rc,
+    rc::{self, Rc},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -27,7 +28,10 @@ use crate::{
     limits::CLIENT_EXPECT_TIMEOUT,
     proto::h2::{Priority, Reason, StreamKey},
     time::{self, Sleep},
-    worker,
+    worker::{
+        self,
+        notes::{Describe, Place, Source},
+    },
 };
 
 /// A stream of ours; it is let go of when the last who holds it is gone.
@@ -38,6 +42,20 @@ struct Ticket {
     untouched: RefCell<Option<Body>>,
     /// How it failed, if that ended the stream.
     failure: RefCell<Option<Error>>,
+    /// The request without its content; without its fields once the answer's head has come.
+    asked: RefCell<Option<Parts>>,
+    head_came: Cell<bool>,
+}
+
+impl Describe for Ticket {
+    fn describe(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(if self.head_came.get() { "the rest of the answer to " } else { "the answer to " })?;
+        match &*self.asked.borrow() {
+            Some(Parts { method, uri, .. }) => write!(out, "{method} {uri}")?,
+            None => out.write_str("a request")?,
+        }
+        write!(out, " from {}", self.link.wire.peer_addr())
+    }
 }
 
 impl Ticket {
@@ -131,8 +149,7 @@ struct Waiting {
     call: Call,
     /// Where the request's head ends in all that the connection sent.
     head_end: u64,
-    /// The request, but for content that cannot be sent twice.
-    parts: Parts,
+    /// The request's content, if it can be sent twice.
     replay: Option<Body>,
 }
 
@@ -141,9 +158,20 @@ struct Call {
     incoming: Incoming,
     ticket: Rc<Ticket>,
     limit: Option<Limit>,
+    /// Tells dumps what is waited for.
+    note: Place,
 }
 
 impl Call {
+    /// Notes that the running task waits for it.
+    fn note_wait(&mut self) {
+        let ticket = &self.ticket;
+        self.note.enter(|| {
+            let ticket: rc::Weak<Ticket> = Rc::downgrade(ticket);
+            Source::Local(ticket)
+        });
+    }
+
     /// Ready when the time limit has passed; the stream is reset then.
     fn poll_limit(&mut self, context: &mut Context<'_>) -> Poll<Duration> {
         let Some(limit) = &mut self.limit else { return Poll::Pending };
@@ -210,13 +238,18 @@ impl Waiting {
         let head_end = wire.core.borrow().output_end();
         let incoming = wire.await_response(key);
         let (parts, body) = request.into_parts();
-        let ticket =
-            Ticket { link: link.clone(), key, untouched: RefCell::default(), failure: RefCell::default() };
-        let ticket = Rc::new(ticket);
         let expect = parts
             .headers
             .get(header::EXPECT)
             .is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let ticket = Rc::new(Ticket {
+            link: link.clone(),
+            key,
+            untouched: RefCell::default(),
+            failure: RefCell::default(),
+            asked: RefCell::new(Some(parts)),
+            head_came: Cell::new(false),
+        });
         let replay = match &body.kind {
             Kind::Empty => Some(Body::empty()),
             Kind::Full(bytes) => Some(Body::from(bytes.clone())),
@@ -237,7 +270,7 @@ impl Waiting {
         }
         wire.ask_flush();
         let limit = link.timeout.map(Limit::new);
-        Waiting { call: Call { incoming, ticket, limit }, head_end, parts, replay }
+        Waiting { call: Call { incoming, ticket, limit, note: Place::default() }, head_end, replay }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<ResponseHead, Error>> {
@@ -245,7 +278,10 @@ impl Waiting {
         match ticket.link.wire.poll_head(ticket.key, context) {
             Poll::Ready(Ok(head)) => Poll::Ready(Ok(head)),
             Poll::Ready(Err(headless)) => Poll::Ready(Err(self.failure(headless))),
-            Poll::Pending => self.call.poll_limit(context).map(|after| Err(Error::late(after))),
+            Poll::Pending => {
+                self.call.note_wait();
+                self.call.poll_limit(context).map(|after| Err(Error::late(after)))
+            }
         }
     }
 
@@ -263,19 +299,26 @@ impl Waiting {
     /// The request, as far as it can be sent again.
     fn into_request(self) -> Option<Request<Body>> {
         let body = self.call.ticket.untouched.borrow_mut().take().or(self.replay)?;
-        Some(Request::from_parts(self.parts, body))
+        let parts = self.call.ticket.asked.borrow_mut().take()?;
+        Some(Request::from_parts(parts, body))
     }
 
-    fn into_response(self, head: ResponseHead) -> Response<Body> {
+    fn into_response(mut self, head: ResponseHead) -> Response<Body> {
         let ResponseHead { response, end } = head;
-        // The next response's fields may use the memory of this request's.
-        self.call.ticket.link.wire.core.borrow_mut().recycle(self.parts.headers);
+        let ticket = &self.call.ticket;
+        self.call.note.leave();
+        ticket.head_came.set(true);
+        let mut is_bare = false;
+        if let Some(asked) = &mut *ticket.asked.borrow_mut() {
+            is_bare = matches!(asked.method, Method::HEAD | Method::CONNECT);
+            // The next response's fields may use the memory of this request's.
+            ticket.link.wire.core.borrow_mut().recycle(mem::take(&mut asked.headers));
+        }
         if end {
             return response.map(|()| Body::empty());
         }
         // What the length is of does not follow these (RFC 9110 §8.6, §9.3.2, §9.3.6).
-        let bare = matches!(self.parts.method, Method::HEAD | Method::CONNECT)
-            || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bare = is_bare || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = if bare { None } else { announced_length(response.headers()).flatten() };
         let body = ResponseBody { call: Some(self.call), length };
         response.map(|()| Body::streaming(body))
@@ -401,8 +444,12 @@ impl Content for ResponseBody {
     ) -> Poll<Option<Result<Frame, BodyError>>> {
         let Some(call) = &mut self.call else { return Poll::Ready(None) };
         let frame = match call.incoming.poll_frame(context) {
-            Poll::Ready(frame) => frame,
+            Poll::Ready(frame) => {
+                call.note.leave();
+                frame
+            }
             Poll::Pending => {
+                call.note_wait();
                 let limit = ready!(call.poll_limit(context));
                 Some(Err(BodyError::TimedOut { limit }))
             }
