@@ -285,6 +285,7 @@ fn a_full_worker_of_a_shared_queue_does_not_spin_while_connections_wait() {
         let mut shares = Share::of(listener, 1).unwrap();
         let listener = shares.remove(0).into_tcp().unwrap();
         let serving = spawn(listen(listener).limit(1).serve(|stream, _| say(stream, b'y')));
+        time::sleep(MOMENT).await; // it waits in the selector
         let clients = [(); 3].map(|()| connect(address));
         time::sleep(MOMENT).await;
         let before = thread_cpu();
@@ -300,7 +301,41 @@ fn a_full_worker_of_a_shared_queue_does_not_spin_while_connections_wait() {
     });
 }
 
-/// The worker that the kernel has woken for a connection goes away instead of accepting it.
+/// The kernel wakes one worker for a connection, and that one goes away instead of accepting it.
+#[test]
+fn a_woken_worker_that_does_not_accept_passes_a_shared_queue_on() {
+    for _ in 0..10 {
+        let listener = StdListener::bind(LOOPBACK).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut shares = Share::of(listener, 2).unwrap();
+        let (doomed, kept) = (shares.remove(0), shares.remove(0));
+        // The first to register is the first to be woken.
+        let (registers, registered) = mpsc::channel();
+        let ends = thread::spawn(move || {
+            wakering::run(async move {
+                let listener = doomed.into_tcp().unwrap();
+                let mut waiting = std::pin::pin!(listener.acceptable());
+                assert!(support::poll_once(waiting.as_mut()).await.is_pending());
+                registers.send(()).unwrap();
+                waiting.await.unwrap();
+            })
+            .unwrap();
+        });
+        registered.recv().unwrap();
+        let stop = flags();
+        let threads = serve_shares(vec![kept], [usize::MAX; 2], stop.clone());
+        thread::sleep(MOMENT / 5);
+        let client = connect(address);
+        assert_eq!(hear(&client), Some(b'0'));
+        drop(client);
+        stop[0].store(true, Ordering::Relaxed);
+        drop(connect(address)); // in case nobody was woken
+        ends.join().unwrap();
+        threads.into_iter().for_each(|it| assert!(it.join().unwrap() > 0));
+    }
+}
+
+/// The same in the middle of a storm, at any place of the loop.
 #[test]
 fn no_connection_of_a_shared_queue_is_lost_when_the_woken_worker_ends() {
     for round in 0..20_u64 {
