@@ -23,7 +23,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Barrier,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -32,7 +32,7 @@ use std::{
 
 use support::{FOR_EVER, LOOPBACK, run, thread_cpu};
 use wakering::{
-    Handle, Runtime,
+    CancellationToken, Handle, Runtime,
     http::{Body, Request, Response, Server, client},
     net::{
         TcpListener, TcpStream,
@@ -134,8 +134,8 @@ fn connections_beyond_the_limit_are_refused_where_the_policy_says_so() {
     run(async {
         let listener = TcpListener::bind(LOOPBACK).unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, stopped) = wakering_stop();
-        let serving = listen(listener).limit(2).when_full(WhenFull::Refuse).until(stopped);
+        let stop = CancellationToken::new();
+        let serving = listen(listener).limit(2).when_full(WhenFull::Refuse).until(stop.cancelled());
         let serving = spawn(serving.serve(|stream, _| say(stream, b'y')));
         let heard = wakering::spawn_blocking(move || {
             let clients: Vec<_> = (0..5).map(|_| connect(address)).collect();
@@ -144,21 +144,10 @@ fn connections_beyond_the_limit_are_refused_where_the_policy_says_so() {
             heard
         });
         assert_eq!(heard.unwrap().await.unwrap(), 2);
-        stop.set(true);
+        stop.cancel();
         let served = serving.await.unwrap().unwrap();
         assert_eq!((served.accepted, served.refused, served.aborted), (2, 3, 0));
     });
-}
-
-/// A flag that a task of the same worker sets, and a future that looks at it.
-fn wakering_stop() -> (Rc<Cell<bool>>, impl Future<Output = ()>) {
-    let flag = Rc::new(Cell::new(false));
-    let seen = flag.clone();
-    (flag, async move {
-        while !seen.get() {
-            time::sleep(Duration::from_millis(1)).await;
-        }
-    })
 }
 
 #[test]
@@ -220,19 +209,15 @@ fn a_panic_ends_one_connection_and_no_other() {
 fn serve_shares(
     shares: Vec<Share>,
     limits: [usize; 2],
-    stop: [Arc<AtomicBool>; 2],
+    stop: &CancellationToken,
 ) -> Vec<thread::JoinHandle<u64>> {
     let mut threads = Vec::new();
     for (worker, share) in shares.into_iter().enumerate() {
-        let (limit, stop) = (limits[worker], stop[worker].clone());
+        let (limit, stop) = (limits[worker], stop.clone());
         threads.push(thread::spawn(move || {
-            let stopped = async move {
-                while !stop.load(Ordering::Relaxed) {
-                    time::sleep(Duration::from_millis(1)).await;
-                }
-            };
             let serving = async move {
-                let listening = listen(share.into_tcp().unwrap()).limit(limit).until(stopped).grace(FOR_EVER);
+                let listening =
+                    listen(share.into_tcp().unwrap()).limit(limit).until(stop.cancelled()).grace(FOR_EVER);
                 listening.serve(move |stream, _| say(stream, b'0' + worker as u8)).await.unwrap().accepted
             };
             wakering::run(serving).unwrap()
@@ -241,21 +226,17 @@ fn serve_shares(
     threads
 }
 
-fn flags() -> [Arc<AtomicBool>; 2] {
-    Default::default()
-}
-
 #[test]
 fn a_worker_at_its_limit_passes_a_shared_queue_on() {
     let listener = StdListener::bind(LOOPBACK).unwrap();
     let address = listener.local_addr().unwrap();
-    let stop = flags();
-    let threads = serve_shares(Share::of(listener, 2).unwrap(), [1, usize::MAX], stop.clone());
+    let stop = CancellationToken::new();
+    let threads = serve_shares(Share::of(listener, 2).unwrap(), [1, usize::MAX], &stop);
     let clients: Vec<_> = (0..50).map(|_| connect(address)).collect();
     let heard: Vec<_> = clients.iter().map(|client| hear(client).unwrap()).collect();
     assert!(heard.iter().filter(|who| **who == b'0').count() <= 1, "{heard:?}");
     drop(clients);
-    stop.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+    stop.cancel();
     let accepted: Vec<_> = threads.into_iter().map(|it| it.join().unwrap()).collect();
     assert_eq!(accepted.iter().sum::<u64>(), 50, "{accepted:?}");
 }
@@ -264,15 +245,15 @@ fn a_worker_at_its_limit_passes_a_shared_queue_on() {
 fn all_workers_at_their_limit_rest_and_go_on_when_one_of_their_connections_ends() {
     let listener = StdListener::bind(LOOPBACK).unwrap();
     let address = listener.local_addr().unwrap();
-    let stop = flags();
-    let threads = serve_shares(Share::of(listener, 2).unwrap(), [2, 2], stop.clone());
+    let stop = CancellationToken::new();
+    let threads = serve_shares(Share::of(listener, 2).unwrap(), [2, 2], &stop);
     let mut clients: Vec<_> = (0..12).map(|_| connect(address)).collect();
     while !clients.is_empty() {
         // In the order in which they came, a place at a time.
         let first = clients.remove(0);
         assert!(hear(&first).is_some());
     }
-    stop.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+    stop.cancel();
     assert_eq!(threads.into_iter().map(|it| it.join().unwrap()).sum::<u64>(), 12);
 }
 
@@ -322,14 +303,14 @@ fn a_woken_worker_that_does_not_accept_passes_a_shared_queue_on() {
             .unwrap();
         });
         registered.recv().unwrap();
-        let stop = flags();
-        let threads = serve_shares(vec![kept], [usize::MAX; 2], stop.clone());
+        let stop = CancellationToken::new();
+        let threads = serve_shares(vec![kept], [usize::MAX; 2], &stop);
         thread::sleep(MOMENT / 5);
         let client = connect(address);
         assert_eq!(hear(&client), Some(b'0'));
         drop(client);
-        stop[0].store(true, Ordering::Relaxed);
-        drop(connect(address)); // in case nobody was woken
+        stop.cancel();
+        drop(StdStream::connect(address)); // in case nobody was woken
         ends.join().unwrap();
         threads.into_iter().for_each(|it| assert!(it.join().unwrap() > 0));
     }
@@ -343,8 +324,8 @@ fn no_connection_of_a_shared_queue_is_lost_when_the_woken_worker_ends() {
         let address = listener.local_addr().unwrap();
         let mut shares = Share::of(listener, 2).unwrap();
         let (kept, doomed) = (shares.remove(0), shares.remove(0));
-        let stop = flags();
-        let threads = serve_shares(vec![kept], [usize::MAX; 2], stop.clone());
+        let stop = CancellationToken::new();
+        let threads = serve_shares(vec![kept], [usize::MAX; 2], &stop);
         let ends = thread::spawn(move || {
             let accepting = async move {
                 let listener = doomed.into_tcp().unwrap();
@@ -362,7 +343,7 @@ fn no_connection_of_a_shared_queue_is_lost_when_the_woken_worker_ends() {
         }
         assert_eq!(hear(&connect(address)), Some(b'0'));
         drop(clients);
-        stop[0].store(true, Ordering::Relaxed);
+        stop.cancel();
         threads.into_iter().for_each(|it| assert!(it.join().unwrap() > 0));
     }
 }
@@ -415,8 +396,8 @@ fn a_worker_that_is_stuck_in_a_poll_holds_up_no_connection_of_a_shared_queue() {
     let address = listener.local_addr().unwrap();
     let mut shares = Share::of(listener, 2).unwrap();
     let (free, slow) = (shares.remove(0), shares.remove(0));
-    let stop = flags();
-    let threads = serve_shares(vec![free], [usize::MAX; 2], stop.clone());
+    let stop = CancellationToken::new();
+    let threads = serve_shares(vec![free], [usize::MAX; 2], &stop);
     let (begin, end) = (Arc::new(Barrier::new(2)), mpsc::channel::<()>());
     let (begun, (release, released)) = (begin.clone(), end);
     let stuck = thread::spawn(move || {
@@ -436,7 +417,7 @@ fn a_worker_that_is_stuck_in_a_poll_holds_up_no_connection_of_a_shared_queue() {
     drop(release);
     stuck.join().unwrap();
     drop(clients);
-    stop[0].store(true, Ordering::Relaxed);
+    stop.cancel();
     threads.into_iter().for_each(|it| assert!(it.join().unwrap() > 0));
 }
 
@@ -540,6 +521,33 @@ fn unix_listeners_are_served_and_shared_like_those_of_tcp() {
     std::fs::remove_file(&path).unwrap();
 }
 
+#[test]
+fn the_end_of_the_runtime_is_a_stop_for_every_accept_loop() {
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let addresses = runtime.block_on(async {
+        let listener = TcpListener::bind(LOOPBACK).unwrap();
+        let first = listener.local_addr().unwrap();
+        spawn(listen(listener).serve(|mut stream, _| async move {
+            // It hears of the end and takes its leave.
+            Handle::current().stopping().await;
+            stream.write_all(b"y").await
+        }));
+        let handler = |_: Request<Body>| async { Response::new(Body::from("hello")) };
+        let server = Server::start(TcpListener::bind(LOOPBACK).unwrap(), handler).unwrap();
+        [first, server.local_addr()]
+    });
+    let addresses = addresses.unwrap();
+    let clients = addresses.map(connect);
+    let start = Instant::now();
+    let report = runtime.shutdown(FOR_EVER).unwrap();
+    assert!(start.elapsed() < FOR_EVER / 4, "{:?}", start.elapsed());
+    assert!(report.aborted.is_empty(), "{report}");
+    assert_eq!(hear(&clients[0]), Some(b'y'));
+    for address in addresses {
+        assert!(StdStream::connect(address).is_err());
+    }
+}
+
 const INHERITED: &str = "WAKERING_TEST_INHERITED_LISTENER";
 
 #[test]
@@ -573,13 +581,7 @@ fn a_stop_under_load_loses_no_connection_that_was_queued_before_it() {
     run(async {
         let listener = TcpListener::bind(LOOPBACK).unwrap();
         let address = listener.local_addr().unwrap();
-        let enough = Rc::new(Cell::new(false));
-        let seen = enough.clone();
-        let stopped = async move {
-            while !seen.get() {
-                wakering::yield_now().await;
-            }
-        };
+        let stop = CancellationToken::new();
         let connected = Arc::new(AtomicUsize::new(0));
         let counted = connected.clone();
         let clients = thread::spawn(move || {
@@ -594,14 +596,14 @@ fn a_stop_under_load_loses_no_connection_that_was_queued_before_it() {
             clients
         });
         let serving = listen(listener)
-            .until(stopped)
+            .until(stop.cancelled())
             .serve(|mut stream, _| async move { stream.write_all(b"y").await });
         let serving = spawn(serving);
         while connected.load(Ordering::SeqCst) < 1000 {
             time::sleep(Duration::from_micros(200)).await;
         }
         let before = connected.load(Ordering::SeqCst);
-        enough.set(true);
+        stop.cancel();
         let served = serving.await.unwrap().unwrap();
         assert_eq!(served.aborted, 0);
         let clients = clients.join().unwrap();

@@ -113,7 +113,7 @@ impl Life {
     }
 
     /// Any thread: the server is to end.
-    fn say(&self, grace: Duration) {
+    pub(super) fn say(&self, grace: Duration) {
         for stop in &self.stops {
             stop.say(grace);
         }

@@ -2,10 +2,11 @@
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
     panic::Location,
+    pin::pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -375,11 +376,20 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
         service.shared.hooks.connected(&wire);
         members.admit(wire.clone(), connection::drive(service.clone(), wire));
     };
-    let word = || poll_fn(|context| poll_stop(&part, &members, context));
-    let grace = match listen(listener).until(word()).each(|stream, peer, _| admit(stream, peer)).await {
+    let (runtime, mut runtime_ends) = (Handle::current(), false);
+    let mut ending = pin!(runtime.stopping());
+    let mut word = poll_fn(|context| {
+        if !runtime_ends && ending.as_mut().poll(context).is_ready() {
+            // The runtime's own grace counts, and it aborts what is longer.
+            runtime_ends = true;
+            part.life.say(Duration::MAX);
+        }
+        poll_stop(&part, &members, context)
+    });
+    let grace = match listen(listener).until(&mut word).each(|stream, peer, _| admit(stream, peer)).await {
         Ok(grace) => grace,
         // What is short (descriptors, memory) the loop waits out itself; this listener is broken.
-        Err(_error) => word().await,
+        Err(_error) => word.await,
     };
     trace::server_phase("stopped accepting");
     let stopped = members.wind_down(&part, grace).await;

@@ -10,11 +10,12 @@
 //!   memory, the loop rests for 50 ms. It never spins, and goes on as soon as it can.
 //! - **Fairness**: at most 16 connections a turn; what is queued beyond that waits for the other tasks of the worker.
 //! - **An end in which nobody is lost.** When the stop future resolves, everything that is in the kernel's queue is taken
-//!   and served, the port is closed, and connections may finish within a [grace](Listen::grace).
+//!   and served, the port is closed, and connections may finish within a [grace](Listen::grace). When the runtime is [told to
+//!   end](crate::Handle::shutdown) that is a stop, too.
 //!
 //! ```
 //! use std::{net::SocketAddr, time::Duration};
-//! use wakering::net::{TcpListener, TcpStream, listen};
+//! use wakering::{CancellationToken, net::{TcpListener, TcpStream, listen}};
 //!
 //! async fn greet(mut stream: TcpStream, peer: SocketAddr) {
 //!     // An error of a connection is its peer's business, who has been told.
@@ -23,10 +24,15 @@
 //!
 //! wakering::run(async {
 //!     let listener = TcpListener::bind("127.0.0.1:0")?;
-//!     let stop = wakering::time::sleep(Duration::from_millis(5)); // or a signal, or a token
+//!     let stop = CancellationToken::new();
+//!     let told = stop.clone();
+//!     wakering::spawn(async move {
+//!         wakering::time::sleep(Duration::from_millis(5)).await; // a signal, in your program
+//!         told.cancel();
+//!     });
 //!     let served = listen(listener)
 //!         .limit(10_000)
-//!         .until(stop)
+//!         .until(stop.cancelled())
 //!         .grace(Duration::from_secs(10))
 //!         .serve(greet)
 //!         .await?;
@@ -199,7 +205,8 @@ impl<L: Listener, U: Future> Listen<L, U> {
         self
     }
 
-    /// Stops the loop when `stop` resolves; without it only an error or dropping the loop does.
+    /// Stops the loop when `stop` resolves: a [token](crate::CancellationToken::cancelled), a [signal](crate::signal). Without
+    /// it [`serve`](Listen::serve) goes on until the runtime is to end, and [`each`](Listen::each) until it is dropped.
     pub fn until<V: Future>(self, stop: V) -> Listen<L, V> {
         let Listen { listener, limit, when_full, grace, until: _ } = self;
         Listen { listener, limit, when_full, grace, until: stop }

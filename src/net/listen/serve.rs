@@ -14,7 +14,7 @@ use super::{Listen, Listener, Permit, hand_over, room::Room};
 use crate::{
     slab::{Key, Slab},
     task::{Beside, JoinHandle},
-    worker::{context::spawn_at, timer::Timer},
+    worker::{Handle, context::spawn_at, timer::Timer},
 };
 
 /// How an accept loop came to its end.
@@ -30,7 +30,7 @@ pub struct Served {
 }
 
 impl<L: Listener, U: Future> Listen<L, U> {
-    /// Serves each connection in a task of its own, until the stop; then lets them finish for the
+    /// Serves each connection in a task of its own, until the stop, or until [the runtime is to end](crate::Handle::shutdown); then lets them finish for the
     /// [grace](Listen::grace), and aborts those that are left.
     ///
     /// `serve` is called on this worker and makes the task's future, whose output is dropped. A panic in either ends that
@@ -67,7 +67,9 @@ impl<L: Listener, U: Future> Listen<L, U> {
                 open.0.begin(future, permit, spawned);
             }
         };
-        let (_said, mut queued) = self.accept_all(&room, &mut take).await?;
+        let Listen { listener, limit, when_full: _, grace: _, until } = self;
+        let accepting = Listen { listener, limit, when_full, grace, until: or_the_end(until) };
+        let (_said, mut queued) = accepting.accept_all(&room, &mut take).await?;
         let over = Timer::after(grace);
         let finished = async {
             hand_over(&mut queued, when_full, &room, &mut take).await;
@@ -81,6 +83,17 @@ impl<L: Listener, U: Future> Listen<L, U> {
         }
         Ok(Served { accepted: open.0.accepted.get(), refused: room.refused(), aborted })
     }
+}
+
+/// Waits for `stop`, or until somebody has the runtime end.
+async fn or_the_end(stop: impl Future) {
+    let runtime = Handle::current();
+    let (mut stop, mut end) = (pin!(stop), pin!(runtime.stopping()));
+    poll_fn(|cx| match stop.as_mut().poll(cx) {
+        Poll::Ready(_said) => Poll::Ready(()),
+        Poll::Pending => end.as_mut().poll(cx),
+    })
+    .await;
 }
 
 /// Whether `future` ends before `limit` is over.
