@@ -10,21 +10,21 @@
 mod ending;
 #[path = "support/options.rs"]
 mod options;
-#[path = "support/stop.rs"]
-mod stop;
 
 use std::{
     error::Error,
-    future::pending,
     io::{self, ErrorKind},
     process::ExitCode,
 };
 
+use ending::first_signal;
 use options::{About, Options};
-use stop::Stop;
-use wakering::net::{
-    TcpListener, TcpStream,
-    listen::{Spread, listen},
+use wakering::{
+    CancellationToken,
+    net::{
+        TcpListener, TcpStream,
+        listen::{Spread, listen},
+    },
 };
 
 const ABOUT: About =
@@ -44,19 +44,26 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 async fn serve(options: &Options) -> io::Result<()> {
     let shares = TcpListener::builder().bind_each(options.addr, options.workers, Spread::PerWorker)?;
     let addr = shares[0].local_addr()?;
-    let (stop, grace) = (Stop::default(), options.grace);
+    let (stop, grace) = (CancellationToken::new(), options.grace);
     let mut workers = Vec::new();
     for (worker, share) in shares.into_iter().enumerate() {
-        let begun = stop.clone();
+        let stop = stop.clone();
         let serve = move || async move {
+            let accepting = listen(share.into_tcp()?).until(stop.cancelled()).grace(grace);
             // A connection's error is its peer's business, who has been told.
-            let accepting = listen(share.into_tcp()?).until(begun.or(pending::<()>())).grace(grace);
-            accepting.serve(|stream, _| echo(stream)).await?;
-            Ok(())
+            accepting.serve(|stream, _| echo(stream)).await
         };
-        workers.push(wakering::spawn_on(worker, serve).map_err(io::Error::other)?);
+        workers.push(wakering::spawn_on(worker, serve)?);
     }
-    stop::serve(addr, options.grace, stop, workers).await
+    let signal = wakering::spawn(async move {
+        first_signal(addr).await?;
+        stop.cancel();
+        Ok::<(), io::Error>(())
+    });
+    for worker in workers {
+        worker.await??;
+    }
+    signal.await?
 }
 
 async fn echo(mut stream: TcpStream) -> io::Result<()> {

@@ -8,12 +8,10 @@
 
 #[path = "support/ending.rs"]
 mod ending;
-#[path = "support/stop.rs"]
-mod stop;
 
 use std::{
     error::Error,
-    future::{Future, pending, poll_fn},
+    future::{Future, poll_fn},
     io,
     net::{SocketAddr, ToSocketAddrs},
     pin::pin,
@@ -22,12 +20,13 @@ use std::{
     time::Duration,
 };
 
+use ending::first_signal;
 use lexopt::{
     Arg::{Long, Short},
     ValueExt,
 };
-use stop::Stop;
 use wakering::{
+    CancellationToken,
     net::{
         ReadHalf, TcpListener, TcpStream, WriteHalf,
         listen::{Spread, listen},
@@ -127,19 +126,25 @@ fn proxy(options: Options) -> Result<(), Box<dyn Error>> {
 async fn serve(options: Options) -> io::Result<()> {
     let shares = TcpListener::builder().bind_each(options.addr, options.workers, Spread::Shared)?;
     let addr = shares[0].local_addr()?;
-    let (stop, grace) = (Stop::default(), options.grace);
+    let stop = CancellationToken::new();
     let mut workers = Vec::new();
     for (worker, share) in shares.into_iter().enumerate() {
-        let (begun, options) = (stop.clone(), options.clone());
+        let (stop, options) = (stop.clone(), options.clone());
         let accept = move || async move {
             let accepting = listen(share.into_tcp()?).limit(options.limit).grace(options.grace);
-            let accepting = accepting.until(begun.or(pending::<()>()));
-            accepting.serve(|client, peer| told(client, peer, options.clone())).await?;
-            Ok(())
+            accepting.until(stop.cancelled()).serve(|client, peer| told(client, peer, options.clone())).await
         };
-        workers.push(wakering::spawn_on(worker, accept).map_err(io::Error::other)?);
+        workers.push(wakering::spawn_on(worker, accept)?);
     }
-    stop::serve(addr, grace, stop, workers).await
+    let signal = wakering::spawn(async move {
+        first_signal(addr).await?;
+        stop.cancel();
+        Ok::<(), io::Error>(())
+    });
+    for worker in workers {
+        worker.await??;
+    }
+    signal.await?
 }
 
 /// Serves one client, and says why if that fails.
