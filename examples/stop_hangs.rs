@@ -16,9 +16,9 @@ use std::{
 };
 
 use wakering::{
-    CancellationToken, Handle, JoinHandle,
+    CancellationToken, JoinHandle, Runtime,
     net::{TcpListener, TcpStream},
-    signal, spawn, spawn_named,
+    spawn, spawn_named,
     time::sleep,
 };
 
@@ -27,8 +27,8 @@ const GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mended = std::env::args().nth(1).is_some_and(|word| word == "mended");
-    wakering::run(async move {
-        dump_on_signal()?;
+    let runtime = Runtime::builder().dump_on_signal().build()?;
+    runtime.block_on(async move {
         let server = EchoServer::start()?;
         let mut client = TcpStream::connect(server.address).await?;
         client.write_all(b"hello").await?;
@@ -44,17 +44,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("stopped");
         Ok(())
     })?
-}
-
-/// Prints what everything waits for whenever `SIGUSR1` comes.
-fn dump_on_signal() -> io::Result<()> {
-    let mut signals = signal::stream(signal::Kind::USER_1)?;
-    spawn_named("dumps on SIGUSR1", async move {
-        while signals.recv().await.is_ok() {
-            println!("{}", Handle::current().dump());
-        }
-    });
-    Ok(())
 }
 
 /// Sends everything back.

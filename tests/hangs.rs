@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -48,17 +48,10 @@ fn a_stop_that_waits_for_connections_which_wait_for_the_stop_is_explained_by_one
     let line = hanging.line();
     let pid: u32 =
         line.split(' ').nth(1).and_then(|word| word.parse().ok()).expect("process PID stops its server");
-    // The word was printed in the poll that begins to stop: the signal's task runs after it.
+    // The word was printed in the poll that begins to stop, and the worker answers between polls.
     let sent = Command::new("sh").arg("-c").arg(format!("kill -USR1 {pid}")).status();
     assert!(sent.is_ok_and(|status| status.success()));
-    let mut dump = String::new();
-    loop {
-        let line = hanging.line();
-        if line.trim().is_empty() {
-            break;
-        }
-        dump.push_str(&line);
-    }
+    let dump = hanging.dump("waits to read from descriptor ");
     assert!(dump.contains("root") && dump.contains("waits for the end of #"), "{dump}");
     assert!(dump.contains("\"connection\"") && dump.contains("waits to read from descriptor "), "{dump}");
     assert_eq!(without_numbers(&shown("stop_hangs")), without_numbers(&dump), "docs/hangs.md");
@@ -96,14 +89,30 @@ fn without_numbers(text: &str) -> String {
 struct Running {
     child: Child,
     output: BufReader<ChildStdout>,
+    errors: BufReader<ChildStderr>,
 }
 
 impl Running {
     fn start(name: &str, arguments: &[&str]) -> Running {
         let mut command = Command::new(example(name));
-        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("it was built");
+        let mut child = command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it was built");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        Running { child, output }
+        let errors = BufReader::new(child.stderr.take().expect("it is piped"));
+        Running { child, output, errors }
+    }
+
+    /// What comes on standard error, up to the line with this text.
+    fn dump(&mut self, last: &str) -> String {
+        let mut dump = String::new();
+        while !dump.contains(last) {
+            assert_ne!(self.errors.read_line(&mut dump).expect("it prints text"), 0, "{dump}");
+        }
+        dump
     }
 
     fn line(&mut self) -> String {
