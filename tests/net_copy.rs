@@ -20,13 +20,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use support::{fill, in_child, let_sigpipe_kill, pair, pair_with_std, pattern, poll_once, reset, run};
 use wakering::{
     net::{self, TcpStream, UnixStream},
     spawn, time,
 };
 
-const BULK: usize = 24 << 20;
+const BULK: usize = 6 << 20;
 
 /// A file with a pattern in it, removed at the end.
 struct Patterned(PathBuf, Vec<u8>);
@@ -366,5 +367,112 @@ fn a_copy_that_is_dropped_leaves_both_connections_open() {
         other.write_all(&buffer).await.unwrap();
         server.read_exact(&mut buffer).unwrap();
         assert_eq!(&buffer, b"second");
+    });
+}
+
+#[test]
+fn a_zero_copy_send_arrives_exactly_and_its_notices_are_no_errors() {
+    run(async {
+        let (mut ours, target) = pair_with_std();
+        let mut writer = target.try_clone().unwrap();
+        let receiving = thread::spawn(move || {
+            let (mut target, mut all) = (target, vec![0; 10 << 20]);
+            target.read_exact(&mut all).unwrap();
+            all
+        });
+        let mut expected = Vec::new();
+        for seed in 0..5 {
+            let bytes = Bytes::from(pattern(seed, 2 << 20));
+            expected.extend_from_slice(&bytes);
+            let kept = bytes.clone();
+            ours.send_zero_copy(bytes).await.unwrap();
+            assert!(kept.is_unique(), "the kernel has let go, and so has the connection");
+            assert!(ours.take_error().unwrap().is_none());
+        }
+        assert!(receiving.join().unwrap() == expected);
+        // Reading and writing go on as if nothing had been.
+        writer.write_all(b"answer").unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(ours.read(&mut buffer).await.unwrap(), 6);
+        assert!(poll_once(pin!(ours.read(&mut buffer))).await.is_pending());
+        ours.write_all(b"end").await.unwrap();
+        drop(ours);
+        assert_eq!(writer.read(&mut buffer).unwrap(), 3);
+        assert_eq!(writer.read(&mut buffer).unwrap(), 0, "an end and no reset");
+    });
+}
+
+#[test]
+fn a_zero_copy_send_that_is_dropped_keeps_its_bytes_until_the_kernel_lets_go() {
+    run(async {
+        let (mut ours, mut theirs) = pair().await;
+        let all = Bytes::from(pattern(1, 16 << 20));
+        {
+            let mut sending = pin!(ours.send_zero_copy(all.clone()));
+            for _ in 0..20 {
+                assert!(poll_once(sending.as_mut()).await.is_pending(), "nobody reads");
+                time::sleep(Duration::from_micros(500)).await;
+            }
+        }
+        // How much of it went out is not told: read until it pauses.
+        let mut buffer = vec![0; 1 << 20];
+        let mut seen = Vec::new();
+        loop {
+            match time::timeout(Duration::from_millis(300), theirs.read(&mut buffer)).await {
+                Ok(read) => seen.extend_from_slice(&buffer[..read.unwrap()]),
+                Err(_) => break,
+            }
+        }
+        assert!(!seen.is_empty() && all[..seen.len()] == seen[..]);
+        let next = Bytes::from(pattern(2, 100_000));
+        let sending = spawn(async move {
+            ours.send_zero_copy(next).await.unwrap();
+            ours
+        });
+        let mut second = vec![0; 100_000];
+        theirs.read_exact(&mut second).await.unwrap();
+        assert!(second == pattern(2, 100_000));
+        drop(sending.await.unwrap());
+        assert!(all.is_unique());
+        assert_eq!(theirs.read(&mut buffer).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_connection_dropped_while_the_kernel_holds_its_bytes_is_reset() {
+    run(async {
+        let (mut ours, mut theirs) = pair().await;
+        {
+            let bytes = Bytes::from(vec![1; 32 << 20]);
+            let mut sending = pin!(ours.send_zero_copy(bytes));
+            for _ in 0..20 {
+                assert!(poll_once(sending.as_mut()).await.is_pending(), "nobody reads");
+                time::sleep(Duration::from_micros(500)).await;
+            }
+        }
+        drop(ours);
+        let mut buffer = vec![0; 1 << 20];
+        let end = loop {
+            match theirs.read(&mut buffer).await {
+                Ok(0) => break Ok(()),
+                Ok(_) => {}
+                Err(error) => break Err(error.kind()),
+            }
+        };
+        // Where the bytes were copied there is nothing to reset for.
+        assert!(matches!(end, Ok(()) | Err(ErrorKind::ConnectionReset)), "{end:?}");
+        assert!(cfg!(not(target_os = "linux")) || cfg!(wakering_fallback) || end.is_err());
+    });
+}
+
+#[test]
+fn a_reset_in_a_zero_copy_send_is_its_error() {
+    run(async {
+        let (mut ours, theirs) = pair_with_std();
+        let mut sending = pin!(ours.send_zero_copy(Bytes::from(vec![1; 32 << 20])));
+        assert!(poll_once(sending.as_mut()).await.is_pending());
+        reset(theirs);
+        let error = sending.await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
     });
 }

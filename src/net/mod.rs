@@ -41,6 +41,7 @@ pub mod udp;
 mod unix_datagram;
 mod unix_listener;
 mod unix_stream;
+mod zero_copy;
 
 pub use addresses::{AddressAction, AddressError, Addresses};
 pub use async_fd::{AsyncFd, NotReady, ReadyGuard, WaitError};
@@ -60,5 +61,6 @@ pub use udp::{
 pub use unix_datagram::{UnixDatagram, UnixReceived};
 pub use unix_listener::UnixListener;
 pub use unix_stream::{ReceivedFds, UCred, UnixStream};
+pub use zero_copy::ZeroCopied;
 
 pub use crate::sys::unix::UnixAddr;

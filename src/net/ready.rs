@@ -11,11 +11,12 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use crate::{
     reactor::{Direction, Reactor, SourceKey},
-    sys::{Interest, SHORT_READ_RULE},
+    sys::{Interest, SHORT_READ_RULE, options},
     worker::context,
 };
 
@@ -36,6 +37,8 @@ pub(crate) struct Watch {
     interest: Interest,
     /// A duplicate may exist, so that closing would not end the registration.
     lent: Cell<bool>,
+    /// Closing resets the connection.
+    resets: Cell<bool>,
     short_reads: ShortReads,
 }
 
@@ -83,6 +86,11 @@ impl Io {
     /// Notes that the descriptor was lent out, and may have been duplicated.
     pub(crate) fn note_lent(&self) {
         self.watch.lent.set(true);
+    }
+
+    /// Says whether dropping it resets the connection, so that the kernel lets go of what it has to send.
+    pub(crate) fn reset_on_drop(&self, on: bool) {
+        self.watch.resets.set(on);
     }
 
     /// Tries `op` until it does not block, is done, or fails; waits for readiness meanwhile.
@@ -162,6 +170,9 @@ impl Io {
 
 impl Drop for Io {
     fn drop(&mut self) {
+        if let (true, Some(fd)) = (self.watch.resets.get(), &self.fd) {
+            drop(options::set_linger(fd.as_fd(), Some(Duration::ZERO)));
+        }
         self.unregister(self.watch.lent.get());
     }
 }
@@ -172,6 +183,7 @@ impl Watch {
             registration: OnceCell::new(),
             interest,
             lent: Cell::new(false),
+            resets: Cell::new(false),
             short_reads: ShortReads::SayNothing,
         }
     }

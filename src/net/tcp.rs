@@ -19,6 +19,7 @@ use crate::{
         split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf},
         stream::{Reader, Stream, Writer, sealed::HasIo},
         transfer,
+        zero_copy::ZeroCopy,
     },
     reactor::Direction,
     sys::socket,
@@ -69,7 +70,9 @@ use crate::{
 /// Source: tcp(7), socket(7).
 #[derive(Debug)]
 pub struct TcpStream {
-    io: Io,
+    pub(super) io: Io,
+    // Behind `io`: what the kernel holds is freed after the descriptor is closed.
+    pub(super) zero: ZeroCopy,
 }
 
 impl TcpStream {
@@ -106,15 +109,15 @@ impl TcpStream {
     ///
     /// It is still non-blocking: call its `set_nonblocking(false)` to use it with blocking calls.
     pub fn into_std(self) -> std::net::TcpStream {
-        std::net::TcpStream::from(self.io.into_owned_fd())
+        std::net::TcpStream::from(OwnedFd::from(self))
     }
 
     pub(crate) fn from_fd(fd: OwnedFd) -> TcpStream {
-        TcpStream { io: Io::tcp(fd) }
+        TcpStream::from_io(Io::tcp(fd))
     }
 
     pub(super) fn from_io(io: Io) -> TcpStream {
-        TcpStream { io }
+        TcpStream { io, zero: ZeroCopy::new() }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -413,6 +416,23 @@ impl AsFd for TcpStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.io.note_lent();
         self.io.fd()
+    }
+}
+
+/// Takes over a connected socket and makes it non-blocking.
+impl TryFrom<OwnedFd> for TcpStream {
+    type Error = io::Error;
+
+    fn try_from(fd: OwnedFd) -> io::Result<TcpStream> {
+        TcpStream::from_std(fd.into())
+    }
+}
+
+/// Gives the descriptor out, unregistered; it is still non-blocking.
+impl From<TcpStream> for OwnedFd {
+    fn from(stream: TcpStream) -> OwnedFd {
+        stream.zero.leak();
+        stream.io.into_owned_fd()
     }
 }
 

@@ -509,6 +509,22 @@ impl AsFd for UnixStream {
     }
 }
 
+/// Takes over a connected socket and makes it non-blocking.
+impl TryFrom<OwnedFd> for UnixStream {
+    type Error = io::Error;
+
+    fn try_from(fd: OwnedFd) -> io::Result<UnixStream> {
+        UnixStream::from_std(fd.into())
+    }
+}
+
+/// Gives the descriptor out, unregistered; it is still non-blocking.
+impl From<UnixStream> for OwnedFd {
+    fn from(stream: UnixStream) -> OwnedFd {
+        stream.io.into_owned_fd()
+    }
+}
+
 impl HasIo for UnixStream {
     fn io(&self) -> &Io {
         &self.io

@@ -104,6 +104,13 @@ pub(crate) mod splice;
 #[path = "splice_none.rs"]
 pub(crate) mod splice;
 
+#[cfg(all(target_os = "linux", not(any(wakering_fallback, wakering_kqueue))))]
+#[path = "zero_copy_linux.rs"]
+pub(crate) mod zero_copy;
+#[cfg(not(all(target_os = "linux", not(any(wakering_fallback, wakering_kqueue)))))]
+#[path = "zero_copy_none.rs"]
+pub(crate) mod zero_copy;
+
 // Which TCP options there are.
 #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd", target_os = "dragonfly"))]
 #[path = "tcp_bsd.rs"]
