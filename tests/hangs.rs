@@ -31,8 +31,8 @@ fn the_example_hangs_three_times_says_each_time_why_and_ends() {
     );
     // The request waits for its answer, and the handler for room for another request.
     assert!(server.contains("waits for the answer to GET http://127.0.0.1:"), "{server}");
-    assert!(server.contains("waits for a connection with room for GET http://127.0.0.1:"), "{server}");
-    assert!(server.contains("/inner\n") && server.contains("/outer\n"), "{server}");
+    assert!(server.contains("waits for a connection with room for http://127.0.0.1:"), "{server}");
+    assert!(server.contains("/inner\n") && server.contains("/outer from 127.0.0.1:"), "{server}");
     // The reader names its peer, and the silent one's timer is never due.
     assert!(peer.contains("waits to read from descriptor ") && peer.contains(" (TCP 127.0.0.1:"), "{peer}");
     assert!(peer.contains("\"accepts and says nothing\"") && peer.contains("never due"), "{peer}");

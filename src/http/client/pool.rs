@@ -385,7 +385,7 @@ impl Call {
         self
     }
 
-    async fn run(self, progress: Rc<Progress>) -> Result<Response<Body>, Error> {
+    async fn run(self) -> Result<Response<Body>, Error> {
         let Call { pool, request, timeout, mut on_interim } = self;
         let mut request = request?;
         // A host field names the host to the server; where the connection goes is said by the target, if it says so.
@@ -396,7 +396,10 @@ impl Call {
         let limit = timeout.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
         let mut attempts = 0;
         loop {
+            let wanted = request.uri().clone();
             let checkout = pool.host(key.clone()).checkout();
+            let checkout =
+                dump::waiting(move |out| write!(out, "a connection with room for {wanted}"), checkout);
             let mut handle = match limit {
                 Some((limit, deadline)) => {
                     let served = time::timeout_at(deadline, checkout).await;
@@ -407,7 +410,6 @@ impl Call {
             if request.extensions().get::<Protocol>().is_some() && !handle.takes_connect_protocol().await? {
                 return Err(Error::command(CommandError::NoConnectProtocol));
             }
-            progress.sent.set(true);
             let mut future = handle.send(request);
             drop(handle);
             if let Some((limit, deadline)) = limit {
@@ -425,7 +427,6 @@ impl Call {
             let again = future.take_request().filter(|_| error.is_retryable());
             let Some(again) = again.filter(|_| attempts < pool.settings.retries) else { return Err(error) };
             request = again;
-            progress.sent.set(false);
             attempts += 1;
             if error.kind() == Kind::Refused && attempts > 1 {
                 // It refused twice: it has too much to do, and this is not the moment for more.
@@ -440,25 +441,7 @@ impl IntoFuture for Call {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let target =
-            self.request.as_ref().ok().map(|request| (request.method().clone(), request.uri().clone()));
-        let progress = Rc::new(Progress { target, sent: Cell::new(false) });
-        let told = progress.clone();
-        Box::pin(dump::waiting(move |out| write!(out, "{told}"), self.run(progress)))
-    }
-}
-
-/// How far a call has come, for dumps.
-struct Progress {
-    target: Option<(Method, Uri)>,
-    sent: Cell<bool>,
-}
-
-impl fmt::Display for Progress {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((method, uri)) = &self.target else { return out.write_str("the end of a call") };
-        let what = if self.sent.get() { "the answer to" } else { "a connection with room for" };
-        write!(out, "{what} {method} {uri}")
+        Box::pin(self.run())
     }
 }
 
