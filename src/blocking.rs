@@ -212,6 +212,12 @@ impl Pool {
         }
     }
 
+    /// Whether a job runs or waits for a thread.
+    pub(crate) fn is_busy(&self) -> bool {
+        let state = self.state();
+        !state.running.is_empty() || !state.queue.is_empty()
+    }
+
     /// Closes the pool and lets it finish what it was given; `on_end` is called when that is done, on whatever thread.
     pub(crate) fn finish(&self, on_end: Box<dyn FnOnce() + Send>) {
         let mut state = self.state();

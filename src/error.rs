@@ -31,6 +31,18 @@ pub enum RuntimeError {
         /// How many there can be.
         most: usize,
     },
+    /// A setting of the builder is out of its range.
+    #[error("{name} is to be {least} to {most}, not {asked}")]
+    Setting {
+        /// Which one.
+        name: &'static str,
+        /// What was asked for.
+        asked: usize,
+        /// The least that it can be.
+        least: usize,
+        /// The most that it can be.
+        most: usize,
+    },
     /// The runtime has been shut down.
     #[error("the runtime is shut down")]
     Closed,
@@ -55,6 +67,7 @@ impl RuntimeError {
             RuntimeError::Nested
             | RuntimeError::Forked
             | RuntimeError::WorkerCount { .. }
+            | RuntimeError::Setting { .. }
             | RuntimeError::WaitsForItself => true,
             RuntimeError::TableFull | RuntimeError::Closed | RuntimeError::Io(_) => false,
         }
@@ -69,6 +82,7 @@ impl From<RuntimeError> for io::Error {
             | RuntimeError::Forked
             | RuntimeError::TableFull
             | RuntimeError::WorkerCount { .. }
+            | RuntimeError::Setting { .. }
             | RuntimeError::WaitsForItself
             | RuntimeError::Closed => io::Error::other(error),
         }

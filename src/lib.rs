@@ -57,7 +57,7 @@ pub use worker::{
 };
 pub use worker::{
     CancellationToken, Cancelled, DropGuard, Local, LocalKey, NoValue, Outcome, Scope, ScopeError, Shutdown,
-    ShutdownReport, WithLocal,
+    ShutdownReport, Turn, WithLocal,
 };
 
 #[doc(hidden)]

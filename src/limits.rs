@@ -279,6 +279,12 @@ pub(crate) const DUMP_PATIENCE: Duration = Duration::from_millis(75);
 pub(crate) const NOTES_SWEPT: usize = 64;
 /// Tasks polled before a busy worker looks at its selector.
 pub(crate) const LOOK_EVERY: usize = 128;
+/// The most of anything that a builder's setting counts: beyond a million it is a mistake.
+pub(crate) const COUNTED_MOST: usize = 1_000_000;
+/// The longest that an idle worker spins: longer than any wake-up takes.
+pub(crate) const SPIN_LONGEST: Duration = Duration::from_millis(10);
+/// The longest busy poll that the kernel is asked for; it would take 35 minutes.
+pub(crate) const BUSY_POLL_LONGEST: Duration = Duration::from_secs(1);
 /// Spawns from other threads that may wait for a worker; one more is refused.
 pub(crate) const INJECTED_SPAWNS: usize = 4096;
 /// How long dropping a runtime waits for workers that are inside a poll.

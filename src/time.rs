@@ -30,6 +30,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub use self::interval::{Interval, MissedTicks, interval, interval_at};
+pub use crate::clock::ManualClock;
 use crate::clock::{Clock, nanos};
 use crate::error::Elapsed;
 #[doc(hidden)]

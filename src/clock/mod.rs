@@ -7,12 +7,13 @@
 //! Invariants: `now` never goes back; 2⁶⁴ ns are 584 years, and every conversion saturates, so
 //! [`NEVER`] is both the longest deadline and one that no clock reaches.
 
+mod manual;
 mod wheel;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+pub use self::manual::ManualClock;
 pub use self::wheel::{TimerKey, Wheel};
 use crate::limits::TICK_NANOS;
 
@@ -30,13 +31,8 @@ pub enum Clock {
         /// The instant that counts as zero.
         origin: Instant,
     },
-    /// A clock that stands still until it is advanced.
-    Manual {
-        /// The instant that counts as zero.
-        origin: Instant,
-        /// Nanoseconds since then.
-        nanos: Arc<AtomicU64>,
-    },
+    /// A clock that is moved by hand.
+    Manual(ManualClock),
 }
 
 impl Clock {
@@ -47,28 +43,29 @@ impl Clock {
 
     /// Makes a clock that starts at zero and stands still.
     pub fn manual() -> Clock {
-        Clock::Manual { origin: Instant::now(), nanos: Arc::new(AtomicU64::new(0)) }
+        Clock::Manual(ManualClock::new())
     }
 
     /// Reads the clock: nanoseconds since its origin.
     pub fn now(&self) -> u64 {
         match self {
             Clock::Real { origin } => nanos(origin.elapsed()),
-            // Relaxed: the number is all that travels.
-            Clock::Manual { nanos, .. } => nanos.load(Ordering::Relaxed),
+            Clock::Manual(clock) => clock.now(),
         }
     }
 
-    /// Whether the clock is moved by hand.
-    pub fn is_manual(&self) -> bool {
-        matches!(self, Clock::Manual { .. })
+    /// The clock that is moved by hand, if this is one.
+    pub fn manual_clock(&self) -> Option<&ManualClock> {
+        match self {
+            Clock::Real { .. } => None,
+            Clock::Manual(clock) => Some(clock),
+        }
     }
 
     /// Moves a manual clock forward to `target`; an earlier target and a real clock stay as they are.
     pub fn advance_to(&self, target: u64) {
-        if let Clock::Manual { nanos, .. } = self {
-            // NEVER is kept out of reach, or the deadlines that mean "never" would be due.
-            nanos.fetch_max(target.min(NEVER - 1), Ordering::Relaxed);
+        if let Clock::Manual(clock) = self {
+            clock.advance_to(target);
         }
     }
 
@@ -89,7 +86,8 @@ impl Clock {
 
     fn origin(&self) -> Instant {
         match self {
-            Clock::Real { origin } | Clock::Manual { origin, .. } => *origin,
+            Clock::Real { origin } => *origin,
+            Clock::Manual(clock) => clock.origin(),
         }
     }
 }

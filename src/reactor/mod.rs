@@ -15,14 +15,13 @@ pub(crate) use self::source::{Direction, SourceKey};
 use std::{
     cell::{Cell, RefCell},
     io,
-    os::fd::{BorrowedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd, RawFd},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use crate::{
     clock::{TimerKey, Wheel},
-    limits::EVENT_BATCH,
     reactor::{
         source::{Seen, Source, Waiting},
         turn::wake_contained,
@@ -62,9 +61,9 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(event_batch: usize) -> io::Result<Self> {
         Ok(Reactor {
-            selector: RefCell::new(Some(Selector::new(EVENT_BATCH)?)),
+            selector: RefCell::new(Some(Selector::new(event_batch)?)),
             sources: RefCell::new(Slab::new()),
             timers: RefCell::new(Wheel::new()),
             woken: RefCell::default(),
@@ -72,6 +71,11 @@ impl Reactor {
             armed: Cell::new(0),
             fired: Cell::new(0),
         })
+    }
+
+    /// Does something with the selector's descriptor.
+    pub(crate) fn with_descriptor<R>(&self, body: impl FnOnce(BorrowedFd<'_>) -> R) -> io::Result<R> {
+        self.selector.borrow().as_ref().map(|selector| body(selector.as_fd())).ok_or_else(closed)
     }
 
     /// What another thread rings to end this reactor's wait.

@@ -18,6 +18,8 @@ pub enum Call {
     Accept,
     /// bind(2).
     Bind,
+    /// ioctl(2) of an epoll descriptor.
+    BusyPoll,
     /// Changes of a kqueue: kevent(2), which has applied them when it is interrupted.
     Change,
     /// connect(2).

@@ -38,6 +38,7 @@
 pub(crate) mod addr;
 mod affinity;
 pub(crate) mod batch;
+mod busy_poll;
 mod call;
 mod control;
 pub(crate) mod describe;
@@ -252,6 +253,7 @@ mod backend;
 
 pub use affinity::pin_to_cpu;
 pub use backend::{Bell, CLOSE_DEREGISTERS, SHORT_READ_RULE, Selector};
+pub(crate) use busy_poll::busy_poll;
 pub use call::Call;
 pub use event::{Event, Interest, Readiness, Token};
 

@@ -205,6 +205,11 @@ impl<B: Doorbell> Mailbox<B> {
         true
     }
 
+    /// Whether the owner sleeps or is about to, and nobody has rung for it. A hint for others.
+    pub fn is_parked(&self) -> bool {
+        self.parked.load(Ordering::Relaxed)
+    }
+
     /// Ends the sleep that [`Mailbox::park`] declared, whatever ended it. For the owner.
     pub fn unpark(&self) {
         // PAIRS: the Release swap in `ring_if_parked`: what was pushed before the ring is visible to the next

@@ -188,6 +188,11 @@ impl<B: Doorbell> Entry<B> {
         self.mailbox.park(also)
     }
 
+    /// Whether the owner sleeps and nobody has rung for it. A hint for others.
+    pub fn is_parked(&self) -> bool {
+        self.mailbox.is_parked()
+    }
+
     /// Ends the sleep that [`Entry::park`] declared, whatever ended it. For the owner.
     #[inline]
     pub fn unpark(&self) {

@@ -9,15 +9,17 @@ use std::{
 
 use crate::{
     blocking::{Config, Pool},
-    clock::Clock,
+    clock::{Clock, ManualClock},
     error::RuntimeError,
-    limits::MAX_WORKERS,
+    limits::{COUNTED_MOST, MAX_WORKERS},
     sys,
     worker::{
         context::{self, Context},
         handle::{Reach, Shared},
+        idle::Idle,
         runtime::{Runtime, Worker},
         stop::Life,
+        tuning::{Tuning, within},
         watch::Settings,
     },
 };
@@ -36,11 +38,21 @@ pub struct Builder {
     workers: usize,
     thread_name: String,
     pub(super) watch: Settings,
+    pub(super) tuning: Tuning,
+    pub(super) blocking: Config,
+    pub(super) manual_clock: Option<ManualClock>,
 }
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Builder { workers: 1, thread_name: "wakering".to_owned(), watch: Settings::default() }
+        Builder {
+            workers: 1,
+            thread_name: "wakering".to_owned(),
+            watch: Settings::default(),
+            tuning: Tuning::default(),
+            blocking: Config::default(),
+            manual_clock: None,
+        }
     }
 
     /// How many workers, the calling thread included; 1 to 1,024, default 1.
@@ -61,12 +73,17 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`RuntimeError`]: the number of workers is out of range, the process has 4,096 workers already, a
+    /// [`RuntimeError`]: the number of workers or another setting is out of range, a worker cannot be bound to its
+    /// processor, the process has 4,096 workers already, a
     /// thread cannot be started, or the system has no descriptors left.
     pub fn build(self) -> Result<Runtime, RuntimeError> {
         if self.workers == 0 || self.workers > MAX_WORKERS {
             return Err(RuntimeError::WorkerCount { asked: self.workers, most: MAX_WORKERS });
         }
+        self.tuning.check(self.workers)?;
+        within("blocking_threads", self.blocking.threads_max, 1, COUNTED_MOST)?;
+        within("blocking_queue", self.blocking.queue_max, 0, COUNTED_MOST)?;
+        self.tuning.pin(0)?;
         let mut workers = Vec::with_capacity(self.workers);
         for _ in 0..self.workers {
             match context::claim() {
@@ -78,15 +95,21 @@ impl Builder {
             }
         }
         let blocking =
-            Pool::new(Config { thread_name: format!("{}-block", self.thread_name), ..Config::default() });
+            Pool::new(Config { thread_name: format!("{}-block", self.thread_name), ..self.blocking });
+        let clock = self.manual_clock.clone().map_or_else(Clock::real, Clock::Manual);
         let shared = Arc::new(Shared {
-            life: Life::new(workers.len(), Clock::real()),
+            life: Life::new(workers.len(), clock),
+            idle: Idle::new(workers.len()),
+            tuning: self.tuning,
             workers,
             process: sys::process_id(),
             blocking,
             watch: self.watch,
             owner: thread::current().id(),
         });
+        if let Some(clock) = &self.manual_clock {
+            shared.follow(clock);
+        }
         let context = match Context::new(&shared, 0) {
             Ok(context) => context,
             Err(error) => {
@@ -130,7 +153,8 @@ fn start_worker(
     let (built, outcome) = mpsc::channel();
     let shared = shared.clone();
     let thread = thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
-        let context = match Context::new(&shared, index) {
+        let pinned = shared.tuning.pin(index).map_err(RuntimeError::from);
+        let context = match pinned.and_then(|()| Context::new(&shared, index)) {
             Ok(context) => context,
             Err(error) => {
                 let _ = built.send(Err(error));

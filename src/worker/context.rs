@@ -54,6 +54,8 @@ pub(crate) struct Context {
     supervisors: Supervisors,
     pub(super) meter: Arc<Meter>,
     pub(super) unlooked: Cell<usize>,
+    /// Since when nothing has been runnable, while the worker spins.
+    pub(super) spinning: Cell<Option<u64>>,
     pub(super) flush_list: RefCell<Vec<Rc<dyn Flush>>>,
     scratch: RefCell<BytesMut>,
     /// Output memory that no connection uses now.
@@ -83,13 +85,13 @@ impl Context {
     pub(super) fn new(shared: &Arc<Shared>, index: usize) -> Result<Self, RuntimeError> {
         let reach = &shared.workers[index];
         let entry = reach.entry;
-        let clock = Clock::real();
+        let clock = shared.life.clock().clone();
         reach.published.set_turn_time(clock.now());
-        let reactor = Rc::new(Reactor::new()?);
+        let reactor = Rc::new(Reactor::new(shared.tuning.event_batch)?);
         entry.open(reactor.bell());
         let tasks = Rc::new(Tasks::new(entry, reach.published.clone()));
         shared.watch.apply(&tasks, index);
-        Ok(Context {
+        let context = Context {
             entry,
             index,
             ending: Ending::default(),
@@ -102,10 +104,16 @@ impl Context {
             supervisors: Supervisors::default(),
             meter: reach.meter.clone(),
             unlooked: Cell::new(0),
+            spinning: Cell::new(None),
             flush_list: RefCell::default(),
             scratch: RefCell::default(),
             outputs: RefCell::default(),
-        })
+        };
+        if let Err(error) = shared.tuning.apply(&context) {
+            context.entry.close();
+            return Err(error.into());
+        }
+        Ok(context)
     }
 
     /// Makes this worker current while `body` runs.

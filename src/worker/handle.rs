@@ -16,10 +16,12 @@ use crate::{
     wake::{Entry, WakeStats},
     worker::{
         context,
+        idle::Idle,
         inject::{Injector, Job},
         meter::Meter,
         remote::{self, RemoteJoinHandle},
         stop::Life,
+        tuning::Tuning,
         watch::Settings,
     },
 };
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     pub(super) blocking: Arc<Pool>,
     pub(super) watch: Settings,
     pub(super) life: Life,
+    pub(super) idle: Idle,
+    pub(super) tuning: Tuning,
     /// The thread that built the runtime and runs its first worker.
     pub(super) owner: ThreadId,
 }

@@ -3,7 +3,7 @@
 use std::{cell::Cell, io, panic::Location, rc::Rc, time::Duration};
 
 use crate::{
-    limits::{LOOK_EVERY, TASK_BUDGET},
+    clock::nanos,
     worker::context::{Context, Flush},
 };
 
@@ -13,7 +13,7 @@ impl Context {
         let mut told = self.now();
         while !done.get() && !self.is_told_to_end() {
             self.drain(); // 1
-            let ran = self.tasks.run(TASK_BUDGET, root); // 2
+            let ran = self.tasks.run(self.shared().tuning.task_budget, root); // 2
             self.flush(); // 2b
             if done.get() {
                 break;
@@ -24,15 +24,18 @@ impl Context {
                 break;
             }
             if self.tasks.is_runnable() {
-                if self.unlooked.get() >= LOOK_EVERY || self.tasks.is_look_due() {
+                self.spinning.set(None);
+                if self.unlooked.get() >= self.shared().tuning.look_every || self.tasks.is_look_due() {
                     self.look(Some(Duration::ZERO))?; // 5–7
                 }
+            } else if self.spins() {
+                self.look(Some(Duration::ZERO))?; // 5–7
             } else if !self.flush_list.borrow().is_empty() {
                 self.look(Some(Duration::ZERO))?; // 5–7: a connection has more to write than fits one turn
             } else if self.entry.park(|| self.injector.has_work()) {
                 // 4: parked, and nothing came meanwhile
                 let from = self.read_unless_timers_did();
-                let waited = self.look(self.until_next_deadline()); // 5–7
+                let waited = self.wait_parked(); // 5–7
                 let to = self.now(); // The tasks of the next turn see the time after the sleep.
                 self.meter.slept(from, to);
                 self.meter.looped(to.saturating_sub(told));
@@ -49,8 +52,29 @@ impl Context {
         if self.reactor().has_timers() { self.turn_time() } else { self.now() }
     }
 
+    /// 5 to 7 behind step 4.
+    fn wait_parked(&self) -> io::Result<()> {
+        match self.clock().manual_clock() {
+            Some(clock) => self.wait_by_hand(clock),
+            None => self.look(self.until_next_deadline()),
+        }
+    }
+
+    /// Whether to look again instead of sleeping, though nothing is runnable.
+    fn spins(&self) -> bool {
+        let longest = self.shared().tuning.spin;
+        if longest.is_zero() {
+            return false;
+        }
+        let now = self.now();
+        let since = self.spinning.get().unwrap_or(now);
+        let goes_on = now.saturating_sub(since) < nanos(longest);
+        self.spinning.set(Some(since).filter(|_| goes_on));
+        goes_on
+    }
+
     /// 1: what other threads left for this worker, as of now.
-    fn drain(&self) {
+    pub(super) fn drain(&self) {
         self.entry.drain(|slot| self.tasks.enqueue(slot));
         let jobs = self.injector.waiting();
         if jobs > 0 {
@@ -60,7 +84,7 @@ impl Context {
     }
 
     /// 2b: each connection with output writes once.
-    fn flush(&self) {
+    pub(super) fn flush(&self) {
         if self.flush_list.borrow().is_empty() {
             return;
         }
@@ -75,7 +99,7 @@ impl Context {
     }
 
     /// 3: what is due fires, in the order of deadlines; a bounded number a turn.
-    fn fire_timers(&self) {
+    pub(super) fn fire_timers(&self) {
         if self.reactor().has_timers() {
             self.reactor().expire(self.now());
             self.reactor().wake_collected();
@@ -83,7 +107,7 @@ impl Context {
     }
 
     /// 5 to 7: the selector, with or without sleep, then unpark, record and wake.
-    fn look(&self, timeout: Option<Duration>) -> io::Result<()> {
+    pub(super) fn look(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.unlooked.set(0);
         self.tasks.looked();
         let waited = self.reactor().wait(timeout); // 5

@@ -1,0 +1,187 @@
+//! A clock that is moved by hand, and one that moves when everything waits.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use wakering::{
+    Handle, Runtime, spawn, spawn_blocking,
+    time::{ManualClock, interval, sleep, timeout},
+    yield_now,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn on(clock: &ManualClock, workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).manual_clock(clock).build().unwrap()
+}
+
+#[test]
+fn an_hour_of_sleep_takes_no_time_and_the_clock_shows_it() {
+    let (start, clock) = (Instant::now(), ManualClock::new());
+    on(&clock, 1).block_on(async { sleep(HOUR).await }).unwrap();
+    assert_eq!(clock.elapsed(), HOUR, "to the nanosecond");
+    assert!(start.elapsed() < HOUR / 60);
+}
+
+#[test]
+fn the_clock_stops_at_every_deadline_in_order() {
+    let clock = ManualClock::new();
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    on(&clock, 1)
+        .block_on(async {
+            let tasks = [30, 10, 20].map(|seconds| {
+                let (seen, clock) = (seen.clone(), clock.clone());
+                spawn(async move {
+                    sleep(Duration::from_secs(seconds)).await;
+                    seen.borrow_mut().push((seconds, clock.elapsed().as_secs()));
+                })
+            });
+            for task in tasks {
+                task.await.unwrap();
+            }
+        })
+        .unwrap();
+    assert_eq!(*seen.borrow(), [(10, 10), (20, 20), (30, 30)]);
+}
+
+#[test]
+fn a_clock_that_stands_moves_only_when_it_is_told() {
+    let clock = ManualClock::new();
+    clock.auto_advance(false);
+    on(&clock, 1)
+        .block_on(async {
+            let task = spawn(async { sleep(Duration::from_secs(10)).await });
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            clock.advance(Duration::from_secs(9));
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            assert!(!task.is_finished());
+            clock.advance(Duration::from_secs(1));
+            task.await.unwrap();
+        })
+        .unwrap();
+    assert_eq!(clock.elapsed(), Duration::from_secs(10));
+}
+
+#[test]
+fn another_thread_moves_the_clock_of_a_sleeping_runtime() {
+    let clock = ManualClock::new();
+    clock.auto_advance(false);
+    let moved = clock.clone();
+    let thread = thread::spawn(move || {
+        for _ in 0..60 {
+            thread::yield_now();
+            moved.advance(Duration::from_secs(60));
+        }
+    });
+    on(&clock, 1).block_on(async { sleep(HOUR).await }).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn the_clock_waits_for_every_worker() {
+    for _ in 0..20 {
+        let clock = ManualClock::new();
+        let runtime = on(&clock, 3);
+        let order = runtime
+            .block_on(async {
+                let handle = Handle::current();
+                let tasks = [3_u64, 1, 2].map(|at| {
+                    let clock = clock.clone();
+                    let task = handle.spawn_on(at as usize - 1, move || async move {
+                        sleep(Duration::from_secs(at)).await;
+                        let woken = clock.elapsed();
+                        for _ in 0..50 {
+                            yield_now().await;
+                        }
+                        // As long as anybody runs, time stands.
+                        (woken, clock.elapsed())
+                    });
+                    (at, task.unwrap())
+                });
+                let mut order = Vec::new();
+                for (at, task) in tasks {
+                    order.push((at, task.await.unwrap()));
+                }
+                order
+            })
+            .unwrap();
+        for (at, (woken, after)) in order {
+            assert_eq!((woken, after), (Duration::from_secs(at), Duration::from_secs(at)));
+        }
+    }
+}
+
+#[test]
+fn the_clock_waits_for_blocking_jobs() {
+    let clock = ManualClock::new();
+    on(&clock, 1)
+        .block_on(async {
+            let job = spawn_blocking(|| thread::sleep(Duration::from_millis(20))).unwrap();
+            let joined = timeout(Duration::from_secs(5), job).await;
+            assert!(joined.is_ok(), "20 real milliseconds are not 5 virtual seconds");
+        })
+        .unwrap();
+    assert_eq!(clock.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn descriptors_that_are_ready_come_before_time() {
+    let clock = ManualClock::new();
+    on(&clock, 1)
+        .block_on(async {
+            let listener = wakering::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut byte = [0];
+                stream.read_exact(&mut byte).await.unwrap();
+                stream.write_all(&byte).await.unwrap();
+            });
+            let mut stream = wakering::net::TcpStream::connect(address).await.unwrap();
+            for _ in 0..1 {
+                stream.write_all(b"x").await.unwrap();
+                let mut byte = [0];
+                timeout(HOUR, stream.read_exact(&mut byte)).await.unwrap().unwrap();
+            }
+            server.await.unwrap();
+        })
+        .unwrap();
+    assert_eq!(clock.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn a_day_of_ticks_is_counted_exactly() {
+    let clock = ManualClock::new();
+    on(&clock, 1)
+        .block_on(async {
+            let mut ticks = interval(Duration::from_secs(60));
+            for _ in 0..=1440 {
+                ticks.tick().await;
+            }
+        })
+        .unwrap();
+    assert_eq!(clock.elapsed(), 24 * HOUR);
+}
+
+#[test]
+fn a_shutdown_counts_its_grace_by_the_clock_of_the_runtime() {
+    let (start, clock) = (Instant::now(), ManualClock::new());
+    let report = on(&clock, 2)
+        .block_on(async {
+            spawn(async { sleep(HOUR).await });
+            spawn(async { sleep(3 * HOUR).await });
+            Handle::current().shutdown(2 * HOUR).await
+        })
+        .unwrap();
+    assert_eq!(report.aborted.len(), 1);
+    assert!(clock.elapsed() >= 2 * HOUR && start.elapsed() < HOUR);
+}
