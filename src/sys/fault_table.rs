@@ -24,6 +24,7 @@ pub(super) fn hidden(call: Call) -> &'static [c_int] {
         // A counter that is full: the ringer makes room.
         Call::RingCounter => &[libc::EINTR, libc::EAGAIN],
         // A filter refuses the call from now on, as seccomp(2) may at any time.
+        Call::BusyPoll => &[libc::ENOTTY],
         Call::WaitFine => &[libc::EINTR, libc::EINTR, libc::EINTR, libc::ENOSYS],
         Call::Bind
         | Call::Change
@@ -78,6 +79,7 @@ pub(super) fn shown(call: Call) -> &'static [c_int] {
         | Call::Shutdown
         | Call::SignalAction
         | Call::Wait
+        | Call::BusyPoll
         | Call::WaitFine => &[],
     }
 }
