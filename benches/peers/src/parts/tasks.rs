@@ -1,9 +1,10 @@
 //! Tasks on one worker: spawned and joined, yielding, waking each other.
 
-use std::cell::{Cell, RefCell};
-use std::future::{Future, pending, poll_fn};
+use std::cell::Cell;
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::{Part, Size, tell};
@@ -112,11 +113,27 @@ pub async fn rounds(count: u64, mut work: impl AsyncFnMut(u64)) -> f64 {
     least
 }
 
-/// Two tasks that wake each other in turn.
-#[derive(Default)]
-struct Table {
-    turn: Cell<usize>,
-    seats: [RefCell<Option<Waker>>; 2],
+/// Two tasks that wake each other in turn: every poll is one wake of the other, and nothing else is done, so that the
+/// figure is the runtime's.
+struct Player {
+    table: Rc<[Cell<Option<Waker>>; 2]>,
+    me: usize,
+    left: u64,
+}
+
+impl Future for Player {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.left -= 1;
+        if self.left > 0 {
+            self.table[self.me].set(Some(context.waker().clone()));
+        }
+        if let Some(waker) = self.table[1 - self.me].take() {
+            waker.wake();
+        }
+        if self.left == 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
 }
 
 /// Two tasks wake each other in turn; ns for a wake and the poll that it causes.
@@ -125,30 +142,14 @@ fn wake_local<R: Runtime>(size: &Size) {
     let ns = R::block_on(async move {
         sleepers::<R>(others).await;
         rounds(2_000_000, async |count| {
-            let table = Rc::new(Table::default());
-            let other = R::spawn(player(table.clone(), 1, count / 2));
-            let one = R::spawn(player(table, 0, count / 2));
+            let table = Rc::new([Cell::new(None), Cell::new(None)]);
+            // Both are polled first by their spawn: the second then wakes the first.
+            let player = |me| R::spawn(Player { table: table.clone(), me, left: count / 2 });
+            let (one, other) = (player(0), player(1));
             one.await;
             other.await;
         })
         .await
     });
     tell("ns", ns);
-}
-
-async fn player(table: Rc<Table>, me: usize, count: u64) {
-    for _ in 0..count {
-        poll_fn(|context| {
-            if table.turn.get() == me {
-                return Poll::Ready(());
-            }
-            *table.seats[me].borrow_mut() = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-        table.turn.set(1 - me);
-        if let Some(waker) = table.seats[1 - me].take() {
-            waker.wake();
-        }
-    }
 }
