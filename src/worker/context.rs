@@ -57,7 +57,8 @@ pub(crate) struct Context {
     /// Since when nothing has been runnable, while the worker spins.
     pub(super) spinning: Cell<Option<u64>>,
     pub(super) flush_list: RefCell<Vec<Rc<dyn Flush>>>,
-    scratch: RefCell<BytesMut>,
+    /// Empty while it is lent.
+    scratch: Cell<Option<BytesMut>>,
     /// Output memory that no connection uses now.
     outputs: RefCell<Vec<Vec<u8>>>,
 }
@@ -106,7 +107,7 @@ impl Context {
             unlooked: Cell::new(0),
             spinning: Cell::new(None),
             flush_list: RefCell::default(),
-            scratch: RefCell::default(),
+            scratch: Cell::default(),
             outputs: RefCell::default(),
         };
         if let Err(error) = shared.tuning.apply(&context) {
@@ -166,13 +167,13 @@ impl Context {
     ///
     /// What was split off it and is still referenced stays valid: a block in use is replaced, not reused.
     pub(crate) fn with_scratch<R>(&self, body: impl FnOnce(&mut BytesMut) -> R) -> R {
-        let mut scratch = std::mem::take(&mut *self.scratch.borrow_mut());
+        let mut scratch = self.scratch.take().unwrap_or_default();
         scratch.clear();
         if scratch.capacity() < SCRATCH_LEAST {
             scratch.reserve(SCRATCH_BLOCK);
         }
         let result = body(&mut scratch);
-        *self.scratch.borrow_mut() = scratch;
+        self.scratch.set(Some(scratch));
         result
     }
 
