@@ -245,88 +245,92 @@ fn read(shared: &Shared) -> Metrics {
 }
 
 /// A number of a worker: its name, what it is, and where it stands.
-struct Row {
+struct Row<T: 'static> {
     name: &'static str,
     help: &'static str,
-    of: fn(&WorkerMetrics) -> u64,
+    of: fn(&WorkerMetrics) -> T,
 }
 
-const fn row(name: &'static str, help: &'static str, of: fn(&WorkerMetrics) -> u64) -> Row {
+const fn row<T>(name: &'static str, help: &'static str, of: fn(&WorkerMetrics) -> T) -> Row<T> {
     Row { name, help, of }
 }
 
-const COUNTERS: &[Row] = &[
-    row("polls", "Polls of tasks.", |it| it.polls),
-    row("tasks_spawned", "Tasks spawned.", |it| it.tasks_spawned),
-    row("tasks_panicked", "Tasks that panicked.", |it| it.tasks_panicked),
-    row("budget_exhaustions", "Tasks sent to the end of the queue.", |it| it.budget_exhaustions),
-    row("parks", "Sleeps.", |it| it.parks),
-    row("selector_waits", "Waits of the selector.", |it| it.selector_waits),
-    row("doorbell_rings", "Sleeps ended by another thread.", |it| it.doorbell_rings),
-    row("elided_rings", "Wakes from other threads that needed no ring.", |it| it.elided_rings),
-    row("lane_wakes", "Wakes from other threads through lanes.", |it| it.lane_wakes),
-    row("lane_overflows", "Wakes from other threads through the overflow.", |it| it.lane_overflows),
-    row("sweeps", "Looks at every task after the overflow was full.", |it| it.sweeps),
-    row("timers_armed", "Timers armed.", |it| it.timers_armed),
-    row("timers_fired", "Timers fired.", |it| it.timers_fired),
+const COUNTERS: &[Row<u64>] = &[
+    row("polls_total", "Polls of tasks.", |it| it.polls),
+    row("tasks_spawned_total", "Tasks spawned.", |it| it.tasks_spawned),
+    row("tasks_panicked_total", "Tasks that panicked.", |it| it.tasks_panicked),
+    row("budget_exhaustions_total", "Tasks sent to the end of the queue.", |it| it.budget_exhaustions),
+    row("parks_total", "Sleeps.", |it| it.parks),
+    row("selector_waits_total", "Waits of the selector.", |it| it.selector_waits),
+    row("doorbell_rings_total", "Sleeps ended by another thread.", |it| it.doorbell_rings),
+    row("elided_rings_total", "Wakes from other threads that needed no ring.", |it| it.elided_rings),
+    row("lane_wakes_total", "Wakes from other threads through lanes.", |it| it.lane_wakes),
+    row("lane_overflows_total", "Wakes from other threads through the overflow.", |it| it.lane_overflows),
+    row("sweeps_total", "Looks at every task after the overflow was full.", |it| it.sweeps),
+    row("timers_armed_total", "Timers armed.", |it| it.timers_armed),
+    row("timers_fired_total", "Timers fired.", |it| it.timers_fired),
 ];
 
-const GAUGES: &[Row] = &[
+const GAUGES: &[Row<u64>] = &[
     row("tasks_live", "Tasks that have not ended.", |it| it.tasks_live),
     row("sources", "Descriptors watched.", |it| it.sources),
     row("timers", "Timers armed now.", |it| it.timers),
 ];
 
+const TIMES: &[Row<Duration>] = &[
+    row("busy_seconds_total", "Time in the loop but for sleep.", |it| it.busy),
+    row("idle_seconds_total", "Time slept in the loop.", |it| it.idle),
+];
+
+const HISTOGRAMS: &[Row<TimeHistogram>] = &[
+    row("poll_seconds", "Length of polls, one in 64.", |it| it.poll_time),
+    row("schedule_delay_seconds", "Time in the run queue, one in 64.", |it| it.schedule_delay),
+];
+
 impl fmt::Display for Metrics {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Row { name, help, of } in COUNTERS {
-            let name = format!("{name}_total");
-            self.family(out, &name, help, "counter", |out, labels, worker| {
-                writeln!(out, "wakering_runtime_{name}{{{labels}}} {}", of(worker))
-            })?;
+        for row in COUNTERS {
+            self.family(out, row, "counter")?;
         }
-        for Row { name, help, of } in GAUGES {
-            self.family(out, name, help, "gauge", |out, labels, worker| {
-                writeln!(out, "wakering_runtime_{name}{{{labels}}} {}", of(worker))
-            })?;
+        for row in GAUGES {
+            self.family(out, row, "gauge")?;
         }
-        let times: [(&str, &str, fn(&WorkerMetrics) -> Duration); 2] = [
-            ("busy_seconds_total", "Time in the loop but for sleep.", |it| it.busy),
-            ("idle_seconds_total", "Time slept in the loop.", |it| it.idle),
-        ];
-        for (name, help, of) in times {
-            self.family(out, name, help, "counter", |out, labels, worker| {
-                writeln!(out, "wakering_runtime_{name}{{{labels}}} {}", of(worker).as_secs_f64())
-            })?;
+        for row in TIMES {
+            self.family(out, row, "counter")?;
         }
-        let histograms: [(&str, &str, fn(&WorkerMetrics) -> &TimeHistogram); 2] = [
-            ("poll_seconds", "Length of polls, one in 64.", |it| &it.poll_time),
-            ("schedule_delay_seconds", "Time in the run queue, one in 64.", |it| &it.schedule_delay),
-        ];
-        for (name, help, of) in histograms {
-            self.family(out, name, help, "histogram", |out, labels, worker| {
-                of(worker).write(out, &format!("wakering_runtime_{name}"), labels)
-            })?;
+        for row in HISTOGRAMS {
+            self.family(out, row, "histogram")?;
         }
         write!(out, "{}", self.blocking)
     }
 }
 
 impl Metrics {
-    /// One family: what it is, and a sample of each worker.
-    fn family(
-        &self,
-        out: &mut fmt::Formatter<'_>,
-        name: &str,
-        help: &str,
-        kind: &str,
-        mut sample: impl FnMut(&mut fmt::Formatter<'_>, &str, &WorkerMetrics) -> fmt::Result,
-    ) -> fmt::Result {
-        head(out, name, help, kind)?;
+    /// One family: what it is, and each worker's samples.
+    fn family<T: Sample>(&self, out: &mut fmt::Formatter<'_>, row: &Row<T>, kind: &str) -> fmt::Result {
+        head(out, row.name, row.help, kind)?;
+        let name = format!("wakering_runtime_{}", row.name);
         for (number, worker) in self.workers.iter().enumerate() {
-            sample(out, &format!("worker=\"{number}\""), worker)?;
+            (row.of)(worker).write(out, &name, &format!("worker=\"{number}\""))?;
         }
         Ok(())
+    }
+}
+
+/// A value as its family's kind writes it.
+trait Sample {
+    fn write(&self, out: &mut fmt::Formatter<'_>, name: &str, labels: &str) -> fmt::Result;
+}
+
+impl Sample for u64 {
+    fn write(&self, out: &mut fmt::Formatter<'_>, name: &str, labels: &str) -> fmt::Result {
+        writeln!(out, "{name}{{{labels}}} {self}")
+    }
+}
+
+impl Sample for Duration {
+    fn write(&self, out: &mut fmt::Formatter<'_>, name: &str, labels: &str) -> fmt::Result {
+        writeln!(out, "{name}{{{labels}}} {}", self.as_secs_f64())
     }
 }
 
@@ -335,7 +339,7 @@ fn head(out: &mut fmt::Formatter<'_>, name: &str, help: &str, kind: &str) -> fmt
     writeln!(out, "# TYPE wakering_runtime_{name} {kind}")
 }
 
-impl TimeHistogram {
+impl Sample for TimeHistogram {
     /// The samples of a histogram: how many lie at or under each bound, the sum and the count.
     fn write(&self, out: &mut fmt::Formatter<'_>, name: &str, labels: &str) -> fmt::Result {
         let mut so_far = 0;
