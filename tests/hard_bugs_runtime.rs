@@ -402,8 +402,10 @@ fn sockets_may_be_dropped_before_and_after_their_reactor() {
         let other = Runtime::new().unwrap();
         other
             .block_on(async {
-                let said = listener.accept().await;
-                assert!(said.is_err(), "{said:?}");
+                let said = support::poll_once(std::pin::pin!(listener.accept())).await;
+                // Where calls fail on demand, the first accept may have been resting: it was never registered.
+                let rested = wakering::internals::faults::ON && said.is_pending();
+                assert!(rested || matches!(said, Poll::Ready(Err(_))), "{said:?}");
                 let mut byte = [0; 1];
                 let said = near.read(&mut byte).await;
                 assert!(matches!(said, Ok(0) | Err(_)), "{said:?}");

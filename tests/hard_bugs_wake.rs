@@ -3,6 +3,8 @@
 
 #![cfg(not(loom))]
 
+#[path = "support/exact.rs"]
+mod exact;
 #[path = "support/net.rs"]
 mod support;
 
@@ -272,6 +274,9 @@ fn poll_with<F: Future>(waker: &Waker, future: Pin<&mut F>) -> Poll<F::Output> {
 /// Row 12.
 #[test]
 fn a_waker_that_uses_the_runtime_when_it_is_woken_or_dropped_finds_nothing_borrowed() {
+    if exact::calls_may_fail() {
+        return;
+    }
     run(async {
         let (near, mut far) = pair().await;
         let (other, _other_peer) = pair().await;

