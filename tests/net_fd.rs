@@ -236,3 +236,10 @@ fn outside_of_a_runtime_waiting_for_a_descriptor_is_an_error() {
         other => panic!("{other:?}"),
     }
 }
+
+/// What a connection costs this library: the value itself. What it waits with is in the tables of its worker.
+#[test]
+fn a_connection_is_a_few_words() {
+    assert!(size_of::<wakering::net::TcpStream>() <= 40, "{}", size_of::<wakering::net::TcpStream>());
+    assert!(size_of::<wakering::net::UnixStream>() <= 32, "{}", size_of::<wakering::net::UnixStream>());
+}

@@ -16,7 +16,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use support::{pair, pattern, run};
 use wakering::{
     http::{Body, Method, Reason, Request, Server, Tunnel, client},
-    net::TcpListener,
+    net::{TcpListener, UnixStream},
     spawn,
 };
 
@@ -87,6 +87,23 @@ fn whole_connections_and_both_kinds_of_halves_speak_the_traits() {
         let (_reader, writer) = one.split();
         send(writer, 3).await.unwrap();
         assert!(receiving.await.unwrap().unwrap() == pattern(3, LENGTH));
+    });
+}
+
+#[test]
+fn unix_connections_and_their_halves_speak_the_traits() {
+    run(async {
+        let (one, two) = UnixStream::pair().unwrap();
+        let sending = spawn(send(one, 4));
+        assert!(receive(two).await.unwrap() == pattern(4, LENGTH));
+        sending.await.unwrap().unwrap();
+
+        let (one, two) = UnixStream::pair().unwrap();
+        let (_reader, writer) = one.into_split();
+        let (reader, _writer) = two.into_split();
+        let sending = spawn(send(writer, 5));
+        assert!(receive(reader).await.unwrap() == pattern(5, LENGTH));
+        sending.await.unwrap().unwrap();
     });
 }
 

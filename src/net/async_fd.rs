@@ -238,12 +238,12 @@ impl<T: AsFd> AsyncFd<T> {
         &self,
         cx: &mut Context<'_>,
         direction: Direction,
-        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+        op: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         let fd = self.get_ref().as_fd();
         // Before the first attempt, so that what cannot be waited for is told even if it happens to be ready.
         self.watch.ensure(fd).map_err(|error| self.refused(error))?;
-        self.watch.poll_io(fd, cx, direction, |fd| op(fd))
+        self.watch.poll_io(fd, cx, direction, op)
     }
 
     fn poll_ready(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<ReadyGuard<'_, T>>> {

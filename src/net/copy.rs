@@ -14,7 +14,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 
 use crate::{
-    limits::SCRATCH_LEAST,
+    limits::{SCRATCH_LEAST, SPLICE_PIPE_BYTES},
     net::{
         ready::Io,
         stream::{Reader, Stream, Writer},
@@ -206,7 +206,7 @@ impl OneWay {
 
     /// Goes over to splicing, or goes on as before where that is not to be had.
     fn begin_splicing(&mut self) {
-        if let Ok(pipe) = Pipe::new() {
+        if let Ok(pipe) = Pipe::new(SPLICE_PIPE_BYTES) {
             self.stage = Stage::Splicing(pipe);
         }
     }

@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 pub(crate) struct Pipe(Infallible);
 
 impl Pipe {
-    pub(crate) fn new() -> io::Result<Pipe> {
+    pub(crate) fn new(_room: usize) -> io::Result<Pipe> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -236,8 +236,8 @@ impl Control {
                 // SAFETY: `piece` points to a whole header.
                 let data = unsafe { libc::CMSG_DATA(piece) }.cast::<RawFd>();
                 // Some systems cut the data and leave the length as it was.
-                let written = self.0.as_ptr().addr() + header.msg_controllen as usize;
-                let bytes = (head.cmsg_len as usize).saturating_sub(Control::length_of(0));
+                let written = self.0.as_ptr().addr() + length(header.msg_controllen);
+                let bytes = length(head.cmsg_len).saturating_sub(Control::length_of(0));
                 let bytes = bytes.min(written.saturating_sub(data.addr()));
                 for at in 0..bytes / mem::size_of::<RawFd>() {
                     // SAFETY: the header's length says that so many numbers follow it, and the kernel has written so much.
@@ -254,6 +254,11 @@ impl Control {
         close_on_exec(&taken)?;
         Ok(taken)
     }
+}
+
+/// A length in whichever type the system has it.
+fn length(it: impl TryInto<usize>) -> usize {
+    it.try_into().unwrap_or(0)
 }
 
 fn empty_piece() -> cmsghdr {

@@ -90,9 +90,7 @@ pub(crate) fn take_notice(fd: BorrowedFd<'_>) -> io::Result<Option<Completed>> {
 }
 
 fn completed(notice: sock_extended_err) -> Option<Completed> {
-    (notice.ee_origin == SO_EE_ORIGIN_ZEROCOPY).then(|| Completed {
-        first: notice.ee_info,
-        last: notice.ee_data,
-        copied: notice.ee_code & SO_EE_CODE_ZEROCOPY_COPIED != 0,
-    })
+    let copied = notice.ee_code & SO_EE_CODE_ZEROCOPY_COPIED != 0;
+    let completed = Completed { first: notice.ee_info, last: notice.ee_data, copied };
+    (notice.ee_origin == SO_EE_ORIGIN_ZEROCOPY).then_some(completed)
 }
