@@ -348,6 +348,8 @@ const _: () = assert!(DATAGRAM_SEND_MAX <= DATAGRAM_BATCH_MAX);
 pub(crate) const SEGMENTS_MAX: usize = 64;
 /// Bytes of one train: the longest datagram of IPv4 (65,535 less two heads), in whose place the train is made.
 pub(crate) const TRAIN_BYTES_MAX: usize = 65_507;
+/// Errors of earlier datagrams that a socket keeps for whoever asks; the kernel's own queue is bounded by the receive buffer.
+pub(crate) const KEPT_ERRORS: usize = 64;
 /// Received bytes of datagrams that cost a task as much of its budget as a system call does: a train of 64 KiB is worth
 /// seventeen calls.
 pub(crate) const DATAGRAM_UNIT: usize = 4096;

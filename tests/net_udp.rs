@@ -18,7 +18,7 @@ use std::{
 
 use support::{LOOPBACK, poll_once, run};
 use wakering::{
-    net::{AddressAction, AddressError, UdpSocket},
+    net::{AddressAction, AddressError, Transmit, UdpSocket, interface_index},
     spawn, time,
 };
 
@@ -237,5 +237,179 @@ fn a_socket_of_the_standard_library_comes_in_and_goes_out() {
         let other = UdpSocket::bind(LOOPBACK).unwrap();
         other.send_to(b"x", socket.local_addr().unwrap()).await.unwrap();
         assert_eq!(socket.recv(&mut [0; 4]).unwrap(), 1);
+    });
+}
+
+/// The name of the loopback interface.
+const LOOP: &str = if cfg!(any(target_os = "linux", target_os = "android")) { "lo" } else { "lo0" };
+
+#[test]
+fn a_group_of_ipv4_is_joined_heard_and_left() {
+    run(async {
+        let group = Ipv4Addr::new(239, 255, 77, 2);
+        let first = UdpSocket::builder().reuse_address(true).bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = first.local_addr().unwrap().port();
+        let second = UdpSocket::builder().reuse_address(true).bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+        let sender = UdpSocket::bind(LOOPBACK).unwrap();
+        sender.set_multicast_interface_v4(Ipv4Addr::LOCALHOST).unwrap();
+        sender.set_multicast_ttl(3).unwrap();
+        assert_eq!(sender.multicast_ttl().unwrap(), 3);
+        let target = SocketAddr::from((group, port));
+        for member in [&first, &second] {
+            member.join_multicast_v4(group, Ipv4Addr::LOCALHOST).unwrap();
+            let twice = member.join_multicast_v4(group, Ipv4Addr::LOCALHOST).unwrap_err();
+            assert_eq!(twice.kind(), ErrorKind::AddrInUse);
+        }
+        let mut buffer = [0; 16];
+        sender.send_to(b"both", target).await.unwrap();
+        for member in [&first, &second] {
+            assert_eq!(member.recv_from(&mut buffer).await.unwrap().source, sender.local_addr().unwrap());
+        }
+        // Who has left hears nothing more.
+        first.leave_multicast_v4(group, Ipv4Addr::LOCALHOST).unwrap();
+        second.leave_multicast_v4(group, Ipv4Addr::LOCALHOST).unwrap();
+        sender.send_to(b"nobody", target).await.unwrap();
+        second.join_multicast_v4(group, Ipv4Addr::LOCALHOST).unwrap();
+        sender.send_to(b"one", target).await.unwrap();
+        assert_eq!(second.recv(&mut buffer).await.unwrap(), 3);
+        for on in [false, true] {
+            sender.set_multicast_loop(on).unwrap();
+            assert_eq!(sender.multicast_loop().unwrap(), on);
+        }
+        let never = first.leave_multicast_v4(group, Ipv4Addr::LOCALHOST).unwrap_err();
+        assert_eq!(never.kind(), ErrorKind::AddrNotAvailable);
+        assert!(first.join_multicast_v4(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST).is_err(), "it is no group");
+    });
+}
+
+#[test]
+fn a_datagram_to_a_group_tells_the_group_and_is_answered_from_the_host() {
+    if !cfg!(any(target_os = "linux", target_vendor = "apple")) {
+        return; // Others do not tell.
+    }
+    run(async {
+        let group = Ipv4Addr::new(239, 255, 77, 3);
+        let member = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        member.join_multicast_v4(group, Ipv4Addr::LOCALHOST).unwrap();
+        member.set_recv_packet_info(true).unwrap();
+        let sender = UdpSocket::bind(LOOPBACK).unwrap();
+        sender.set_multicast_interface_v4(Ipv4Addr::LOCALHOST).unwrap();
+        sender.send_to(b"who?", (group, member.local_addr().unwrap().port()).into()).await.unwrap();
+        let mut buffer = [0; 16];
+        let message = member.recv_message(&mut buffer).await.unwrap();
+        assert_eq!(message.destination, Some(group.into()));
+        assert_eq!(message.local, Some(Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(message.interface, Some(interface_index(LOOP).unwrap()));
+        member.send_message(&message.reply(b"I")).await.unwrap();
+        assert_eq!(sender.recv_from(&mut buffer).await.unwrap().source.ip(), Ipv4Addr::LOCALHOST);
+    });
+}
+
+#[test]
+fn a_group_of_ipv6_is_joined_heard_and_left() {
+    run(async {
+        let group = Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0x77, 4);
+        let member = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        let target = SocketAddr::from((group, member.local_addr().unwrap().port()));
+        member.set_recv_packet_info(true).unwrap();
+        let sender = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        // A group of this scope (RFC 4291 §2.7) never leaves the host, nor does a datagram without hops.
+        sender.set_multicast_ttl(0).unwrap();
+        assert_eq!((sender.multicast_ttl().unwrap(), sender.multicast_loop().unwrap()), (0, true));
+        let mut buffer = [0; 16];
+        for interface in [interface_index(LOOP).unwrap(), 0] {
+            if member.join_multicast_v6(group, interface).is_err() {
+                continue; // Without a route for groups the system has nothing to choose.
+            }
+            sender.set_multicast_interface_v6(interface).unwrap();
+            match sender.send_to(b"six", target).await {
+                // Many a Linux has no route for groups on its loopback interface.
+                Err(error) if error.kind() == ErrorKind::NetworkUnreachable => {}
+                sent => {
+                    sent.unwrap();
+                    let message = member.recv_message(&mut buffer).await.unwrap();
+                    assert_eq!((message.bytes, message.destination), (&b"six"[..], Some(group.into())));
+                    // The interface may also be named beside each datagram.
+                    let named = Transmit::to(target, b"seven").interface(message.interface.unwrap());
+                    assert_eq!(message.local, None);
+                    sender.send_message(&named).await.unwrap();
+                    assert_eq!(member.recv(&mut buffer).await.unwrap(), 5);
+                }
+            }
+            member.leave_multicast_v6(group, interface).unwrap();
+            assert!(member.leave_multicast_v6(group, interface).is_err());
+            drop(sender.send_to(b"nobody", target).await);
+            assert_eq!(member.try_recv(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
+    });
+}
+
+#[test]
+fn a_socket_of_both_families_hears_ipv4_and_one_of_ipv6_alone_does_not() {
+    if !cfg!(target_os = "linux") {
+        return; // Not every system takes both on one socket.
+    }
+    run(async {
+        let both = UdpSocket::builder().v6only(false).bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        let port = both.local_addr().unwrap().port();
+        let four = UdpSocket::bind(LOOPBACK).unwrap();
+        four.send_to(b"4", (Ipv4Addr::LOCALHOST, port).into()).await.unwrap();
+        let mut buffer = [0; 16];
+        let got = both.recv_from(&mut buffer).await.unwrap();
+        assert_eq!(got.source.ip().to_canonical(), Ipv4Addr::LOCALHOST);
+        both.send_to(b"back", got.source).await.unwrap();
+        assert_eq!(four.recv(&mut buffer).await.unwrap(), 4);
+        let six = UdpSocket::builder().v6only(true).bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        // The same port is free for IPv4.
+        let port = six.local_addr().unwrap().port();
+        assert!(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok());
+    });
+}
+
+/// hard-bugs row 44
+#[test]
+fn reports_of_failed_datagrams_are_kept_and_a_queue_of_them_makes_no_wait_spin() {
+    if !cfg!(target_os = "linux") {
+        return; // No other system keeps them.
+    }
+    run(async {
+        for any in [SocketAddr::from(LOOPBACK), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))] {
+            let socket = UdpSocket::bind(any).unwrap();
+            socket.set_error_reports(true).unwrap();
+            assert_eq!(socket.take_report().unwrap(), None);
+            let gone = StdSocket::bind(any).unwrap().local_addr().unwrap();
+            let mut buffer = [0; 16];
+            assert!(poll_once(pin!(socket.recv(&mut buffer))).await.is_pending());
+            socket.send_to(b"anybody?", gone).await.unwrap();
+            // It surfaces once, though the socket is not connected.
+            let error = socket.recv(&mut buffer).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            // Nobody has taken the report, and the wait is a wait.
+            let before = support::thread_cpu();
+            assert!(time::timeout(Duration::from_millis(200), socket.recv(&mut buffer)).await.is_err());
+            if let (Some(before), Some(after)) = (before, support::thread_cpu()) {
+                assert!(
+                    after - before < 100_000_000,
+                    "{} ns on the CPU in 200 ms of waiting",
+                    after - before
+                );
+            }
+            let report = socket.take_report().unwrap().unwrap();
+            assert_eq!(report.error().kind(), ErrorKind::ConnectionRefused);
+            assert_eq!((report.target, report.reporter), (Some(gone), Some(any.ip())));
+            assert_eq!((report.icmp, report.mtu), (Some(if any.is_ipv4() { (3, 3) } else { (1, 4) }), None));
+            assert_eq!(socket.take_report().unwrap(), None);
+            // Many: the latest are kept, and the socket lives.
+            for _ in 0..200 {
+                while socket.send_to(b"anybody?", gone).await.is_err() {}
+            }
+            while socket.try_recv(&mut buffer).unwrap_err().kind() != ErrorKind::WouldBlock {}
+            let reports = std::iter::from_fn(|| socket.take_report().unwrap()).count();
+            assert!((1..=64).contains(&reports), "{reports} reports");
+            let own = socket.local_addr().unwrap();
+            socket.send_to(b"alive", own).await.unwrap();
+            assert_eq!(socket.recv(&mut buffer).await.unwrap(), 5);
+            socket.set_error_reports(false).unwrap();
+        }
     });
 }

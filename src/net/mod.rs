@@ -56,7 +56,8 @@ pub use stream::{Reader, Stream, Writer};
 pub use tcp::TcpStream;
 pub use tcp_options::TcpInfo;
 pub use udp::{
-    Datagram, Ecn, Message, RecvBatch, SendBatch, Transmit, UdpSocket, UdpSocketBuilder, interface_index,
+    Datagram, Ecn, ErrorReport, Message, RecvBatch, SendBatch, Transmit, UdpSocket, UdpSocketBuilder,
+    interface_index,
 };
 pub use unix_datagram::{UnixDatagram, UnixReceived};
 pub use unix_listener::UnixListener;

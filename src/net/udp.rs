@@ -1,12 +1,14 @@
 //! UDP: datagrams, each whole or not at all.
 
 mod batch;
+mod errors;
 mod message;
 mod options;
 mod send;
 
 pub use self::{
     batch::{RecvBatch, SendBatch},
+    errors::ErrorReport,
     message::{Datagrams, Ecn, Message, Transmit},
     options::interface_index,
 };
@@ -66,6 +68,7 @@ use crate::{
 pub struct UdpSocket {
     io: Io,
     path: send::Path,
+    reports: errors::Reports,
 }
 
 /// What is known of a received datagram; its bytes are in the caller's buffer.
@@ -104,7 +107,7 @@ impl UdpSocket {
     }
 
     fn new(fd: OwnedFd) -> UdpSocket {
-        UdpSocket { io: Io::new(fd), path: send::Path::default() }
+        UdpSocket { io: Io::new(fd), path: send::Path::default(), reports: errors::Reports::default() }
     }
 
     /// Takes over a socket of the standard library and makes it non-blocking.
@@ -150,7 +153,7 @@ impl UdpSocket {
     ///
     /// Nothing was sent.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.io.poll_io(cx, Direction::Write, |fd| socket::send(fd, bytes))).await
+        poll_fn(|cx| self.poll_io(cx, Direction::Write, |fd| socket::send(fd, bytes))).await
     }
 
     /// Sends one datagram to `target`, and returns its length. An empty one is sent too.
@@ -163,7 +166,7 @@ impl UdpSocket {
     ///
     /// Nothing was sent.
     pub async fn send_to(&self, bytes: &[u8], target: SocketAddr) -> io::Result<usize> {
-        poll_fn(|cx| self.io.poll_io(cx, Direction::Write, |fd| socket::send_to(fd, bytes, &target))).await
+        poll_fn(|cx| self.poll_io(cx, Direction::Write, |fd| socket::send_to(fd, bytes, &target))).await
     }
 
     /// Receives one datagram and says how many of its bytes are in `buffer`. Zero is an empty datagram, not an end.
@@ -179,7 +182,7 @@ impl UdpSocket {
     ///
     /// No datagram is taken.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.io.poll_io(cx, Direction::Read, |fd| socket::recv(fd, buffer))).await
+        poll_fn(|cx| self.poll_io(cx, Direction::Read, |fd| socket::recv(fd, buffer))).await
     }
 
     /// Receives one datagram, and says where it came from and whether it was cut.
@@ -192,7 +195,7 @@ impl UdpSocket {
     ///
     /// No datagram is taken.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<Datagram> {
-        poll_fn(|cx| self.io.poll_io(cx, Direction::Read, |fd| socket::recv_from(fd, buffer)))
+        poll_fn(|cx| self.poll_io(cx, Direction::Read, |fd| socket::recv_from(fd, buffer)))
             .await
             .map(Datagram::from)
     }
@@ -207,7 +210,7 @@ impl UdpSocket {
     ///
     /// Nothing is lost.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.io.poll_io(cx, Direction::Read, |fd| socket::peek(fd, buffer))).await
+        poll_fn(|cx| self.poll_io(cx, Direction::Read, |fd| socket::peek(fd, buffer))).await
     }
 
     /// Looks at the next datagram as [`recv_from`](UdpSocket::recv_from) does, and leaves it there.
@@ -220,7 +223,7 @@ impl UdpSocket {
     ///
     /// Nothing is lost.
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<Datagram> {
-        poll_fn(|cx| self.io.poll_io(cx, Direction::Read, |fd| socket::peek_from(fd, buffer)))
+        poll_fn(|cx| self.poll_io(cx, Direction::Read, |fd| socket::peek_from(fd, buffer)))
             .await
             .map(Datagram::from)
     }
@@ -257,7 +260,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` when there is none; else as [`recv`](UdpSocket::recv).
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.io.try_io(Direction::Read, |fd| socket::recv(fd, buffer))
+        self.try_io(Direction::Read, |fd| socket::recv(fd, buffer))
     }
 
     /// Receives a datagram that is there now, as [`recv_from`](UdpSocket::recv_from) does.
@@ -266,7 +269,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` when there is none; else as [`recv`](UdpSocket::recv).
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<Datagram> {
-        self.io.try_io(Direction::Read, |fd| socket::recv_from(fd, buffer)).map(Datagram::from)
+        self.try_io(Direction::Read, |fd| socket::recv_from(fd, buffer)).map(Datagram::from)
     }
 
     /// Sends a datagram to the peer if the kernel takes it now.
@@ -275,7 +278,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` when it does not; else as [`send`](UdpSocket::send).
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.io.try_io(Direction::Write, |fd| socket::send(fd, bytes))
+        self.try_io(Direction::Write, |fd| socket::send(fd, bytes))
     }
 
     /// Sends a datagram to `target` if the kernel takes it now.
@@ -284,7 +287,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` when it does not; else as [`send`](UdpSocket::send).
     pub fn try_send_to(&self, bytes: &[u8], target: SocketAddr) -> io::Result<usize> {
-        self.io.try_io(Direction::Write, |fd| socket::send_to(fd, bytes, &target))
+        self.try_io(Direction::Write, |fd| socket::send_to(fd, bytes, &target))
     }
 
     /// The address of this end.

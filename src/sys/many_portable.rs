@@ -16,7 +16,7 @@ pub(super) unsafe fn recv(
 ) -> io::Result<(usize, Option<io::Error>)> {
     for (filled, header) in headers.iter_mut().enumerate() {
         // SAFETY: the caller answers for what the header names.
-        match unsafe { recv_one(fd, header) } {
+        match unsafe { recv_one(fd, header, 0) } {
             Ok(()) => {}
             Err(error) if filled == 0 => return Err(error),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((filled, None)),

@@ -75,7 +75,7 @@ pub(crate) fn recv_message(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<
     header.point(&raw mut source, (&raw mut piece).cast(), &raw mut control);
     // SAFETY: `header` names `source`, `control` and one IoSliceMut, which has the layout of iovec and borrows its memory
     // exclusively; all of them outlive the call.
-    unsafe { recv_one(fd, &mut header) }?;
+    unsafe { recv_one(fd, &mut header, 0) }?;
     header.filled(&mut source, &mut control);
     Ok(Incoming {
         len: header.len as usize,
@@ -98,19 +98,19 @@ pub(crate) fn send_message(fd: BorrowedFd<'_>, outgoing: &Outgoing<'_>) -> io::R
     unsafe { send_one(fd, &mut header) }
 }
 
-/// Receives into one header.
+/// Receives into one header; `flags` as of recvmsg(2).
 ///
 /// # Safety
 ///
 /// What the header names is valid for the kernel to write, for the whole call.
-pub(super) unsafe fn recv_one(fd: BorrowedFd<'_>, header: &mut Header) -> io::Result<()> {
+pub(super) unsafe fn recv_one(fd: BorrowedFd<'_>, header: &mut Header, flags: c_int) -> io::Result<()> {
     let (name, control) = (header.message.msg_namelen, header.message.msg_controllen);
     let len = attempt(Call::RecvMessage, fd, || {
         // Set anew for each try, for the kernel writes them.
         header.message.msg_namelen = name;
         header.message.msg_controllen = control;
         // SAFETY: the caller answers for what the header names.
-        unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut header.message, 0) }
+        unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut header.message, flags) }
     })?;
     // No datagram is longer than 32 bits can say.
     header.len = len.unsigned_abs() as c_uint;

@@ -180,6 +180,14 @@ mod packet_os;
 #[path = "packet_other.rs"]
 mod packet_os;
 
+// The errors that a datagram socket keeps.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "error_queue_linux.rs"]
+pub(crate) mod error_queue;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "error_queue_none.rs"]
+pub(crate) mod error_queue;
+
 // How many datagrams go in one call. The fallback is the way of the other systems, so that its suite tests it here.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(wakering_fallback)))]
 #[path = "many_linux.rs"]

@@ -210,7 +210,7 @@ impl UdpSocket {
     }
 
     fn poll_recv_batch(&self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<usize>> {
-        let received = ready!(self.io.poll_io(cx, Direction::Read, |fd| batch.inbox.recv(fd)))?;
+        let received = ready!(self.poll_io(cx, Direction::Read, |fd| batch.inbox.recv(fd)))?;
         self.received(batch, received);
         Poll::Ready(Ok(received))
     }
@@ -221,7 +221,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` when there is nothing; else as [`recv_batch`](UdpSocket::recv_batch).
     pub fn try_recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        let received = self.io.try_io(Direction::Read, |fd| batch.inbox.recv(fd))?;
+        let received = self.try_io(Direction::Read, |fd| batch.inbox.recv(fd))?;
         self.received(batch, received);
         Ok(received)
     }
@@ -255,7 +255,7 @@ impl UdpSocket {
             while !batch.is_empty() {
                 let (sent, mut failure) = (batch.sent(), None);
                 let attempt = |_: std::os::fd::BorrowedFd<'_>| self.send_some(batch, &mut failure);
-                ready!(self.io.poll_io(cx, Direction::Write, attempt))?;
+                ready!(self.poll_io(cx, Direction::Write, attempt))?;
                 charge((batch.sent() - sent).saturating_sub(1));
                 if let Some(error) = failure {
                     return Poll::Ready(Err(error));
@@ -275,7 +275,7 @@ impl UdpSocket {
         let before = batch.sent();
         while !batch.is_empty() {
             let mut failure = None;
-            let attempt = self.io.try_io(Direction::Write, |_| self.send_some(batch, &mut failure));
+            let attempt = self.try_io(Direction::Write, |_| self.send_some(batch, &mut failure));
             match attempt {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && batch.sent() > before => break,
                 Err(error) => return Err(error),

@@ -306,9 +306,8 @@ impl UdpSocket {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn recv_message<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Message<'a>> {
-        let receive = |cx: &mut Context<'_>| {
-            self.io.poll_io(cx, Direction::Read, |fd| message::recv_message(fd, buffer))
-        };
+        let receive =
+            |cx: &mut Context<'_>| self.poll_io(cx, Direction::Read, |fd| message::recv_message(fd, buffer));
         let incoming = poll_fn(receive).await?;
         Ok(Message::new(&incoming, &buffer[..incoming.len.min(buffer.len())]))
     }
@@ -319,7 +318,7 @@ impl UdpSocket {
     ///
     /// `WouldBlock` when there is none; else as [`recv`](UdpSocket::recv).
     pub fn try_recv_message<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Message<'a>> {
-        let incoming = self.io.try_io(Direction::Read, |fd| message::recv_message(fd, buffer))?;
+        let incoming = self.try_io(Direction::Read, |fd| message::recv_message(fd, buffer))?;
         Ok(Message::new(&incoming, &buffer[..incoming.len.min(buffer.len())]))
     }
 
@@ -340,7 +339,7 @@ impl UdpSocket {
         let mut progress = Progress::default();
         poll_fn(|cx| {
             loop {
-                let sent = self.io.poll_io(cx, Direction::Write, |_| self.send_next(transmit, &mut progress));
+                let sent = self.poll_io(cx, Direction::Write, |_| self.send_next(transmit, &mut progress));
                 match sent {
                     Poll::Ready(Ok(())) if progress.is_done(1) => return Poll::Ready(Ok(())),
                     Poll::Ready(Ok(())) => {}
@@ -360,7 +359,7 @@ impl UdpSocket {
     pub fn try_send_message(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let mut progress = Progress::default();
         while !progress.is_done(1) {
-            self.io.try_io(Direction::Write, |_| self.send_next(transmit, &mut progress))?;
+            self.try_io(Direction::Write, |_| self.send_next(transmit, &mut progress))?;
         }
         Ok(())
     }
