@@ -16,7 +16,7 @@
 //!
 //! ```text
 //! 5   http          testing              binds a pure protocol machine to sockets and handlers ┊ connections in memory
-//! 4   net             time    signal     futures over sources, deadlines and signals
+//! 4   net   channel   time    signal     futures over sources, deadlines and signals
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
 //! 2   reactor         task ──► wake      reactor never sees a task; task never sees a descriptor
 //! 1   sys │ proto::{h2, message}         the operating system │ pure protocol machines
@@ -27,6 +27,7 @@
 compile_error!("wakering packs its waker handles into 64-bit pointers");
 
 mod blocking;
+mod channel;
 mod clock;
 mod error;
 pub mod http;
@@ -49,6 +50,7 @@ mod wake;
 mod worker;
 
 pub use blocking::BlockingHandle;
+pub use channel::{Receiver, SendError, Sender, TryRecvError, TrySendError, channel};
 pub use error::{Elapsed, JoinError, RuntimeError, SpawnError};
 pub use task::{AbortHandle, JoinHandle, TaskId};
 pub use worker::{

@@ -315,6 +315,11 @@ pub(crate) const BLOCKING_QUEUE_MAX: usize = 4096;
 /// not end it.
 pub(crate) const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+// channel
+
+/// Values that a channel may hold: its ring is allocated at once.
+pub(crate) const CHANNEL_CAPACITY: usize = 1 << 20;
+
 // time
 
 /// How late a tick may be taken and still count as in time: a busy worker is often a few turns late.

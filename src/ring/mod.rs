@@ -19,10 +19,13 @@
 //! The consuming end works the same way. This is what lets a lane of the wake path pass from a thread that
 //! ended to one that begins, and it makes the interface safe: there is no way to get two producers.
 //!
-//! Values are `Copy`: nothing needs dropping, and a value that is read twice or never does no harm.
+//! Values that are left are dropped with the ring. Those of the wake path are `Copy`: they may be drained in one step.
+//! [`owned`] has ends that keep the ring alive, for channels.
 //!
 //! This is one of the three places in the crate that may say `unsafe`; all of it is in [`spsc`].
 
+mod owned;
 mod spsc;
 
+pub(crate) use owned::{OwnedConsumer, OwnedProducer, ends};
 pub use spsc::{Consumer, Full, Producer, Ring};

@@ -1,4 +1,4 @@
-//! [`Ring`], its two ends, and the reasons why its four `unsafe` lines are sound.
+//! [`Ring`], its two ends, and the reasons why its `unsafe` lines are sound.
 //!
 //! Invariants, with counters compared modulo 2³²:
 //!
@@ -10,7 +10,7 @@
 //!   Every other slot is touched by the producer alone.
 
 use std::fmt;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 
 use crate::sync::{AtomicBool, AtomicU32, CachePadded, Ordering, UnsafeCell};
 
@@ -29,9 +29,9 @@ pub struct Ring<T> {
 // its slots, which hold no more than one accessor at a time: by I2 there is one producer and one consumer,
 // and by I3 no slot belongs to both. A value moves from one thread to another, hence `T: Send`; no reference
 // to a value is ever handed out, hence no `T: Sync`.
-unsafe impl<T: Copy + Send> Sync for Ring<T> {}
+unsafe impl<T: Send> Sync for Ring<T> {}
 
-impl<T: Copy + Send> Ring<T> {
+impl<T: Send> Ring<T> {
     /// Makes an empty ring for `capacity` values.
     ///
     /// # Panics
@@ -69,7 +69,9 @@ impl<T: Copy + Send> Ring<T> {
         let head = self.head.load(Ordering::Relaxed);
         Some(Consumer { ring: self, head, tail_seen: head })
     }
+}
 
+impl<T> Ring<T> {
     /// How many values fit.
     pub fn capacity(&self) -> usize {
         self.slots.len()
@@ -87,6 +89,27 @@ impl<T: Copy + Send> Ring<T> {
     }
 }
 
+impl<T> Drop for Ring<T> {
+    fn drop(&mut self) {
+        if !mem::needs_drop::<T>() {
+            return;
+        }
+        // Relaxed: whoever drops the ring has it to himself, which took an Acquire of its own.
+        let (mut head, tail) = (self.head.load(Ordering::Relaxed), self.tail.load(Ordering::Relaxed));
+        while head != tail {
+            let number = head;
+            // Counted as taken first: a destructor that panics does not see its value again.
+            head = head.wrapping_add(1);
+            self.slot(number).with_mut(|slot| {
+                // SAFETY: `slot` comes from a live cell: aligned, in bounds, and ours alone, since `&mut self`.
+                let value = unsafe { &mut *slot };
+                // SAFETY: the number lies in `head .. tail`, so by I3 there is a value, and it is passed once.
+                unsafe { value.assume_init_drop() };
+            });
+        }
+    }
+}
+
 impl<T> fmt::Debug for Ring<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Ring").field("capacity", &self.slots.len()).finish_non_exhaustive()
@@ -96,28 +119,35 @@ impl<T> fmt::Debug for Ring<T> {
 /// The end of a ring that values go into; dropping it lends the end to the next who asks.
 #[derive(Debug)]
 pub struct Producer<'a, T> {
-    ring: &'a Ring<T>,
+    pub(super) ring: &'a Ring<T>,
     /// Equal to the ring's `tail`: nobody else writes it.
-    tail: u32,
+    pub(super) tail: u32,
     /// The ring's `head` as last seen: never ahead of it, so room that is seen is there.
-    head_seen: u32,
+    pub(super) head_seen: u32,
 }
 
-impl<T: Copy + Send> Producer<'_, T> {
-    /// Appends `value`.
-    ///
-    /// # Errors
-    ///
-    /// [`Full`] when the consumer has not taken enough yet; the ring is unchanged.
+impl<T: Send> Producer<'_, T> {
+    /// Whether a look at the ring finds room for another value, which is then there until the next push.
     #[inline]
-    pub fn push(&mut self, value: T) -> Result<(), Full> {
+    pub fn has_room(&mut self) -> bool {
         if self.ring.is_full(self.tail, self.head_seen) {
             // PAIRS: the Release stores of `head` in `Consumer`. The consumer has read the slots that it
             // freed before this producer writes them anew.
             self.head_seen = self.ring.head.load(Ordering::Acquire);
-            if self.ring.is_full(self.tail, self.head_seen) {
-                return Err(Full);
-            }
+            return !self.ring.is_full(self.tail, self.head_seen);
+        }
+        true
+    }
+
+    /// Appends `value`.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] when the consumer has not taken enough yet; the ring is unchanged, and `value` dropped.
+    #[inline]
+    pub fn push(&mut self, value: T) -> Result<(), Full> {
+        if !self.has_room() {
+            return Err(Full);
         }
         self.ring.slot(self.tail).with_mut(|slot| {
             // SAFETY: `slot` comes from a live cell: aligned, in bounds, valid for writes. Nobody accesses it
@@ -143,14 +173,14 @@ impl<T> Drop for Producer<'_, T> {
 /// The end of a ring that values come out of; dropping it lends the end to the next who asks.
 #[derive(Debug)]
 pub struct Consumer<'a, T> {
-    ring: &'a Ring<T>,
+    pub(super) ring: &'a Ring<T>,
     /// Equal to the ring's `head`: nobody else writes it.
-    head: u32,
+    pub(super) head: u32,
     /// The ring's `tail` as last seen: never ahead of it, so a value that is seen is there.
-    tail_seen: u32,
+    pub(super) tail_seen: u32,
 }
 
-impl<T: Copy + Send> Consumer<'_, T> {
+impl<T: Send> Consumer<'_, T> {
     /// Takes the oldest value.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
@@ -173,7 +203,10 @@ impl<T: Copy + Send> Consumer<'_, T> {
     /// Later pushes are left for the next call, so that a producer that never stops cannot hold the consumer.
     /// The room is given back in one step at the end. If `each` panics, nothing counts as taken.
     #[inline]
-    pub fn drain(&mut self, mut each: impl FnMut(T)) -> usize {
+    pub fn drain(&mut self, mut each: impl FnMut(T)) -> usize
+    where
+        T: Copy,
+    {
         // PAIRS: the Release store of `tail` in `Producer::push`.
         self.tail_seen = self.ring.tail.load(Ordering::Acquire);
         let count = self.tail_seen.wrapping_sub(self.head);
@@ -193,7 +226,8 @@ impl<T: Copy + Send> Consumer<'_, T> {
         self.head == self.tail_seen
     }
 
-    /// Copies value `number` out of its slot. Callers pass numbers in `head .. tail_seen` only.
+    /// Takes value `number` out of its slot. Callers pass numbers in `head .. tail_seen` only, and pass none twice unless
+    /// `T: Copy`: what was read counts as taken before anything else can happen.
     #[inline]
     fn read(&self, number: u32) -> T {
         debug_assert!(number.wrapping_sub(self.head) < self.tail_seen.wrapping_sub(self.head));
@@ -203,8 +237,9 @@ impl<T: Copy + Send> Consumer<'_, T> {
             // write of this value, so that write is visible; by I3 the producer does not touch the slot until
             // `head` has passed it.
             let value = unsafe { slot.read() };
-            // SAFETY: by the same numbers the producer has written a value there, and `T: Copy`, so that a
-            // second copy of it, or a bitwise one left behind, is as good as the first.
+            // SAFETY: by the same numbers the producer has written a value there. `pop` moves `head` past it before
+            // anything can unwind, so it is read once; `drain` reads again what unwound, but values of `T: Copy` only,
+            // of which a second copy is as good as the first.
             unsafe { value.assume_init() }
         })
     }

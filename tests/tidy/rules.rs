@@ -37,6 +37,7 @@ const ROOMS: &[Room] = &[
     room_at("worker", 3, &["blocking"]),
     room_at("blocking", 3, &[]),
     room_at("net", 4, &[]),
+    room_at("channel", 4, &[]),
     room_at("time", 4, &[]),
     // Waits on a pipe as sockets wait.
     room_at("signal", 4, &["net"]),

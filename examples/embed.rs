@@ -1,0 +1,58 @@
+//! A runtime inside a host's loop: the host waits with poll(2) for its own descriptors and for the runtime's.
+//!
+//! ```sh
+//! cargo run --example embed            # two seconds of ticks; what is typed is handed to a task
+//! ```
+
+use std::{
+    error::Error,
+    io::{Read, stdin},
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use wakering::{Runtime, Turn, channel, time};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let runtime = Runtime::new()?;
+    let selector = runtime.selector()?;
+    let (mut lines, mut received) = channel::<String>(16);
+    let listener = runtime.handle().spawn_on(0, move || async move {
+        while let Some(line) = received.recv().await {
+            println!("a task was told: {line}");
+        }
+    })?;
+    let ticker = runtime.handle().spawn_on(0, || async {
+        let mut ticks = time::interval(Duration::from_millis(500));
+        for tick in 0..5 {
+            ticks.tick().await;
+            println!("tick {tick}");
+        }
+    })?;
+    let mut typing = true;
+    while !ticker.is_finished() {
+        let Turn::Parked { until } = runtime.turn(Duration::ZERO)? else { continue };
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = left.map(Timespec::try_from).transpose()?;
+        let input = stdin();
+        let mut sources = vec![PollFd::new(&selector, PollFlags::IN)];
+        if typing {
+            sources.push(PollFd::new(&input, PollFlags::IN));
+        }
+        poll(&mut sources, timeout.as_ref())?;
+        if sources.get(1).is_some_and(|source| !source.revents().is_empty()) {
+            let mut typed = [0; 256];
+            let length = stdin().lock().read(&mut typed)?;
+            typing = length > 0;
+            if typing {
+                // Between two turns the wake is a remote one, and ends the next sleep.
+                lines.try_send(String::from_utf8_lossy(&typed[..length]).trim().to_owned())?;
+            }
+        }
+    }
+    drop(lines);
+    while !listener.is_finished() {
+        runtime.turn(Duration::from_secs(1))?;
+    }
+    Ok(())
+}
