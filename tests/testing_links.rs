@@ -7,6 +7,7 @@
 mod support;
 
 use std::{
+    future::Future,
     io::ErrorKind,
     pin::pin,
     time::{Duration, Instant},
@@ -14,11 +15,12 @@ use std::{
 
 use support::{pattern, poll_once, run};
 use wakering::{
+    Runtime,
     http::{Body, Request, Response, Server, client},
     net::TcpListener,
     spawn,
     testing::{Cut, Link, Stream, relay, seed},
-    time::timeout,
+    time::{ManualClock, timeout},
     yield_now,
 };
 
@@ -183,6 +185,51 @@ fn a_cut_is_an_early_end_a_reset_or_silence() {
         drop(near);
         assert!(timeout(MOMENT, far.read(&mut room)).await.is_err());
     });
+}
+
+/// Runs `test` on a clock that moves by itself, and says how much of its time went by; the real time must be short.
+fn by_hand<F: Future>(test: F) -> Duration {
+    let (clock, start) = (ManualClock::new(), Instant::now());
+    let runtime = Runtime::builder().manual_clock(&clock).build().unwrap();
+    runtime.block_on(test).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?} of real time", start.elapsed());
+    clock.elapsed()
+}
+
+#[test]
+fn on_a_manual_clock_every_link_takes_exactly_its_time_and_nobody_waits_for_it() {
+    let there_and_back = async {
+        let (mut near, mut far) = Link::new(10).latency(Duration::from_millis(80)).pair();
+        let echo = spawn(async move {
+            let mut byte = [0; 1];
+            while far.read(&mut byte).await.unwrap() > 0 {
+                far.write_all(&byte).await.unwrap();
+            }
+        });
+        for _ in 0..1_000 {
+            near.write_all(b"x").await.unwrap();
+            near.read_exact(&mut [0; 1]).await.unwrap();
+        }
+        drop(near);
+        echo.await.unwrap();
+    };
+    // And the end's way there.
+    assert_eq!(by_hand(there_and_back), Duration::from_millis(1_000 * 160 + 80));
+
+    let slowly = async {
+        let (near, far) = Link::new(11).bandwidth(100).pair();
+        assert_eq!(carry(near, far, pattern(11, 360_000)).await.concat().len(), 360_000);
+    };
+    assert_eq!(by_hand(slowly), Duration::from_secs(3_600));
+
+    let in_vain = async {
+        let (mut near, mut far) = Link::new(12).cut(3, Cut::Silence).pair();
+        near.write_all(b"hello").await.unwrap();
+        far.read_exact(&mut [0; 3]).await.unwrap();
+        let day = Duration::from_secs(86_400);
+        assert!(timeout(day, far.read(&mut [0; 1])).await.is_err());
+    };
+    assert_eq!(by_hand(in_vain), Duration::from_secs(86_400));
 }
 
 #[test]

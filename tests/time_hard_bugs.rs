@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wakering::net::{TcpListener, TcpStream};
-use wakering::time::{Sleep, interval, sleep, sleep_until, timeout, timeout_at};
+use wakering::time::{ManualClock, Sleep, interval, sleep, sleep_until, timeout, timeout_at};
 use wakering::{Runtime, run, spawn, yield_now};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -157,6 +157,32 @@ fn deadlines_around_level_boundaries_fire_in_order_and_not_early() {
         assert_eq!(all, deadlines);
     })
     .unwrap();
+}
+
+/// Row 63, up to 292 years: on a clock that moves by itself every deadline is met to the nanosecond.
+#[test]
+fn deadlines_on_both_sides_of_every_power_of_two_are_met_exactly_on_a_manual_clock() {
+    let clock = ManualClock::new();
+    let runtime = Runtime::builder().manual_clock(&clock).build().unwrap();
+    let deadlines: Vec<u64> = (0..64).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1]).collect();
+    let met = Rc::new(RefCell::new(Vec::new()));
+    runtime
+        .block_on(async {
+            let arm = |nanos: &u64| {
+                let (met, clock, nanos) = (met.clone(), clock.clone(), *nanos);
+                spawn(async move {
+                    sleep(Duration::from_nanos(nanos)).await;
+                    met.borrow_mut().push((nanos, clock.elapsed()));
+                })
+            };
+            for task in deadlines.iter().rev().map(arm).collect::<Vec<_>>() {
+                task.await.unwrap();
+            }
+        })
+        .unwrap();
+    let met = met.borrow();
+    assert_eq!(met.len(), deadlines.len());
+    assert!(met.iter().all(|(nanos, at)| Duration::from_nanos(*nanos) == *at), "{met:?}");
 }
 
 /// Row 64.

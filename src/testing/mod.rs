@@ -2,20 +2,22 @@
 //!
 //! A [`Link`] says how a connection behaves, and [`Link::pair`] makes both ends of one. What is random about it comes
 //! out of a seed: a test that fails once fails again with the same one. All times are those of the worker's clock, so that a
-//! runtime with a manual clock waits for none of them. [`Relay`] puts a link in front of a real server.
+//! runtime on a [`ManualClock`](crate::time::ManualClock) waits for none of them. [`relay`] puts a link in front of a real server.
 //!
 //! When to use it: for protocols that read and write streams. Nothing here is meant for production.
 //!
 //! # Examples
 //!
-//! A protocol that must not care where its bytes are cut:
+//! A protocol that must not care where its bytes are cut, over a line that takes a second each way:
 //!
 //! ```
 //! use std::time::Duration;
-//! use wakering::testing::{self, Link};
+//! use wakering::{Runtime, testing::{self, Link}, time::ManualClock};
 //!
-//! wakering::run(async {
-//!     let link = Link::new(testing::seed()).latency(Duration::from_millis(1)).short_reads().short_writes();
+//! let clock = ManualClock::new();
+//! let runtime = Runtime::builder().manual_clock(&clock).build()?;
+//! runtime.block_on(async {
+//!     let link = Link::new(testing::seed()).latency(Duration::from_secs(1)).short_reads().short_writes();
 //!     let (mut client, mut server) = link.pair();
 //!     let serving = wakering::spawn(async move {
 //!         let mut request = [0; 5];
@@ -28,6 +30,7 @@
 //!     assert_eq!(&answer, b"hello");
 //!     serving.await.expect("no panic")
 //! })??;
+//! assert_eq!(clock.elapsed(), Duration::from_secs(2));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
