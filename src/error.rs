@@ -135,10 +135,11 @@ impl From<SpawnError> for io::Error {
 
 /// Tells why a task or a blocking job ended without its result.
 #[derive(Error)]
-#[error("{}", match self.message() {
-    Some(message) if !message.is_empty() => format!("the task panicked: {message}"),
-    Some(_) => String::from("the task panicked"),
-    None => String::from("the task was cancelled"),
+#[error("{}", match &self.ending {
+    Ending::Panicked { message, .. } if !message.is_empty() => format!("the task panicked: {message}"),
+    Ending::Panicked { .. } => String::from("the task panicked"),
+    Ending::Cancelled => String::from("the task was cancelled"),
+    Ending::Itself => String::from("the task waits for its own end, which cannot come"),
 })]
 #[non_exhaustive]
 pub struct JoinError {
@@ -147,6 +148,8 @@ pub struct JoinError {
 
 enum Ending {
     Cancelled,
+    /// It has not ended: who waits is the task.
+    Itself,
     /// The lock makes the payload, which is only `Send`, fit for an error that is `Sync`.
     Panicked {
         message: Box<str>,
@@ -169,6 +172,15 @@ impl JoinError {
         matches!(self.ending, Ending::Cancelled)
     }
 
+    pub(crate) fn itself() -> JoinError {
+        JoinError { ending: Ending::Itself }
+    }
+
+    /// Whether a task awaited its own handle, and so would have waited for ever; the task has not ended.
+    pub fn waits_for_itself(&self) -> bool {
+        matches!(self.ending, Ending::Itself)
+    }
+
     /// Whether it panicked.
     pub fn is_panic(&self) -> bool {
         matches!(self.ending, Ending::Panicked { .. })
@@ -177,7 +189,7 @@ impl JoinError {
     /// The text of the panic, empty if its payload was not a text; `None` if there was no panic.
     pub fn message(&self) -> Option<&str> {
         match &self.ending {
-            Ending::Cancelled => None,
+            Ending::Cancelled | Ending::Itself => None,
             Ending::Panicked { message, .. } => Some(message),
         }
     }
@@ -189,7 +201,7 @@ impl JoinError {
     /// Gives the error back if there was no panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.ending {
-            Ending::Cancelled => Err(self),
+            Ending::Cancelled | Ending::Itself => Err(self),
             Ending::Panicked { payload, .. } => {
                 Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
             }
@@ -201,6 +213,7 @@ impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.ending {
             Ending::Cancelled => f.write_str("JoinError::Cancelled"),
+            Ending::Itself => f.write_str("JoinError::WaitsForItself"),
             Ending::Panicked { message, .. } => write!(f, "JoinError::Panicked({message:?})"),
         }
     }

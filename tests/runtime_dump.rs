@@ -695,3 +695,23 @@ fn a_request_says_for_whose_answer_it_waits_and_so_do_its_handler_and_its_server
     })
     .unwrap();
 }
+
+#[test]
+fn a_task_that_awaits_itself_gets_an_error_at_once() {
+    wakering::run(async {
+        let own: Rc<RefCell<Option<JoinHandle<bool>>>> = Rc::default();
+        let theirs = own.clone();
+        let (told, tells) = mpsc::channel();
+        let task = spawn(async move {
+            let itself = theirs.borrow_mut().take().unwrap();
+            let error = itself.await.unwrap_err();
+            told.send((error.waits_for_itself(), error.is_cancelled(), error.to_string())).unwrap();
+            true
+        });
+        *own.borrow_mut() = Some(task);
+        settle().await;
+        let (waits_for_itself, is_cancelled, text) = tells.try_recv().unwrap();
+        assert!(waits_for_itself && !is_cancelled && text.contains("waits for its own end"), "{text}");
+    })
+    .unwrap();
+}

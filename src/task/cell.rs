@@ -260,6 +260,7 @@ impl<F: Future> TaskCell<F> {
     pub(crate) fn poll_join(&self, context: &Context<'_>) -> Poll<Result<F::Output, JoinError>> {
         match self.header.phase.get() {
             Phase::Finished => Poll::Ready(self.take()),
+            Phase::Polling if table::is_running(self.header.id()) => Poll::Ready(Err(JoinError::itself())),
             Phase::Pending | Phase::Polling => {
                 let joiner = match self.joiner.take() {
                     Some(joiner) if joiner.will_wake(context.waker()) => joiner,

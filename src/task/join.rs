@@ -44,7 +44,7 @@ impl fmt::Display for TaskId {
 ///
 /// # Errors
 ///
-/// Awaiting it yields a [`JoinError`] when the task panicked or was aborted.
+/// Awaiting it yields a [`JoinError`] when the task panicked or was aborted, and at once when a task awaits itself.
 ///
 /// # Panics
 ///

@@ -47,6 +47,12 @@ pub(crate) fn with_current<R>(body: impl FnOnce(Option<&Tasks>) -> R) -> R {
     CURRENT.with(|current| current.with(body))
 }
 
+/// Whether it is this task that is being polled on this thread.
+#[cold]
+pub(super) fn is_running(id: u64) -> bool {
+    with_current(|tasks| tasks.is_some_and(|tasks| tasks.running() == id))
+}
+
 /// A task's code has panicked on this thread.
 #[cold]
 pub(super) fn panicked() {
