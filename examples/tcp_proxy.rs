@@ -11,12 +11,9 @@ mod ending;
 
 use std::{
     error::Error,
-    future::{Future, poll_fn},
     io,
     net::{SocketAddr, ToSocketAddrs},
-    pin::pin,
     process::{self, ExitCode},
-    task::Poll,
     time::Duration,
 };
 
@@ -28,7 +25,7 @@ use lexopt::{
 use wakering::{
     CancellationToken,
     net::{
-        ReadHalf, TcpListener, TcpStream, WriteHalf,
+        TcpListener, TcpStream, copy_bidirectional,
         listen::{Spread, listen},
     },
     time,
@@ -165,32 +162,4 @@ async fn pass_on(mut client: TcpStream, options: &Options) -> io::Result<()> {
     }
     copy_bidirectional(&mut client, &mut server).await?;
     Ok(())
-}
-
-/// Copies both ways at once; the end of one direction is passed on and leaves the other one open.
-async fn copy_bidirectional(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
-    let (from_client, to_client) = client.split();
-    let (from_server, to_server) = server.split();
-    let mut forth = Some(pin!(copy(from_client, to_server)));
-    let mut back = Some(pin!(copy(from_server, to_client)));
-    poll_fn(|cx| {
-        for direction in [&mut forth, &mut back] {
-            if let Some(copying) = direction {
-                if let Poll::Ready(outcome) = copying.as_mut().poll(cx) {
-                    *direction = None;
-                    outcome?;
-                }
-            }
-        }
-        if forth.is_none() && back.is_none() { Poll::Ready(Ok(())) } else { Poll::Pending }
-    })
-    .await
-}
-
-async fn copy(mut from: ReadHalf<&TcpStream>, mut to: WriteHalf<&TcpStream>) -> io::Result<()> {
-    let mut bytes = bytes::BytesMut::new();
-    while from.read_buf(&mut bytes).await? > 0 {
-        to.write_all_buf(&mut bytes).await?;
-    }
-    to.shutdown()
 }
