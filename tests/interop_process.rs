@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use support::h2::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, Raw, frame, get, is_200};
@@ -150,6 +150,46 @@ fn idle_process_makes_no_system_call() {
     match calls {
         Some(calls) => assert!(calls.is_empty(), "system calls of the idle server:\n{}", calls.join("\n")),
         None => skip("strace may not attach here; that no thread ran was checked"),
+    }
+}
+
+#[test]
+fn udp_echo_answers_many_senders_with_the_exact_bytes_of_each() {
+    for workers in ["1", "2"] {
+        let server = Server::start("udp_echo", &["--workers", workers]);
+        let senders: Vec<_> = (0..16_usize)
+            .map(|number| {
+                let socket = UdpSocket::bind((server.address.ip(), 0)).unwrap();
+                socket.set_read_timeout(Some(LIMIT)).unwrap();
+                socket.connect(server.address).unwrap();
+                (number, socket)
+            })
+            .collect();
+        let mut buffer = vec![0; 65_536];
+        for round in 0..20 {
+            // Empty ones, runs of one size, and the longest there is.
+            let datagram = |number: usize, at: usize| {
+                let sizes = [0, 1, 64, 64, 64, 1200, 1200, if round == 0 { 65_507 } else { 300 }];
+                vec![(number * 31 + at * 7 + round) as u8; sizes[(at + number) % 8]]
+            };
+            for (number, socket) in &senders {
+                for at in 0..8 {
+                    let datagram = datagram(*number, at);
+                    assert_eq!(socket.send(&datagram).unwrap(), datagram.len());
+                }
+                for at in 0..8 {
+                    let length = socket.recv(&mut buffer).unwrap();
+                    assert!(
+                        buffer[..length] == datagram(*number, at),
+                        "sender {number}, datagram {at}: {length}"
+                    );
+                }
+            }
+        }
+        server.signal(Signal::Terminate);
+        let (status, _, errors) = server.wait(LIMIT);
+        assert_eq!(status.code(), Some(0), "{errors}");
+        assert!(errors.contains("batches of") && errors.contains("GSO"), "it tells what it uses: {errors}");
     }
 }
 

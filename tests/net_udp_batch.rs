@@ -470,6 +470,36 @@ fn packet_information_over_ipv6_and_on_a_socket_of_both_families() {
 }
 
 #[test]
+fn batches_that_are_used_again_allocate_nothing() {
+    run(async {
+        let (one, two, target) = pair();
+        drop(two.set_gro(true));
+        let mut received = RecvBatch::for_trains(16);
+        let mut spare = SendBatch::new();
+        let bytes = pattern(9, 5000);
+        let mut round = || {
+            let mut outgoing = std::mem::take(&mut spare).recycle();
+            for at in 0..4 {
+                outgoing.push(Transmit::to(target, &bytes[at..]).segment_size(1000).ecn(Ecn::Ect0));
+            }
+            while !outgoing.is_empty() {
+                one.try_send_batch(&mut outgoing).unwrap();
+            }
+            spare = outgoing.recycle();
+            let mut got = 0;
+            while got < 20 {
+                if two.try_recv_batch(&mut received).is_ok() {
+                    got += received.messages().map(|message| message.datagrams().count()).sum::<usize>();
+                }
+            }
+        };
+        round();
+        let seen = allocation_counter::measure(|| (0..50).for_each(|_| round()));
+        assert_eq!(seen.count_total, 0);
+    });
+}
+
+#[test]
 fn ten_thousand_datagrams_do_not_starve_a_timer() {
     run(async {
         let (one, two, target) = pair();

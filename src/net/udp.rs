@@ -1,4 +1,84 @@
 //! UDP: datagrams, each whole or not at all.
+//!
+//! # Which call when
+//!
+//! | you have | receive by | send by |
+//! |---|---|---|
+//! | now and then a datagram | [`recv_from`](UdpSocket::recv_from) | [`send_to`](UdpSocket::send_to) |
+//! | one peer | [`connect`](UdpSocket::connect), then [`recv`](UdpSocket::recv) | [`send`](UdpSocket::send) |
+//! | a server on every address, or ECN | [`recv_message`](UdpSocket::recv_message) | [`send_message`](UdpSocket::send_message) |
+//! | thousands a second, of many peers | [`recv_batch`](UdpSocket::recv_batch) | [`send_batch`](UdpSocket::send_batch) |
+//! | many of one size to one peer (QUIC, media) | [`set_gro`](UdpSocket::set_gro), then `recv_batch` | `send_batch` of [trains](Transmit::segment_size) |
+//!
+//! A batch saves system calls and little else: the kernel's way of each datagram stays. A train saves that way, too: on
+//! loopback, 32 datagrams of 64 bytes in a train cost a fourteenth of what they cost one by one (`benches/peers/run
+//! --table udp-echo`). Ask for [packet information](UdpSocket::set_recv_packet_info) and [ECN](UdpSocket::set_recv_ecn) only
+//! where they are used; each costs a control message a datagram.
+//!
+//! One socket belongs to one worker. For several, bind as many sockets with
+//! [`reuse_port`](UdpSocketBuilder::reuse_port), and the system spreads the senders over them, each always to the same one.
+//!
+//! # What the kernel does
+//!
+//! - **Batches** are `recvmmsg` and `sendmmsg` on Linux and Android; elsewhere the same calls loop over `recvmsg` and `sendmsg`.
+//! - **A train going out** (`UDP_SEGMENT`, Linux 4.18) passes the stack as one packet, and is cut up as late as by the device.
+//!   Where the kernel does not know it, or kernel or device refuses (`EIO`, `EINVAL`), the same bytes go one by one, at
+//!   once and from then on ([`gso`](UdpSocket::gso) tells). At most 64 datagrams and 65,507 bytes go in one; longer trains are
+//!   cut before.
+//! - **A train coming in** (`UDP_GRO`, Linux 5.0) is what arrived together: of one sender, of one size, the last may be
+//!   shorter. [`Message::datagrams`] takes it apart. Do not mix it with `recv` and `recv_from`, which cannot tell.
+//! - **Waiting** is edge-triggered: a receive that brings fewer messages than there is room for has met the end of the queue,
+//!   and the next one waits without asking.
+//!
+//! # What is lost when
+//!
+//! | | |
+//! |---|---|
+//! | the receiver's buffer is full | the datagram, silently: enlarge [`set_recv_buffer_size`](UdpSocket::set_recv_buffer_size) |
+//! | a buffer is shorter than the datagram | its end; `truncated` tells, but for `recv` |
+//! | nobody listens | the datagram; on a connected socket a later call is `ConnectionRefused`, once, and the socket lives |
+//! | the datagram is too long for the way | the datagram; that call is `EMSGSIZE` |
+//! | the sender's buffer is full | nothing: the call waits |
+//! | a future of one datagram is dropped | nothing |
+//! | the future of `send_batch` is dropped | nothing: the batch holds what was not sent |
+//! | an error in the middle of a batch | the one message that it was about ([`SendBatch::failed`]); the next call sends the rest |
+//!
+//! Two errors the kernel keeps to itself: that of an ICMP message which `sendmmsg` meets behind its first message, and on an
+//! unconnected socket all of them. [`set_error_reports`](UdpSocket::set_error_reports) brings both to light, with the datagram's
+//! target and the router that refused it.
+//!
+//! # An echo
+//!
+//! Batches and trains both ways, and no byte is copied; with many peers, and whatever the kernel offers:
+//!
+//! ```no_run
+//! use wakering::net::{RecvBatch, SendBatch, UdpSocket};
+//!
+//! wakering::run(async {
+//!     let socket = UdpSocket::bind("127.0.0.1:7001")?;
+//!     // Where it is not to be had, datagrams come one by one.
+//!     drop(socket.set_gro(true));
+//!     let (mut received, mut spare) = (RecvBatch::for_trains(32), SendBatch::new());
+//!     loop {
+//!         socket.recv_batch(&mut received).await?;
+//!         let mut answers = spare.recycle();
+//!         for message in received.messages() {
+//!             answers.push(message.reply(message.bytes).segment_size(message.segment_size));
+//!         }
+//!         while !answers.is_empty() {
+//!             if let Err(error) = socket.send_batch(&mut answers).await {
+//!                 eprintln!("{:?} was not sent: {error}", answers.failed());
+//!             }
+//!         }
+//!         spare = answers.recycle();
+//!     }
+//!     # #[expect(unreachable_code, reason = "the type of the error is told here")]
+//!     # Ok::<(), std::io::Error>(())
+//! })??;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Sources: udp(7), ip(7), ipv6(7), recvmmsg(2), sendmmsg(2); RFC 3168 (ECN), RFC 3542 (packet information).
 
 mod batch;
 mod errors;
