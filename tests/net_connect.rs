@@ -121,6 +121,20 @@ impl BlackHole {
 }
 
 #[test]
+fn an_address_that_never_answers_is_timed_out_by_the_system() {
+    if std::env::consts::OS != "linux" {
+        return;
+    }
+    run(async {
+        let hole = BlackHole::new();
+        let connector = TcpConnector::new().user_timeout(Duration::from_millis(200));
+        let error = connector.connect(hole.address).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(error.to_string().contains(&hole.address.to_string()), "{error}");
+    });
+}
+
+#[test]
 fn of_raced_addresses_the_first_to_answer_wins_after_a_quarter_of_a_second() {
     if std::env::consts::OS != "linux" {
         return;

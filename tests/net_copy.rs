@@ -150,7 +150,7 @@ fn a_slow_reader_holds_the_sender_back_and_loses_nothing() {
         let (mut from, source) = pair_with_std();
         let (mut to, mut target) = pair_with_std();
         to.set_send_buffer_size(16_384).unwrap();
-        let sending = sender(source, 7, 4 << 20);
+        let sending = sender(source, 7, 1 << 20);
         let receiving = thread::spawn(move || {
             let (mut all, mut buffer) = (Vec::new(), [0; 40_000]);
             loop {
@@ -163,9 +163,9 @@ fn a_slow_reader_holds_the_sender_back_and_loses_nothing() {
                 }
             }
         });
-        assert_eq!(net::copy(&mut from, &mut to).await.unwrap(), 4 << 20);
+        assert_eq!(net::copy(&mut from, &mut to).await.unwrap(), 1 << 20);
         drop(to);
-        assert!(receiving.join().unwrap() == pattern(7, 4 << 20));
+        assert!(receiving.join().unwrap() == pattern(7, 1 << 20));
         sending.join().unwrap();
     });
 }

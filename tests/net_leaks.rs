@@ -24,7 +24,7 @@ use std::{
 use support::{FOR_EVER, LOOPBACK, fill, nobody, pair, pair_with_std, poll_once, run};
 use wakering::{
     http::{Body, Request, Response, Server, client::Client},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{self, AsyncFd, TcpConnector, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixStream},
     spawn,
 };
 
@@ -78,11 +78,35 @@ fn every_way_to_cancel() {
         assert!(cancelled.await.is_err());
         let socket = UdpSocket::bind(LOOPBACK).unwrap();
         assert!(poll_once(pin!(socket.recv_from(&mut [0; 8]))).await.is_pending());
+        cancel_unix_and_others().await;
         // These end with the runtime, in the middle of their wait.
         spawn(async move { listener.accept().await.map(drop) });
         spawn(async move { socket.recv(&mut [0; 8]).await.map(drop) });
         wakering::yield_now().await;
     });
+}
+
+async fn cancel_unix_and_others() {
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    let (passed, _kept) = UnixStream::pair().unwrap();
+    one.send_fds(b"x", &[passed.as_fd(), passed.as_fd()]).await.unwrap();
+    drop(other.recv_fds(&mut [0; 8], 1).await.unwrap());
+    one.send_fds(b"x", &[passed.as_fd(), passed.as_fd()]).await.unwrap();
+    assert!(poll_once(pin!(one.recv_fds(&mut [0; 8], 4))).await.is_pending());
+    {
+        let (mut far, mut near) = pair().await;
+        let mut copying = pin!(net::copy_bidirectional(&mut far, &mut other));
+        // Descriptors that come with bytes that are copied are thrown away.
+        assert!(poll_once(copying.as_mut()).await.is_pending());
+        assert_eq!(near.read(&mut [0; 8]).await.unwrap(), 1);
+    }
+    let (datagrams, _peer) = UnixDatagram::pair().unwrap();
+    assert!(poll_once(pin!(datagrams.recv(&mut [0; 8]))).await.is_pending());
+    let any = AsyncFd::new(passed.as_fd());
+    assert!(poll_once(pin!(any.readable())).await.is_pending());
+    drop(any);
+    let connector = TcpConnector::new().happy_eyeballs(true);
+    drop(poll_once(pin!(connector.connect([nobody(), nobody()]))).await);
 }
 
 /// The number of a closed descriptor goes to a new one while events of the old one, or of

@@ -53,6 +53,7 @@ pub struct TcpConnector {
     keepalive: Option<Duration>,
     tos: Option<u8>,
     mark: Option<u32>,
+    user_timeout: Option<Duration>,
     fast_open: bool,
     happy_eyeballs: Option<Duration>,
     recv_buffer_size: Option<usize>,
@@ -97,6 +98,14 @@ impl TcpConnector {
     #[must_use]
     pub fn mark(mut self, mark: u32) -> TcpConnector {
         self.mark = Some(mark);
+        self
+    }
+
+    /// Gives up when the peer has acknowledged nothing for so long, the attempt to connect included; see
+    /// [`TcpStream::set_user_timeout`]. Linux looks when it sends a packet again, which it does first after a second.
+    #[must_use]
+    pub fn user_timeout(mut self, time: Duration) -> TcpConnector {
+        self.user_timeout = Some(time);
         self
     }
 
@@ -219,6 +228,9 @@ impl TcpConnector {
         }
         if let Some(mark) = self.mark {
             tcp::set_mark(fd, mark)?;
+        }
+        if self.user_timeout.is_some() {
+            tcp::set_user_timeout(fd, self.user_timeout)?;
         }
         if self.fast_open {
             tcp::set_fast_open_connect(fd, true)?;

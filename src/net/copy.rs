@@ -110,6 +110,8 @@ pub async fn copy_bidirectional(one: &mut impl Stream, other: &mut impl Stream) 
 struct OneWay {
     copied: u64,
     stage: Stage,
+    /// Whether splicing is still to be tried.
+    splices: bool,
 }
 
 /// Where a direction stands.
@@ -136,7 +138,7 @@ enum Read {
 
 impl OneWay {
     fn new() -> OneWay {
-        OneWay { copied: 0, stage: Stage::Reading }
+        OneWay { copied: 0, stage: Stage::Reading, splices: true }
     }
 
     /// Copies until the source ends.
@@ -206,8 +208,13 @@ impl OneWay {
 
     /// Goes over to splicing, or goes on as before where that is not to be had.
     fn begin_splicing(&mut self) {
-        if let Ok(pipe) = Pipe::new(SPLICE_PIPE_BYTES) {
-            self.stage = Stage::Splicing(pipe);
+        if !self.splices {
+            return;
+        }
+        match Pipe::new(SPLICE_PIPE_BYTES) {
+            Ok(pipe) => self.stage = Stage::Splicing(pipe),
+            // A want of descriptors passes; what the system has not will not come.
+            Err(error) => self.splices = error.kind() != io::ErrorKind::Unsupported,
         }
     }
 
@@ -218,8 +225,11 @@ impl OneWay {
             match from.try_io(Direction::Read, |fd| pipe.fill(fd)) {
                 Ok(0) => self.stage = Stage::Ended,
                 Ok(_) => {}
-                // It pauses, or it cannot be spliced from: reading tells which.
-                Err(_) => self.stage = Stage::Reading,
+                // It pauses; or it cannot be spliced from, or is broken, and reading tells which.
+                Err(error) => {
+                    self.splices = error.kind() == io::ErrorKind::WouldBlock;
+                    self.stage = Stage::Reading;
+                }
             }
             return Poll::Ready(Ok(()));
         }
