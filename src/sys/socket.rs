@@ -276,6 +276,7 @@ impl AcceptError {
 }
 
 // They assert what single calls return, which injected faults change.
-#[cfg(all(test, not(wakering_faults)))]
+#[cfg(not(wakering_faults))]
+#[cfg(test)]
 #[path = "socket_tests.rs"]
 mod tests;
