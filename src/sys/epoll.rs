@@ -155,10 +155,10 @@ impl Selector {
 
     fn control(&self, act: libc::c_int, fd: BorrowedFd<'_>, token: Token, flags: u32) -> io::Result<()> {
         let mut event = libc::epoll_event { events: flags, u64: token.0 };
+        let (epoll, fd) = (self.epoll.as_raw_fd(), fd.as_raw_fd());
         // SAFETY: both descriptors are open for the call, being borrowed; the kernel copies the event, which lives
         // on this stack, before it returns.
-        let control =
-            || unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), act, fd.as_raw_fd(), &raw mut event) };
+        let control = || unsafe { libc::epoll_ctl(epoll, act, fd, &raw mut event) };
         cvt(if act == libc::EPOLL_CTL_MOD { Call::Renew } else { Call::Register }, control)?;
         Ok(())
     }
