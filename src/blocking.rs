@@ -11,8 +11,11 @@
 //! is dropped unrun; no job is run or dropped and no waker is woken while a lock is held; job numbers
 //! rise along the queue.
 
+mod dedicated;
 #[cfg(test)]
 mod tests;
+
+pub use self::dedicated::BlockingThread;
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -7,8 +7,47 @@
 //! - [`net`] has the sockets, [`time`] and [`signal`] what else a server waits for.
 //! - [`http::Server`] serves HTTP/2, [`http::client::Client`] asks others.
 //!
+//! - [`Handle::shutdown`] ends it in good order; [`Scope`] and [`CancellationToken`] end parts of it. [`dump`] says what
+//!   every task waits for.
+//! - [`channel()`] joins two tasks, on whatever worker. For several senders or receivers, locks and events there are
+//!   `async-channel`, `async-lock`, `event-listener` and `futures`, which are tested with this crate.
+//! - [`Runtime::turn`] runs it inside another loop, [`time::ManualClock`] without real time.
+//!
 //! Futures of other crates run as long as they bring no runtime of their own. Nothing here needs `Send`, but for
 //! what is sent to another worker.
+//!
+//! # What is lost when a future is dropped
+//!
+//! Any future may be dropped before it is done: by [`time::timeout`], by a `select`, with its task or [`Scope`]. Nothing
+//! leaks by that and nothing is closed twice. What it had done so far:
+//!
+//! | dropped while it waits | what is lost |
+//! |---|---|
+//! | `read`, `recv`, `accept`, `readable` and the like | nothing: bytes, datagrams and connections stay queued |
+//! | `write` | nothing: it writes once, in the poll that ends it |
+//! | `write_all`, `read_exact`, `read_to_end`, `copy` | how far it got: some bytes are written, or read; use the calls above where that matters |
+//! | `connect` | the attempt; its socket is closed |
+//! | `sleep`, `timeout` | the timer; of `timeout` also what the future inside loses |
+//! | [`Interval::tick`](time::Interval::tick) | nothing: the next call waits for the same tick |
+//! | [`JoinHandle`], [`BlockingHandle`] | only the output: the task or job goes on, detached |
+//! | [`Scope::join`], [`Scope::close`] | the scope is dropped, which aborts its children |
+//! | [`Receiver::recv`] | nothing |
+//! | [`Sender::send`] | the value, unsent; [`Sender::ready`] loses nothing |
+//! | [`CancellationToken::cancelled`], [`Handle::stopping`], [`Handle::closed`] | nothing |
+//! | [`Handle::shutdown`] | only the report: the runtime ends all the same |
+//! | a request of [`http::client`] | the exchange: its stream is reset, the connection stays |
+//!
+//! # Files and child processes
+//!
+//! Regular files are always ready to a selector, and block all the same: read and write them with
+//! [`spawn_blocking`], or with a [`BlockingThread`] where order matters. Pipes, terminals and other descriptors that can
+//! be polled are waited for by [`net::AsyncFd`]. So are child processes on Linux, by the descriptor of pidfd_open(2), which
+//! becomes readable when the child ends; elsewhere `Child::wait` goes to [`spawn_blocking`].
+//!
+//! # Forks
+//!
+//! A child made by fork(2) may drop what it has of a runtime, or forget it; whatever else it asks of it is an error
+//! ([`RuntimeError::Forked`]). Descriptors are close-on-exec throughout.
 //!
 //! # How it is built
 //!
@@ -49,7 +88,7 @@ mod trace;
 mod wake;
 mod worker;
 
-pub use blocking::BlockingHandle;
+pub use blocking::{BlockingHandle, BlockingThread};
 pub use channel::{Receiver, SendError, Sender, TryRecvError, TrySendError, channel};
 pub use error::{Elapsed, JoinError, RuntimeError, SpawnError};
 pub use task::{AbortHandle, JoinHandle, TaskId};

@@ -2,14 +2,16 @@
 
 #![cfg(not(loom))]
 
+use std::cell::RefCell;
 use std::fs;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use wakering::time::sleep;
-use wakering::{Runtime, run, spawn, spawn_blocking};
+use wakering::{BlockingThread, Runtime, run, spawn, spawn_blocking};
 
 #[test]
 fn the_worker_goes_on_while_a_job_blocks() {
@@ -115,4 +117,86 @@ fn a_runtime_that_never_blocks_has_no_thread_for_it() {
 #[should_panic(expected = "needs a running wakering runtime")]
 fn outside_a_runtime_there_is_no_pool() {
     drop(spawn_blocking(|| ()));
+}
+
+#[test]
+fn a_thread_of_its_own_runs_functions_in_order_on_what_they_share() {
+    // Neither Send nor Sync, and it never leaves its thread.
+    let thread = BlockingThread::start("ordered", 10_000, || Rc::new(RefCell::new(Vec::new()))).unwrap();
+    run(async {
+        for number in 0..1000 {
+            drop(thread.run(move |shared| shared.borrow_mut().push(number)).unwrap());
+        }
+        let seen =
+            thread.run(|shared| (thread::current().name().map(str::to_owned), shared.borrow().clone()));
+        let (name, seen) = seen.unwrap().await.unwrap();
+        assert_eq!(name.as_deref(), Some("ordered"));
+        assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_panic_on_a_thread_of_its_own_ends_one_function_only() {
+    let thread = BlockingThread::start("panics", 10, || 1).unwrap();
+    run(async {
+        let broken = thread.run(|number| {
+            *number += 1;
+            assert!(*number < 2, "on purpose");
+        });
+        assert!(broken.unwrap().await.unwrap_err().is_panic());
+        assert_eq!(thread.run(|number| *number).unwrap().await.unwrap(), 2);
+        let broken: BlockingThread<u8> =
+            BlockingThread::start("unmade", 10, || panic!("on purpose")).unwrap();
+        assert!(broken.run(|_| ()).unwrap().await.unwrap_err().is_panic());
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_full_queue_of_a_thread_refuses_and_queued_work_can_be_taken_back() {
+    let worker = BlockingThread::start("bounded", 1, || ()).unwrap();
+    let (release, held) = mpsc::channel::<()>();
+    let (began, begins) = mpsc::channel();
+    // Until then the job that makes what is shared may wait in the queue's one place.
+    while worker.run(|()| ()).is_err() {
+        thread::yield_now();
+    }
+    let mut work = Some((held, began));
+    while work.is_some() {
+        let given = Arc::new(Mutex::new(work.take()));
+        let taken = given.clone();
+        let refused = worker.run(move |()| {
+            let (held, began) = taken.lock().unwrap().take().unwrap();
+            began.send(()).unwrap();
+            let _ = held.recv();
+        });
+        if refused.is_err() {
+            work = given.lock().unwrap().take();
+        }
+    }
+    begins.recv().unwrap();
+    let queued = worker.run(|()| ()).unwrap();
+    assert!(worker.run(|()| ()).unwrap_err().is_full());
+    queued.abort();
+    assert!(run(queued).unwrap().unwrap_err().is_cancelled());
+    assert!(worker.run(|()| ()).is_ok());
+    drop(release);
+}
+
+#[test]
+fn dropping_a_thread_lets_it_finish_and_drop_what_is_shared_there() {
+    struct Report(mpsc::Sender<Option<String>>);
+    impl Drop for Report {
+        fn drop(&mut self) {
+            let _ = self.0.send(thread::current().name().map(str::to_owned));
+        }
+    }
+    let (sender, dropped) = mpsc::channel();
+    let (done, finished) = mpsc::channel();
+    let thread = BlockingThread::start("ends", 10, move || Report(sender)).unwrap();
+    drop(thread.run(move |_| done.send(()).unwrap()).unwrap());
+    drop(thread);
+    finished.recv().unwrap();
+    assert_eq!(dropped.recv().unwrap().as_deref(), Some("ends"));
 }
