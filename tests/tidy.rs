@@ -110,7 +110,7 @@ fn every_hard_bug_has_its_test_or_a_reason() {
 
 #[test]
 fn scripts_can_be_executed() {
-    for script in ["tests/run", ".ci/run", ".ci/variants"] {
+    for script in ["tests/run", "tests/faults", ".ci/run", ".ci/variants"] {
         let mode = fs::metadata(root().join(script)).expect("the script is there").permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{script} is not executable");
     }
