@@ -142,8 +142,9 @@ def page(now, root, here, options, body):
     )
     return f"""# Benchmarks
 
-Written by `{command} --rounds {options.rounds} --record`; do not edit. Server and load are pinned to a core each, on loopback; the
-servers take turns round by round. Read the ratios: absolute figures drift with the machine.
+Written by `{command} --rounds {options.rounds} --record`; do not edit. Server and load are pinned to a core each, on loopback; a
+server with two workers has both cores, and shares one with the load. The servers take turns round by round. Read the
+ratios: absolute figures drift with the machine.
 
 - date: {now:%Y-%m-%d %H:%M %Z}, commit {commit}
 - machine: {cpu_model()}, {platform.system()} {platform.release()}
@@ -152,6 +153,10 @@ servers take turns round by round. Read the ratios: absolute figures drift with 
 
 CPU of a server is the time on CPU of all its threads, in nanoseconds, from `/proc/PID/task/*/schedstat`, between two
 points at which it is at rest, divided by the requests between them. System calls are counted in a pass of their own.
+
+Parts run in process, each rival in a program of its own: one thread is timed by its CPU time, the best of five samples;
+two threads, pinned to a core each, by the clock, in the middle of a thousand bursts or the best of thirty runs. Memory
+is what the allocator handed out and did not get back, in the blocks of glibc's malloc.
 
 {body}
 """
