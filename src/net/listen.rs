@@ -51,7 +51,7 @@
 //! | | [`Spread::PerWorker`] | [`Spread::ByCpu`] | [`Spread::Shared`] |
 //! |---|---|---|---|
 //! | the kernel's means | `SO_REUSEPORT`: a queue for each worker | the same, and a program that picks by CPU | one queue, `EPOLLEXCLUSIVE` |
-//! | who gets a connection | a hash of its addresses decides, evenly over many | the worker on whose CPU the packet came in | a worker that sleeps; of several the one that registered last |
+//! | who gets a connection | a hash of its addresses decides, evenly over many | the worker on whose CPU the packet came in | a worker that sleeps; of several the one that registered first |
 //! | a worker that is busy or at its limit | its connections wait for it, though others are free | the same | another one takes them |
 //! | a worker that ends while others go on | may lose a handshake that completes in that moment | the same | loses nothing |
 //! | where | Linux, FreeBSD (`_LB`); others do not spread | Linux | everywhere |
