@@ -207,6 +207,31 @@ fn a_shutdown_with_the_longest_deadline_waits_for_the_last_handler() {
     });
 }
 
+/// The same of a runtime, asked by another thread and by itself.
+#[test]
+fn a_runtimes_shutdown_with_the_longest_deadline_waits_for_its_last_task() {
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let handle = runtime.handle();
+    let (begun, begin) = mpsc::channel::<()>();
+    let from_thread = thread::spawn(move || {
+        begin.recv().unwrap();
+        handle.shutdown_blocking(Duration::MAX).unwrap()
+    });
+    let finished = Rc::new(Cell::new(false));
+    let seen = finished.clone();
+    let report = runtime.block_on(async move {
+        drop(spawn(async move {
+            begun.send(()).unwrap();
+            sleep(Duration::from_millis(20)).await;
+            seen.set(true);
+        }));
+        wakering::Handle::current().shutdown(Duration::MAX).await
+    });
+    assert!(report.unwrap().is_clean() && finished.get());
+    drop(runtime);
+    assert!(from_thread.join().unwrap().is_clean());
+}
+
 /// Row 5: the server goes away under its client a hundred times, each time another way.
 #[test]
 fn a_client_that_reconnects_a_hundred_times_recovers_and_keeps_no_socket() {
