@@ -6,6 +6,7 @@
 //! - [`spawn`] starts a task on this worker, [`spawn_on`] on another, [`spawn_blocking`] a call that blocks.
 //! - [`net`] has the sockets, [`time`] and [`signal`] what else a server waits for.
 //! - [`http::Server`] serves HTTP/2, [`http::client::Client`] asks others.
+//! - [`Handle::dump`] tells what every task waits for, [`Handle::metrics`] what the workers have done.
 //!
 //! - [`Handle::shutdown`] ends it in good order; [`Scope`] and [`CancellationToken`] end parts of it. [`dump`] says what
 //!   every task waits for.
@@ -51,7 +52,7 @@
 //!
 //! # How it is built
 //!
-//! In floors; a module imports only from lower ones, plus `error` and `limits`:
+//! In floors; a module imports only from lower ones, plus `error`, `limits` and `trace`:
 //!
 //! ```text
 //! 5   http          testing              binds a pure protocol machine to sockets and handlers ┊ connections in memory
@@ -59,7 +60,7 @@
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
 //! 2   reactor         task ──► wake      reactor never sees a task; task never sees a descriptor
 //! 1   sys │ proto::{h2, message}         the operating system │ pure protocol machines
-//! 0   ring   slab   clock   sync   limits   error
+//! 0   ring   slab   clock   sync   limits   error   trace
 //! ```
 
 #[cfg(not(target_pointer_width = "64"))]

@@ -15,10 +15,12 @@
 //! ```
 //!
 //! What a task waits for is not written down when it begins to wait: a dump looks where the task's waker lies, at
-//! sources, timers and other tasks. So the price is paid by who asks. Three things lie elsewhere: what a task waits for
-//! by way of another library or of another thread is "something external", unless the future was wrapped by
-//! [`waiting`]; a combinator that gives its children wakers of its own (`futures`' `FuturesUnordered`) hides for whom
-//! they wait.
+//! sources, timers and other tasks. So the price is paid by who asks. That has three limits:
+//!
+//! - what a task waits for by way of another library or of another thread is "something external", unless the future was
+//!   wrapped by [`waiting`];
+//! - a combinator that gives its children wakers of its own (`futures`' `FuturesUnordered`) hides for whom they wait;
+//! - a wait for a descriptor that was given up, say at a time limit, is listed until the descriptor is ready once.
 //!
 //! Any thread may ask. Workers are asked to answer for themselves; one that does not within 75 ms is marked with the
 //! task that it is inside of, by id, name and spawn place, and how long it has been so. A task may ask too: its own
