@@ -1,4 +1,12 @@
-//! Sockets as futures: TCP and UDP over the current worker's reactor.
+//! Sockets as futures, over the current worker's reactor.
+//!
+//! | for | there is |
+//! |---|---|
+//! | TCP | [`TcpStream`], [`TcpConnector`] (options, happy eyeballs), [`TcpListener`] |
+//! | UDP | [`UdpSocket`], with batches and segmentation |
+//! | Unix sockets | [`UnixStream`], [`UnixListener`], [`UnixDatagram`], descriptors passed and credentials told |
+//! | any other descriptor | [`AsyncFd`]: pipes, terminals, pidfds |
+//! | moving bytes on | [`copy`], [`copy_bidirectional`], [`TcpStream::send_file`], [`TcpStream::send_zero_copy`] |
 //!
 //! A socket is registered with the selector when a future first has to wait on it, and belongs to that worker from
 //! then on. No socket is `Send`: what moves between threads are the descriptors, by `into_std` and `from_std`.
