@@ -42,6 +42,35 @@ fn ring_same_thread(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A task sends, another receives: on one worker, and on two.
+fn channels(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("channel");
+    group.throughput(Throughput::Elements(1));
+    for (name, workers, to) in [("same_worker", 1, 0), ("across_workers", 2, 1)] {
+        let runtime = wakering::Runtime::builder().workers(workers).build().expect("a runtime can be built");
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|count| {
+                let (mut sender, mut receiver) = wakering::channel::<u64>(CAPACITY);
+                let start = Instant::now();
+                let passed = runtime.block_on(async move {
+                    let sending = wakering::spawn_on(to, move || async move {
+                        for value in 0..count {
+                            sender.send(value).await.expect("the receiver is there");
+                        }
+                    });
+                    while let Some(value) = receiver.recv().await {
+                        black_box(value);
+                    }
+                    sending.expect("the worker runs").await
+                });
+                passed.expect("the runtime runs").expect("it does not panic");
+                start.elapsed()
+            });
+        });
+    }
+    group.finish();
+}
+
 fn ring_across_threads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ring");
     group.throughput(Throughput::Elements(1));
@@ -197,6 +226,7 @@ criterion_group!(
     benches,
     ring_same_thread,
     ring_across_threads,
+    channels,
     wake_bursts,
     wake_nothing_to_bring,
     wake_and_drain

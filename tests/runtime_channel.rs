@@ -1,5 +1,4 @@
 //! The channel between two tasks.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     cell::Cell,

@@ -1,5 +1,4 @@
 //! The end of a runtime: in good order, in time, and with a word about what had to be aborted.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     cell::Cell,

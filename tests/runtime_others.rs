@@ -1,5 +1,4 @@
 //! What the docs send people to works here as it is: channels, locks, events and combinators of other crates.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![cfg(not(loom))]
 
 use std::{cell::Cell, rc::Rc, sync::Arc, thread, time::Duration};

@@ -1,5 +1,4 @@
 //! Scopes, cancellation tokens and values of a task.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     cell::{Cell, RefCell},

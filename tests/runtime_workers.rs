@@ -20,10 +20,21 @@ use wakering::{
 #[test]
 fn handles_may_go_where_the_table_says() {
     fn anywhere<T: Send + Sync>() {}
+    fn elsewhere<T: Send>() {}
     anywhere::<Handle>();
     anywhere::<std::task::Waker>();
     anywhere::<TaskId>();
     anywhere::<RemoteJoinHandle<u8>>();
+    anywhere::<wakering::CancellationToken>();
+    anywhere::<wakering::Cancelled>();
+    anywhere::<wakering::BlockingThread<Rc<u8>>>();
+    anywhere::<wakering::LocalKey<Rc<u8>>>();
+    anywhere::<wakering::time::ManualClock>();
+    anywhere::<RuntimeError>();
+    elsewhere::<wakering::Sender<u8>>();
+    elsewhere::<wakering::Receiver<u8>>();
+    elsewhere::<wakering::Shutdown>();
+    elsewhere::<wakering::BlockingHandle<u8>>();
     trait AmbiguousIfSend<A> {
         fn check() {}
     }
@@ -32,8 +43,13 @@ fn handles_may_go_where_the_table_says() {
     // Each of these would not compile if the type were `Send`.
     let _ = <Runtime as AmbiguousIfSend<_>>::check;
     let _ = <JoinHandle<u8> as AmbiguousIfSend<_>>::check;
+    let _ = <wakering::AbortHandle as AmbiguousIfSend<_>>::check;
+    let _ = <wakering::Scope as AmbiguousIfSend<_>>::check;
     let _ = <wakering::net::TcpStream as AmbiguousIfSend<_>>::check;
+    let _ = <wakering::net::UdpSocket as AmbiguousIfSend<_>>::check;
     let _ = <wakering::time::Sleep as AmbiguousIfSend<_>>::check;
+    let _ = <wakering::time::Interval as AmbiguousIfSend<_>>::check;
+    let _ = <wakering::http::client::Client as AmbiguousIfSend<_>>::check;
 }
 
 #[test]

@@ -187,12 +187,16 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`RuntimeError::WaitsForItself`] inside a task of this runtime, which would wait for ever.
+    /// [`RuntimeError::WaitsForItself`] inside a task of this runtime, which would wait for ever;
+    /// [`RuntimeError::Forked`] in a forked child.
     ///
     /// # Cancellation
     ///
     /// Nothing is lost.
     pub async fn closed(&self) -> Result<ShutdownReport, RuntimeError> {
+        if self.shared().is_forked() {
+            return Err(RuntimeError::Forked);
+        }
         if self.member().is_some() {
             return Err(RuntimeError::WaitsForItself);
         }
@@ -205,8 +209,12 @@ impl Handle {
     /// # Errors
     ///
     /// [`RuntimeError::WaitsForItself`] on a thread of this runtime, also on the one that built it: there
-    /// [`Runtime::shutdown`](crate::Runtime::shutdown) does it. The runtime is not told then.
+    /// [`Runtime::shutdown`](crate::Runtime::shutdown) does it. [`RuntimeError::Forked`] in a forked child. The runtime is not told
+    /// then.
     pub fn shutdown_blocking(&self, grace: Duration) -> Result<ShutdownReport, RuntimeError> {
+        if self.shared().is_forked() {
+            return Err(RuntimeError::Forked);
+        }
         if self.member().is_some() || self.shared().is_owner() {
             return Err(RuntimeError::WaitsForItself);
         }

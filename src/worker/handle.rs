@@ -62,6 +62,11 @@ impl Reach {
 }
 
 impl Shared {
+    /// Whether this is a forked child of the process that made the runtime.
+    pub(super) fn is_forked(&self) -> bool {
+        sys::process_id() != self.process
+    }
+
     /// Whether this is the thread of the first worker.
     pub(super) fn is_owner(&self) -> bool {
         self.owner == thread::current().id()
@@ -72,7 +77,7 @@ impl Shared {
     }
 
     pub(super) fn inject(&self, worker: usize, job: Job) -> Result<(), SpawnError> {
-        if sys::process_id() != self.process {
+        if self.is_forked() {
             return Err(SpawnError::Forked);
         }
         let reach = self.workers.get(worker).ok_or(SpawnError::NoSuchWorker)?;

@@ -263,6 +263,9 @@ impl Shared {
 
     /// Any thread: as `say`, by the time on the runtime's clock.
     pub(super) fn say_at(&self, deadline: u64) {
+        if self.is_forked() {
+            return; // the doorbells are the parent's
+        }
         self.life.word.fetch_min(deadline, Ordering::AcqRel); // PAIRS: deadline's Acquire
         // All of them: who waits for the end has a time of his own to set.
         let wakers = self.life.state().wakers(|_| true);
