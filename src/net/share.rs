@@ -29,7 +29,7 @@ use crate::{
 /// One worker's share of a listener: made together with those of the other workers, sent to its own, and opened there.
 ///
 /// All shares accept from one queue, so that no connection waits for a worker that is busy or at its limit while another
-/// one is free. See [`listen`](crate::net::listen) for when to have one queue and when one for each worker.
+/// one is free. See [`listen`](mod@crate::net::listen) for when to have one queue and when one for each worker.
 ///
 /// Dropping it, opened or not, leaves the queue to the others; the last one closes it.
 ///
@@ -128,7 +128,7 @@ impl Share {
     }
 }
 
-/// How the listeners of several workers get at the connections; see [the table](crate::net::listen#several-workers-one-queue-or-one-for-each).
+/// How the listeners of several workers get at the connections; see [the table](mod@crate::net::listen#several-workers-one-queue-or-one-for-each).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Spread {
