@@ -5,6 +5,8 @@
     reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
 )]
 
+#[path = "support/exact.rs"]
+mod exact;
 #[path = "support/net.rs"]
 mod support;
 
@@ -236,6 +238,9 @@ fn a_read_that_stops_at_a_passed_descriptor_does_not_hide_what_is_behind_it() {
 
 #[test]
 fn a_plain_read_throws_passed_descriptors_away() {
+    if exact::calls_may_fail() {
+        return;
+    }
     run(async {
         let (mut here, mut there) = UnixStream::pair().unwrap();
         let (passed, kept) = tell_tale();
@@ -344,6 +349,9 @@ fn datagrams_carry_descriptors() {
 /// The system tells a sender of room at the peer that it is connected to, and of no other.
 #[test]
 fn a_sender_waits_for_room_in_the_peers_queue_connected_or_not() {
+    if exact::calls_may_fail() {
+        return;
+    }
     run(async {
         let folder = Folder::new();
         let path = folder.file("slow");

@@ -1,6 +1,9 @@
 //! A runtime inside another loop, and what it is built from.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/exact.rs"]
+mod exact;
+
 use std::{
     future::poll_fn,
     os::fd::{AsRawFd, OwnedFd},
@@ -108,6 +111,9 @@ fn between_turns_a_wake_from_any_thread_rings_the_owners_too() {
 
 #[test]
 fn a_turn_waits_as_long_as_it_is_told() {
+    if exact::calls_may_fail() {
+        return;
+    }
     let runtime = Runtime::new().unwrap();
     let start = Instant::now();
     runtime.turn(Duration::from_millis(30)).unwrap();

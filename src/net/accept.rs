@@ -121,7 +121,11 @@ impl Acceptor {
             if seat.was_told() {
                 match self.io.try_io(Direction::Read, &mut take) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    outcome => return Poll::Ready(outcome),
+                    outcome => {
+                        // The rest of what was passed on makes no event: it is looked for until the queue is empty.
+                        seat.look_again();
+                        return Poll::Ready(outcome);
+                    }
                 }
             }
         }
@@ -180,7 +184,7 @@ enum Cure {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::Ipv4Addr, os::fd::AsFd};
+    use std::{future::Future, net::Ipv4Addr, os::fd::AsFd};
 
     use super::*;
     use crate::sys::socket::Kind;
@@ -196,6 +200,33 @@ mod tests {
         let mut answers = [Err(io::Error::from_raw_os_error(NO_MEMORY)), Ok("a connection")].into_iter();
         let taken = acceptor.take_queued(|_| answers.next().expect("it stops after the first success"));
         assert_eq!(taken, Some("a connection"));
+    }
+
+    /// A connection died in the queue: `ECONNABORTED`, as Linux and as the others number it.
+    const DIED: i32 = if cfg!(target_os = "linux") { 103 } else { 53 };
+
+    #[test]
+    fn who_is_told_of_a_queue_takes_all_that_is_in_it_past_those_that_died() {
+        crate::run(async {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut shares = crate::net::share::Share::of(listener, 2).unwrap();
+            let (goes, stays) = (shares.remove(0).into_acceptor(), shares.remove(0).into_acceptor());
+            let (goes, stays) = (goes.unwrap(), stays.unwrap());
+            let mut died = vec![Err(io::Error::from_raw_os_error(DIED))];
+            let mut take = |fd: BorrowedFd<'_>| died.pop().unwrap_or_else(|| socket::accept(fd).map(drop));
+            let empty = poll_fn(|cx| Poll::Ready(stays.poll_take(cx, socket::accept))).await;
+            assert!(empty.is_pending(), "it is registered, and has not been told");
+            let clients = [0; 2].map(|_| std::net::TcpStream::connect(address).unwrap());
+            // No turn of the loop is taken: that the other is told is all that is known of the two.
+            drop(goes);
+            for _ in 0..clients.len() {
+                let mut accepting = std::pin::pin!(stays.accept(&mut take));
+                let accepted = poll_fn(|cx| Poll::Ready(accepting.as_mut().poll(cx))).await;
+                assert!(matches!(accepted, Poll::Ready(Ok(()))), "{accepted:?}");
+            }
+        })
+        .unwrap();
     }
 
     #[test]

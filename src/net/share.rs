@@ -116,7 +116,7 @@ impl Share {
         socket::local_addr(self.fd.as_fd())
     }
 
-    fn into_acceptor(self) -> io::Result<Acceptor> {
+    pub(super) fn into_acceptor(self) -> io::Result<Acceptor> {
         // The standard library's listener is the portable way to this flag, which all duplicates share.
         let listener = std::net::TcpListener::from(self.fd);
         listener.set_nonblocking(true)?;
@@ -198,6 +198,11 @@ impl Seat {
     pub(super) fn was_told(&self) -> bool {
         let told = &self.queue.told[self.place];
         told.load(Ordering::Relaxed) && told.swap(false, Ordering::Acquire) // PAIRS: pass_on's Release
+    }
+
+    /// There may be more in the queue that it was told of.
+    pub(super) fn look_again(&self) {
+        self.queue.told[self.place].store(true, Ordering::Relaxed); // its own: nothing is handed over
     }
 
     /// It accepts no more for now: one of the others is to look at the queue.
