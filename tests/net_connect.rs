@@ -138,6 +138,9 @@ fn an_address_that_never_answers_is_timed_out_by_the_system() {
 
 #[test]
 fn of_raced_addresses_the_first_to_answer_wins_after_a_quarter_of_a_second() {
+    if exact::calls_may_fail() {
+        return;
+    }
     if std::env::consts::OS != "linux" {
         return;
     }

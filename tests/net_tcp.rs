@@ -214,6 +214,9 @@ fn dropping_a_connection_tells_the_peer_at_once_a_hundred_of_a_hundred_times() {
 
 #[test]
 fn a_short_read_with_the_end_behind_it_loses_neither() {
+    if exact::calls_may_fail() {
+        return;
+    }
     run(async {
         for length in [1, 10, 4_096] {
             // Bytes and the end come in one event.
@@ -258,6 +261,9 @@ fn urgent_data_between_two_pieces_hides_none_of_them() {
 
 #[test]
 fn a_half_closed_peer_that_does_not_read_makes_nobody_spin() {
+    if exact::calls_may_fail() {
+        return;
+    }
     run(async {
         let (mut ours, mut theirs) = pair_with_std();
         let taken = fill(&ours).await;
@@ -401,6 +407,9 @@ fn two_tasks_that_wait_for_the_same_direction_are_both_woken() {
 /// readiness is assumed, and being wrong costs one attempt.
 #[test]
 fn a_fresh_connection_without_bytes_waits_and_does_not_fail() {
+    if exact::calls_may_fail() {
+        return;
+    }
     run(async {
         let (client, mut server) = pair().await;
         assert_eq!(server.try_read(&mut [0; 4]).unwrap_err().kind(), ErrorKind::WouldBlock);
@@ -457,6 +466,9 @@ fn signals_in_the_middle_disturb_nothing() {
 
 #[test]
 fn peeked_bytes_are_read_again() {
+    if exact::calls_may_fail() {
+        return;
+    }
     run(async {
         let (mut client, mut server) = pair().await;
         client.write_all(b"abcdef").await.unwrap();
