@@ -22,7 +22,12 @@ use std::{
 };
 
 use support::{fill, in_child, pair_with_std, poll_once, reset, run, send_urgent, thread_cpu};
-use wakering::{net::UnixStream, spawn, time::sleep, yield_now};
+use wakering::{
+    net::{TcpStream, UnixStream},
+    spawn,
+    time::sleep,
+    yield_now,
+};
 
 /// A future that counts how often it was polled.
 async fn counted<F: Future>(polls: &Cell<usize>, mut future: Pin<&mut F>) -> F::Output {
