@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn who_is_told_of_a_queue_takes_all_that_is_in_it_past_those_that_died() {
-        crate::run(async {
+        crate::worker::run(async {
             let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             let address = listener.local_addr().unwrap();
             let mut shares = crate::net::share::Share::of(listener, 2).unwrap();
