@@ -20,7 +20,7 @@ pub enum Call {
     Bind,
     /// ioctl(2) of an epoll descriptor.
     BusyPoll,
-    /// Changes of a kqueue: kevent(2), which has applied them when it is interrupted.
+    /// Changes of a kqueue: kevent(2), which has applied them when it is interrupted. Also the fallback's arming anew.
     Change,
     /// connect(2).
     Connect,
@@ -54,7 +54,7 @@ pub enum Call {
     RecvMessage,
     /// recvmmsg(2).
     RecvMany,
-    /// Begins a registration, or arms one anew: epoll_ctl(2), and what the fallback makes of it.
+    /// Begins a registration: epoll_ctl(2), and what the fallback makes of it.
     Register,
     /// Has a registration report its state again: epoll_ctl(2), which cannot fail for want of anything then.
     Renew,

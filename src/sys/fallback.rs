@@ -153,7 +153,7 @@ impl Selector {
         };
         let armed = registration.armed.with(interest);
         if armed != registration.armed {
-            permit(Call::Register)?;
+            permit(Call::Change)?;
             self.arm(fd, armed)?;
             registration.armed = armed;
         }
