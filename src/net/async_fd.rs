@@ -64,7 +64,7 @@ use crate::{
 /// On Linux a process is a descriptor too, which becomes readable when it ends (pidfd_open(2)). With a crate that opens
 /// one, such as `rustix`:
 ///
-/// ```ignore
+/// ```text
 /// let child = std::process::Command::new("sleep").arg("1").spawn()?;
 /// let pid = rustix::process::Pid::from_child(&child);
 /// let ended = AsyncFd::read_only(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?);
