@@ -72,7 +72,13 @@ impl Acceptor {
                     self.withdraw();
                     Timer::after(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 }
-                Some(Cure::Wait) => poll_fn(|cx| self.io.poll_ready(cx, Direction::Read)).await?,
+                Some(Cure::Wait) => match poll_fn(|cx| self.io.poll_ready(cx, Direction::Read)).await {
+                    // To be told of the next connection may take memory, too.
+                    Err(error) if AcceptError::of(&error) == AcceptError::Memory => {
+                        Timer::after(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    }
+                    waited => waited?,
+                },
             }
         }
     }
