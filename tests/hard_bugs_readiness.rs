@@ -1,10 +1,6 @@
 //! Bugs of readiness: rows 26 to 38 of `docs/hard-bugs.md`.
 
 #![cfg(not(loom))]
-#![expect(
-    clippy::unwrap_used,
-    reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
-)]
 
 #[path = "support/net.rs"]
 mod support;

@@ -343,7 +343,7 @@ fn each_malformed_input_has_the_reaction_that_is_told() {
     none[2] = 0;
     let mut body = request.clone();
     body[4] = 1;
-    let mut kind = request.clone();
+    let mut kind = request;
     kind[0] = 14;
     for (what, octets) in [
         ("an unknown type", kind),
