@@ -42,7 +42,7 @@ async fn taken(stream: &TcpStream) -> usize {
             // Where calls fail on demand.
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
-        stream.readable().await.unwrap();
+        stream.readable().await.expect("the socket is watched");
     }
 }
 

@@ -1,10 +1,6 @@
 //! Bugs of sockets: rows 39 to 51 of `docs/hard-bugs.md`, those that are not where their room's tests are.
 
 #![cfg(not(loom))]
-#![expect(
-    clippy::unwrap_used,
-    reason = "tests may unwrap, and clippy takes only what is marked #[test] for one"
-)]
 
 #[path = "support/net.rs"]
 mod support;

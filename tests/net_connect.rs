@@ -109,9 +109,9 @@ struct BlackHole {
 
 impl BlackHole {
     fn new() -> BlackHole {
-        let listener = StdListener::bind(LOOPBACK).unwrap();
+        let listener = StdListener::bind(LOOPBACK).expect("a free port");
         set_backlog(&listener, 0);
-        let address = listener.local_addr().unwrap();
+        let address = listener.local_addr().expect("it is bound");
         let short = Duration::from_millis(50);
         let mut queued = Vec::new();
         while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, short) {

@@ -53,9 +53,8 @@ fn a_mebibyte_goes_through_pipes_of_another_program() {
             let mut rest = &sent[..];
             while !rest.is_empty() {
                 let mut guard = input.writable().await.unwrap();
-                match guard.try_io(|mut file| file.write(rest)) {
-                    Ok(written) => rest = &rest[written.unwrap()..],
-                    Err(NotReady) => {}
+                if let Ok(written) = guard.try_io(|mut file| file.write(rest)) {
+                    rest = &rest[written.unwrap()..];
                 }
             }
         });
@@ -90,9 +89,8 @@ fn the_end_of_a_pipe_wakes_the_reader_and_a_lost_reader_the_writer() {
         drop(output);
         let error = loop {
             let write = |mut file: &File| file.write(&[1; 4_096]);
-            match input.writable().await.unwrap().try_io(write) {
-                Ok(Err(error)) => break error,
-                Ok(Ok(_)) | Err(NotReady) => {}
+            if let Ok(Err(error)) = input.writable().await.unwrap().try_io(write) {
+                break error;
             }
         };
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
