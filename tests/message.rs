@@ -439,6 +439,27 @@ fn close_and_shutdown_end_in_every_order() {
 }
 
 #[test]
+fn the_end_of_the_runtime_ends_a_server_and_answers_first() {
+    let runtime = wakering::Runtime::new().unwrap();
+    let (asked, report) = runtime
+        .block_on(async {
+            let server = slow(Builder::new()).serve(listener()).unwrap();
+            let remote = connected(&server).await;
+            let asked =
+                wakering::spawn(async move { remote.request(Kind::REQUEST_URI, "slow", "100").await });
+            sleep(Duration::from_millis(30)).await;
+            let ending = wakering::Handle::current().shutdown(LONG);
+            (asked.await.unwrap().map(|answer| answer.content), ending)
+        })
+        .unwrap();
+    assert_eq!(asked.unwrap(), "100");
+    drop(report);
+    let began = Instant::now();
+    drop(runtime);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_handler_may_end_its_server() {
     run(async {
         let own: Rc<OnceCell<Server>> = Rc::default();

@@ -24,7 +24,7 @@ use crate::{
     proto::message::Message,
     task::JoinHandle,
     time::timeout,
-    worker::{self, CancellationToken},
+    worker::{self, CancellationToken, Handle},
 };
 
 /// A server of messages, made by [`Builder::serve`](crate::message::Builder::serve); clones are the same one's.
@@ -209,7 +209,7 @@ async fn serve(inner: Rc<Inner>, listener: TcpListener) {
     let served = listen(listener)
         .limit(node.settings.connections)
         .grace(Duration::MAX)
-        .until(inner.stopping.cancelled())
+        .until(until_told(inner.stopping.clone()))
         .serve(move |stream, peer| {
             count.set(count.get() + 1);
             counted(count.get());
@@ -226,6 +226,13 @@ async fn serve(inner: Rc<Inner>, listener: TcpListener) {
     if let Err(error) = served.await {
         eprintln!("wakering: a message server ends, its listener failed: {error}");
     }
+}
+
+/// Until the server is to end, or the runtime; its connections are told of either.
+async fn until_told(stopping: CancellationToken) {
+    let runtime = Handle::current();
+    stopping.run_until_cancelled(runtime.stopping()).await;
+    stopping.cancel();
 }
 
 impl fmt::Debug for Server {
