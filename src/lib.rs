@@ -5,14 +5,14 @@
 //! - [`run`] runs a future on a runtime of one worker; [`Runtime::builder`] makes one of several.
 //! - [`spawn`] starts a task on this worker, [`spawn_on`] on another, [`spawn_blocking`] a call that blocks.
 //! - [`net`] has the sockets, [`time`] and [`signal`] what else a server waits for.
+//! - [`net::listen`](mod@net::listen) is the accept loop of a TCP or Unix server: limit, several workers, end.
 //! - [`http::Server`] serves HTTP/2, [`http::client::Client`] asks others.
-//! - [`Handle::dump`] tells what every task waits for, [`Handle::metrics`] what the workers have done.
-//!
-//! - [`Handle::shutdown`] ends it in good order; [`Scope`] and [`CancellationToken`] end parts of it. [`dump`] says what
-//!   every task waits for.
+//! - [`Handle::dump`] tells what every task waits for (see [`dump`]), [`Handle::metrics`] what the workers have done.
+//! - [`Handle::shutdown`] ends the runtime in good order; [`Scope`] and [`CancellationToken`] end parts of the work.
 //! - [`channel()`] joins two tasks, on whatever worker. For several senders or receivers, locks and events there are
 //!   `async-channel`, `async-lock`, `event-listener` and `futures`, which are tested with this crate.
-//! - [`Runtime::turn`] runs it inside another loop, [`time::ManualClock`] without real time.
+//! - [`Runtime::turn`] runs it inside another loop, [`time::ManualClock`] without real time. [`testing`] has connections
+//!   in memory, with latency and faults.
 //!
 //! Futures of other crates run as long as they bring no runtime of their own. Nothing here needs `Send`, but for
 //! what is sent to another worker.
@@ -38,6 +38,20 @@
 //! | [`Handle::shutdown`] | only the report: the runtime ends all the same |
 //! | a request of [`http::client`] | the exchange: its stream is reset, the connection stays |
 //!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `futures-io` | the traits `futures_io::{AsyncRead, AsyncWrite}` for stream sockets, tunnels and [`testing::Stream`] |
+//! | `message` | the module `message`: requests, answers, publishing and subscribing over TCP |
+//! | `tracing` | spans around polls, and events, for subscribers of the `tracing` crate |
+//!
+//! The targets of `tracing` are `wakering::task` (TRACE: polls, begin and end of tasks; WARN: stalls; ERROR: panics),
+//! `wakering::net` (WARN: connections that were refused), `wakering::http` (WARN: connections that failed; INFO: the end
+//! of servers) and `wakering::runtime` (INFO: the end of runtimes).
+//!
 //! # Files and child processes
 //!
 //! Regular files are always ready to a selector, and block all the same: read and write them with
@@ -55,7 +69,7 @@
 //! In floors; a module imports only from lower ones, plus `error`, `limits` and `trace`:
 //!
 //! ```text
-//! 5   http          testing              binds a pure protocol machine to sockets and handlers ┊ connections in memory
+//! 5   http   message   testing           binds a pure protocol machine to sockets and handlers ┊ connections in memory
 //! 4   net   channel   time    signal     futures over sources, deadlines and signals
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
 //! 2   reactor         task ──► wake      reactor never sees a task; task never sees a descriptor

@@ -99,7 +99,8 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 ///
 /// # Errors
 ///
-/// Awaiting it yields [`Elapsed`] when the limit came first.
+/// Awaiting it yields [`Elapsed`] when the limit came first. `?` makes an `io::Error` of the kind `TimedOut` of it, so that
+/// `timeout(limit, stream.read(&mut buffer)).await??` fits where the call alone did.
 ///
 /// # Panics
 ///

@@ -69,7 +69,8 @@ pub async fn copy(reader: &mut impl Reader, writer: &mut impl Writer) -> io::Res
 /// Copies both ways until both have ended, and says how many bytes went from `one` to `other` and back.
 ///
 /// The end of one direction is handed on (the writing side is shut down) and the other direction goes on: half-closed
-/// connections work. While nothing comes, it holds no buffer.
+/// connections work. While nothing comes, it holds no buffer. It waits as long as both sides live:
+/// [`set_keepalive`](crate::net::TcpStream::set_keepalive) finds a peer that has vanished.
 ///
 /// # Errors
 ///

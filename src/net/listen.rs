@@ -60,6 +60,45 @@
 //! or costly connections, where an uneven or stuck worker would be felt. Use `ByCpu` when workers are pinned to the CPUs
 //! that also take the network's interrupts.
 //!
+//! Each loop has its own limit, and counts its own connections:
+//!
+//! ```
+//! use std::{io, net::SocketAddr};
+//! use wakering::{CancellationToken, net::{TcpListener, TcpStream, listen::{Spread, listen}}};
+//!
+//! async fn greet(mut stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+//!     stream.write_all(format!("Hello, {peer}\n").as_bytes()).await
+//! }
+//!
+//! let runtime = wakering::Runtime::builder().workers(2).build()?;
+//! runtime.block_on(async {
+//!     let shares = TcpListener::builder().bind_each("127.0.0.1:0", 2, Spread::Shared)?;
+//!     let stop = CancellationToken::new();
+//!     let mut workers = Vec::new();
+//!     for (worker, share) in shares.into_iter().enumerate() {
+//!         let stop = stop.clone();
+//!         let serve = move || async move {
+//!             listen(share.into_tcp()?).limit(5_000).until(stop.cancelled()).serve(greet).await
+//!         };
+//!         workers.push(wakering::spawn_on(worker, serve)?);
+//!     }
+//!     stop.cancel(); // when a signal comes, in your program
+//!     for worker in workers {
+//!         worker.await??;
+//!     }
+//!     Ok::<(), io::Error>(())
+//! })??;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The example `tcp_proxy` is a whole program of this kind.
+//!
+//! # Connections at a stop
+//!
+//! Nobody tells a connection of the stop: it ends by itself within the grace, or is aborted. One that waits for its peer
+//! without end should wait for the stop too: give it a clone of the [token](crate::CancellationToken), or let it ask
+//! [`Handle::stopping`](crate::Handle::stopping). When the runtime is told to end, the shorter grace of the two counts.
+//!
 //! # What may still be lost at a stop
 //!
 //! A connection is queued when its handshake is complete. One that completes after the queue was found empty and before the

@@ -29,11 +29,11 @@ use crate::{
 /// waiting connection, closes it so that the peer learns at once that it is not served, and goes on; a listener that kept
 /// failing with a connection in its queue would spin instead.
 ///
-/// To spread connections over several workers, bind one listener on each with
-/// [`reuse_port`](TcpListenerBuilder::reuse_port) to the same address.
+/// A server passes it to [`listen`](fn@crate::net::listen), which has the loop, a limit on connections and an end in good
+/// order. To spread connections over several workers, see [`bind_each`](TcpListenerBuilder::bind_each).
 ///
-/// Dropping it closes the port at once; connections that are still queued are reset. To serve those first, call
-/// [`try_accept`](TcpListener::try_accept) until it says `WouldBlock`.
+/// Dropping it closes the port at once; connections that are still queued are reset. `listen` serves those first; without
+/// it, call [`try_accept`](TcpListener::try_accept) until it says `WouldBlock`.
 ///
 /// # Examples
 ///

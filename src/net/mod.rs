@@ -3,10 +3,13 @@
 //! | for | there is |
 //! |---|---|
 //! | TCP | [`TcpStream`], [`TcpConnector`] (options, happy eyeballs), [`TcpListener`] |
+//! | a TCP or Unix server | [`listen`](mod@listen): the accept loop, with a limit, on one worker or on several, and its end |
 //! | UDP | [`UdpSocket`], with batches and segmentation |
 //! | Unix sockets | [`UnixStream`], [`UnixListener`], [`UnixDatagram`], descriptors passed and credentials told |
 //! | any other descriptor | [`AsyncFd`]: pipes, terminals, pidfds |
 //! | moving bytes on | [`copy`], [`copy_bidirectional`], [`TcpStream::send_file`], [`TcpStream::send_zero_copy`] |
+//!
+//! Calls wait for as long as it takes: [`time::timeout`](crate::time::timeout) gives them a limit.
 //!
 //! A socket is registered with the selector when a future first has to wait on it, and belongs to that worker from
 //! then on. No socket is `Send`: what moves between threads are the descriptors, by `into_std` and `from_std`.

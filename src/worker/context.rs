@@ -283,7 +283,7 @@ where
 
 /// Starts a task that has a name; otherwise as [`spawn`].
 ///
-/// Dumps, reports of stalls and traces show the name. A task without one costs nothing for it; this one a lock that
+/// Dumps and reports of stalls show the name. A task without one costs nothing for it; this one a lock that
 /// nobody else holds, when it is spawned and when it ends.
 ///
 /// # Panics
