@@ -14,6 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wakering::{Runtime, Turn, channel, time};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().any(|word| word == "--help" || word == "-h") {
+        println!("embed: ticks for two seconds inside a loop of poll(2), and hands what is typed to a task");
+        return Ok(());
+    }
     let runtime = Runtime::new()?;
     let selector = runtime.selector()?;
     let (mut lines, mut received) = channel::<String>(16);

@@ -23,6 +23,12 @@ const HERE: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
+    if std::env::args().any(|word| word == "--help" || word == "-h") {
+        println!(
+            "hang: hangs in three ways, each for half a second, and prints what waits for what; takes no arguments"
+        );
+        return Ok(());
+    }
     show("Two tasks that wait for each other's end", two_tasks_that_join_each_other())?;
     show(
         "A handler that asks its own server, which serves one request at a time",

@@ -26,6 +26,12 @@ use wakering::{
 const GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().any(|word| word == "--help" || word == "-h") {
+        println!(
+            "usage: stop_hangs [mended]\n\nIts stop never returns, and `kill -USR1` has it say why; mended, it ends."
+        );
+        return Ok(());
+    }
     let mended = std::env::args().nth(1).is_some_and(|word| word == "mended");
     let runtime = Runtime::builder().dump_on_signal().build()?;
     runtime.block_on(async move {

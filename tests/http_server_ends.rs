@@ -4,6 +4,9 @@
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+#[path = "support/exact.rs"]
+mod exact;
+
 use std::{
     cell::Cell,
     future::pending,
@@ -210,6 +213,9 @@ async fn rounds(count: usize) {
 
 #[test]
 fn nothing_is_left_of_any_end_and_twelve_rounds_take_no_more_memory_than_three() {
+    if exact::calls_may_fail() {
+        return;
+    }
     let measured = |count| allocation_counter::measure(|| wakering::run(rounds(count)).unwrap());
     measured(1); // what the process makes once
     let (few, many) = (measured(3), measured(12));

@@ -351,6 +351,9 @@ fn no_connection_of_a_shared_queue_is_lost_when_the_woken_worker_ends() {
 
 #[test]
 fn a_connection_of_a_shared_queue_wakes_one_worker() {
+    if exact::calls_may_fail() {
+        return;
+    }
     if !cfg!(target_os = "linux") || cfg!(wakering_fallback) {
         return; // elsewhere all of them look
     }

@@ -4,6 +4,10 @@
 use std::{
     cell::RefCell,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -75,14 +79,17 @@ fn a_clock_that_stands_moves_only_when_it_is_told() {
 fn another_thread_moves_the_clock_of_a_sleeping_runtime() {
     let clock = ManualClock::new();
     clock.auto_advance(false);
-    let moved = clock.clone();
+    let (moved, over) = (clock.clone(), Arc::new(AtomicBool::new(false)));
+    let is_over = over.clone();
     let thread = thread::spawn(move || {
-        for _ in 0..60 {
+        // As often as it takes: some of it may pass before the sleep begins.
+        while !is_over.load(Ordering::Relaxed) {
             thread::yield_now();
             moved.advance(Duration::from_secs(60));
         }
     });
     on(&clock, 1).block_on(async { sleep(HOUR).await }).unwrap();
+    over.store(true, Ordering::Relaxed);
     thread.join().unwrap();
 }
 
