@@ -259,6 +259,9 @@ pub(crate) const EVENT_BATCH: usize = 1024;
 /// Waiters of one direction of one source that are kept before it is found out which of them still wait. More than a
 /// listener or a socket that is shared by tasks commonly has; 1 KiB.
 pub(crate) const WAITERS_KEPT: usize = 64;
+/// Further waiters that come before they are asked again: more than really wait for one source, and as many waits as may
+/// have been given up meanwhile; 64 KiB.
+pub(crate) const WAITERS_UNASKED: usize = 4096;
 /// Timers that one turn fires. A million that are due together take turns with tasks and descriptors.
 pub(crate) const TIMERS_PER_TURN: usize = 4096;
 

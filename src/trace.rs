@@ -14,6 +14,8 @@
 //! | `wakering::http` | INFO | the phases of a server's end |
 //! | `wakering::runtime` | INFO | the phases of a runtime's end |
 
+use std::io::{self, Write};
+
 #[cfg(feature = "tracing")]
 #[path = "trace/on.rs"]
 mod shim;
@@ -23,3 +25,8 @@ mod shim;
 mod shim;
 
 pub(crate) use self::shim::*;
+
+/// Says a line on standard error. That nobody reads it, or that it is closed, is no reason to fail.
+pub(crate) fn say(what: &str) {
+    let _ = writeln!(io::stderr(), "wakering: {what}");
+}

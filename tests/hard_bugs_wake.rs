@@ -484,7 +484,7 @@ fn a_wait_that_is_given_up_again_and_again_does_not_collect_wakers() {
     run(async {
         let (mut near, _far) = pair_with_std();
         let alive = Arc::new(AtomicUsize::new(0));
-        for round in 0..10_000 {
+        for round in 0..100_000 {
             if round % 100 == 0 {
                 yield_now().await; // within the budget of one poll
             }
@@ -494,7 +494,7 @@ fn a_wait_that_is_given_up_again_and_again_does_not_collect_wakers() {
             assert!(poll_with(&waker, pin!(near.read(&mut byte))).is_pending());
         }
         let left = alive.load(Ordering::Relaxed);
-        // What was given up since the selector was last asked may still be there.
-        assert!(left < 2_000, "{left} wakers of waits that were given up are still there");
+        // What was given up since those who wait were last asked may still be there.
+        assert!(left < 4_200, "{left} wakers of waits that were given up are still there");
     });
 }

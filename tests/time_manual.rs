@@ -94,6 +94,57 @@ fn another_thread_moves_the_clock_of_a_sleeping_runtime() {
 }
 
 #[test]
+fn a_worker_that_spins_lets_the_clock_move_all_the_same() {
+    let clock = ManualClock::new();
+    let spinning = Runtime::builder().spin(Duration::from_micros(50)).manual_clock(&clock).build().unwrap();
+    spinning.block_on(sleep(HOUR)).unwrap();
+    assert!(clock.elapsed() >= HOUR);
+}
+
+#[test]
+fn a_shutdown_without_a_bound_moves_no_clock() {
+    let clock = ManualClock::new();
+    let runtime = on(&clock, 1);
+    let (told, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (tells, hears) = (told.clone(), heard.clone());
+    let token = wakering::CancellationToken::new();
+    let waits = token.clone();
+    let (ready, when_ready) = std::sync::mpsc::channel();
+    let thread = thread::spawn(move || {
+        when_ready.recv().unwrap();
+        // The runtime has time to fall asleep; were it to move the clock, it would abort what waits for this.
+        thread::sleep(Duration::from_millis(30));
+        tells.store(true, Ordering::SeqCst);
+        token.cancel();
+    });
+    runtime
+        .block_on(async move {
+            spawn(async move {
+                waits.cancelled().await;
+                hears.store(true, Ordering::SeqCst);
+            });
+            ready.send(()).unwrap();
+            Handle::current().shutdown(Duration::MAX).await;
+        })
+        .unwrap();
+    thread.join().unwrap();
+    assert!(told.load(Ordering::SeqCst) && heard.load(Ordering::SeqCst), "the task was aborted");
+    assert!(clock.elapsed() < HOUR, "{:?}", clock.elapsed());
+}
+
+#[test]
+fn the_clock_moves_when_other_workers_have_ended() {
+    let clock = ManualClock::new();
+    let runtime = on(&clock, 2);
+    let done = runtime.block_on(async {
+        Handle::current().shutdown(Duration::from_secs(10)).await;
+        sleep(Duration::from_millis(5)).await;
+    });
+    // Ended by its own hand or by the deadline: either way it comes back.
+    drop(done);
+}
+
+#[test]
 fn the_clock_waits_for_every_worker() {
     for _ in 0..20 {
         let clock = ManualClock::new();

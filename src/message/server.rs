@@ -24,6 +24,7 @@ use crate::{
     proto::message::Message,
     task::JoinHandle,
     time::timeout,
+    trace,
     worker::{self, CancellationToken, Handle},
 };
 
@@ -224,7 +225,7 @@ async fn serve(inner: Rc<Inner>, listener: TcpListener) {
             }
         });
     if let Err(error) = served.await {
-        eprintln!("wakering: a message server ends, its listener failed: {error}");
+        trace::say(&format!("a message server ends, its listener failed: {error}"));
     }
 }
 

@@ -131,7 +131,7 @@ impl Reactor {
         if source.is_ready(direction) {
             return Poll::Ready(Ok(()));
         }
-        let waiting = source.wait(direction, context.waker(), self.waits.get());
+        let waiting = source.wait(direction, context.waker());
         let interest = source.awaited();
         drop(sources);
         match waiting {

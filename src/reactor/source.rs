@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    limits::WAITERS_KEPT,
+    limits::{WAITERS_KEPT, WAITERS_UNASKED},
     slab::Key,
     sys::{Interest, Readiness},
 };
@@ -110,13 +110,13 @@ impl Source {
         self.seen == condition
     }
 
-    /// Keeps a waker. `turn` counts the waits of the selector.
-    pub(super) fn wait(&mut self, direction: Direction, waker: &Waker, turn: u64) -> Waiting {
+    /// Keeps a waker.
+    pub(super) fn wait(&mut self, direction: Direction, waker: &Waker) -> Waiting {
         let waiters = match direction {
             Direction::Read => &mut self.readers,
             Direction::Write => &mut self.writers,
         };
-        waiters.add(waker, turn)
+        waiters.add(waker)
     }
 
     /// Forgets who waits in this direction; their wakers are to be dropped outside of every borrow.
@@ -177,29 +177,26 @@ enum Waiters {
 /// Several that wait for one direction.
 ///
 /// A wait that is given up leaves its waker here, since nobody says so. Most are a task's own and the same each time;
-/// but a set of futures makes a new one for every future, and a task may end. So when there is no room, all are woken
-/// and the list begins anew: whoever still waits comes back. If they come back at once, they are real, and get room.
+/// but a set of futures makes a new one for every future, and a task may end. So when there are many, all are woken
+/// and the list begins anew: whoever still waits comes back. The next thousands that come are not asked, so that those
+/// who came back find room.
 struct Crowd {
     wakers: Vec<Waker>,
-    room: usize,
-    emptied: u64,
+    /// How many have come since the last time all were asked.
+    come: usize,
 }
 
 impl Crowd {
-    fn add(&mut self, waker: &Waker, turn: u64) -> Waiting {
+    fn add(&mut self, waker: &Waker) -> Waiting {
         if self.wakers.iter().any(|it| it.will_wake(waker)) {
             return Waiting::Beside;
         }
-        if self.wakers.len() < self.room {
+        self.come += 1;
+        if self.wakers.len() < WAITERS_KEPT || self.come < WAITERS_UNASKED {
             self.wakers.push(waker.clone());
             return Waiting::Beside;
         }
-        if turn.saturating_sub(self.emptied) < 2 {
-            self.room *= 2;
-            self.wakers.push(waker.clone());
-            return Waiting::Beside;
-        }
-        (self.room, self.emptied) = (WAITERS_KEPT, turn);
+        self.come = 0;
         Waiting::Crowded(mem::replace(&mut self.wakers, vec![waker.clone()]))
     }
 }
@@ -217,7 +214,7 @@ impl Waiters {
         matches!(self, Waiters::None)
     }
 
-    fn add(&mut self, waker: &Waker, turn: u64) -> Waiting {
+    fn add(&mut self, waker: &Waker) -> Waiting {
         match self {
             Waiters::None => {
                 *self = Waiters::One(waker.clone());
@@ -225,12 +222,12 @@ impl Waiters {
             }
             Waiters::One(first) if first.will_wake(waker) => return Waiting::Beside,
             Waiters::One(_) => {}
-            Waiters::Many(crowd) => return crowd.add(waker, turn),
+            Waiters::Many(crowd) => return crowd.add(waker),
         }
         let mut wakers = Vec::with_capacity(2);
         self.take(&mut wakers); // moved, not dropped: a foreign waker's destructor may come back here
         wakers.push(waker.clone());
-        *self = Waiters::Many(Box::new(Crowd { wakers, room: WAITERS_KEPT, emptied: 0 }));
+        *self = Waiters::Many(Box::new(Crowd { wakers, come: WAITERS_UNASKED }));
         Waiting::Beside
     }
 
@@ -250,14 +247,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn many_real_waiters_are_asked_once_and_then_have_room() {
+        let wakers: Vec<Waker> = (0..1000).map(|_| Waker::from(std::sync::Arc::new(Nothing))).collect();
+        let mut source = Source::new(std::io::stdin().as_fd(), None);
+        let mut asked = 0;
+        let mut pending: std::collections::VecDeque<usize> = (0..wakers.len()).collect();
+        for _ in 0..200 {
+            // A turn polls 128 tasks.
+            for _ in 0..128.min(pending.len()) {
+                let Some(at) = pending.pop_front() else { break };
+                if let Waiting::Crowded(woken) = source.wait(Direction::Read, &wakers[at]) {
+                    asked += 1;
+                    let place = |waker: &Waker| wakers.iter().position(|it| it.will_wake(waker));
+                    pending.extend(woken.iter().filter_map(place));
+                }
+            }
+        }
+        assert!(pending.is_empty() && asked == 1, "{asked} times, {} still come", pending.len());
+    }
+
+    #[test]
     fn two_waiters_of_one_direction_are_both_woken() {
         let mut source = Source::new(std::io::stdin().as_fd(), None);
         let waker = Waker::noop();
         let other = std::task::Waker::from(std::sync::Arc::new(Nothing));
-        assert!(matches!(source.wait(Direction::Read, waker, 1), Waiting::First));
-        assert!(matches!(source.wait(Direction::Read, &other, 1), Waiting::Beside));
+        assert!(matches!(source.wait(Direction::Read, waker), Waiting::First));
+        assert!(matches!(source.wait(Direction::Read, &other), Waiting::Beside));
         assert!(
-            matches!(source.wait(Direction::Read, &other, 1), Waiting::Beside),
+            matches!(source.wait(Direction::Read, &other), Waiting::Beside),
             "the same waker is kept once"
         );
         let mut woken = Vec::new();
@@ -267,23 +284,16 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_that_comes_back_at_once_gets_room_and_one_that_does_not_is_let_go() {
+    fn a_crowd_that_does_not_come_back_is_let_go() {
         let mut source = Source::new(std::io::stdin().as_fd(), None);
-        let mut kept = Vec::new();
-        let mut add = |source: &mut Source, turn| {
-            let waker = std::task::Waker::from(std::sync::Arc::new(Nothing));
-            kept.push(waker.clone());
-            match source.wait(Direction::Read, &waker, turn) {
-                Waiting::First | Waiting::Beside => 0,
-                Waiting::Crowded(gone) => gone.len(),
+        let (mut gone, all) = (0, 10 * WAITERS_UNASKED);
+        for _ in 0..all {
+            let waker = Waker::from(std::sync::Arc::new(Nothing));
+            if let Waiting::Crowded(woken) = source.wait(Direction::Read, &waker) {
+                gone += woken.len();
             }
-        };
-        // One a turn, none of which ever comes back: no more than there is room for is kept.
-        let gone: usize = (1..=10 * WAITERS_KEPT as u64).map(|turn| add(&mut source, turn)).sum();
-        assert!((9 * WAITERS_KEPT..10 * WAITERS_KEPT).contains(&gone), "{gone}");
-        // All in one turn: they are woken once at most.
-        let gone: usize = (0..10 * WAITERS_KEPT).map(|_| add(&mut source, 10_000)).sum();
-        assert!(gone <= WAITERS_KEPT, "{gone}");
+        }
+        assert!((all - WAITERS_UNASKED..all).contains(&gone), "{gone}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
     thread,
 };
@@ -12,7 +13,7 @@ use crate::{
     clock::{Clock, ManualClock},
     error::RuntimeError,
     limits::{COUNTED_MOST, MAX_WORKERS},
-    sys,
+    sys, trace,
     worker::{
         context::{self, Context},
         handle::{Reach, Shared},
@@ -162,9 +163,15 @@ fn start_worker(
             }
         };
         let _ = built.send(Ok(()));
-        let turned = context.enter(|| context.turn_until(&Cell::new(false), &mut || {}));
-        if let Err(error) = turned {
-            eprintln!("wakering: worker {index} ends, its selector failed: {error}");
+        let turning = || context.enter(|| context.turn_until(&Cell::new(false), &mut || {}));
+        match catch_unwind(AssertUnwindSafe(turning)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => trace::say(&format!("worker {index} ends, its selector failed: {error}")),
+            Err(payload) => {
+                // Foreign code that nothing else has contained. What the worker has is given back all the same.
+                std::mem::forget(payload);
+                trace::say(&format!("worker {index} ends: a panic came through its loop"));
+            }
         }
         context.close();
         let _ = report.send(index);

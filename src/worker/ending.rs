@@ -22,6 +22,9 @@ use crate::{
     },
 };
 
+/// What a grace that is longer than any clock counts to is clamped to.
+const NO_END: u64 = NEVER - 1;
+
 /// How far this worker is on its way to the end.
 #[derive(Default)]
 pub(super) struct Ending {
@@ -117,6 +120,8 @@ impl Context {
     }
 
     fn set_alarm(&self, at: u64) {
+        // A grace without end is no time to wake at, nor one for a manual clock to move to.
+        let at = if at >= NO_END { NEVER } else { at };
         match self.ending.alarm.get() {
             Some((_, set)) if set == at => {}
             Some((key, _)) if self.reactor().reset_timer(key, at) => self.ending.alarm.set(Some((key, at))),

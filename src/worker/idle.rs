@@ -44,10 +44,11 @@ impl Shared {
     fn advance(&self, index: usize, until: u64, clock: &ManualClock) -> bool {
         let mut idle = self.idle.until();
         idle[index] = Some(until);
-        let asleep = idle
-            .iter()
-            .zip(&self.workers)
-            .all(|(until, reach)| until.is_some() && reach.entry.is_parked() && !reach.injector.has_work());
+        let asleep = idle.iter().zip(&self.workers).all(|(until, reach)| {
+            let sleeps = until.is_some() && reach.entry.is_parked() && !reach.injector.has_work();
+            // A worker that has ended moves nothing any more.
+            sleeps || reach.injector.is_closed()
+        });
         let target = idle.iter().flatten().copied().min().unwrap_or(NEVER);
         if !asleep || target == NEVER || !clock.moves_by_itself() || self.blocking.is_busy() {
             return false;

@@ -68,7 +68,8 @@ impl Injector {
 
     /// Any thread: has the worker look how far the end of its runtime has come. The caller then notifies it.
     pub(super) fn nudge(&self) {
-        self.nudged.store(true, Ordering::Release); // PAIRS: is_nudged, was_nudged
+        // A read-modify-write: a plain store would end the release sequence of another thread's nudge.
+        self.nudged.swap(true, Ordering::Release); // PAIRS: is_nudged, was_nudged
     }
 
     pub(super) fn is_nudged(&self) -> bool {

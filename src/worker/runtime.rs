@@ -18,6 +18,7 @@ use crate::{
     limits::{DROP_DEADLINE, SHUTDOWN_SLACK},
     sys,
     task::{ROOT_SLOT, Tasks, waker},
+    trace,
     worker::{
         Builder,
         context::{self, Context},
@@ -240,7 +241,7 @@ impl Drop for Runtime {
         }
         if self.may_drive() {
             if let Err(error) = self.drive() {
-                eprintln!("wakering: the selector failed during the shutdown: {error}");
+                trace::say(&format!("the selector failed during the shutdown: {error}"));
             }
         }
         self.shared.say_at(AT_ONCE);
@@ -248,10 +249,10 @@ impl Drop for Runtime {
         self.context.close();
         for worker in join(std::mem::take(&mut self.threads), &self.ended, Some(give_up)) {
             let name = worker.thread.thread().name().unwrap_or("wakering").to_owned();
-            eprintln!("wakering: worker {name} is still inside a poll or a drop; its thread is abandoned");
+            trace::say(&format!("worker {name} is still inside a poll or a drop; its thread is abandoned"));
         }
         for job in self.shared.blocking().shutdown(give_up) {
-            eprintln!("wakering: {job}; its thread is abandoned");
+            trace::say(&format!("{job}; its thread is abandoned"));
         }
     }
 }

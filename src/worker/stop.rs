@@ -200,6 +200,8 @@ impl Life {
 
     /// Whether a wait is over; else it stands in the list. When it is `late`, a shutdown is not waited for any longer.
     pub(super) fn look(&self, wait: &mut Wait, waker: &Waker, late: bool) -> bool {
+        // Nothing foreign runs under the lock: wakers are cloned before it and dropped behind it.
+        let waker = waker.clone();
         let mut state = self.state();
         let over = state.has_ended()
             || match wait.want {
@@ -213,12 +215,16 @@ impl Life {
             return true;
         }
         match state.waiters.iter_mut().find(|waiter| waiter.number == wait.number) {
-            Some(waiter) => waiter.waker.clone_from(waker),
+            Some(waiter) => {
+                let former = mem::replace(&mut waiter.waker, waker);
+                drop(state);
+                drop(former);
+            }
             None => {
                 state.numbers += 1;
                 wait.number = state.numbers;
                 let (number, want, inside) = (wait.number, wait.want, wait.inside);
-                state.waiters.push(Waiter { number, want, inside, waker: waker.clone() });
+                state.waiters.push(Waiter { number, want, inside, waker });
             }
         }
         false

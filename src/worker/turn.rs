@@ -63,7 +63,8 @@ impl Context {
     /// Whether to look again instead of sleeping, though nothing is runnable.
     fn spins(&self) -> bool {
         let longest = self.shared().tuning.spin;
-        if longest.is_zero() {
+        // A clock that is moved by hand does not say when to stop.
+        if longest.is_zero() || self.clock().manual_clock().is_some() {
             return false;
         }
         let now = self.now();

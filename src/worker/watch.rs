@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    io::{self, Write},
     os::fd::{AsFd, OwnedFd},
     panic::{AssertUnwindSafe, Location, catch_unwind},
     sync::{
@@ -159,9 +160,14 @@ impl fmt::Debug for Settings {
 }
 
 fn tell(hook: &Option<Hook>, stall: &Stall) {
-    trace::stall(stall, stall.so_far);
-    let Some(hook) = hook else { return eprintln!("wakering: {stall}") };
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| hook(stall))) {
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        trace::stall(stall, stall.so_far);
+        match hook {
+            Some(hook) => hook(stall),
+            None => trace::say(&stall.to_string()),
+        }
+    }));
+    if let Err(payload) = told {
         // Its own destructor might panic and start over.
         std::mem::forget(payload);
     }
@@ -229,12 +235,15 @@ impl Watcher {
         // PAIRS: Watch::drop
         while !self.stop.load(Ordering::Acquire) {
             if let Err(error) = selector.wait(pause) {
-                eprintln!("wakering: nobody looks after the workers any more: {error}");
+                trace::say(&format!("nobody looks after the workers any more: {error}"));
                 break;
             }
             if let Some(on_signal) = &mut on_signal {
-                if on_signal.has_come(&selector) {
-                    eprint!("{}", Handle::new(self.shared.clone()).dump());
+                // Others' wakers are woken by the way; the selector is given back whatever they do.
+                let come = catch_unwind(AssertUnwindSafe(|| on_signal.has_come(&selector)));
+                if come.unwrap_or(true) {
+                    // Whoever reads standard error may be gone.
+                    let _ = write!(io::stderr(), "{}", Handle::new(self.shared.clone()).dump());
                 }
             }
             if let Some(limit) = self.limit {
