@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use wakering::http::{Body, Server};
+use wakering::http::{Body, Server, response_to};
 use wakering::internals::h2::{Config, Connection, Event};
 use wakering::net::TcpListener;
 use wakering::{Runtime, spawn_blocking};
@@ -259,6 +259,16 @@ fn a_server_allocates_what_one_header_map_owns() {
         response
     });
     assert!(seen <= 2 * 2_000 + ASIDE, "{seen} allocations for 2,000 requests");
+}
+
+#[test]
+fn an_answer_in_the_memory_of_its_request_allocates_nothing() {
+    let seen = allocations_of_server(AGENT, |mut request| async move {
+        let mut response = response_to(&mut request, "Hello, World!");
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response
+    });
+    assert!(seen <= ASIDE, "{seen} allocations for 2,000 requests");
 }
 
 #[test]
