@@ -10,6 +10,8 @@
 mod ending;
 #[path = "support/options.rs"]
 mod options;
+#[path = "support/stop.rs"]
+mod stop;
 
 use std::{
     error::Error,
@@ -17,7 +19,6 @@ use std::{
     process::ExitCode,
 };
 
-use ending::first_signal;
 use options::{About, Options};
 use wakering::{
     CancellationToken,
@@ -55,15 +56,7 @@ async fn serve(options: &Options) -> io::Result<()> {
         };
         workers.push(wakering::spawn_on(worker, serve)?);
     }
-    let signal = wakering::spawn(async move {
-        first_signal(addr).await?;
-        stop.cancel();
-        Ok::<(), io::Error>(())
-    });
-    for worker in workers {
-        worker.await??;
-    }
-    signal.await?
+    stop::serve(addr, stop, workers).await
 }
 
 async fn echo(mut stream: TcpStream) -> io::Result<()> {

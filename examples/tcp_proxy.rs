@@ -8,6 +8,8 @@
 
 #[path = "support/ending.rs"]
 mod ending;
+#[path = "support/stop.rs"]
+mod stop;
 
 use std::{
     error::Error,
@@ -17,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use ending::first_signal;
 use lexopt::{
     Arg::{Long, Short},
     ValueExt,
@@ -133,15 +134,7 @@ async fn serve(options: Options) -> io::Result<()> {
         };
         workers.push(wakering::spawn_on(worker, accept)?);
     }
-    let signal = wakering::spawn(async move {
-        first_signal(addr).await?;
-        stop.cancel();
-        Ok::<(), io::Error>(())
-    });
-    for worker in workers {
-        worker.await??;
-    }
-    signal.await?
+    stop::serve(addr, stop, workers).await
 }
 
 /// Serves one client, and says why if that fails.

@@ -19,8 +19,10 @@ mod stop;
 use std::{error::Error, io, process::ExitCode};
 
 use options::{About, Options};
-use stop::Stop;
-use wakering::net::{RecvBatch, SendBatch, UdpSocket};
+use wakering::{
+    CancellationToken,
+    net::{RecvBatch, SendBatch, UdpSocket},
+};
 
 const ABOUT: About = About {
     name: "udp_echo",
@@ -53,18 +55,18 @@ async fn serve(options: &Options) -> io::Result<()> {
         sockets.push(builder.bind(addr)?);
     }
     eprintln!("udp_echo: {}, workers: {}", means(&sockets[0]), options.workers);
-    let stop = Stop::default();
+    let stop = CancellationToken::new();
     let mut workers = Vec::new();
     for (worker, socket) in sockets.into_iter().enumerate() {
         let (socket, stop) = (socket.into_std(), stop.clone());
         let work = wakering::spawn_on(worker, move || async move {
             let socket = UdpSocket::from_std(socket)?;
             // There is nothing to finish: the end of the socket is the end of the service.
-            stop.or(echo(&socket)).await.unwrap_or(Ok(()))
+            stop.run_until_cancelled(echo(&socket)).await.unwrap_or(Ok(()))
         });
-        workers.push(work.map_err(io::Error::other)?);
+        workers.push(work?);
     }
-    stop::serve(addr, options.grace, stop, workers).await
+    stop::serve(addr, stop, workers).await
 }
 
 /// What this kernel offers a socket.
