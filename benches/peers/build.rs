@@ -21,7 +21,9 @@ fn main() -> io::Result<()> {
     copy_file(&source.join("ext.rs"), &out.join("ext.rs"))?;
     let module = |name: &str, file: &str| {
         let path = out.join(file);
-        format!("#[path = {path:?}]\n#[expect(dead_code, reason = \"half of it is measured\")]\nmod {name};\n")
+        format!(
+            "#[path = {path:?}]\n#[expect(dead_code, reason = \"half of it is measured\")]\nmod {name};\n"
+        )
     };
     fs::write(out.join("h2_hpack.rs"), module("hpack", "hpack/mod.rs") + &module("ext", "ext.rs"))?;
     println!("cargo::rerun-if-changed=build.rs");
