@@ -15,8 +15,9 @@ use crate::{
     message::{
         error::{LinkEnd, RequestError, SendError},
         layer::Layer,
-        link::{Link, Peer},
+        link::Link,
         node::Node,
+        peer::Peer,
     },
     net::{Addresses, TcpStream},
     proto::message::{Kind, Message},
@@ -160,7 +161,7 @@ impl Remote {
         let message = Message::new(kind, uri, content);
         let asked = async {
             let link = self.inner.link().await?;
-            link.request(message, &self.layer, self.patience).await
+            link.peer().ask(message, &self.layer, self.patience).await
         };
         timeout(self.patience, asked).await.unwrap_or(Err(RequestError::TimedOut))
     }
@@ -171,8 +172,9 @@ impl Remote {
     ///
     /// [`RequestError`], as far as it concerns sending.
     pub async fn send(&self, mut message: Message) -> Result<(), RequestError> {
-        self.layer.wrap(&mut message).map_err(SendError::from)?;
-        Ok(self.inner.link().await?.send(message)?)
+        let peer = self.inner.link().await?.peer();
+        self.layer.wrap(&mut message, peer.said().as_deref()).map_err(SendError::from)?;
+        Ok(peer.send(message)?)
     }
 
     /// Waits until the connection that there is now has ended.

@@ -3,7 +3,7 @@
 use std::{fmt, rc::Rc, time::SystemTime};
 
 use crate::proto::message::{
-    Message,
+    Message, Value,
     plugins::{AuthPlugin, CipherPlugin, PluginError, Scene},
 };
 
@@ -59,9 +59,9 @@ impl Layer {
         self
     }
 
-    /// Wraps a message that is sent.
-    pub(super) fn wrap(&self, message: &mut Message) -> Result<(), PluginError> {
-        on_scene(|scene| {
+    /// Wraps a message that is sent to a peer that has said this of itself.
+    pub(super) fn wrap(&self, message: &mut Message, said: Option<&Value>) -> Result<(), PluginError> {
+        on_scene(said, |scene| {
             if let Some(cipher) = &self.cipher {
                 cipher.encrypt(message, scene)?;
             }
@@ -69,9 +69,9 @@ impl Layer {
         })
     }
 
-    /// Unwraps a message that has come.
-    pub(super) fn unwrap(&self, message: &mut Message) -> Result<(), Refused> {
-        on_scene(|scene| {
+    /// Unwraps a message that has come from a peer that has said this of itself.
+    pub(super) fn unwrap(&self, message: &mut Message, said: Option<&Value>) -> Result<(), Refused> {
+        on_scene(said, |scene| {
             if let Some(auth) = self.auth.as_ref().filter(|auth| !auth.is_genuine(message, scene)) {
                 return Err(Refused::Auth(auth.refusal().to_owned()));
             }
@@ -80,13 +80,13 @@ impl Layer {
     }
 }
 
-fn on_scene<R>(body: impl FnOnce(&mut Scene<'_>) -> R) -> R {
+fn on_scene<R>(peer: Option<&Value>, body: impl FnOnce(&mut Scene<'_>) -> R) -> R {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let unix_time = u32::try_from(since_1970.as_secs()).unwrap_or(u32::MAX);
     let mut random = |octets: &mut [u8]| {
         getrandom::fill(octets).expect("a system that runs has random numbers");
     };
-    body(&mut Scene { unix_time, random: &mut random, peer: None })
+    body(&mut Scene { unix_time, random: &mut random, peer })
 }
 
 impl fmt::Debug for Layer {

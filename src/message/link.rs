@@ -1,4 +1,4 @@
-//! One connection: a reader, a writer, the requests under way, and the handlers at work.
+//! One connection: a reader, a writer, and the handlers at work.
 //!
 //! There is one reader, always. What it reads goes to the request that it answers or to a handler. A peer that numbers
 //! its requests has its handlers run side by side, bounded; the messages of others are handled one after the other, since
@@ -6,13 +6,11 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     fmt,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -23,16 +21,17 @@ use bytes::Bytes;
 use crate::{
     limits::{MESSAGE_HANDLERS, MESSAGE_LAST_WORDS, MESSAGE_SUBSCRIPTIONS},
     message::{
-        error::{LinkEnd, RequestError, SendError},
-        layer::{Layer, Refused},
+        asks::Asks,
+        error::{LinkEnd, SendError},
         node::Node,
+        peer::Peer,
         queue::{Queue, Rejected, SlowPeer},
-        routes::{Incoming, Route},
+        routes::Route,
     },
     net::{OwnedReadHalf, OwnedWriteHalf, TcpStream},
-    proto::message::{Begun, Decoder, Kind, Message, Order, Requests, Ticket, is_numbered, repeat_number},
+    proto::message::{Decoder, Kind, Message, Order, Requests, is_numbered},
     time::timeout,
-    worker::{CancellationToken, Scope, dump::waiting},
+    worker::{CancellationToken, Scope},
 };
 
 /// What a message is answered with that cannot be, in the words of the protocol's first implementation.
@@ -40,11 +39,9 @@ const INVALID: &str = "invalid message";
 
 pub(super) struct Link {
     pub(super) node: Rc<Node>,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     queue: Queue,
-    began: Instant,
-    requests: RefCell<Requests>,
-    slots: RefCell<HashMap<Ticket, Slot>>,
+    pub(super) asks: Rc<Asks>,
     /// Messages that wait for the handler of the one before.
     in_order: RefCell<VecDeque<(Route, Message)>>,
     handlers: Cell<usize>,
@@ -57,12 +54,6 @@ pub(super) struct Link {
     over: CancellationToken,
 }
 
-/// A request that has not given its answer away.
-enum Slot {
-    Waiting { waker: Option<Waker>, unsent: Option<Message> },
-    Done(Result<Message, RequestError>),
-}
-
 impl Link {
     pub(super) fn new(node: Rc<Node>, address: SocketAddr) -> Rc<Link> {
         let queue = Queue::new(node.settings.queue_bytes, node.settings.slow_peer);
@@ -70,9 +61,7 @@ impl Link {
             node,
             address,
             queue,
-            began: Instant::now(),
-            requests: RefCell::new(Requests::new(Order::AsAsked)),
-            slots: RefCell::default(),
+            asks: Asks::new(Requests::new(Order::AsAsked)),
             in_order: RefCell::default(),
             handlers: Cell::new(0),
             reader: Cell::new(None),
@@ -138,15 +127,13 @@ impl Link {
         self.end.borrow().clone().unwrap_or(LinkEnd::Closed)
     }
 
-    /// Sends a message; it is queued, and goes out after those that were queued before.
-    pub(super) fn send(&self, mut message: Message) -> Result<(), SendError> {
-        self.node.layer.wrap(&mut message)?;
-        self.send_plain(&message)
+    pub(super) fn peer(self: &Rc<Self>) -> Peer {
+        Peer { link: self.clone() }
     }
 
-    /// Sends a message as it is.
-    pub(super) fn send_plain(&self, message: &Message) -> Result<(), SendError> {
-        self.push(message.to_octets()?.into())
+    /// Messages that were not sent because the peer was slow.
+    pub(super) fn dropped(&self) -> u64 {
+        self.queue.dropped()
     }
 
     pub(super) fn push(&self, frame: Bytes) -> Result<(), SendError> {
@@ -173,42 +160,6 @@ impl Link {
         self.subscriptions.set(self.subscriptions.get().saturating_sub(1));
     }
 
-    /// Asks, and waits for the answer, in an inner layer.
-    pub(super) async fn request(
-        self: &Rc<Self>,
-        mut message: Message,
-        inner: &Layer,
-        patience: Duration,
-    ) -> Result<Message, RequestError> {
-        if let Some(end) = self.end.borrow().clone() {
-            return Err(RequestError::Lost(end));
-        }
-        let (kind, uri) = (message.kind, message.uri.clone());
-        let deadline = self.now().saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
-        self.expire();
-        let begun = self.requests.borrow_mut().begin(kind, uri.clone(), deadline)?;
-        let (ticket, now) = match begun {
-            Begun::Now(ticket) => (ticket, true),
-            Begun::Later(ticket) => (ticket, false),
-        };
-        let answer = Answer { link: self.clone(), ticket };
-        self.requests.borrow().number(ticket, &mut message);
-        inner.wrap(&mut message).map_err(SendError::Plugin)?;
-        let unsent = if now { None } else { Some(message.clone()) };
-        self.slots.borrow_mut().insert(ticket, Slot::Waiting { waker: None, unsent });
-        if now {
-            self.send(message)?;
-        }
-        let address = self.address;
-        let describe = move |out: &mut fmt::Formatter<'_>| {
-            write!(out, "the answer to {kind} {} from {address}", String::from_utf8_lossy(&uri))
-        };
-        let answered = timeout(patience, waiting(describe, answer)).await;
-        let mut answer = answered.map_err(|_over| RequestError::TimedOut)??;
-        inner.unwrap(&mut answer).map_err(|refused| RequestError::NotGenuine(refused.to_string()))?;
-        Ok(answer)
-    }
-
     async fn write(self: Rc<Self>, mut writer: OwnedWriteHalf) {
         while let Some(batch) = poll_fn(|context| self.queue.poll_batch(context)).await {
             let mut slices: Vec<io::IoSlice<'_>> =
@@ -231,7 +182,7 @@ impl Link {
                 match decoder.poll_message() {
                     Ok(Some(message)) => self.take(message, handlers).await,
                     Ok(None) => break,
-                    Err(error) if error.is_recoverable() => self.complain(None, Kind::ERROR, INVALID),
+                    Err(error) if error.is_recoverable() => self.peer().complain(None, Kind::ERROR, INVALID),
                     Err(error) => return LinkEnd::Protocol(error),
                 }
                 begun = None;
@@ -258,28 +209,14 @@ impl Link {
         if let Some(begun) = begun {
             return (settings.read_timeout.saturating_sub(begun.elapsed()), LinkEnd::SlowWriter);
         }
-        let is_wanted = self.subscriptions.get() > 0 || !self.slots.borrow().is_empty();
+        let is_wanted = self.subscriptions.get() > 0 || self.asks.is_any();
         let idle = settings.idle_timeout.filter(|_| !is_wanted);
         (idle.unwrap_or(Duration::MAX), LinkEnd::Idle)
     }
 
     /// Gives a message to the request that it answers, or to its handler.
-    async fn take(self: &Rc<Self>, mut message: Message, handlers: &Scope) {
-        if let Err(refused) = self.node.layer.unwrap(&mut message) {
-            return self.refuse(&message, &refused);
-        }
-        if self.settled(&message, || Ok(message.clone())) {
-            return;
-        }
-        let Some(route) = self.node.routes.find(&message, self.address) else {
-            if self.node.answers_unknown && !message.kind.ends_an_exchange() {
-                self.complain(Some(&message), Kind::NOT_FOUND, "not found");
-            }
-            return;
-        };
-        if let Err(refused) = route.layer.unwrap(&mut message) {
-            return self.refuse(&message, &refused);
-        }
+    async fn take(self: &Rc<Self>, message: Message, handlers: &Scope) {
+        let Some((route, message)) = self.peer().take(message) else { return };
         poll_fn(|context| self.poll_room(context)).await;
         self.handlers.set(self.handlers.get() + 1);
         if is_numbered(&message) {
@@ -293,67 +230,9 @@ impl Link {
         }
     }
 
-    /// Ends the request that a message answers, if it answers any.
-    fn settled(&self, message: &Message, outcome: impl FnOnce() -> Result<Message, RequestError>) -> bool {
-        let Some(answered) = self.requests.borrow_mut().answered(message) else { return false };
-        if let Some(ticket) = answered {
-            self.settle(ticket, outcome());
-        }
-        self.send_waiting();
-        true
-    }
-
-    fn settle(&self, ticket: Ticket, outcome: Result<Message, RequestError>) {
-        let former = self.slots.borrow_mut().insert(ticket, Slot::Done(outcome));
-        if let Some(Slot::Waiting { waker: Some(waker), .. }) = former {
-            waker.wake();
-        }
-    }
-
-    /// Sends the requests whose turn it is.
-    fn send_waiting(&self) {
-        loop {
-            let Some(ticket) = self.requests.borrow_mut().next_to_send() else { return };
-            let unsent = match self.slots.borrow_mut().get_mut(&ticket) {
-                Some(Slot::Waiting { unsent, .. }) => unsent.take(),
-                Some(Slot::Done(_)) | None => None,
-            };
-            if let Some(Err(error)) = unsent.map(|message| self.send(message)) {
-                self.requests.borrow_mut().cancel(ticket);
-                self.settle(ticket, Err(error.into()));
-            }
-        }
-    }
-
-    /// A message that did not come through a layer. Who asked is told, in plain; answers end what they answer.
-    fn refuse(&self, message: &Message, refused: &Refused) {
-        if message.kind.ends_an_exchange() {
-            let text = if message.kind.is_error() { lossy(&message.content) } else { refused.to_string() };
-            self.settled(message, || Err(RequestError::NotGenuine(text)));
-            return;
-        }
-        match refused {
-            Refused::Auth(text) => self.complain(Some(message), Kind::AUTH_ERROR, text),
-            Refused::Cipher(_) => self.complain(Some(message), Kind::ERROR, "decryption failed"),
-        }
-    }
-
-    /// Tells the peer what is wrong. Only what is not found is told in the node's layer: who is told anything else is
-    /// not known to be able to read that.
-    fn complain(&self, about: Option<&Message>, kind: Kind, text: &str) {
-        let found_out = kind == Kind::NOT_FOUND;
-        let uri = about.filter(|_| found_out).map_or(Bytes::from_static(b"ERROR"), |about| about.uri.clone());
-        let mut complaint = Message::new(kind, uri, text.to_owned());
-        if let Some(about) = about {
-            repeat_number(about, &mut complaint);
-        }
-        // A peer whose queue is full learns that from nothing else.
-        let _ = if found_out { self.send(complaint) } else { self.send_plain(&complaint) };
-    }
-
     async fn handle(self: Rc<Self>, route: Route, message: Message) {
         let _at_work = AtWork(&self);
-        self.answer(&route, message).await;
+        self.peer().answer(&route, message).await;
     }
 
     async fn handle_in_order(self: Rc<Self>) {
@@ -361,27 +240,9 @@ impl Link {
             // It stands in the queue until it is answered, so that nobody else begins to work it off.
             let Some((route, message)) = self.in_order.borrow().front().cloned() else { return };
             let at_work = AtWork(&self);
-            self.answer(&route, message).await;
+            self.peer().answer(&route, message).await;
             drop(at_work);
             self.in_order.borrow_mut().pop_front();
-        }
-    }
-
-    async fn answer(self: &Rc<Self>, route: &Route, message: Message) {
-        let incoming = Incoming { message: message.clone(), peer: Peer { link: self.clone() } };
-        let Ok(answer) = contained(|| route.call(incoming)).await else {
-            if !message.kind.ends_an_exchange() {
-                self.complain(Some(&message), Kind::ERROR, "the handler failed");
-            }
-            return;
-        };
-        let Some(mut answer) = answer else { return };
-        repeat_number(&message, &mut answer);
-        let sent = route.layer.wrap(&mut answer).map_err(SendError::from).and_then(|()| self.send(answer));
-        match sent {
-            Ok(()) | Err(SendError::Closed | SendError::Full) => {}
-            // It is too long for a message: nobody would learn that.
-            Err(error) => self.complain(Some(&message), Kind::ERROR, &error.to_string()),
         }
     }
 
@@ -405,26 +266,6 @@ impl Link {
         .await;
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    /// Lets go of the requests that nobody waits for any more and that the peer did not answer in their time.
-    fn expire(&self) {
-        let now = self.now();
-        loop {
-            let Some(ticket) = self.requests.borrow_mut().expire(now) else { break };
-            self.settle_if_waiting(ticket, RequestError::TimedOut);
-        }
-        self.send_waiting();
-    }
-
-    fn settle_if_waiting(&self, ticket: Ticket, error: RequestError) {
-        if self.slots.borrow().contains_key(&ticket) {
-            self.settle(ticket, Err(error));
-        }
-    }
-
     fn note_end(&self, end: LinkEnd) {
         let mut noted = self.end.borrow_mut();
         if noted.is_some() {
@@ -432,10 +273,7 @@ impl Link {
         }
         *noted = Some(end.clone());
         drop(noted);
-        loop {
-            let Some(ticket) = self.requests.borrow_mut().fail() else { return };
-            self.settle_if_waiting(ticket, RequestError::Lost(end.clone()));
-        }
+        self.asks.fail_all(&end);
     }
 }
 
@@ -465,96 +303,4 @@ impl Drop for AtWork<'_> {
         self.0.handlers.set(self.0.handlers.get() - 1);
         self.0.reader.take().into_iter().for_each(Waker::wake);
     }
-}
-
-/// The answer to a request; dropped before it has come, it is not waited for any more.
-struct Answer {
-    link: Rc<Link>,
-    ticket: Ticket,
-}
-
-impl Future for Answer {
-    type Output = Result<Message, RequestError>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut slots = self.link.slots.borrow_mut();
-        match slots.remove(&self.ticket) {
-            Some(Slot::Done(outcome)) => Poll::Ready(outcome),
-            Some(Slot::Waiting { waker: former, unsent }) => {
-                let waker = Some(context.waker().clone());
-                slots.insert(self.ticket, Slot::Waiting { waker, unsent });
-                drop((slots, former));
-                Poll::Pending
-            }
-            None => panic!("the answer to a request was asked for after it was given"),
-        }
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.link.requests.borrow_mut().cancel(self.ticket);
-        let slot = self.link.slots.borrow_mut().remove(&self.ticket);
-        drop(slot);
-    }
-}
-
-/// The far end of a connection; clones are the same one's.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    pub(super) link: Rc<Link>,
-}
-
-impl Peer {
-    /// Its address.
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.link.address
-    }
-
-    /// Sends it a message that it did not ask for. The message is queued; it goes out by itself.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`]: the connection is over, the peer reads too slowly, or the message is too long.
-    pub fn send(&self, message: Message) -> Result<(), SendError> {
-        self.link.send(message)
-    }
-
-    /// Has it get what is published under `topic`, until it goes or [`unsubscribe`](Peer::unsubscribe)s; false when it has
-    /// 1,024 topics already.
-    pub fn subscribe(&self, topic: impl Into<Bytes>) -> bool {
-        self.link.node.topics.enter(topic.into(), &self.link)
-    }
-
-    /// Ends a subscription; false when there was none.
-    pub fn unsubscribe(&self, topic: impl AsRef<[u8]>) -> bool {
-        self.link.node.topics.leave(topic.as_ref(), &self.link)
-    }
-
-    /// Messages that it was not sent, because it read too slowly.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.link.queue.dropped()
-    }
-
-    /// Closes the connection now; what is queued may not go out.
-    pub fn disconnect(&self) {
-        self.link.finish(LinkEnd::Closed);
-    }
-}
-
-fn lossy(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).into_owned()
-}
-
-/// Runs a handler; its panic ends nothing but itself, and has been told by the panic hook.
-async fn contained<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, ()> {
-    let mut future = pin!(catch_unwind(AssertUnwindSafe(make)).map_err(|_payload| ())?);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(_payload) => Poll::Ready(Err(())),
-    })
-    .await
 }

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! node     settings, and what connections have in common      server, client
-//! link     one connection: reader, writer, requests, handlers queue    what waits to be written
+//! peer     the far end: what it is told, and asked          asks     who waits for which answer
+//! link     one connection: reader, writer, handlers         queue    what waits to be written
 //! routes   which handler a message goes to                    topics   who has subscribed to what
 //! layer    plugins around messages                            error    what goes wrong
 //! ```
@@ -25,11 +26,13 @@
 //! The plugins are the package's: their codes cover neither the type of a message nor its fields, and a message that was
 //! recorded passes again. Errors of authentication are sent in plain. On a network that is not trusted use a tunnel.
 
+mod asks;
 mod client;
 mod error;
 mod layer;
 mod link;
 mod node;
+mod peer;
 mod queue;
 mod routes;
 mod server;
@@ -39,8 +42,8 @@ pub use self::{
     client::{Client, Reconnect, Remote},
     error::{LinkEnd, RequestError, SendError},
     layer::Layer,
-    link::Peer,
     node::Builder,
+    peer::Peer,
     queue::SlowPeer,
     routes::{Incoming, Key},
     server::{Server, Stopped},

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::HashMap, fmt, future::Future, net::SocketA
 use bytes::Bytes;
 
 use crate::{
-    message::{layer::Layer, link::Peer},
+    message::{layer::Layer, peer::Peer},
     proto::message::{Kind, Message},
 };
 

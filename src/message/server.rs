@@ -16,8 +16,9 @@ use crate::{
     message::{
         error::SendError,
         layer::Layer,
-        link::{Link, Peer},
+        link::Link,
         node::Node,
+        peer::Peer,
         routes::{Incoming, Key, Route},
     },
     net::{TcpListener, listen},
@@ -158,7 +159,7 @@ impl Server {
     }
 
     fn tell(&self, links: Vec<Rc<Link>>, mut message: Message) -> Result<usize, SendError> {
-        self.inner.node.layer.wrap(&mut message)?;
+        self.inner.node.layer.wrap(&mut message, None)?;
         let frame = Bytes::from(message.to_octets()?);
         Ok(links.iter().filter(|link| link.push(frame.clone()).is_ok()).count())
     }
