@@ -119,7 +119,7 @@ impl<R: Role> Driver<R> {
                         self.phase = Phase::Done;
                         continue;
                     }
-                    if self.wire.core.borrow().has_output() {
+                    if self.wire.has_output() {
                         if self.timer.is_due() {
                             self.phase = Phase::Done; // the peer takes nothing
                             continue;

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! connection.rs  one task a connection, in either role: reads, hands bytes to the core and events on
+//! transport.rs   what its bytes go over
 //! wire.rs        the connection as its streams see it: core, socket, per-stream mailboxes, flush
 //! mailbox.rs     what waits on its streams: heads.rs for a client's responses, incoming.rs for content
 //! service.rs     a server's end: requests to handlers
@@ -51,6 +52,7 @@ mod sending;
 mod server;
 mod service;
 mod stop;
+mod transport;
 mod tunnel;
 #[cfg(feature = "futures-io")]
 mod tunnel_traits;

@@ -372,7 +372,7 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
         let _ = stream.set_nodelay(true);
         let now = context::with(context::Context::turn_time);
         let core = Connection::server(config.clone(), now);
-        let wire = Wire::new(core, stream, Ledger::open(meter.clone()), peer);
+        let wire = Wire::new(core, stream.into(), Ledger::open(meter.clone()), peer);
         service.shared.hooks.connected(&wire);
         members.admit(wire.clone(), connection::drive(service.clone(), wire));
     };

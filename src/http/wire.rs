@@ -11,7 +11,7 @@
 use std::{
     cell::{Cell, RefCell},
     io::{self, IoSlice},
-    net::{Shutdown, SocketAddr},
+    net::SocketAddr,
     rc::Rc,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, Waker, ready},
@@ -25,9 +25,9 @@ use crate::{
         incoming::Incoming,
         mailbox::{Death, Ending, Mailbox, Mailboxes, Work},
         metrics::Ledger,
+        transport::Transport,
     },
     limits::{RECEIVED_UNIT, WRITE_SLICES},
-    net::TcpStream,
     proto::h2::{Connection, StreamKey},
     worker::context::{self, Flush},
 };
@@ -38,7 +38,7 @@ static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 /// One connection.
 pub(super) struct Wire {
     pub(super) core: RefCell<Connection>,
-    stream: RefCell<Option<TcpStream>>,
+    stream: RefCell<Option<Transport>>,
     mailboxes: RefCell<Mailboxes>,
     driver: RefCell<Option<Waker>>,
     flush_asked: Cell<bool>,
@@ -56,7 +56,7 @@ pub(super) struct Wire {
 const DRIVEN: u64 = 0;
 
 impl Wire {
-    pub(super) fn new(core: Connection, stream: TcpStream, ledger: Ledger, peer: SocketAddr) -> Rc<Self> {
+    pub(super) fn new(core: Connection, stream: Transport, ledger: Ledger, peer: SocketAddr) -> Rc<Self> {
         Rc::new(Wire {
             core: RefCell::new(core),
             stream: RefCell::new(Some(stream)),
@@ -131,9 +131,15 @@ impl Wire {
         }
     }
 
+    /// Whether there is anything that the socket has not taken.
+    #[inline]
+    pub(super) fn has_output(&self) -> bool {
+        self.core.borrow().has_output() || self.stream.borrow().as_ref().is_some_and(Transport::holds_output)
+    }
+
     /// Has the connection written out after this turn's tasks, if it has anything to write.
     pub(super) fn ask_flush(self: &Rc<Self>) {
-        if !self.flush_asked.get() && self.core.borrow().has_output() {
+        if !self.flush_asked.get() && self.has_output() {
             let connection: Rc<dyn Flush> = self.clone();
             // Outside the loop (a body dropped late) the next turn's poll asks again.
             let asked = context::try_with(|worker| worker.map(|it| it.flush_later(connection)));
@@ -203,7 +209,7 @@ impl Wire {
     pub(super) fn shutdown_write(&self) {
         if let Some(stream) = self.stream.borrow().as_ref() {
             // It fails only when the peer has gone, which is what it is for.
-            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.shutdown_write();
         }
     }
 
@@ -459,7 +465,7 @@ impl Wire {
             ready!(write_slices::<WRITE_SLICES>(&mut core, stream, context))?
         };
         if written == 0 {
-            return Poll::Ready(Ok(()));
+            return stream.poll_flush(context);
         }
         core.transmitted(written);
         if let Some(memory) = core.take_buffer() {
@@ -472,7 +478,7 @@ impl Wire {
 /// Writes up to `N` slices; nought when there is nothing to write.
 fn write_slices<const N: usize>(
     core: &mut Connection,
-    stream: &TcpStream,
+    stream: &Transport,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     let now = context::with(context::Context::turn_time);

@@ -228,7 +228,7 @@ impl Builder {
         // A peer that is gone already has no address; the first write says so.
         let peer = stream.peer_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let core = Connection::client(self.config.clone(), now);
-        let wire = Wire::new(core, stream, Ledger::open(meter.clone()), peer);
+        let wire = Wire::new(core, stream.into(), Ledger::open(meter.clone()), peer);
         self.hooks.connected(&wire);
         let link = Link::new(wire.clone(), self.timeout, self.max_streams.max(1));
         let handle = SendRequest::new(link.clone());

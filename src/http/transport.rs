@@ -1,0 +1,102 @@
+//! What a connection's bytes go over: a socket, or later what is put around one.
+//!
+//! An enum, so that the cleartext path costs one branch a call and no allocation. Every call takes `&self`: a connection
+//! is read by its driver and written by the flush of the turn.
+//!
+//! A transport may hold bytes that it has accepted and the socket has not. Who writes then does three things: it takes
+//! `poll_write_vectored` for what it is, a promise that nothing is held when it accepts more; it calls `poll_flush` as
+//! long as [`holds_output`](Transport::holds_output), although there is nothing more to say; and it ends with
+//! `shutdown_write` only when nothing is held.
+
+use std::{
+    io::{self, IoSlice},
+    net::{Shutdown, SocketAddr},
+    task::{Context, Poll},
+};
+
+use bytes::BytesMut;
+
+use crate::net::TcpStream;
+
+/// The bytes of one connection, both ways.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    /// Cleartext.
+    Tcp(TcpStream),
+}
+
+impl Transport {
+    /// What the system says our end is.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Transport::Tcp(stream) => stream.local_addr(),
+        }
+    }
+
+    /// Appends what there is to `buffer`, which grows where it has no room; zero is the end of the stream.
+    #[inline]
+    pub(crate) fn poll_read_buf(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Transport::Tcp(stream) => stream.poll_read_buf(context, buffer),
+        }
+    }
+
+    /// As `poll_read_buf`, without regard to what the selector has reported, and without waiting: `WouldBlock`.
+    pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Transport::Tcp(stream) => stream.try_read_buf(buffer),
+        }
+    }
+
+    /// Accepts bytes from several buffers in turn, and says how many. `Pending`: the socket takes nothing now.
+    #[inline]
+    pub(crate) fn poll_write_vectored(
+        &self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Transport::Tcp(stream) => stream.poll_write_vectored(context, slices),
+        }
+    }
+
+    /// Accepts a few bytes now, without waiting: `WouldBlock`.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Transport::Tcp(stream) => stream.try_write(bytes),
+        }
+    }
+
+    /// Whether bytes were accepted that the socket has not taken.
+    #[inline]
+    pub(crate) fn holds_output(&self) -> bool {
+        match self {
+            Transport::Tcp(_stream) => false,
+        }
+    }
+
+    /// Gives the socket what is held. `Pending`: it has not taken all.
+    #[inline]
+    pub(crate) fn poll_flush(&self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Tcp(_stream) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ends our side: the peer reads what was written before, and then the end of the stream.
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Transport::Tcp(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}
+
+impl From<TcpStream> for Transport {
+    fn from(stream: TcpStream) -> Transport {
+        Transport::Tcp(stream)
+    }
+}
