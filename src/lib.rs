@@ -8,6 +8,7 @@
 //! - [`net::listen`](mod@net::listen) is the accept loop of a TCP or Unix server: limit, several workers, end.
 //! - [`http::Server`] serves HTTP/2, [`http::client::Client`] asks others.
 //! - [`Handle::dump`] tells what every task waits for (see [`dump`]), [`Handle::metrics`] what the workers have done.
+//! - [`service`] takes sockets from systemd or from the process before, and says when it is ready.
 //! - [`Handle::shutdown`] ends the runtime in good order; [`Scope`] and [`CancellationToken`] end parts of the work.
 //! - [`channel()`] joins two tasks, on whatever worker. For several senders or receivers, locks and events there are
 //!   `async-channel`, `async-lock`, `event-listener` and `futures`, which are tested with this crate.
@@ -50,7 +51,7 @@
 //!
 //! The targets of `tracing` are `wakering::task` (TRACE: polls, begin and end of tasks; WARN: stalls; ERROR: panics),
 //! `wakering::net` (WARN: connections that were refused), `wakering::http` (WARN: connections that failed; INFO: the end
-//! of servers) and `wakering::runtime` (INFO: the end of runtimes).
+//! of servers), `wakering::service` (WARN: handovers that failed) and `wakering::runtime` (INFO: the end of runtimes).
 //!
 //! # Files and child processes
 //!
@@ -69,7 +70,7 @@
 //! In floors; a module imports only from lower ones, plus `error`, `limits` and `trace`:
 //!
 //! ```text
-//! 5   http   message   testing           binds a pure protocol machine to sockets and handlers ┊ connections in memory
+//! 5   http   message   testing  service  binds a pure protocol machine to sockets and handlers ┊ connections in memory ┊ started by others
 //! 4   net   channel   time    signal     futures over sources, deadlines and signals
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
 //! 2   reactor         task ──► wake      reactor never sees a task; task never sees a descriptor
@@ -92,6 +93,7 @@ pub mod net;
 mod proto;
 mod reactor;
 mod ring;
+pub mod service;
 pub mod signal;
 mod slab;
 mod sync;

@@ -426,6 +426,19 @@ pub(crate) const CLIENT_RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long a client that failed to open a further connection makes do with those that it has.
 pub(crate) const CLIENT_REDIAL_PAUSE: Duration = Duration::from_secs(1);
 
+// service
+
+/// Sockets that a service manager may hand over: descriptors of one message, since another process may be next.
+pub(crate) const INHERITED_MAX: usize = PASSED_DESCRIPTORS_MAX;
+/// The longest name of such a socket, as systemd has it (`FDNAME_MAX`).
+pub(crate) const INHERITED_NAME_MAX: usize = 255;
+/// How long one step of a handover may take, but for the start of the new process: both ends are on this machine.
+pub(crate) const HANDOVER_STEP: Duration = Duration::from_secs(10);
+/// How long a new process may take until it is ready; after that the old one waits for the next.
+pub(crate) const HANDOVER_START: Duration = Duration::from_secs(300);
+/// The longest line of a handover: a name for each descriptor, and the line's first word.
+pub(crate) const HANDOVER_LINE: usize = (INHERITED_MAX + 1) * (INHERITED_NAME_MAX + 1);
+
 // testing
 
 /// Room of a connection in memory, unless it is given another: what a socket's buffer commonly holds.

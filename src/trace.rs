@@ -12,6 +12,7 @@
 //! | `wakering::net` | WARN | a connection was refused |
 //! | `wakering::http` | WARN | a connection failed: code, frame, stream and offset |
 //! | `wakering::http` | INFO | the phases of a server's end |
+//! | `wakering::service` | WARN | a process that was to take over has failed |
 //! | `wakering::runtime` | INFO | the phases of a runtime's end |
 
 use std::io::{self, Write};

@@ -28,7 +28,7 @@ use crate::{
     },
     net::{
         TcpListener, TcpStream,
-        listen::{Spread, listen},
+        listen::{Share, Spread, listen},
     },
     proto::h2::{Config, Connection, FrameLog},
     trace,
@@ -252,8 +252,62 @@ impl Builder {
         H: Handler,
     {
         let spawned = Location::caller();
+        let shares = TcpListener::builder().bind_each(address, Handle::current().workers(), self.spread)?;
+        self.start_shares(shares, factory, spawned)
+    }
+
+    /// Starts a server on every worker, all of which accept from one listener: one that the process has
+    /// [inherited](crate::service::inherited), or taken over from [the process before](crate::service::Handover).
+    ///
+    /// That is [`Spread::Shared`], whatever [`spread`](Builder::spread) says. The rest is as with
+    /// [`start_on_all`](Builder::start_on_all). A duplicate of the listener keeps the queue of connections after this server's
+    /// end, for the next one.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` when the listener has no address of the Internet; the system's, of duplicating it. Nothing runs then.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{net::TcpListener, time::Duration};
+    /// use wakering::http::{Body, Request, Response, Server};
+    ///
+    /// wakering::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///     let hello = || |_: Request<Body>| async { Response::new(Body::from("Hello, World!")) };
+    ///     let server = Server::builder().start_on_all_from(listener, hello)?;
+    ///     server.stop(Duration::from_secs(5)).await;
+    ///     Ok::<(), std::io::Error>(())
+    /// })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn start_on_all_from<M, H>(self, listener: std::net::TcpListener, factory: M) -> io::Result<Server>
+    where
+        M: Fn() -> H + Send + Sync + 'static,
+        H: Handler,
+    {
+        let spawned = Location::caller();
+        let shares = Share::of(listener, Handle::current().workers())?;
+        self.start_shares(shares, factory, spawned)
+    }
+
+    fn start_shares<M, H>(
+        self,
+        shares: Vec<Share>,
+        factory: M,
+        spawned: &'static Location<'static>,
+    ) -> io::Result<Server>
+    where
+        M: Fn() -> H + Send + Sync + 'static,
+        H: Handler,
+    {
         let handle = Handle::current();
-        let shares = TcpListener::builder().bind_each(address, handle.workers(), self.spread)?;
         let local_addr = shares[0].local_addr()?;
         let factory = Arc::new(factory);
         let life = Life::new(shares.len());

@@ -108,8 +108,8 @@
 //!
 //! # Descriptors from elsewhere
 //!
-//! A process manager may hand a listening descriptor over: as standard input (`inetd`, "wait"), or as number 3 and up
-//! (`LISTEN_FDS` of systemd). Make a `std::net::TcpListener` of it, then
+//! A process manager may hand a listening descriptor over: as number 3 and up (systemd), for which there is
+//! `wakering::service::inherited`, or as standard input (`inetd`, "wait"). Make a `std::net::TcpListener` of it, then
 //! [`TcpListener::from_std`](crate::net::TcpListener::from_std), or [`Share::of`] for several workers.
 //!
 //! ```no_run
@@ -351,6 +351,9 @@ async fn next<L: Listener>(
 
 /// Everything that is in the kernel's queue.
 fn queued<L: Listener>(listener: &L) -> Queued<L> {
+    // First the registration: the kernel wakes one of those who share the queue, which may be another process, and what
+    // comes after the last look would wake nobody else.
+    listener.acceptor().withdraw();
     let take = |_| listener.acceptor().take_queued(L::take);
     (0..QUEUED_AT_STOP).map_while(take).collect()
 }

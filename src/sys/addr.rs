@@ -75,6 +75,11 @@ impl Storage {
         self.length = length;
     }
 
+    /// The address family; `AF_UNSPEC` when the kernel has written nothing.
+    pub(super) fn family(&self) -> c_int {
+        c_int::from(self.raw.ss_family)
+    }
+
     /// What the kernel has written, as it is, for families of another shape.
     pub(super) fn as_bytes(&self) -> &[u8] {
         let length = self.length.min(length_of::<sockaddr_storage>()) as usize;

@@ -44,6 +44,7 @@ mod control;
 pub(crate) mod describe;
 pub(crate) mod descriptor;
 mod event;
+pub(crate) mod inherit;
 pub(crate) mod message;
 pub(crate) mod options;
 pub(crate) mod packet;

@@ -30,3 +30,6 @@ pub(crate) fn server_phase(_phase: &str) {}
 
 #[inline(always)]
 pub(crate) fn runtime_phase(_phase: &str) {}
+
+#[inline(always)]
+pub(crate) fn handover_failed(_error: &dyn Display) {}

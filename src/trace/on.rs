@@ -43,3 +43,7 @@ pub(crate) fn server_phase(phase: &str) {
 pub(crate) fn runtime_phase(phase: &str) {
     info!(target: "wakering::runtime", phase, "a runtime ends");
 }
+
+pub(crate) fn handover_failed(error: &dyn Display) {
+    warn!(target: "wakering::service", %error, "a handover failed; this process serves on");
+}

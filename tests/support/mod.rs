@@ -92,7 +92,7 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
 
 /// A command that dies with the thread that starts it, where `setpriv` can arrange that: a test program that is
 /// killed for hanging must not leave servers behind.
-fn kill_with_parent(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn kill_with_parent(program: impl AsRef<OsStr>) -> Command {
     let setpriv = PathBuf::from("/usr/bin/setpriv");
     if !setpriv.is_file() {
         return Command::new(program);

@@ -32,11 +32,14 @@ pub(crate) enum Signal {
 impl Server {
     /// Starts `examples/NAME.rs` on a free port of the loopback address and waits until it listens.
     pub(crate) fn start(name: &str, arguments: &[&str]) -> Server {
-        let program = example(name);
-        let mut child = kill_with_parent(program)
-            .args(["--addr", "127.0.0.1:0"])
-            .args(arguments)
-            .stdin(Stdio::null())
+        let mut command = kill_with_parent(example(name));
+        command.args(["--addr", "127.0.0.1:0"]).args(arguments).stdin(Stdio::null());
+        Server::run(name, command)
+    }
+
+    /// Starts what `command` says, which announces its address as the examples do.
+    pub(crate) fn run(name: &str, mut command: Command) -> Server {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -45,6 +45,7 @@ const ROOMS: &[Room] = &[
     room_at("testing", 5, &[]),
     room_at("http", 5, &[]),
     room_at("message", 5, &[]),
+    room_at("service", 5, &[]),
 ];
 
 /// What every floor may use.

@@ -1,0 +1,317 @@
+//! The process as a service: sockets from systemd and from a parent, readiness, and a restart that refuses nobody.
+
+#![cfg(not(loom))]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod support;
+
+use std::{
+    cell::Cell,
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::{UnixDatagram, UnixStream},
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    rc::Rc,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use support::{
+    eventually, kill_with_parent, program, run,
+    server::{Server, Signal, example},
+};
+use wakering::{
+    http::client::Client,
+    service::{Handover, SocketKind},
+    spawn,
+    time::{sleep, timeout},
+};
+
+/// Only a failing test waits so long.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A folder of its own, gone with this value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static NUMBERS: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBERS.fetch_add(1, Relaxed);
+        // Names of sockets are short.
+        let path = std::env::temp_dir().join(format!("wk-svc-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// What a server answers to a GET.
+fn get(address: SocketAddr, path: &str) -> String {
+    let target = format!("http://{address}{path}");
+    wakering::run(async move {
+        let call = async {
+            let response = Client::new().get(target).await.unwrap();
+            response.into_body().collect(1000).await.unwrap()
+        };
+        String::from_utf8(timeout(LIMIT, call).await.unwrap().to_vec()).unwrap()
+    })
+    .unwrap()
+}
+
+/// A parent that hands standard input, and standard error if `two`, over as descriptors 3 and 4.
+fn parent(two: bool, count: &str) -> Command {
+    let mut command = kill_with_parent("/bin/sh");
+    let second = if two { "4<&2 2>/dev/null" } else { "" };
+    let script = format!(
+        "exec 3<&0 </dev/null {second}; export LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES=http; exec \"$0\""
+    );
+    command.args(["-c", &script]).arg(example("service"));
+    command
+}
+
+#[test]
+fn systemd_opens_the_port_and_the_first_connection_starts_the_server() {
+    let Some(activate) = program("systemd-socket-activate") else { return };
+    for attempt in 0.. {
+        // Another program may take the port between its choice and its use.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = kill_with_parent(activate);
+        command.args(["--fdname=http", "-l", &address.to_string()]).arg(example("service"));
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let there =
+            eventually(LIMIT, || child.try_wait().unwrap().is_some() || TcpStream::connect(address).is_ok());
+        assert!(there, "nobody listens");
+        let ended = child.try_wait().unwrap();
+        if ended.is_none() {
+            assert_eq!(get(address, "/"), child.id().to_string(), "it became the server itself");
+        }
+        drop(child.kill());
+        drop(child.wait());
+        if ended.is_none() {
+            return;
+        }
+        assert!(attempt < 5, "it ended: {ended:?}");
+    }
+}
+
+#[test]
+fn a_socket_of_the_parent_is_served_and_its_queue_is_kept() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // It comes before there is a server.
+    let early = TcpStream::connect(address).unwrap();
+    let mut command = parent(false, "1");
+    command.stdin(OwnedFd::from(listener));
+    let server = Server::run("service", command);
+    assert_eq!(server.address, address);
+    assert_eq!(get(address, "/"), server.pid().to_string());
+    let mut early = early;
+    early.set_read_timeout(Some(LIMIT)).unwrap();
+    early.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    early.read_exact(&mut [0; 9]).unwrap();
+    drop(early);
+    server.signal(Signal::Terminate);
+    assert_eq!(server.wait(LIMIT).0.code(), Some(0));
+    assert!(TcpStream::connect(address).is_err(), "nobody has the port any more");
+}
+
+#[test]
+fn a_socket_of_the_wrong_kind_and_one_that_is_not_there_are_told_of() {
+    let mut command = parent(false, "1");
+    command.stdin(OwnedFd::from(UdpSocket::bind("127.0.0.1:0").unwrap()));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the inherited socket `http` is not of the kind TcpListener but Udp"), "{said}");
+
+    let mut command = parent(false, "3");
+    command.stdin(OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap()));
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("take the inherited descriptor"), "{said}");
+}
+
+#[test]
+fn the_service_manager_hears_of_readiness_signs_of_life_and_the_end() {
+    let folder = Folder::new();
+    let manager = UnixDatagram::bind(folder.file("notify")).unwrap();
+    manager.set_read_timeout(Some(LIMIT)).unwrap();
+    let said = || {
+        let mut buffer = [0; 1000];
+        let length = manager.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let mut command = kill_with_parent(example("service"));
+    command.args(["--addr", "127.0.0.1:0"]).stdin(Stdio::null());
+    command.env("NOTIFY_SOCKET", folder.file("notify")).env("WATCHDOG_USEC", "100000");
+    let server = Server::run("service", command);
+    assert_eq!(said(), format!("MAINPID={}\nREADY=1\nSTATUS=serving\n", server.pid()));
+    for _ in 0..3 {
+        assert_eq!(said(), "WATCHDOG=1\n");
+    }
+    server.signal(Signal::Terminate);
+    let mut last = said();
+    while last == "WATCHDOG=1\n" {
+        last = said();
+    }
+    assert_eq!(last, "STOPPING=1\nSTATUS=draining\n");
+    assert_eq!(server.wait(LIMIT).0.code(), Some(0));
+}
+
+/// A server that takes over, and offers on, at `path`.
+fn generation(path: &Path, workers: &str) -> Server {
+    let path = path.to_str().unwrap();
+    Server::start("service", &["--handover", path, "--workers", workers, "--grace", "60"])
+}
+
+#[test]
+fn three_processes_follow_each_other_under_load_and_no_request_fails() {
+    let folder = Folder::new();
+    let path = folder.file("handover");
+    let first = generation(&path, "2");
+    let address = first.address;
+    let pids = wakering::run(async {
+        let (over, done) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0_usize)));
+        let client = Client::builder().timeout(LIMIT).build();
+        let tasks: Vec<_> = (0..16)
+            .map(|at| {
+                let (client, over, done) = (client.clone(), over.clone(), done.clone());
+                // Half of the requests are long enough to be under way when the process changes.
+                let target = format!("http://{address}/{}", if at % 2 == 0 { "slow?ms=5" } else { "" });
+                spawn(async move {
+                    while !over.get() {
+                        let response = client.get(target.as_str()).await.unwrap();
+                        assert_eq!(response.status(), 200);
+                        response.into_body().collect(100).await.unwrap();
+                        done.set(done.get() + 1);
+                    }
+                })
+            })
+            .collect();
+        let mut current = first;
+        let mut pids = vec![current.pid()];
+        for _ in 0..2 {
+            let before = done.get();
+            until(|| done.get() > before + 100).await;
+            let server = path.clone();
+            // Starting a process waits for it, which is not for this thread.
+            let next = wakering::spawn_blocking(move || generation(&server, "2")).unwrap().await.unwrap();
+            assert_eq!(next.address, address);
+            let ended = wakering::spawn_blocking(move || current.wait(LIMIT)).unwrap().await.unwrap();
+            assert_eq!(ended.0.code(), Some(0), "{ended:?}");
+            assert_eq!(ended.1, [format!("handed over to Some({})", next.pid())]);
+            current = next;
+            pids.push(current.pid());
+        }
+        let before = done.get();
+        until(|| done.get() > before + 100).await;
+        over.set(true);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(client.get(format!("http://{address}/")).await.unwrap().status(), 200);
+        client.shutdown().await;
+        pids
+    })
+    .unwrap();
+    assert_eq!(pids.len(), 3);
+}
+
+/// Waits for a condition of other tasks.
+async fn until(mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < LIMIT, "it does not come about");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[test]
+fn a_successor_that_dies_before_it_is_ready_changes_nothing() {
+    let folder = Folder::new();
+    let path = folder.file("handover");
+    let first = generation(&path, "1");
+    let mut dies = UnixStream::connect(&path).unwrap();
+    dies.set_read_timeout(Some(LIMIT)).unwrap();
+    dies.write_all(b"wakering handover 1\n").unwrap();
+    let mut said = [0; 24];
+    dies.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"sockets the meeting:http");
+    drop(dies);
+    let mut stranger = UnixStream::connect(&path).unwrap();
+    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    stranger.set_read_timeout(Some(LIMIT)).unwrap();
+    assert!(matches!(stranger.read(&mut said), Ok(0) | Err(_)), "it is told nothing");
+    assert_eq!(get(first.address, "/"), first.pid().to_string());
+    let second = generation(&path, "1");
+    assert_eq!(get(second.address, "/"), second.pid().to_string());
+    assert_eq!(first.wait(LIMIT).0.code(), Some(0));
+}
+
+#[test]
+fn a_file_that_a_killed_process_left_is_replaced_and_any_other_is_not() {
+    let folder = Folder::new();
+    let path = folder.file("handover");
+    drop(generation(&path, "1")); // killed
+    assert!(path.exists());
+    let again = generation(&path, "1");
+    assert_eq!(get(again.address, "/"), again.pid().to_string());
+
+    let other = folder.file("notes");
+    fs::write(&other, "not a socket").unwrap();
+    let arguments = ["--addr", "127.0.0.1:0", "--handover", other.to_str().unwrap()];
+    let ran = run(example("service").to_str().unwrap(), &arguments, LIMIT);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_eq!(fs::read_to_string(&other).unwrap(), "not a socket");
+}
+
+#[test]
+fn sockets_go_from_one_owner_to_the_next_with_their_names_and_kinds() {
+    let folder = Folder::new();
+    let path = folder.file("handover");
+    wakering::run(async {
+        let mut first = Handover::at(&path).await.unwrap();
+        assert!(!first.has_predecessor() && first.take("http").is_none());
+        first.ready().await.unwrap();
+        let (tcp, udp) = (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let refused = first.offer(&[("a:b", tcp.as_fd())]).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
+        let addresses = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
+        let old = spawn(async move {
+            let successor = first.offer(&[("http", tcp.as_fd()), ("dns", udp.as_fd())]).await.unwrap();
+            (successor.process_id(), first)
+        });
+        let mut second = Handover::at(&path).await.unwrap();
+        assert!(second.has_predecessor());
+        let dns = second.take("dns").unwrap();
+        assert_eq!((dns.name(), dns.kind()), ("dns", SocketKind::Udp));
+        assert_eq!(dns.into_udp_socket().unwrap().local_addr().unwrap(), addresses.1);
+        let http = second.take("http").unwrap().into_tcp_listener().unwrap();
+        assert_eq!(http.local_addr().unwrap(), addresses.0);
+        second.ready().await.unwrap();
+        let (process, first) = timeout(LIMIT, old).await.unwrap().unwrap();
+        assert!(process.is_none_or(|process| process.unsigned_abs() == std::process::id()));
+        drop(first);
+        // The place is the second's now.
+        let offered = spawn(async move { second.offer(&[("http", http.as_fd())]).await.map(drop) });
+        assert!(Handover::at(&path).await.unwrap().has_predecessor());
+        offered.abort();
+    })
+    .unwrap();
+}
