@@ -144,13 +144,14 @@ pub mod internals {
     #[cfg(feature = "message")]
     pub mod message {
         pub use crate::proto::message::{
-            Begun, DecodeError, Decoder, EncodeError, Fields, FieldsError, Kind, Kinds, Message, Order,
-            Requests, Ticket, TooMany, UnpackError, Value, repeat_number,
+            Begun, Channel, DecodeError, Decoder, EncodeError, Fields, FieldsError, Kind, Kinds, Message,
+            Offer, Order, Replays, Requests, Session, Ticket, TooMany, UnpackError, Value, repeat_number,
         };
 
         pub mod plugins {
             pub use crate::proto::message::plugins::{
-                AuthPlugin, BoxCipher, CipherPlugin, HmacAuth, PluginError, Scene, StreamCipher, WitnessAuth,
+                AuthPlugin, Binding, BoxCipher, CipherPlugin, HmacAuth, PluginError, Scene, StreamCipher,
+                WitnessAuth,
             };
         }
     }

@@ -183,6 +183,15 @@ pub(crate) const MESSAGE_REQUESTS: usize = 1024;
 /// Requests to one peer that wait for their turn; past that the caller is told.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_WAITING: usize = 4096;
+/// How far a message's time may be from ours, in seconds: clocks that are kept by hand, and what a slow reader queues.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_TIME_WINDOW: u32 = 300;
+/// Nonces that are remembered against replay, 2 MiB of them; past that, the oldest second is closed instead.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_NONCES: usize = 1 << 18;
+/// Sealed datagrams that may come behind later ones: what a burst may be shuffled by.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_REPLAY_WINDOW: u64 = 128;
 
 // wake
 
@@ -473,6 +482,9 @@ pub(crate) const MESSAGE_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long an answer is waited for; as in the protocol's first implementation.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer has to say whether it takes part in a session. One that does not know of them may never answer.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_OFFER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a node that ends waits for the last words of a connection to be written.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_LAST_WORDS: Duration = Duration::from_secs(1);

@@ -117,7 +117,7 @@ impl Asks {
     pub(super) fn fail_all(&self, end: &LinkEnd) {
         loop {
             let Some(ticket) = self.requests.borrow_mut().fail() else { return };
-            self.settle_if_waiting(ticket, RequestError::Lost(end.clone()));
+            self.settle_if_waiting(ticket, RequestError::after(end.clone()));
         }
     }
 

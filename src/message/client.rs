@@ -14,6 +14,7 @@ use crate::{
     limits::{MESSAGE_RECONNECT_LEAST, MESSAGE_RECONNECT_MOST},
     message::{
         error::{LinkEnd, RequestError, SendError},
+        guard::Side,
         layer::Layer,
         link::Link,
         node::Node,
@@ -160,8 +161,9 @@ impl Remote {
     ) -> Result<Message, RequestError> {
         let message = Message::new(kind, uri, content);
         let asked = async {
-            let link = self.inner.link().await?;
-            link.peer().ask(message, &self.layer, self.patience).await
+            let peer = self.inner.link().await?.peer();
+            peer.guard().agreed().await;
+            peer.ask(message, &self.layer, self.patience).await
         };
         timeout(self.patience, asked).await.unwrap_or(Err(RequestError::TimedOut))
     }
@@ -173,7 +175,8 @@ impl Remote {
     /// [`RequestError`], as far as it concerns sending.
     pub async fn send(&self, mut message: Message) -> Result<(), RequestError> {
         let peer = self.inner.link().await?.peer();
-        self.layer.wrap(&mut message, peer.said().as_deref()).map_err(SendError::from)?;
+        peer.guard().agreed().await;
+        peer.guard().wrap_in(&self.layer, &mut message, peer.said().as_deref()).map_err(SendError::from)?;
         Ok(peer.send(message)?)
     }
 
@@ -213,7 +216,7 @@ impl Inner {
 
     fn adopt(&self, stream: TcpStream) -> Rc<Link> {
         let _ = stream.set_nodelay(true);
-        let link = Link::new(self.node.clone(), self.address);
+        let link = Link::new(self.node.clone(), Side::Asks, self.address);
         let member = Node::enter(&link);
         let running = link.clone().run(stream, CancellationToken::new());
         let task = worker::spawn(async move {

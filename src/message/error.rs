@@ -29,6 +29,9 @@ pub enum LinkEnd {
     /// The peer sent what is no message.
     #[error("the peer broke the protocol: {0}")]
     Protocol(DecodeError),
+    /// No session came about, or what came was not sealed in it.
+    #[error("the session broke: {0}")]
+    Session(PluginError),
     /// The system's word, while this was done.
     #[error("{0} failed: {1}")]
     Io(&'static str, Rc<io::Error>),
@@ -84,6 +87,14 @@ pub enum RequestError {
 }
 
 impl RequestError {
+    /// What a connection's end is to those who wait for answers.
+    pub(super) fn after(end: LinkEnd) -> RequestError {
+        match end {
+            LinkEnd::Session(_) => RequestError::NotGenuine(end.to_string()),
+            end => RequestError::Lost(end),
+        }
+    }
+
     /// Whether its time was over.
     #[must_use]
     pub fn is_timeout(&self) -> bool {

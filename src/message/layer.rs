@@ -1,10 +1,10 @@
 //! A layer of plugins around messages.
 
-use std::{fmt, rc::Rc, time::SystemTime};
+use std::{fmt, rc::Rc};
 
 use crate::proto::message::{
-    Message, Value,
-    plugins::{AuthPlugin, CipherPlugin, PluginError, Scene},
+    Message,
+    plugins::{AuthPlugin, Binding, CipherPlugin, PluginError, Scene},
 };
 
 /// What a node, a handler or a request does to messages on their way out, and undoes on their way in: a cipher, a code
@@ -23,8 +23,10 @@ use crate::proto::message::{
 /// ```
 #[derive(Clone, Default)]
 pub struct Layer {
-    auth: Option<Rc<dyn AuthPlugin>>,
-    cipher: Option<Rc<dyn CipherPlugin>>,
+    pub(super) auth: Option<Rc<dyn AuthPlugin>>,
+    pub(super) cipher: Option<Rc<dyn CipherPlugin>>,
+    /// Takes only messages whose codes are bound to their types and fields.
+    pub(super) is_strict: bool,
 }
 
 /// Why a message does not come through a layer.
@@ -33,6 +35,9 @@ pub(super) enum Refused {
     /// It is not from whom it says, in the plugin's words.
     #[error("{0}")]
     Auth(String),
+    /// It is not sealed in the session, or the seal is broken.
+    #[error("the session broke: {0}")]
+    Seal(PluginError),
     /// It cannot be read.
     #[error(transparent)]
     Cipher(#[from] PluginError),
@@ -59,34 +64,49 @@ impl Layer {
         self
     }
 
-    /// Wraps a message that is sent to a peer that has said this of itself.
-    pub(super) fn wrap(&self, message: &mut Message, said: Option<&Value>) -> Result<(), PluginError> {
-        on_scene(said, |scene| {
-            if let Some(cipher) = &self.cipher {
-                cipher.encrypt(message, scene)?;
-            }
-            self.auth.as_ref().map_or(Ok(()), |auth| auth.sign(message, scene))
-        })
+    /// Takes only messages whose code covers their type and fields, too; by default those of a peer that has never shown that
+    /// it can do that pass without, as the Python package's do.
+    #[must_use]
+    pub fn only_bound(mut self) -> Layer {
+        self.is_strict = true;
+        self
     }
 
-    /// Unwraps a message that has come from a peer that has said this of itself.
-    pub(super) fn unwrap(&self, message: &mut Message, said: Option<&Value>) -> Result<(), Refused> {
-        on_scene(said, |scene| {
-            if let Some(auth) = self.auth.as_ref().filter(|auth| !auth.is_genuine(message, scene)) {
-                return Err(Refused::Auth(auth.refusal().to_owned()));
-            }
-            self.cipher.as_ref().map_or(Ok(()), |cipher| Ok(cipher.decrypt(message, scene)?))
-        })
+    pub(super) fn is_empty(&self) -> bool {
+        self.auth.is_none() && self.cipher.is_none()
     }
-}
 
-fn on_scene<R>(peer: Option<&Value>, body: impl FnOnce(&mut Scene<'_>) -> R) -> R {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let unix_time = u32::try_from(since_1970.as_secs()).unwrap_or(u32::MAX);
-    let mut random = |octets: &mut [u8]| {
-        getrandom::fill(octets).expect("a system that runs has random numbers");
-    };
-    body(&mut Scene { unix_time, random: &mut random, peer })
+    /// Wraps a message that is sent.
+    pub(super) fn wrap(
+        &self,
+        message: &mut Message,
+        binds: bool,
+        scene: &mut Scene<'_>,
+    ) -> Result<(), PluginError> {
+        if let Some(cipher) = &self.cipher {
+            cipher.encrypt(message, scene)?;
+        }
+        let Some(auth) = &self.auth else { return Ok(()) };
+        auth.sign(message, scene)?;
+        if binds {
+            auth.bind(message);
+        }
+        Ok(())
+    }
+
+    /// Whether a message that has come is genuine, and what it is bound to.
+    pub(super) fn judge(&self, message: &Message, scene: &Scene<'_>) -> Result<Binding, Refused> {
+        let Some(auth) = &self.auth else { return Ok(Binding::Unknown) };
+        if !auth.is_genuine(message, scene) {
+            return Err(Refused::Auth(auth.refusal().to_owned()));
+        }
+        Ok(auth.binding(message))
+    }
+
+    /// Makes a genuine message readable.
+    pub(super) fn open(&self, message: &mut Message, scene: &Scene<'_>) -> Result<(), PluginError> {
+        self.cipher.as_ref().map_or(Ok(()), |cipher| cipher.decrypt(message, scene))
+    }
 }
 
 impl fmt::Debug for Layer {

@@ -19,17 +19,19 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    limits::{MESSAGE_HANDLERS, MESSAGE_LAST_WORDS, MESSAGE_SUBSCRIPTIONS},
+    limits::{MESSAGE_HANDLERS, MESSAGE_LAST_WORDS, MESSAGE_OFFER_TIMEOUT, MESSAGE_SUBSCRIPTIONS},
     message::{
         asks::Asks,
         error::{LinkEnd, SendError},
+        guard::{Guard, Side},
+        layer::Layer,
         node::Node,
         peer::Peer,
         queue::{Queue, Rejected, SlowPeer},
         routes::Route,
     },
     net::{OwnedReadHalf, OwnedWriteHalf, TcpStream},
-    proto::message::{Decoder, Kind, Message, Order, Requests, is_numbered},
+    proto::message::{Decoder, Kind, Message, Order, Requests, is_numbered, plugins::PluginError},
     time::timeout,
     worker::{CancellationToken, Scope},
 };
@@ -41,6 +43,7 @@ pub(super) struct Link {
     pub(super) node: Rc<Node>,
     pub(super) address: SocketAddr,
     queue: Queue,
+    pub(super) guard: Guard,
     pub(super) asks: Rc<Asks>,
     /// Messages that wait for the handler of the one before.
     in_order: RefCell<VecDeque<(Route, Message)>>,
@@ -55,9 +58,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(node: Rc<Node>, address: SocketAddr) -> Rc<Link> {
+    pub(super) fn new(node: Rc<Node>, side: Side, address: SocketAddr) -> Rc<Link> {
         let queue = Queue::new(node.settings.queue_bytes, node.settings.slow_peer);
         Rc::new(Link {
+            guard: Guard::new(node.protection.clone(), side, Order::AsAsked),
             node,
             address,
             queue,
@@ -79,6 +83,9 @@ impl Link {
         let handlers = Scope::new();
         let write = Scope::<std::convert::Infallible>::new();
         write.spawn(self.clone().write(writer));
+        if self.guard.is_to_offer() {
+            handlers.spawn(self.clone().agree());
+        }
         let reading = async {
             let end = self.read(&mut reader, &handlers).await;
             self.note_end(end.clone());
@@ -158,6 +165,20 @@ impl Link {
 
     pub(super) fn unsubscribed(&self) {
         self.subscriptions.set(self.subscriptions.get().saturating_sub(1));
+    }
+
+    /// Offers a session; requests wait for what comes of that.
+    async fn agree(self: Rc<Self>) {
+        let is_needed = self.guard.is_barred();
+        let patience = if is_needed { self.node.settings.request_timeout } else { MESSAGE_OFFER_TIMEOUT };
+        if let Some(offer) = self.guard.offer() {
+            // What there is now tells more than the answer.
+            let _ = self.peer().ask(offer, &Layer::new(), patience).await;
+        }
+        if self.guard.is_barred() {
+            self.finish(LinkEnd::Session(PluginError::NoSession));
+        }
+        self.guard.settle();
     }
 
     async fn write(self: Rc<Self>, mut writer: OwnedWriteHalf) {
@@ -273,6 +294,7 @@ impl Link {
         }
         *noted = Some(end.clone());
         drop(noted);
+        self.guard.settle();
         self.asks.fail_all(&end);
     }
 }

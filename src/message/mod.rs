@@ -10,6 +10,7 @@
 //! link     one connection: reader, writer, handlers         queue    what waits to be written
 //! routes   which handler a message goes to                    topics   who has subscribed to what
 //! layer    plugins around messages                            error    what goes wrong
+//! guard    what protects one connection: a layer, or a session
 //! ```
 //!
 //! # What differs from the package
@@ -21,14 +22,16 @@
 //! - A handler in an inner layer never sees a message that the layer refuses.
 //! - Everything has a bound: what waits for a slow peer, how long a message may take to come, handlers at work, topics.
 //!
-//! # What it does not protect against
+//! # Who can read and change what is said
 //!
-//! The plugins are the package's: their codes cover neither the type of a message nor its fields, and a message that was
-//! recorded passes again. Errors of authentication are sent in plain. On a network that is not trusted use a tunnel.
+//! Between two of ours, nobody who has not the secret of a [`Session`] that both require. The plugins of a [`Layer`] are the
+//! package's: their codes cover neither the type of a message nor its fields, and a message that was recorded passes again,
+//! unless the peer can bind them ([`Layer::only_bound`]). On a network that is not trusted require sessions, or use a tunnel.
 
 mod asks;
 mod client;
 mod error;
+mod guard;
 mod layer;
 mod link;
 mod node;
@@ -49,6 +52,9 @@ pub use self::{
     server::{Server, Stopped},
 };
 pub use crate::proto::message::{
-    DecodeError, EncodeError, Fields, FieldsError, Kind, Kinds, Message, TooMany, UnpackError, Value,
-    plugins::{AuthPlugin, BoxCipher, CipherPlugin, HmacAuth, PluginError, Scene, StreamCipher, WitnessAuth},
+    DecodeError, EncodeError, Fields, FieldsError, Kind, Kinds, Message, Replays, Session, TooMany,
+    UnpackError, Value,
+    plugins::{
+        AuthPlugin, Binding, BoxCipher, CipherPlugin, HmacAuth, PluginError, Scene, StreamCipher, WitnessAuth,
+    },
 };

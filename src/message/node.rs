@@ -6,6 +6,7 @@ use crate::{
     limits,
     message::{
         client::{Client, Reconnect},
+        guard::Protection,
         layer::Layer,
         link::Link,
         queue::SlowPeer,
@@ -14,7 +15,7 @@ use crate::{
         topics::Topics,
     },
     net::TcpListener,
-    proto::message::{Kind, Kinds, Message},
+    proto::message::{Kind, Kinds, Message, Replays, Session},
     slab::{self, Slab},
 };
 
@@ -33,7 +34,7 @@ pub(super) struct Settings {
 
 /// A node as its connections see it.
 pub(super) struct Node {
-    pub(super) layer: Layer,
+    pub(super) protection: Protection,
     pub(super) kinds: Kinds,
     pub(super) routes: Routes,
     pub(super) topics: Topics,
@@ -104,7 +105,7 @@ impl fmt::Debug for Node {
 /// ```
 #[must_use = "a builder does nothing by itself"]
 pub struct Builder {
-    layer: Layer,
+    protection: Protection,
     kinds: Kinds,
     routes: Routes,
     settings: Settings,
@@ -123,12 +124,30 @@ impl Builder {
             request_timeout: limits::MESSAGE_REQUEST_TIMEOUT,
             reconnect: None,
         };
-        Builder { layer: Layer::new(), kinds: Kinds::new(), routes: Routes::default(), settings }
+        Builder {
+            protection: Protection::default(),
+            kinds: Kinds::new(),
+            routes: Routes::default(),
+            settings,
+        }
     }
 
     /// The outer layer: what is done to every message.
     pub fn layer(mut self, layer: Layer) -> Builder {
-        self.layer = layer;
+        self.protection.layer = layer;
+        self
+    }
+
+    /// Protects the connections to peers that have the same [`Session`], in the place of the outer layer, which stays for
+    /// peers that do not know of sessions.
+    pub fn session(mut self, session: Session) -> Builder {
+        self.protection.session = Some(session);
+        self
+    }
+
+    /// Remembers the nonces of messages together with others that have the same [`Replays`]: a server's workers.
+    pub fn replays(mut self, replays: Replays) -> Builder {
+        self.protection.replays = replays;
         self
     }
 
@@ -230,7 +249,7 @@ impl Builder {
 
     fn node(self, answers_unknown: bool) -> Rc<Node> {
         Rc::new(Node {
-            layer: self.layer,
+            protection: self.protection,
             kinds: self.kinds,
             routes: self.routes,
             topics: Topics::default(),
@@ -250,7 +269,10 @@ impl Default for Builder {
 impl fmt::Debug for Builder {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = out.debug_struct("Builder");
-        debug.field("layer", &self.layer).field("routes", &self.routes).field("settings", &self.settings);
+        debug
+            .field("protection", &self.protection)
+            .field("routes", &self.routes)
+            .field("settings", &self.settings);
         debug.finish_non_exhaustive()
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     message::{
         asks::{Answer, Asks},
         error::{LinkEnd, RequestError, SendError},
+        guard::Guard,
         layer::{Layer, Refused},
         link::Link,
         node::Node,
@@ -40,13 +41,19 @@ impl Peer {
         self.link.address
     }
 
+    /// Whether what is said to it is sealed in a [`Session`](super::Session).
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.guard().is_sealed()
+    }
+
     /// Sends it a message that it did not ask for. The message is queued; it goes out by itself.
     ///
     /// # Errors
     ///
     /// [`SendError`]: the connection is over, the peer reads too slowly, or the message is too long.
     pub fn send(&self, mut message: Message) -> Result<(), SendError> {
-        self.node().layer.wrap(&mut message, self.said().as_deref())?;
+        self.guard().wrap(&mut message, self.said().as_deref())?;
         self.send_plain(&message)
     }
 
@@ -82,6 +89,10 @@ impl Peer {
         None
     }
 
+    pub(super) fn guard(&self) -> &Guard {
+        &self.link.guard
+    }
+
     fn asks(&self) -> &Rc<Asks> {
         &self.link.asks
     }
@@ -99,12 +110,12 @@ impl Peer {
         patience: Duration,
     ) -> Result<Message, RequestError> {
         if let Some(end) = self.link.end() {
-            return Err(RequestError::Lost(end));
+            return Err(RequestError::after(end));
         }
         let (kind, uri) = (message.kind, message.uri.clone());
         self.expire();
         let asked = self.asks().begin(&mut message, patience)?;
-        let wrapped = inner.wrap(&mut message, self.said().as_deref());
+        let wrapped = self.guard().wrap_in(inner, &mut message, self.said().as_deref());
         let unsent = if asked.now { None } else { Some(message.clone()) };
         let answer = self.asks().answer(&asked, unsent);
         wrapped.map_err(SendError::Plugin)?;
@@ -125,7 +136,7 @@ impl Peer {
                 self.expire();
             }
         })?;
-        let opened = inner.unwrap(&mut answer, self.said().as_deref());
+        let opened = self.guard().unwrap_in(inner, &mut answer, self.said().as_deref());
         opened.map_err(|refused| RequestError::NotGenuine(refused.to_string()))?;
         Ok(answer)
     }
@@ -170,7 +181,13 @@ impl Peer {
     /// Gives a message to the request that it answers; else says which handler it is for, if any is.
     pub(super) fn take(&self, mut message: Message) -> Option<(Route, Message)> {
         let said = self.said();
-        if let Err(refused) = self.node().layer.unwrap(&mut message, said.as_deref()) {
+        if let Some(mut accepted) = self.guard().accept(&message) {
+            repeat_number(&message, &mut accepted);
+            // A peer whose queue is full before it has asked for anything gets nothing else either.
+            let _ = self.send(accepted);
+            return None;
+        }
+        if let Err(refused) = self.guard().unwrap(&mut message, said.as_deref()) {
             self.refuse(&message, &refused);
             return None;
         }
@@ -183,7 +200,7 @@ impl Peer {
             }
             return None;
         };
-        if let Err(refused) = route.layer.unwrap(&mut message, said.as_deref()) {
+        if let Err(refused) = self.guard().unwrap_in(&route.layer, &mut message, said.as_deref()) {
             self.refuse(&message, &refused);
             return None;
         }
@@ -192,6 +209,9 @@ impl Peer {
 
     /// A message that did not come through a layer. Who asked is told, in plain; answers end what they answer.
     fn refuse(&self, message: &Message, refused: &Refused) {
+        if let Refused::Seal(error) = refused {
+            return self.link.finish(LinkEnd::Session(*error));
+        }
         if message.kind.ends_an_exchange() {
             let text = if message.kind.is_error() { lossy(&message.content) } else { refused.to_string() };
             self.settled(message, || Err(RequestError::NotGenuine(text)));
@@ -199,7 +219,9 @@ impl Peer {
         }
         match refused {
             Refused::Auth(text) => self.complain(Some(message), Kind::AUTH_ERROR, text),
-            Refused::Cipher(_) => self.complain(Some(message), Kind::ERROR, "decryption failed"),
+            Refused::Cipher(_) | Refused::Seal(_) => {
+                self.complain(Some(message), Kind::ERROR, "decryption failed");
+            }
         }
     }
 
@@ -213,7 +235,11 @@ impl Peer {
             repeat_number(about, &mut complaint);
         }
         // A peer whose queue is full learns that from nothing else.
-        let _ = if found_out { self.send(complaint) } else { self.send_plain(&complaint) };
+        let _ = if found_out || self.guard().is_sealed() {
+            self.send(complaint)
+        } else {
+            self.send_plain(&complaint)
+        };
     }
 
     /// Has a handler deal with a message, and sends what it answers.
@@ -227,7 +253,7 @@ impl Peer {
         };
         let Some(mut answer) = answer else { return };
         repeat_number(&message, &mut answer);
-        let wrapped = route.layer.wrap(&mut answer, self.said().as_deref());
+        let wrapped = self.guard().wrap_in(&route.layer, &mut answer, self.said().as_deref());
         match wrapped.map_err(SendError::from).and_then(|()| self.send(answer)) {
             Ok(()) | Err(SendError::Closed | SendError::Full) => {}
             // It is too long for a message: nobody would learn that.

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crate::{
     message::{
         error::SendError,
+        guard::{Side, wrap_for_all},
         layer::Layer,
         link::Link,
         node::Node,
@@ -159,9 +160,16 @@ impl Server {
     }
 
     fn tell(&self, links: Vec<Rc<Link>>, mut message: Message) -> Result<usize, SendError> {
-        self.inner.node.layer.wrap(&mut message, None)?;
+        // Those who need codes of their own get them; the others share one frame.
+        let (particular, others): (Vec<_>, Vec<_>) =
+            links.into_iter().partition(|link| link.guard.is_particular());
+        let own = particular.iter().filter(|link| link.peer().send(message.clone()).is_ok()).count();
+        if others.is_empty() && own > 0 {
+            return Ok(own);
+        }
+        wrap_for_all(&self.inner.node.protection.layer, &mut message)?;
         let frame = Bytes::from(message.to_octets()?);
-        Ok(links.iter().filter(|link| link.push(frame.clone()).is_ok()).count())
+        Ok(own + others.iter().filter(|link| link.push(frame.clone()).is_ok()).count())
     }
 
     /// Ends the server: the queue of the listener is served and the port closed, handlers at work are answered, until `grace`
@@ -217,7 +225,7 @@ async fn serve(inner: Rc<Inner>, listener: TcpListener) {
             counted(count.get());
             // What is sent is whole messages: waiting for more would only be late.
             let _ = stream.set_nodelay(true);
-            let link = Link::new(node.clone(), peer);
+            let link = Link::new(node.clone(), Side::Answers, peer);
             let member = Node::enter(&link);
             let running = link.run(stream, stopping.clone());
             async move {

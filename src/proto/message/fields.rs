@@ -57,6 +57,13 @@ impl Fields {
         self.set(name, Value::Bytes(Bytes::copy_from_slice(octets)));
     }
 
+    /// Takes a field away; false when there was none.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.pairs.len();
+        self.pairs.retain(|(found, _)| found != name);
+        self.pairs.len() < before
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()

@@ -5,7 +5,8 @@
 //! frame    a message as octets, and octets as messages     kind     what a message is
 //! fields   what plugins say of a message                   pack     the values that fields and peers' records have
 //! requests which request a message answers
-//! plugins  who sent it, and who can read it
+//! plugins  who sent it, and who can read it                replays  what keeps it from passing twice
+//! session  both, between two of ours
 //! ```
 //!
 //! Nothing here panics on what a peer sends, and what a message costs is bounded by its octets.
@@ -15,13 +16,17 @@ mod frame;
 mod kind;
 mod pack;
 pub(crate) mod plugins;
+mod replays;
 mod requests;
+mod session;
 
-pub(crate) use self::requests::is_numbered;
+pub(crate) use self::requests::{NUMBER, REPEATED, is_numbered};
 pub use self::{
     fields::{Fields, FieldsError},
     frame::{DecodeError, Decoder, EncodeError, Message},
     kind::{Kind, Kinds},
     pack::{UnpackError, Value},
+    replays::Replays,
     requests::{Begun, Order, Requests, Ticket, TooMany, repeat_number},
+    session::{Channel, Offer, Session},
 };

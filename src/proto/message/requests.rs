@@ -19,9 +19,9 @@ use super::{Kind, Message, Value};
 use crate::limits::{MESSAGE_REQUESTS, MESSAGE_WAITING};
 
 /// The field of a request with its number.
-const NUMBER: &str = "id";
+pub(crate) const NUMBER: &str = "id";
 /// The field of an answer with the number of what it answers.
-const REPEATED: &str = "re";
+pub(crate) const REPEATED: &str = "re";
 
 /// Names a request; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -56,7 +56,7 @@ impl CipherPlugin for BoxCipher {
         let shared = self.shared(scene)?;
         let mut nonce = [0; BOX_NONCE];
         (scene.random)(&mut nonce);
-        let plain = plaintext(message, self.hides_uri);
+        let plain = plaintext(message, self.hides_uri, 0);
         let sealed = shared.encrypt(&nonce.into(), &plain[..]);
         let sealed = sealed.map_err(|_too_long| PluginError::TooLong(plain.len()))?;
         put_ciphertext(message, [&nonce[..], &sealed].concat().into(), self.hides_uri, scene);

@@ -1,13 +1,15 @@
 //! HMAC as the Python package computes it.
 
+use hkdf::hmac::{Hmac, Mac};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::{
-    AuthPlugin, NONCE_FIELD, PluginError, Scene,
+    AuthPlugin, Binding, NONCE_FIELD, PluginError, Scene, TIME_FIELD,
     digest::{DIGEST, derive_key, sha256},
     stamp, time_of,
 };
-use crate::proto::message::Message;
+use crate::proto::message::{Message, NUMBER, REPEATED};
 
 /// The block that keys are padded to. SHA-256 has blocks of 64 octets, and HMAC (RFC 2104) takes those: this is not
 /// HMAC, and code made for HMAC gives other values.
@@ -15,7 +17,8 @@ const BLOCK: usize = 136;
 
 /// A code over time and body, with a key that is derived from a shared secret and the message's nonce.
 ///
-/// It does not cover the message's type, nor the other fields, and a message that was recorded passes again.
+/// It does not cover the message's type, nor the other fields, and a message that was recorded passes again. Between two of
+/// ours a second code, which others ignore, covers those, and the nonces of recent messages are remembered.
 ///
 /// # Examples
 ///
@@ -34,19 +37,37 @@ const BLOCK: usize = 136;
 pub struct HmacAuth {
     secret: [u8; DIGEST],
     field: &'static str,
+    bound: String,
 }
 
 impl HmacAuth {
     /// With a secret that both ends have.
     pub fn new(secret: impl AsRef<[u8]>) -> HmacAuth {
-        HmacAuth { secret: sha256(&[secret.as_ref()]), field: "hmac" }
+        HmacAuth { secret: sha256(&[secret.as_ref()]), field: "hmac", bound: "hmac+".to_owned() }
     }
 
-    /// Puts the code into another field than `hmac`, as one of two layers has to.
+    /// Puts the code into another field than `hmac`, as one of two layers has to; the second one into a field of that name
+    /// and a plus sign.
     #[must_use]
     pub fn field(mut self, name: &'static str) -> HmacAuth {
         self.field = name;
+        self.bound = format!("{name}+");
         self
+    }
+
+    /// HMAC (RFC 2104) over the type and the named fields, of which the first code is one: it stands for the body.
+    fn second_code(&self, names: &str, message: &Message) -> Option<Hmac<Sha256>> {
+        let nonce = message.fields.octets(NONCE_FIELD)?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&derive_key(&self.secret, nonce, b"bind")).ok()?;
+        mac.update(&[message.kind.number()]);
+        mac.update(&u16::try_from(names.len()).ok()?.to_be_bytes());
+        mac.update(names.as_bytes());
+        for name in names.split(',') {
+            let packed = message.fields.get(name)?.packed();
+            mac.update(&u32::try_from(packed.len()).ok()?.to_be_bytes());
+            mac.update(&packed);
+        }
+        Some(mac)
     }
 
     fn code(&self, nonce: &[u8], time: &[u8], message: &Message) -> [u8; DIGEST] {
@@ -71,6 +92,40 @@ impl AuthPlugin for HmacAuth {
         let (Some(time), Some(nonce)) = (time_of(fields), fields.octets(NONCE_FIELD)) else { return false };
         let Some(code) = fields.octets(self.field) else { return false };
         self.code(nonce, &time, message).ct_eq(code).into()
+    }
+
+    fn bind(&self, message: &mut Message) {
+        message.fields.remove(&self.bound);
+        // A name with a comma in it cannot be told from two.
+        let mut names: Vec<&str> =
+            message.fields.iter().map(|(name, _)| name).filter(|name| !name.contains(',')).collect();
+        names.sort_unstable();
+        let names = names.join(",");
+        if let Some(code) = self.second_code(&names, message) {
+            let octets = [&code.finalize().into_bytes()[..], names.as_bytes()].concat();
+            message.fields.set_octets(&self.bound, &octets);
+        }
+    }
+
+    fn binding(&self, message: &Message) -> Binding {
+        let Some(octets) = message.fields.get(&self.bound) else { return Binding::Absent };
+        let octets = octets.as_bytes().and_then(|octets| octets.split_first_chunk::<DIGEST>());
+        let Some((code, Ok(names))) = octets.map(|(code, names)| (code, std::str::from_utf8(names))) else {
+            return Binding::Forged;
+        };
+        let is_named = |name: &str| names.split(',').any(|named| named == name);
+        let left_out = |name: &str| message.fields.get(name).is_some() && !is_named(name);
+        if !is_named(self.field) || [NONCE_FIELD, TIME_FIELD, NUMBER, REPEATED].into_iter().any(left_out) {
+            return Binding::Forged;
+        }
+        let time = time_of(&message.fields).and_then(|time| <[u8; 4]>::try_from(&time[..]).ok());
+        let (Some(mac), Some(time)) = (self.second_code(names, message), time) else {
+            return Binding::Forged;
+        };
+        match mac.verify_slice(code) {
+            Ok(()) => Binding::Bound { time: u32::from_be_bytes(time) },
+            Err(_differs) => Binding::Forged,
+        }
     }
 
     fn refusal(&self) -> &str {

@@ -6,7 +6,8 @@
 //! first layer sets and the others keep.
 //!
 //! These four are what the Python package has, with its weaknesses: the type of a message is covered by none of them,
-//! and nothing keeps an old message from being sent again.
+//! and nothing keeps an old message from being sent again. [`HmacAuth`] can bind both, in a field that the package ignores;
+//! where both ends can, a [`Session`](super::Session) is what protects.
 
 mod boxes;
 mod digest;
@@ -27,7 +28,7 @@ use super::{Fields, Message, Value};
 pub(crate) const NONCE: usize = 16;
 
 /// The field with the nonce, which layers share.
-const NONCE_FIELD: &str = "nonce";
+pub(crate) const NONCE_FIELD: &str = "nonce";
 /// The field with the time of sending, which layers share.
 const TIME_FIELD: &str = "ts";
 
@@ -53,6 +54,18 @@ pub trait AuthPlugin {
     /// Whether the message comes from where its fields say.
     fn is_genuine(&self, message: &Message, scene: &Scene<'_>) -> bool;
 
+    /// Binds to the code of a signed message what the code does not cover: the type, the other fields. Those who do not know
+    /// of it ignore what that adds. Does nothing in a plugin that has no such thing.
+    fn bind(&self, message: &mut Message) {
+        let _as_it_is = message;
+    }
+
+    /// What a genuine message has been bound to.
+    fn binding(&self, message: &Message) -> Binding {
+        let _any = message;
+        Binding::Unknown
+    }
+
     /// What the sender of a message that is not genuine is told.
     fn refusal(&self) -> &str;
 
@@ -60,6 +73,23 @@ pub trait AuthPlugin {
     fn is_peer_specific(&self) -> bool {
         false
     }
+}
+
+/// Whether the type of a message and its fields are covered by its code, which the Python package's are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Binding {
+    /// The plugin has no such thing.
+    Unknown,
+    /// They are not.
+    Absent,
+    /// They are, and the message was sent at this time.
+    Bound {
+        /// Seconds since 1970.
+        time: u32,
+    },
+    /// They were, and are others now.
+    Forged,
 }
 
 /// Keeps a message from everybody but its receiver.
@@ -97,6 +127,15 @@ pub enum PluginError {
     /// What was decrypted is no body: another key, or another message.
     #[error("what was decrypted is no body: the keys differ, or somebody has changed it")]
     Garbled,
+    /// The same message has come before.
+    #[error("the message has come before")]
+    Replayed,
+    /// The message's time is too far from ours.
+    #[error("the message was sent {0} s from now, or seems so: the clocks differ, or somebody has kept it")]
+    Late(u32),
+    /// There is no session with the peer, and one is required.
+    #[error("a session is required, and there is none with this peer")]
+    NoSession,
     /// The body is too long with what is added to it.
     #[error("the encrypted body would have {0} octets, which is more than a message holds")]
     TooLong(usize),
@@ -133,9 +172,9 @@ fn stamp(fields: &mut Fields, scene: &mut Scene<'_>) -> (Bytes, Bytes) {
     (nonce, time)
 }
 
-/// The body as ciphers see it: with its uri, if that is to be hidden too.
-fn plaintext(message: &Message, with_uri: bool) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(2 + message.uri.len() + message.content.len());
+/// The body as ciphers see it: with its uri, if that is to be hidden too; and room behind it.
+pub(super) fn plaintext(message: &Message, with_uri: bool, room: usize) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(2 + message.uri.len() + message.content.len() + room);
     if with_uri {
         // A uri that does not fit makes a body that is refused when it is framed.
         plain.extend_from_slice(&u16::try_from(message.uri.len()).unwrap_or(u16::MAX).to_be_bytes());
@@ -172,7 +211,11 @@ fn ciphertext(message: &Message, with_uri: bool) -> Vec<u8> {
 }
 
 /// Puts what was decrypted in the body's place.
-fn put_plaintext(message: &mut Message, plain: Vec<u8>, with_uri: bool) -> Result<(), PluginError> {
+pub(super) fn put_plaintext(
+    message: &mut Message,
+    plain: Vec<u8>,
+    with_uri: bool,
+) -> Result<(), PluginError> {
     let mut plain = Bytes::from(plain);
     if with_uri {
         if plain.len() < 2 {

@@ -52,7 +52,7 @@ impl CipherPlugin for StreamCipher {
     fn encrypt(&self, message: &mut Message, scene: &mut Scene<'_>) -> Result<(), PluginError> {
         let mut iv = [0; NONCE];
         (scene.random)(&mut iv);
-        let mut octets = plaintext(message, self.hides_uri);
+        let mut octets = plaintext(message, self.hides_uri, 0);
         self.apply(&iv, &mut octets);
         message.fields.set_octets(self.field, &iv);
         put_ciphertext(message, octets.into(), self.hides_uri, scene);
