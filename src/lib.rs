@@ -46,7 +46,10 @@
 //! | feature | adds |
 //! |---|---|
 //! | `futures-io` | the traits `futures_io::{AsyncRead, AsyncWrite}` for stream sockets, tunnels and [`testing::Stream`] |
+//! | `hyper` | `adapters::hyper`: a hyper 1 server or client on these sockets, timers and tasks |
 //! | `message` | the module `message`: requests, answers, publishing and subscribing over TCP |
+//! | `tokio-io` | the traits `tokio::io::{AsyncRead, AsyncWrite}` for the same as `futures-io`, without tokio's runtime |
+//! | `tower` | `adapters::tower`: tower's services, such as an axum router, as handlers; the client as a service |
 //! | `tracing` | spans around polls, and events, for subscribers of the `tracing` crate |
 //!
 //! The targets of `tracing` are `wakering::task` (TRACE: polls, begin and end of tasks; WARN: stalls; ERROR: panics),
@@ -70,6 +73,7 @@
 //! In floors; a module imports only from lower ones, plus `error`, `limits` and `trace`:
 //!
 //! ```text
+//! 6   adapters                           other people's traits over all of it
 //! 5   http   message   testing  service  binds a pure protocol machine to sockets and handlers ┊ connections in memory ┊ started by others
 //! 4   net   channel   time    signal     futures over sources, deadlines and signals
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
@@ -81,6 +85,8 @@
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("wakering packs its waker handles into 64-bit pointers");
 
+#[cfg(any(feature = "hyper", feature = "tower"))]
+pub mod adapters;
 mod blocking;
 mod channel;
 mod clock;

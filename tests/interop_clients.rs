@@ -22,7 +22,7 @@ fn serve(peer: &'static str, example: &str, program: &Path, arguments: &[PathBuf
     let row = Row::new(peer, Role::Client);
     let server = Server::start(example, &["--grace", "30"]);
     // gRPC and the Python package h2 name a server by its address alone.
-    let target = if example == "grpc_echo" || peer == "h2 (Python)" {
+    let target = if example.ends_with("_echo") || peer == "h2 (Python)" {
         server.address.to_string()
     } else {
         server.url("")
@@ -70,4 +70,10 @@ fn a_client_on_h2_of_python_is_served() {
 fn the_grpc_client_is_served_in_all_four_kinds_of_calls() {
     let Some(program) = python("grpc", "grpcio", Role::Client) else { return };
     serve("grpcio", "grpc_echo", &program, &[script("client_grpc.py")]);
+}
+
+#[test]
+fn the_grpc_client_is_served_by_tonic_on_our_server() {
+    let Some(program) = python("grpc", "grpcio", Role::Client) else { return };
+    serve("grpcio", "tonic_echo", &program, &[script("client_grpc.py")]);
 }

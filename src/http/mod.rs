@@ -15,8 +15,9 @@
 //! handler.rs     what answers requests
 //! hooks.rs       what the user is told of connections that come and go
 //! place.rs       what a handler can learn of its connection, and say before its answer
-//! body.rs        content, either way
-//! tunnel.rs      both directions of a stream as one; tunnel_traits.rs: as `futures_io` has it
+//! body.rs        content, either way; body_traits.rs: as `http_body` has it; body_parts.rs: for adapters
+//! tunnel.rs      both directions of a stream as one; tunnel_bytes.rs: for the traits of `futures_io` (tunnel_traits.rs),
+//!                hyper and tokio
 //! sending.rs     content that is made piece by piece, on its way to the peer
 //! client/        requests, and a pool of connections to send them on
 //! server.rs      accepting
@@ -34,6 +35,10 @@
 
 mod admission;
 mod body;
+#[cfg(feature = "tower")]
+mod body_parts;
+#[cfg(any(feature = "hyper", feature = "tower"))]
+mod body_traits;
 pub mod client;
 mod connection;
 mod date;
@@ -54,6 +59,12 @@ mod service;
 mod stop;
 mod transport;
 mod tunnel;
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+mod tunnel_bytes;
+#[cfg(feature = "hyper")]
+mod tunnel_hyper;
+#[cfg(feature = "tokio-io")]
+mod tunnel_tokio;
 #[cfg(feature = "futures-io")]
 mod tunnel_traits;
 mod wire;

@@ -6,27 +6,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::{
-    http::{
-        body::{BodyError, Frame},
-        tunnel::Tunnel,
-    },
-    limits::CHANNEL_BYTES,
-};
-
-/// A reset is `ConnectionReset`, the end of the connection `ConnectionAborted`.
-fn failed(error: BodyError) -> io::Error {
-    let kind = match error {
-        BodyError::Reset(_) => io::ErrorKind::ConnectionReset,
-        BodyError::ConnectionClosed => io::ErrorKind::ConnectionAborted,
-        BodyError::TimedOut { .. } => io::ErrorKind::TimedOut,
-        BodyError::TooLong { .. } | BodyError::Abandoned | BodyError::Source(_) => io::ErrorKind::Other,
-    };
-    io::Error::new(kind, error)
-}
+use crate::http::tunnel::Tunnel;
 
 impl AsyncRead for Tunnel {
     fn poll_read(
@@ -34,17 +16,9 @@ impl AsyncRead for Tunnel {
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if buffer.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let mut bytes = match ready!(self.poll_receive(context)) {
-            Some(received) => received.map_err(failed)?,
-            None => return Poll::Ready(Ok(0)),
-        };
-        let count = bytes.len().min(buffer.len());
-        bytes.copy_to_slice(&mut buffer[..count]);
-        self.rest = bytes;
-        Poll::Ready(Ok(count))
+        let bytes = ready!(self.poll_take(context, buffer.len()))?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        Poll::Ready(Ok(bytes.len()))
     }
 }
 
@@ -55,15 +29,7 @@ impl AsyncWrite for Tunnel {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let broken = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-        let Some(outgoing) = &mut self.outgoing else {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        };
-        ready!(outgoing.poll_room(context)).map_err(broken)?;
-        let piece = Bytes::copy_from_slice(&bytes[..bytes.len().min(CHANNEL_BYTES)]);
-        let count = piece.len();
-        outgoing.put(Frame::Data(piece)).map_err(broken)?;
-        Poll::Ready(Ok(count))
+        self.poll_put(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -129,7 +129,7 @@ impl Io {
         self.poll_send_vectored(cx, &slices[..count])
     }
 
-    fn after_read(&self, read: usize, room: usize) {
+    pub(super) fn after_read(&self, read: usize, room: usize) {
         // Zero is the end of the stream, which a further read has to see again.
         if 0 < read && read < room {
             self.clear_after_short_read();

@@ -41,12 +41,18 @@ mod race;
 pub(crate) mod ready;
 mod send_file;
 mod share;
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+mod spare;
 mod split;
 mod stream;
 mod tcp;
 mod tcp_options;
 #[cfg(feature = "futures-io")]
 mod traits;
+#[cfg(feature = "hyper")]
+mod traits_hyper;
+#[cfg(feature = "tokio-io")]
+mod traits_tokio;
 mod transfer;
 pub mod udp;
 mod unix_datagram;

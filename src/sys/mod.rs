@@ -51,6 +51,12 @@ pub(crate) mod packet;
 pub(crate) mod signal;
 pub(crate) mod sigpipe;
 pub(crate) mod socket;
+#[cfg(any(feature = "hyper", feature = "tokio-io"))]
+pub(crate) mod spare;
+#[cfg(feature = "hyper")]
+mod spare_hyper;
+#[cfg(feature = "tokio-io")]
+mod spare_tokio;
 pub(crate) mod tcp;
 pub(crate) mod unix;
 mod unix_addr;

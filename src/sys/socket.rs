@@ -4,7 +4,7 @@
 //! cue to wait. socket(7), tcp(7), udp(7).
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -136,15 +136,20 @@ fn recv_flags(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: c_int) -> io::Result
 pub(crate) fn recv_buf(fd: BorrowedFd<'_>, buffer: &mut BytesMut) -> io::Result<usize> {
     let spare = buffer.spare_capacity_mut();
     debug_assert!(!spare.is_empty(), "zero bytes read would look like the end of the stream");
-    let (start, length) = (spare.as_mut_ptr().cast(), shorten(fd, spare.len()));
-    // SAFETY: `start` points to at least `length` writable bytes of spare capacity; the kernel only writes
-    // them, so they need not be initialised.
-    let receive = || unsafe { libc::recv(fd.as_raw_fd(), start, length, 0) };
-    let read = attempt(Call::Recv, fd, receive).map(count)?;
-    // SAFETY: the kernel has initialised the first `read` bytes of the spare capacity, and `read` is at
-    // most `length`, so the new length is within the capacity.
+    let read = recv_uninit(fd, spare)?;
+    // SAFETY: the first `read` bytes of the spare capacity are initialised, and `read` is at most its length, so the
+    // new length is within the capacity.
     unsafe { buffer.set_len(buffer.len() + read) };
     Ok(read)
+}
+
+/// Reads into memory that need not be initialised; afterwards as many of its first bytes are as it says, which is at most
+/// its length.
+pub(crate) fn recv_uninit(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    let (start, length) = (buffer.as_mut_ptr().cast(), shorten(fd, buffer.len()));
+    // SAFETY: `start` points to at least `length` writable bytes, borrowed for the whole call; the kernel only writes
+    // them, so they need not be initialised.
+    attempt(Call::Recv, fd, || unsafe { libc::recv(fd.as_raw_fd(), start, length, 0) }).map(count)
 }
 
 /// Reads into several buffers in turn (`readv`).

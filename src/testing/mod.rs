@@ -40,6 +40,10 @@ mod relay;
 mod stream;
 #[cfg(feature = "futures-io")]
 mod traits;
+#[cfg(feature = "hyper")]
+mod traits_hyper;
+#[cfg(feature = "tokio-io")]
+mod traits_tokio;
 
 pub use self::{
     link::{Cut, Link},

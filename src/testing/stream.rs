@@ -22,7 +22,7 @@ use crate::{
 
 /// One end of a connection in memory; made by [`Link::pair`].
 ///
-/// It reads and writes as [`TcpStream`](crate::net::TcpStream) does, and with the `futures-io` feature has the traits
+/// It reads and writes as [`TcpStream`](crate::net::TcpStream) does, and with the `futures-io` and `tokio-io` features has the traits
 /// `AsyncRead` and `AsyncWrite`. It stays on its worker.
 ///
 /// # Cancellation

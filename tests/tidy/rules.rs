@@ -46,6 +46,8 @@ const ROOMS: &[Room] = &[
     room_at("http", 5, &[]),
     room_at("message", 5, &[]),
     room_at("service", 5, &[]),
+    // Other people's traits over all of it.
+    room_at("adapters", 6, &[]),
 ];
 
 /// What every floor may use.
