@@ -411,7 +411,7 @@ fn an_upload_through_50_ms_is_not_bound_by_the_first_window() {
 fn compare(took: Duration) {
     let fixed = Duration::from_millis(50) * u32::try_from(LENGTH / FIXED).unwrap();
     println!("{took:?}; a fixed window would take {fixed:?}");
-    assert!(took * 5 < fixed, "{took:?}, and a fixed window would take {fixed:?}");
+    assert!(took * 2 < fixed, "{took:?}, and a fixed window would take {fixed:?}");
 }
 
 /// The same the other way: our client grows its windows too.

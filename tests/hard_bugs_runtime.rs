@@ -128,18 +128,25 @@ impl Drop for Seen {
 fn the_end_drops_every_future_once_on_its_own_worker_whose_reactor_still_works() {
     const EACH: usize = 20;
     let (dropped, drops) = mpsc::channel();
+    let made = Arc::new(AtomicUsize::new(0));
     let runtime = Runtime::builder().workers(3).build().unwrap();
     let handle = runtime.handle();
     let mut tasks = Vec::new();
     for worker in 0..3 {
         for _ in 0..EACH {
-            let dropped = dropped.clone();
-            let make = move || Seen { home: Some(thread::current().id()), dropped };
+            let (dropped, made) = (dropped.clone(), made.clone());
+            let make = move || {
+                made.fetch_add(1, Ordering::Relaxed);
+                Seen { home: Some(thread::current().id()), dropped }
+            };
             tasks.push(handle.spawn_on(worker, make).unwrap());
         }
     }
     drop(dropped);
-    runtime.block_on(sleep(Duration::from_millis(5))).unwrap();
+    // Those that no worker has taken yet would have no future to drop.
+    while made.load(Ordering::Relaxed) < 3 * EACH {
+        runtime.block_on(sleep(Duration::from_millis(1))).unwrap();
+    }
     tasks.iter().step_by(3).for_each(wakering::RemoteJoinHandle::abort);
     drop(runtime);
     let seen: Vec<bool> = drops.iter().collect();

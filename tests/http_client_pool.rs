@@ -6,7 +6,7 @@
 mod support;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use support::{
     scripted::{Scripted, accept, answer, head},
 };
 use wakering::{
+    CancellationToken,
     http::{
         Body, Config, HeaderValue, Method, Protocol, Request, Response, Server, StatusCode,
         client::{Client, ClientBuilder, Kind},
@@ -30,11 +31,21 @@ use wakering::{
 
 const REFUSED_STREAM: u32 = 7;
 
+thread_local! {
+    /// Whether a handler of this test's server has begun with `/held`, and what lets it end.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+    static HELD: CancellationToken = CancellationToken::new();
+}
+
 fn start_server() -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     Server::start(listener, |request: Request<Body>| async move {
         match request.uri().path() {
             "/slow" => sleep(Duration::from_millis(20)).await,
+            "/held" => {
+                AT_WORK.set(true);
+                HELD.with(CancellationToken::clone).cancelled().await;
+            }
             "/never" => std::future::pending().await,
             _ => {}
         }
@@ -48,7 +59,7 @@ fn with_server<F: Future<Output = ()>>(builder: ClientBuilder, test: impl FnOnce
     wakering::run(async {
         let server = start_server();
         test(builder.build(), format!("http://{}", server.local_addr())).await;
-        let stopped = server.stop(Duration::from_secs(5)).await;
+        let stopped = server.stop(Duration::from_secs(60)).await;
         assert_eq!(stopped.aborted_connections, 0, "a connection outlives its client");
     })
     .unwrap();
@@ -89,7 +100,7 @@ fn to_the_end(raw: &mut Raw) {
 }
 
 async fn eventually(mut done: impl FnMut() -> bool) -> bool {
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + Duration::from_secs(30);
     while !done() && Instant::now() < patience {
         sleep(Duration::from_millis(1)).await;
     }
@@ -157,7 +168,7 @@ fn the_connection_that_was_used_least_recently_goes_when_too_many_are_idle() {
         assert_eq!(open.sum::<u64>(), 2);
         client.shutdown().await;
         for server in servers {
-            assert_eq!(server.stop(Duration::from_secs(5)).await.aborted_connections, 0);
+            assert_eq!(server.stop(Duration::from_secs(60)).await.aborted_connections, 0);
         }
     })
     .unwrap();
@@ -349,7 +360,7 @@ fn a_time_limit_holds_while_a_request_waits_and_while_it_runs() {
         text(client.get(&url).await.unwrap()).await;
         let holder = spawn({
             let (client, url) = (client.clone(), format!("{url}/never"));
-            async move { client.get(url).timeout(Duration::from_millis(300)).await.unwrap_err() }
+            async move { client.get(url).timeout(Duration::from_millis(1500)).await.unwrap_err() }
         });
         yield_now().await;
         let waiting = client.get(&url).timeout(Duration::from_millis(10)).await.unwrap_err();
@@ -427,7 +438,7 @@ fn names_are_looked_up_and_may_be_told() {
             assert_eq!(client.get(target).await.unwrap_err().kind(), Kind::Misuse, "{target}");
         }
         client.shutdown().await;
-        server.stop(Duration::from_secs(5)).await;
+        server.stop(Duration::from_secs(60)).await;
     })
     .unwrap();
 }
@@ -437,11 +448,14 @@ fn shutting_down_lets_requests_finish_and_fails_those_that_wait() {
     let builder = Client::builder().streams_per_connection(1).connections_per_host(1);
     with_server(builder, |client, url| async move {
         let calls = [(); 2].map(|()| {
-            let (client, url) = (client.clone(), format!("{url}/slow"));
+            let (client, url) = (client.clone(), format!("{url}/held"));
             spawn(async move { client.get(url).await })
         });
-        sleep(Duration::from_millis(10)).await;
-        client.shutdown().await;
+        assert!(eventually(|| AT_WORK.get()).await);
+        let ending = spawn(async move { client.shutdown().await });
+        yield_now().await;
+        HELD.with(CancellationToken::cancel);
+        ending.await.unwrap();
         let [running, waiting] = calls;
         assert_eq!(text(running.await.unwrap().unwrap()).await, "ok");
         let error = waiting.await.unwrap().unwrap_err();

@@ -30,6 +30,9 @@ use wakering::{
     time::sleep,
 };
 
+/// What nothing here takes unless it hangs.
+const LONG: Duration = Duration::from_secs(60);
+
 /// A server on a thread of its own, until it is told to stop.
 struct Running {
     address: SocketAddr,
@@ -87,7 +90,7 @@ impl Running {
 
     /// Waits until no handler is alive.
     fn all_gone(&self) {
-        let patience = Instant::now() + Duration::from_secs(5);
+        let patience = Instant::now() + Duration::from_secs(60);
         while self.alive.load(Ordering::SeqCst) > 0 {
             assert!(Instant::now() < patience, "a handler outlives its stream");
             thread::yield_now();
@@ -311,7 +314,7 @@ fn stopping_waits_for_handlers_within_the_grace() {
             while alive.load(Ordering::SeqCst) == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            stop.send(Duration::from_secs(5)).unwrap();
+            stop.send(LONG).unwrap();
         });
         let response = waiting.await;
         response.unwrap().into_body().collect().await.unwrap().to_bytes()
@@ -336,8 +339,8 @@ fn stopping_aborts_what_outlives_the_grace_and_says_how_much() {
         assert!(waiting.await.is_err());
         let stopped = stopping.await.unwrap();
         assert_eq!((stopped.aborted_connections, stopped.aborted_handlers), (1, 1));
-        // 100 ms after the deadline on a quiet machine; a busy one may not run us for longer.
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        // 100 ms after the deadline on a quiet machine; a busy one may not run us for long.
+        assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
         assert_eq!(alive.load(Ordering::SeqCst), 0);
     });
 }
@@ -349,10 +352,10 @@ fn an_idle_client_does_not_hold_up_the_stop() {
         let mut sender = connect(&server).await;
         assert_eq!(text(&mut sender, server.request("/")).await.1, "ok");
         let start = Instant::now();
-        let stopping = tokio::task::spawn_blocking(move || server.stop(Duration::from_secs(30)));
+        let stopping = tokio::task::spawn_blocking(move || server.stop(LONG));
         let stopped = stopping.await.unwrap();
         assert_eq!(stopped.aborted_connections, 0);
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
         drop(sender);
     });
 }
@@ -367,7 +370,7 @@ fn a_peer_that_never_speaks_is_aborted_at_the_end_of_the_grace() {
     });
     let start = Instant::now();
     server.stop(Duration::from_millis(200));
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(start.elapsed() < LONG / 2, "{:?}", start.elapsed());
     drop(silent);
 }
 
@@ -400,7 +403,7 @@ fn every_worker_serves_and_stops() {
             })
         });
         let answered = load.unwrap().await.unwrap();
-        let stopped = server.stop(Duration::from_secs(5)).await;
+        let stopped = server.stop(Duration::from_secs(60)).await;
         (answered, stopped)
     });
     assert_eq!(served.unwrap(), (20, Stopped::default()));
@@ -412,7 +415,7 @@ fn every_worker_serves_and_stops() {
 fn a_violation_ends_in_goaway_and_the_end_of_the_socket() {
     let server = Running::start();
     let mut socket = TcpStream::connect(server.address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
     // PING of seven octets.
     socket.write_all(b"\0\0\x07\x06\0\0\0\0\x001234567").unwrap();
@@ -429,7 +432,7 @@ fn a_violation_ends_in_goaway_and_the_end_of_the_socket() {
 fn a_request_in_the_first_segment_is_answered() {
     let server = Running::start();
     let mut socket = TcpStream::connect(server.address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut first = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
     // POST http / of authority `a`, by index and one literal.
     first.extend_from_slice(b"\0\0\x06\x01\x05\0\0\0\x01\x83\x86\x84\x01\x01a");
@@ -456,7 +459,7 @@ fn a_connection_that_outlives_the_grace_is_told_the_last_stream() {
     }
     let server = Running::start();
     let mut socket = TcpStream::connect(server.address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut first = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
     // GET http /never of authority `a`.
     first.extend_from_slice(b"\0\0\x0d\x01\x05\0\0\0\x05\x82\x86\x04\x06/never\x01\x01a");

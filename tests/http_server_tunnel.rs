@@ -103,7 +103,7 @@ fn open(client: &mut Client, target: &str) -> (StreamKey, Answer) {
 
 /// Waits until the server has no stream and no handler left.
 fn all_gone(meters: &Meters) {
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + Duration::from_secs(60);
     loop {
         let metrics = meters.read();
         if (metrics.streams_open, metrics.handlers, metrics.held_received) == (0, 0, 0) {

@@ -37,7 +37,7 @@ fn serve(peer: &'static str, example: &str, program: &Path, arguments: &[PathBuf
     if !stopping {
         stop(&server);
     }
-    let (status, _, errors) = server.wait(Duration::from_secs(10));
+    let (status, _, errors) = server.wait(Duration::from_secs(60));
     assert_eq!(status.code(), Some(0), "{errors}");
     assert_eq!(errors, "");
 }

@@ -25,7 +25,7 @@ fn serve(peer: &'static str, program: &Path, name: &str, target: impl Fn(&Server
     Peer::start(Row::new(peer, Role::Client), program, &line).follow(LIMIT, || {});
     stop(&server);
     // The clients leave some of their sockets without a word, which the server says.
-    let (status, _, _errors) = server.wait(Duration::from_secs(10));
+    let (status, _, _errors) = server.wait(Duration::from_secs(60));
     assert_eq!(status.code(), Some(0));
 }
 

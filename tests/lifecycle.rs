@@ -180,7 +180,12 @@ fn a_stop_with_idle_clients_is_prompt_and_one_with_a_stuck_handler_ends_at_the_d
         let mut stuck = client::connect(address).await.unwrap();
         let answer = spawn(stuck.send(get(address, "/never")));
         let silent = StdStream::connect(address).unwrap();
-        sleep(Duration::from_millis(20)).await;
+        let accepted = timeout(PROMPT, async {
+            while server.metrics().connections_open < 2 || server.metrics().handlers < 1 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        assert!(accepted.await.is_ok(), "{:?}", server.metrics());
         let start_of_stop = Instant::now();
         let stopped = server.stop(Duration::from_millis(100)).await;
         assert_eq!((stopped.aborted_connections, stopped.aborted_handlers), (2, 1));
@@ -199,7 +204,12 @@ fn a_shutdown_with_the_longest_deadline_waits_for_the_last_handler() {
         let (address, handle) = (server.local_addr(), server.handle());
         let mut asking = client::connect(address).await.unwrap();
         let answer = spawn(asking.send(get(address, "/slow")));
-        sleep(Duration::from_millis(5)).await;
+        let begun = timeout(PROMPT, async {
+            while server.metrics().handlers < 1 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        assert!(begun.await.is_ok(), "{:?}", server.metrics());
         let from_thread = thread::spawn(move || handle.shutdown_blocking(Duration::MAX));
         assert_eq!(server.stop(Duration::MAX).await.aborted_connections, 0);
         assert_eq!(answer.await.unwrap().unwrap().status(), 200);
@@ -260,6 +270,10 @@ fn a_client_that_reconnects_a_hundred_times_recovers_and_keeps_no_socket() {
             if round == 10 {
                 before = Some((descriptors(), client.connections()));
             }
+        }
+        let start = Instant::now();
+        while before != Some((descriptors(), client.connections())) && start.elapsed() < PROMPT {
+            sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(before, Some((descriptors(), client.connections())));
         client.shutdown().await;
@@ -408,15 +422,19 @@ fn workers_with_timers_sockets_and_tasks_that_all_wait_do_not_run_at_all() {
     });
     let threads: Vec<_> = workers.iter().take(3).collect();
     let waker = wait.recv().unwrap();
-    // What a connection gives up when it rests takes 250 ms; PINGs that measure the trip are over by then, too.
-    thread::sleep(Duration::from_millis(1_500));
     let slices = || -> Vec<Option<u64>> { threads.iter().map(|it| slices_of(it.as_deref()?)).collect() };
-    let before = slices();
-    thread::sleep(Duration::from_secs(5));
-    let after = slices();
+    // What a connection gives up when it rests takes 250 ms, and PINGs that measure the trip are over soon, but on a
+    // machine with other things to do nobody knows when: there is a rest in the end, and who ticks never has one.
+    let mut ran = Vec::new();
+    let rests = (0..8).any(|_| {
+        let before = slices();
+        thread::sleep(Duration::from_secs(5));
+        ran = before.into_iter().zip(slices()).filter(|(before, after)| before != after).collect();
+        ran.is_empty()
+    });
     waker.wake();
     drop(idle.join());
-    assert_eq!(before, after, "a worker ran although everything waited");
+    assert!(rests, "a worker ran although everything waited: {ran:?}");
 }
 
 /// Row 11, from the other end: what a runtime held is closed when it is dropped, and all of its peers see it at once.

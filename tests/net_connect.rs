@@ -153,9 +153,11 @@ fn of_raced_addresses_the_first_to_answer_wins_after_a_quarter_of_a_second() {
         let stream = connector.connect([hole.address, address]).await.unwrap();
         let took = start.elapsed();
         assert_eq!(stream.peer_addr().unwrap(), address);
-        assert!(took >= Duration::from_millis(250) && took < Duration::from_millis(900), "{took:?}");
+        // Nobody gives the first attempt up before minutes are over.
+        assert!(took >= Duration::from_millis(250) && took < FOR_EVER / 2, "{took:?}");
         // An answer within the delay leaves the others untried.
         let untried = TcpListener::bind(LOOPBACK).unwrap();
+        let connector = connector.attempt_delay(FOR_EVER);
         let stream = connector.connect([address, untried.local_addr().unwrap()]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), address);
         assert_eq!(untried.try_accept().unwrap_err().kind(), ErrorKind::WouldBlock);
@@ -175,7 +177,7 @@ fn a_refusal_in_a_race_begins_the_next_attempt_at_once() {
         let error = connector.connect([nobody(), last]).await.unwrap_err();
         let inner = error.get_ref().unwrap().downcast_ref::<AddressError>().unwrap();
         assert_eq!(inner.address(), last);
-        assert!(start.elapsed() < Duration::from_secs(15));
+        assert!(start.elapsed() < Duration::from_secs(25));
         let none: &[SocketAddr] = &[];
         assert_eq!(connector.connect(none).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     });

@@ -8,7 +8,12 @@
 #[path = "support/net.rs"]
 mod support;
 
-use std::{error::Error, fs, io, rc::Rc, time::Duration};
+use std::{
+    error::Error,
+    fs, io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use support::{LOOPBACK, in_child, run};
 use wakering::{
@@ -130,8 +135,11 @@ fn a_server_that_is_refused_now_and_then_serves_the_others_and_leaks_nothing() {
             wakering::yield_now().await;
             assert!(visit(address).await.unwrap(), "nothing is refused any more");
         }
-        wakering::time::sleep(Duration::from_millis(20)).await;
         // The reserve, which was given up, may not be back yet: the next want of descriptors asks for one.
+        let start = Instant::now();
+        while descriptors() > before && start.elapsed() < Duration::from_secs(20) {
+            wakering::time::sleep(Duration::from_millis(1)).await;
+        }
         let now = descriptors();
         assert!(now <= before, "{now:?} descriptors, {before:?} before");
         server.abort();

@@ -115,7 +115,7 @@ fn a_broken_connection_is_told_with_code_frame_stream_and_offset_and_a_servers_e
                 .await
                 .unwrap();
             while peer.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
-            server.stop(Duration::from_secs(1)).await;
+            server.stop(Duration::from_secs(60)).await;
         })
         .unwrap();
     });

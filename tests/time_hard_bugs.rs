@@ -269,7 +269,7 @@ fn timers_fire_although_descriptors_and_tasks_are_always_ready() {
             let start = Instant::now();
             sleep(milliseconds(2)).await;
             let late = start.elapsed() - milliseconds(2);
-            assert!(late < Duration::from_secs(2), "{late:?}");
+            assert!(late < Duration::from_secs(20), "{late:?}");
         }
         for task in [&flood, &drain] {
             task.abort();

@@ -336,7 +336,7 @@ impl Peer {
         // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
-        while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(10)) {
+        while let Ok(line) = self.lines.recv_timeout(Duration::from_secs(60)) {
             self.row.take(&line);
         }
         let errors = self.errors.recv().unwrap_or_default();
@@ -369,6 +369,6 @@ impl Drop for Peer {
 pub(crate) fn stop(server: &Server) {
     server.signal(Signal::Terminate);
     let refused =
-        eventually(Duration::from_secs(10), || std::net::TcpStream::connect(server.address).is_err());
+        eventually(Duration::from_secs(60), || std::net::TcpStream::connect(server.address).is_err());
     assert!(refused, "the server still accepts after SIGTERM");
 }
