@@ -8,14 +8,20 @@ mod message_line;
 use std::{
     cell::Cell,
     io::{self, IsTerminal, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     process::ExitCode,
     rc::Rc,
+    time::Duration,
 };
 
 use message_line::{ClientLine, Command};
 use wakering::{
     CancellationToken,
-    message::{Builder, Client, Incoming, Kind, Message, Reconnect, Remote, RequestError, SendError},
+    message::{
+        Builder, Client, Incoming, Kind, LinkEnd, Message, Peer, Reconnect, Remote, RequestError, SendError,
+        UdpNode,
+    },
+    net::UdpSocket,
 };
 
 /// Why it did not do what it was to do, and with which code it ends.
@@ -47,13 +53,67 @@ async fn run(line: &ClientLine) -> Result<(), Failure> {
     if line.command == Command::Subscribe {
         return subscribe(line).await;
     }
-    let remote = client(line, builder(line)).remote(line.addr).timeout(line.timeout);
-    let answer = ask(line, &remote).await?;
+    let server = Asked::new(line, builder(line))?;
+    let answer = ask(line, &server).await?;
     if line.command == Command::Get {
         put_out(&answer.content).map_err(|error| Failure::Other(error.to_string()))?;
     }
-    remote.close().await;
+    server.close().await;
     Ok(())
+}
+
+/// The server, by what it is asked.
+enum Asked {
+    Connection(Remote),
+    Datagrams(UdpNode, Peer),
+}
+
+impl Asked {
+    fn new(line: &ClientLine, builder: Builder) -> Result<Asked, Failure> {
+        if !line.udp {
+            let remote = client(line, builder).remote(line.addr).timeout(line.timeout);
+            return Ok(Asked::Connection(remote));
+        }
+        let any: IpAddr =
+            if line.addr.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let node = UdpSocket::bind((any, 0)).and_then(|socket| builder.node(socket));
+        let node = node.map_err(|error| Failure::NoConnection(error.to_string()))?;
+        let peer = node.peer(line.addr);
+        Ok(Asked::Datagrams(node, peer))
+    }
+
+    async fn request(&self, line: &ClientLine) -> Result<Message, RequestError> {
+        let (kind, uri, content) = (line.command.kind(), line.uri.clone(), line.content.clone());
+        match self {
+            Asked::Connection(remote) => remote.request(kind, uri, content).await,
+            Asked::Datagrams(_, peer) => peer.request(kind, uri, content).await,
+        }
+    }
+
+    /// Whether there is somebody to wait for, as far as can be known.
+    fn is_there(&self) -> bool {
+        match self {
+            Asked::Connection(remote) => remote.peer().is_some(),
+            Asked::Datagrams(..) => true,
+        }
+    }
+
+    /// Waits until the connection has ended; why it has.
+    async fn ended(&self) -> LinkEnd {
+        match self {
+            Asked::Connection(remote) => remote.ended().await,
+            Asked::Datagrams(..) => std::future::pending().await,
+        }
+    }
+
+    async fn close(&self) {
+        match self {
+            Asked::Connection(remote) => remote.close().await,
+            Asked::Datagrams(node, _) => {
+                node.shutdown(Duration::ZERO).await;
+            }
+        }
+    }
 }
 
 fn builder(line: &ClientLine) -> Builder {
@@ -65,9 +125,8 @@ fn client(line: &ClientLine, builder: Builder) -> Client {
 }
 
 /// Asks what the command line says, and judges the answer.
-async fn ask(line: &ClientLine, remote: &Remote) -> Result<Message, Failure> {
-    let asked = remote.request(line.command.kind(), line.uri.clone(), line.content.clone()).await;
-    let answer = asked.map_err(|error| failure(&error, remote))?;
+async fn ask(line: &ClientLine, server: &Asked) -> Result<Message, Failure> {
+    let answer = server.request(line).await.map_err(|error| failure(&error, line, server))?;
     let text = || format!("{}: {}", answer.kind, String::from_utf8_lossy(&answer.content));
     match answer.kind {
         Kind::NOT_FOUND => Err(Failure::NotFound(text())),
@@ -76,11 +135,11 @@ async fn ask(line: &ClientLine, remote: &Remote) -> Result<Message, Failure> {
     }
 }
 
-fn failure(error: &RequestError, remote: &Remote) -> Failure {
-    let text = format!("{}: {error}", remote.addr());
+fn failure(error: &RequestError, line: &ClientLine, server: &Asked) -> Failure {
+    let text = format!("{}: {error}", line.addr);
     match error {
         // As long as there is no connection, it is that which took too long.
-        RequestError::TimedOut if remote.peer().is_none() => Failure::NoConnection(text),
+        RequestError::TimedOut if !server.is_there() => Failure::NoConnection(text),
         RequestError::TimedOut => Failure::TimedOut(text),
         RequestError::Connect(_) | RequestError::Lost(_) | RequestError::Send(SendError::Closed) => {
             Failure::NoConnection(text)
@@ -102,11 +161,11 @@ async fn subscribe(line: &ClientLine) -> Result<(), Failure> {
         async { None }
     };
     let builder = builder(line).on((Kind::NOTIFY_URI, line.uri.clone()), notified);
-    let remote = client(line, builder).remote(line.addr).timeout(line.timeout);
+    let server = Asked::new(line, builder)?;
     loop {
-        ask(line, &remote).await?;
-        let Some(end) = enough.run_until_cancelled(remote.ended()).await else {
-            remote.close().await;
+        ask(line, &server).await?;
+        let Some(end) = enough.run_until_cancelled(server.ended()).await else {
+            server.close().await;
             return Ok(());
         };
         eprintln!("message_client: {}: {end}", line.addr);

@@ -15,6 +15,7 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     error::Error,
+    net::SocketAddr,
     process::ExitCode,
     rc::Rc,
     time::Duration,
@@ -23,8 +24,8 @@ use std::{
 use bytes::Bytes;
 use message_line::ServerLine;
 use wakering::{
-    message::{Builder, Incoming, Kind, Message, Server},
-    net::TcpListener,
+    message::{Builder, Incoming, Kind, Message, SendError, Server, UdpNode},
+    net::{TcpListener, UdpSocket},
 };
 
 /// How long what is being answered may go on after the first signal.
@@ -45,8 +46,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve(line: &ServerLine) -> Result<(), Box<dyn Error>> {
-    let listener = TcpListener::bind(line.addr)?;
-    let (store, own) = (Rc::new(Store::default()), Rc::new(OnceCell::<Server>::new()));
+    let (store, own) = (Rc::new(Store::default()), Rc::new(OnceCell::<Serving>::new()));
     let stored = |make: fn(&Store, &Incoming) -> Message| {
         let store = store.clone();
         move |incoming: Incoming| {
@@ -55,7 +55,7 @@ async fn serve(line: &ServerLine) -> Result<(), Box<dyn Error>> {
         }
     };
     let publisher = own.clone();
-    let server = Builder::new()
+    let builder = Builder::new()
         .layer(line.layer())
         .on((Kind::REQUEST_URI, "echo"), |incoming: Incoming| async move {
             Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
@@ -69,12 +69,45 @@ async fn serve(line: &ServerLine) -> Result<(), Box<dyn Error>> {
         .on(Kind::PUBLISH_URI, move |incoming: Incoming| {
             let server = publisher.get().expect("set before the first message").clone();
             async move { Some(publish(&server, &incoming)) }
-        })
-        .serve(listener)?;
+        });
+    let server = if line.udp {
+        Serving::Datagrams(builder.node(UdpSocket::bind(line.addr)?)?)
+    } else {
+        Serving::Connections(builder.serve(TcpListener::bind(line.addr)?)?)
+    };
     let _ = own.set(server.clone());
     ending::first_signal(server.local_addr()).await?;
-    server.shutdown(GRACE).await;
+    server.shutdown().await;
     Ok(())
+}
+
+#[derive(Clone)]
+enum Serving {
+    Connections(Server),
+    Datagrams(UdpNode),
+}
+
+impl Serving {
+    fn local_addr(&self) -> SocketAddr {
+        match self {
+            Serving::Connections(server) => server.local_addr(),
+            Serving::Datagrams(node) => node.local_addr(),
+        }
+    }
+
+    fn notify(&self, topic: &[u8], news: Message) -> Result<usize, SendError> {
+        match self {
+            Serving::Connections(server) => server.notify(topic, news),
+            Serving::Datagrams(node) => node.notify(topic, news),
+        }
+    }
+
+    async fn shutdown(&self) {
+        match self {
+            Serving::Connections(server) => server.shutdown(GRACE).await,
+            Serving::Datagrams(node) => node.shutdown(GRACE).await,
+        };
+    }
 }
 
 fn subscribe(incoming: &Incoming) -> Message {
@@ -90,7 +123,7 @@ fn unsubscribe(incoming: &Incoming) -> Message {
     incoming.answer(Kind::CONFIRM_UNSUBSCRIBE, "")
 }
 
-fn publish(server: &Server, incoming: &Incoming) -> Message {
+fn publish(server: &Serving, incoming: &Incoming) -> Message {
     let news = incoming.answer(Kind::NOTIFY_URI, incoming.message.content.clone());
     match server.notify(&incoming.message.uri, news) {
         Ok(_subscribers) => incoming.answer(Kind::OK, ""),

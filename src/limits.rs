@@ -467,6 +467,18 @@ pub(crate) const MESSAGE_BATCH_BYTES: usize = 192 * 1024;
 /// Handlers of one connection at a time; further messages wait in the socket.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_HANDLERS: usize = 64;
+/// Handlers of a node of datagrams at a time, over all its peers; what comes then is dropped, as datagrams are.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_NODE_HANDLERS: usize = 1024;
+/// Addresses of which a node of datagrams knows something; what comes from others then is dropped.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_SOURCES: usize = 4096;
+/// Errors that one host is told within a second: honest peers make few mistakes, and its address may be a victim's.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_COMPLAINTS: u32 = 100;
+/// How long a node of datagrams waits after an error of its socket, which may come again.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_READ_PAUSE: Duration = Duration::from_millis(10);
 /// Topics that one peer may have subscribed to.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_SUBSCRIPTIONS: usize = 1024;

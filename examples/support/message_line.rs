@@ -19,11 +19,12 @@ use wakering::message::{HmacAuth, Kind, Layer, StreamCipher};
 pub(crate) const SERVER_HELP: &str = "\
 message_server: stores, echoes and publishes messages
 
-usage: message_server [--addr HOST:PORT] [--secret S] [--key K]
+usage: message_server [--addr HOST:PORT] [--secret S] [--key K] [--udp]
 
 --addr HOST:PORT  where to listen; port 0 lets the system choose (default 127.0.0.1:8888)
 --secret S        take only messages that are signed with this secret, and sign all
 --key K           take only messages that are encrypted with this key, uri and content, and encrypt all
+--udp             messages are datagrams
 -h, --help        this text
 
 Ctrl-C and SIGTERM end it, with what is being answered; a second signal ends it at once.
@@ -32,7 +33,7 @@ Ctrl-C and SIGTERM end it, with what is being answered; a second signal ends it 
 pub(crate) const CLIENT_HELP: &str = "\
 message_client: asks a server of messages
 
-usage: message_client [--addr HOST:PORT] [--secret S] [--key K] [--timeout SECONDS] [--reconnect] COMMAND
+usage: message_client [--addr HOST:PORT] [--secret S] [--key K] [--udp] [--timeout SECONDS] [--reconnect] COMMAND
 
 get URI                writes the content to standard output
 new URI CONTENT        makes it
@@ -44,6 +45,7 @@ pub URI CONTENT        publishes it
 --addr HOST:PORT   the server (default 127.0.0.1:8888)
 --secret S         sign messages with this secret, and take only those that are
 --key K            encrypt messages with this key, uri and content, and take only those that are
+--udp              messages are datagrams; then nothing tells whether there is a server but its answers
 --timeout SECONDS  how long connecting and an answer may take together (default 10)
 --reconnect        try again when there is no connection, within the timeout; `sub` does so when it is lost, too
 -h, --help         this text
@@ -58,12 +60,14 @@ codes: 0  done                    2  bad arguments        3  no answer in time
 /// What the server is to do.
 pub(crate) struct ServerLine {
     pub(crate) addr: SocketAddr,
+    pub(crate) udp: bool,
     plugins: Plugins,
 }
 
 /// What the client is to do.
 pub(crate) struct ClientLine {
     pub(crate) addr: SocketAddr,
+    pub(crate) udp: bool,
     pub(crate) timeout: Duration,
     pub(crate) reconnect: bool,
     pub(crate) command: Command,
@@ -106,12 +110,13 @@ pub(crate) fn or_exit<T>(name: &str, help: &str, parse: fn(Parser) -> Result<Opt
 
 impl ServerLine {
     pub(crate) fn parse(mut parser: Parser) -> Result<Option<ServerLine>, lexopt::Error> {
-        let mut line = ServerLine { addr: default_addr(), plugins: Plugins::default() };
+        let mut line = ServerLine { addr: default_addr(), udp: false, plugins: Plugins::default() };
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("addr") => line.addr = parser.value()?.parse_with(resolve)?,
                 Long("secret") => line.plugins.secret = Some(parser.value()?),
                 Long("key") => line.plugins.key = Some(parser.value()?),
+                Long("udp") => line.udp = true,
                 Long("help") | Short('h') => return Ok(None),
                 _ => return Err(argument.unexpected()),
             }
@@ -128,6 +133,7 @@ impl ClientLine {
     pub(crate) fn parse(mut parser: Parser) -> Result<Option<ClientLine>, lexopt::Error> {
         let mut line = ClientLine {
             addr: default_addr(),
+            udp: false,
             timeout: Duration::from_secs(10),
             reconnect: false,
             command: Command::Get,
@@ -142,6 +148,7 @@ impl ClientLine {
                 Long("addr") => line.addr = parser.value()?.parse_with(resolve)?,
                 Long("secret") => line.plugins.secret = Some(parser.value()?),
                 Long("key") => line.plugins.key = Some(parser.value()?),
+                Long("udp") => line.udp = true,
                 Long("timeout") => line.timeout = parser.value()?.parse_with(seconds)?,
                 Long("reconnect") => line.reconnect = true,
                 Long("count") => line.count = Some(parser.value()?.parse_with(count)?),

@@ -192,7 +192,7 @@ impl Remote {
     /// The connection that there is now, if there is one.
     #[must_use]
     pub fn peer(&self) -> Option<Peer> {
-        self.inner.open().map(|link| Peer { link })
+        self.inner.open().map(|link| link.peer())
     }
 
     /// Closes the connection: what is queued goes out first, for a second at most. Requests that wait get an error.

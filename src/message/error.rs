@@ -57,6 +57,20 @@ pub enum SendError {
     /// The message is too long.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The message is too long for a datagram: with the fields of plugins it has more octets than one holds.
+    #[error("the message has {octets} octets with its fields, and a datagram holds {longest}")]
+    Datagram {
+        /// What it has.
+        octets: usize,
+        /// What there is room for.
+        longest: usize,
+    },
+    /// The system does not send the datagram: no route, no permission, or (EMSGSIZE) too long for the way.
+    #[error("the system does not send it: {}", io::Error::from_raw_os_error(*.0))]
+    System(i32),
+    /// The node has no multicast group.
+    #[error("the node has no multicast group")]
+    NoGroup,
     /// A plugin cannot do its work.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -84,6 +98,12 @@ pub enum RequestError {
     /// It was not sent.
     #[error(transparent)]
     Send(#[from] SendError),
+}
+
+impl SendError {
+    pub(super) fn system(error: &io::Error) -> SendError {
+        SendError::System(error.raw_os_error().unwrap_or_default())
+    }
 }
 
 impl RequestError {

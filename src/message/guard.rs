@@ -113,9 +113,7 @@ impl Guard {
     /// Whether each message needs a code of its own, so that none can be wrapped once for many.
     pub(super) fn is_particular(&self) -> bool {
         let layer = &self.protection.layer;
-        let of_peer = layer.auth.as_ref().is_some_and(|auth| auth.is_peer_specific())
-            || layer.cipher.as_ref().is_some_and(|cipher| cipher.is_peer_specific());
-        of_peer || layer.is_strict || self.is_barred() || self.is_sealed() || self.binds()
+        layer.is_particular() || layer.is_strict || self.is_barred() || self.is_sealed() || self.binds()
     }
 
     /// The offer of a session, to be sent as a request.
@@ -269,10 +267,10 @@ impl fmt::Debug for Guard {
     }
 }
 
-/// Wraps a message for many, none of whom needs a code of its own.
-pub(super) fn wrap_for_all(layer: &Layer, message: &mut Message) -> Result<(), PluginError> {
+/// Wraps a message for many, none of whom needs a code of its own; who asks binds its code.
+pub(super) fn wrap_for_all(layer: &Layer, side: Side, message: &mut Message) -> Result<(), PluginError> {
     let nobody = Protection { layer: layer.clone(), ..Protection::default() };
-    Guard::new(nobody, Side::Answers, Order::Any).wrap(message, None)
+    Guard::new(nobody, side, Order::Any).wrap(message, None)
 }
 
 fn on_scene<R>(peer: Said<'_>, body: impl FnOnce(&mut Scene<'_>) -> R) -> R {

@@ -76,6 +76,12 @@ impl Layer {
         self.auth.is_none() && self.cipher.is_none()
     }
 
+    /// Whether each receiver needs a message of its own.
+    pub(super) fn is_particular(&self) -> bool {
+        self.auth.as_ref().is_some_and(|auth| auth.is_peer_specific())
+            || self.cipher.as_ref().is_some_and(|cipher| cipher.is_peer_specific())
+    }
+
     /// Wraps a message that is sent.
     pub(super) fn wrap(
         &self,

@@ -26,7 +26,7 @@ use crate::{
         guard::{Guard, Side},
         layer::Layer,
         node::Node,
-        peer::Peer,
+        peer::{End, INVALID, Peer},
         queue::{Queue, Rejected, SlowPeer},
         routes::Route,
     },
@@ -35,9 +35,6 @@ use crate::{
     time::timeout,
     worker::{CancellationToken, Scope},
 };
-
-/// What a message is answered with that cannot be, in the words of the protocol's first implementation.
-const INVALID: &str = "invalid message";
 
 pub(super) struct Link {
     pub(super) node: Rc<Node>,
@@ -135,7 +132,7 @@ impl Link {
     }
 
     pub(super) fn peer(self: &Rc<Self>) -> Peer {
-        Peer { link: self.clone() }
+        Peer::new(End::Link(self.clone()))
     }
 
     /// Messages that were not sent because the peer was slow.
@@ -237,7 +234,7 @@ impl Link {
 
     /// Gives a message to the request that it answers, or to its handler.
     async fn take(self: &Rc<Self>, message: Message, handlers: &Scope) {
-        let Some((route, message)) = self.peer().take(message) else { return };
+        let Some((route, message)) = self.peer().take(message, true) else { return };
         poll_fn(|context| self.poll_room(context)).await;
         self.handlers.set(self.handlers.get() + 1);
         if is_numbered(&message) {

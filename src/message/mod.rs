@@ -11,6 +11,7 @@
 //! routes   which handler a message goes to                    topics   who has subscribed to what
 //! layer    plugins around messages                            error    what goes wrong
 //! guard    what protects one connection: a layer, or a session
+//! udp      a node of datagrams: its sockets, the addresses that it knows, multicast
 //! ```
 //!
 //! # What differs from the package
@@ -40,6 +41,7 @@ mod queue;
 mod routes;
 mod server;
 mod topics;
+mod udp;
 
 pub use self::{
     client::{Client, Reconnect, Remote},
@@ -50,6 +52,7 @@ pub use self::{
     queue::SlowPeer,
     routes::{Incoming, Key},
     server::{Server, Stopped},
+    udp::{Group, Ignored, UdpNode},
 };
 pub use crate::proto::message::{
     DecodeError, EncodeError, Fields, FieldsError, Kind, Kinds, Message, Replays, Session, TooMany,

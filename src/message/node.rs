@@ -2,19 +2,24 @@
 
 use std::{cell::RefCell, fmt, future::Future, io, rc::Rc, time::Duration};
 
+use bytes::Bytes;
+
 use crate::{
     limits,
     message::{
         client::{Client, Reconnect},
-        guard::Protection,
+        error::SendError,
+        guard::{Protection, Side, wrap_for_all},
         layer::Layer,
         link::Link,
+        peer::{End, Peer},
         queue::SlowPeer,
         routes::{Incoming, Key, Route, Routes},
         server::Server,
         topics::Topics,
+        udp::{Group, UdpNode},
     },
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     proto::message::{Kind, Kinds, Message, Replays, Session},
     slab::{self, Slab},
 };
@@ -30,6 +35,7 @@ pub(super) struct Settings {
     pub(super) idle_timeout: Option<Duration>,
     pub(super) request_timeout: Duration,
     pub(super) reconnect: Option<Reconnect>,
+    pub(super) group: Option<Group>,
 }
 
 /// A node as its connections see it.
@@ -60,6 +66,27 @@ impl Node {
         self.links.borrow().iter().map(|(_, link)| link.clone()).collect()
     }
 
+    /// Sends a message within an inner layer to many, and returns to how many. Those who need codes of their own get them;
+    /// the others share one frame.
+    pub(super) fn tell(
+        &self,
+        ends: impl IntoIterator<Item = End>,
+        inner: &Layer,
+        mut message: Message,
+    ) -> Result<usize, SendError> {
+        let (particular, others): (Vec<_>, Vec<_>) =
+            ends.into_iter().partition(|end| inner.is_particular() || end.guard().is_particular());
+        let own = particular.into_iter().map(|end| Peer::new(end).within(inner.clone()));
+        let own = own.filter(|peer| peer.send(message.clone()).is_ok()).count();
+        if others.is_empty() && own > 0 {
+            return Ok(own);
+        }
+        wrap_for_all(inner, Side::Answers, &mut message)?;
+        wrap_for_all(&self.protection.layer, Side::Answers, &mut message)?;
+        let frame = Bytes::from(message.to_octets()?);
+        Ok(own + others.iter().filter(|end| end.push(frame.clone()).is_ok()).count())
+    }
+
     pub(super) fn connections(&self) -> usize {
         self.links.borrow().len()
     }
@@ -69,7 +96,7 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let removed = self.link.node.links.borrow_mut().remove(self.key);
         drop(removed);
-        self.link.node.topics.leave_all(&self.link);
+        self.link.node.topics.leave_all(&End::Link(self.link.clone()));
     }
 }
 
@@ -123,6 +150,7 @@ impl Builder {
             idle_timeout: Some(limits::MESSAGE_IDLE_TIMEOUT),
             request_timeout: limits::MESSAGE_REQUEST_TIMEOUT,
             reconnect: None,
+            group: None,
         };
         Builder {
             protection: Protection::default(),
@@ -176,6 +204,20 @@ impl Builder {
         F: Future<Output = Option<Message>> + 'static,
     {
         self.routes.add(key.into(), Route::new(layer, handler));
+        self
+    }
+
+    /// Has `handler` deal with the messages that no other handler is for; without it a server, and a node of datagrams,
+    /// answers NOT_FOUND.
+    ///
+    /// What it returns is sent only as an answer that ends the exchange (RESPOND_URI, OK, a confirmation, an error), and
+    /// never to one: two nodes with such a handler could otherwise answer each other for ever.
+    pub fn otherwise<H, F>(self, handler: H) -> Builder
+    where
+        H: Fn(Incoming) -> F + 'static,
+        F: Future<Output = Option<Message>> + 'static,
+    {
+        self.routes.set_default(Route::new(Layer::new(), handler));
         self
     }
 
@@ -239,15 +281,41 @@ impl Builder {
     /// Outside a runtime.
     #[track_caller]
     pub fn serve(self, listener: TcpListener) -> io::Result<Server> {
-        Server::start(self.node(true), listener)
+        Server::start(self.build(true), listener)
+    }
+
+    /// Has a node of datagrams hear a multicast group, and send to it; it does neither by default.
+    pub fn group(mut self, group: Group) -> Builder {
+        self.settings.group = Some(group);
+        self
+    }
+
+    /// A node that sends and receives messages as datagrams, on this worker. It offers no session, and takes none.
+    ///
+    /// # Errors
+    ///
+    /// The system's, of getsockname(2), and of joining the group, if there is one to join; `InvalidInput` when a session is
+    /// required.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime.
+    #[track_caller]
+    pub fn node(mut self, socket: UdpSocket) -> io::Result<UdpNode> {
+        // Sessions are for connections: datagrams are lost, and who has agreed on what with them.
+        if self.protection.session.take().is_some_and(|session| session.is_required()) {
+            let text = "a session is required, and datagrams have none";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        UdpNode::start(self.build(true), socket)
     }
 
     /// A client; it has no connection yet.
     pub fn client(self) -> Client {
-        Client::new(self.node(false))
+        Client::new(self.build(false))
     }
 
-    fn node(self, answers_unknown: bool) -> Rc<Node> {
+    fn build(self, answers_unknown: bool) -> Rc<Node> {
         Rc::new(Node {
             protection: self.protection,
             kinds: self.kinds,

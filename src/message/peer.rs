@@ -22,23 +22,118 @@ use crate::{
         link::Link,
         node::Node,
         routes::{Incoming, Route},
+        udp::Far,
     },
-    proto::message::{Kind, Message, Value, repeat_number},
+    proto::message::{Kind, Message, Value, is_answer, repeat_number},
     time::{timeout, timeout_at},
     worker::dump::waiting,
 };
 
-/// The far end of a connection; clones are the same one's.
-#[derive(Clone, Debug)]
+/// What a message is answered with that cannot be, in the words of the protocol's first implementation.
+pub(super) const INVALID: &str = "invalid message";
+
+/// The far end of a connection, or an address that datagrams go to; clones are the same one's.
+///
+/// # Examples
+///
+/// A handler that asks back before it answers:
+///
+/// ```
+/// use wakering::message::{Builder, Incoming, Kind};
+///
+/// let builder = Builder::new().on((Kind::REQUEST_URI, "who am i"), |incoming: Incoming| async move {
+///     let name = incoming.peer.request(Kind::REQUEST_URI, "name", "").await.ok()?;
+///     Some(incoming.answer(Kind::RESPOND_URI, name.content))
+/// });
+/// # drop(builder);
+/// ```
+#[derive(Clone)]
 pub struct Peer {
-    pub(super) link: Rc<Link>,
+    pub(super) end: End,
+    layer: Layer,
+    patience: Duration,
+}
+
+/// What it is reached by.
+#[derive(Clone)]
+pub(super) enum End {
+    Link(Rc<Link>),
+    Far(Rc<Far>),
+}
+
+impl End {
+    pub(super) fn is(&self, other: &End) -> bool {
+        match (self, other) {
+            (End::Link(one), End::Link(other)) => Rc::ptr_eq(one, other),
+            (End::Far(one), End::Far(other)) => one.address == other.address,
+            (End::Link(_), End::Far(_)) | (End::Far(_), End::Link(_)) => false,
+        }
+    }
+
+    pub(super) fn may_subscribe(&self) -> bool {
+        match self {
+            End::Link(link) => link.may_subscribe(),
+            End::Far(far) => far.may_subscribe(),
+        }
+    }
+
+    pub(super) fn unsubscribed(&self) {
+        match self {
+            End::Link(link) => link.unsubscribed(),
+            End::Far(far) => far.unsubscribed(),
+        }
+    }
+
+    pub(super) fn guard(&self) -> &Guard {
+        match self {
+            End::Link(link) => &link.guard,
+            End::Far(far) => &far.guard,
+        }
+    }
+
+    pub(super) fn push(&self, frame: Bytes) -> Result<(), SendError> {
+        match self {
+            End::Link(link) => link.push(frame),
+            End::Far(far) => far.air.push(far.address, frame),
+        }
+    }
 }
 
 impl Peer {
+    pub(super) fn new(end: End) -> Peer {
+        let node = match &end {
+            End::Link(link) => &link.node,
+            End::Far(far) => &far.air.node,
+        };
+        let patience = node.settings.request_timeout;
+        Peer { end, layer: Layer::new(), patience }
+    }
+
+    pub(super) fn far(far: Rc<Far>) -> Peer {
+        Peer::new(End::Far(far))
+    }
+
+    /// The same peer: what is sent to it, and asked of it, is within an inner layer.
+    #[must_use]
+    pub fn within(mut self, layer: Layer) -> Peer {
+        self.layer = layer;
+        self
+    }
+
+    /// The same peer, with another patience for answers than [`Builder::request_timeout`](super::Builder::request_timeout).
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Peer {
+        self.patience = timeout;
+        self
+    }
+
     /// Its address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.link.address
+        match &self.end {
+            End::Link(link) => link.address,
+            End::Far(far) => far.address,
+        }
     }
 
     /// Whether what is said to it is sealed in a [`Session`](super::Session).
@@ -47,59 +142,116 @@ impl Peer {
         self.guard().is_sealed()
     }
 
-    /// Sends it a message that it did not ask for. The message is queued; it goes out by itself.
+    /// Sends it a message that it did not ask for. On a connection the message is queued, and goes out by itself; a datagram
+    /// goes out at once, or when the system takes it, and nobody learns whether it comes.
     ///
     /// # Errors
     ///
-    /// [`SendError`]: the connection is over, the peer reads too slowly, or the message is too long.
+    /// [`SendError`]: the connection or the node is over, the peer reads too slowly, or the message is too long.
     pub fn send(&self, mut message: Message) -> Result<(), SendError> {
-        self.guard().wrap(&mut message, self.said().as_deref())?;
-        self.send_plain(&message)
+        self.guard().wrap_in(&self.layer, &mut message, self.said().as_deref())?;
+        self.send_outer(message)
+    }
+
+    /// Asks, and waits for the answer, whatever its type is: NOT_FOUND is an answer, too.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: no answer in time, the connection is over, or an answer that is not the peer's.
+    ///
+    /// # Cancellation
+    ///
+    /// The request is given up; it may have been sent. Its answer goes to nobody.
+    pub async fn request(
+        &self,
+        kind: Kind,
+        uri: impl Into<Bytes>,
+        content: impl Into<Bytes>,
+    ) -> Result<Message, RequestError> {
+        self.ask(Message::new(kind, uri, content), &self.layer, self.patience).await
     }
 
     /// Has it get what is published under `topic`, until it goes or [`unsubscribe`](Peer::unsubscribe)s; false when it has
     /// 1,024 topics already.
     pub fn subscribe(&self, topic: impl Into<Bytes>) -> bool {
-        self.node().topics.enter(topic.into(), &self.link)
+        self.node().topics.enter(topic.into(), &self.end)
     }
 
     /// Ends a subscription; false when there was none.
     pub fn unsubscribe(&self, topic: impl AsRef<[u8]>) -> bool {
-        self.node().topics.leave(topic.as_ref(), &self.link)
+        self.node().topics.leave(topic.as_ref(), &self.end)
     }
 
     /// Messages that it was not sent, because it read too slowly.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.link.dropped()
+        match &self.end {
+            End::Link(link) => link.dropped(),
+            End::Far(_) => 0,
+        }
     }
 
-    /// Closes the connection now; what is queued may not go out.
+    /// Closes the connection now; what is queued may not go out. Without a connection its subscriptions end, and what was
+    /// asked of it.
     pub fn disconnect(&self) {
-        self.link.finish(LinkEnd::Closed);
+        match &self.end {
+            End::Link(link) => link.finish(LinkEnd::Closed),
+            End::Far(far) => {
+                self.node().topics.leave_all(&self.end);
+                far.asks.fail_all(&LinkEnd::Closed);
+            }
+        }
     }
 
     pub(super) fn node(&self) -> &Rc<Node> {
-        &self.link.node
+        match &self.end {
+            End::Link(link) => &link.node,
+            End::Far(far) => &far.air.node,
+        }
     }
 
     /// What it has said of itself, if it has.
-    #[expect(clippy::unused_self, reason = "peers of connections say nothing of themselves yet")]
+    #[expect(clippy::unused_self, reason = "peers say nothing of themselves yet")]
     pub(super) fn said(&self) -> Option<Rc<Value>> {
         None
     }
 
     pub(super) fn guard(&self) -> &Guard {
-        &self.link.guard
+        self.end.guard()
     }
 
     fn asks(&self) -> &Rc<Asks> {
-        &self.link.asks
+        match &self.end {
+            End::Link(link) => &link.asks,
+            End::Far(far) => &far.asks,
+        }
+    }
+
+    /// How it ended, if it has.
+    fn over(&self) -> Option<LinkEnd> {
+        match &self.end {
+            End::Link(link) => link.end(),
+            End::Far(far) => far.air.is_over().then_some(LinkEnd::Closed),
+        }
+    }
+
+    /// Ends the connection that has failed; a datagram fails alone.
+    fn fail(&self, end: LinkEnd) {
+        match &self.end {
+            End::Link(link) => link.finish(end),
+            End::Far(_) => {}
+        }
+    }
+
+    /// Sends a message, in the node's layer alone.
+    fn send_outer(&self, mut message: Message) -> Result<(), SendError> {
+        self.guard().wrap(&mut message, self.said().as_deref())?;
+        self.send_plain(&message)
     }
 
     /// Sends a message as it is.
     fn send_plain(&self, message: &Message) -> Result<(), SendError> {
-        self.link.push(message.to_octets()?.into())
+        self.end.push(message.to_octets()?.into())
     }
 
     /// Asks, and waits for the answer, in an inner layer.
@@ -109,7 +261,7 @@ impl Peer {
         inner: &Layer,
         patience: Duration,
     ) -> Result<Message, RequestError> {
-        if let Some(end) = self.link.end() {
+        if let Some(end) = self.over() {
             return Err(RequestError::after(end));
         }
         let (kind, uri) = (message.kind, message.uri.clone());
@@ -120,7 +272,7 @@ impl Peer {
         let answer = self.asks().answer(&asked, unsent);
         wrapped.map_err(SendError::Plugin)?;
         if asked.now {
-            self.send(message)?;
+            self.send_outer(message)?;
         }
         let address = self.addr();
         let describe = move |out: &mut fmt::Formatter<'_>| {
@@ -163,7 +315,7 @@ impl Peer {
     /// Sends the requests whose turn it is.
     fn send_waiting(&self) {
         while let Some((ticket, message)) = self.asks().next_to_send() {
-            if let Err(error) = self.send(message) {
+            if let Err(error) = self.send_outer(message) {
                 self.asks().fail(ticket, error.into());
             }
         }
@@ -178,24 +330,25 @@ impl Peer {
         settled
     }
 
-    /// Gives a message to the request that it answers; else says which handler it is for, if any is.
-    pub(super) fn take(&self, mut message: Message) -> Option<(Route, Message)> {
+    /// Gives a message to the request that it answers; else says which handler it is for, if any is. When the node `serves`
+    /// no more, only answers are taken.
+    pub(super) fn take(&self, mut message: Message, serves: bool) -> Option<(Route, Message)> {
         let said = self.said();
         if let Some(mut accepted) = self.guard().accept(&message) {
             repeat_number(&message, &mut accepted);
             // A peer whose queue is full before it has asked for anything gets nothing else either.
-            let _ = self.send(accepted);
+            let _ = self.send_outer(accepted);
             return None;
         }
         if let Err(refused) = self.guard().unwrap(&mut message, said.as_deref()) {
             self.refuse(&message, &refused);
             return None;
         }
-        if self.settled(&message, || Ok(message.clone())) {
+        if self.settled(&message, || Ok(message.clone())) || !serves {
             return None;
         }
         let Some(route) = self.node().routes.find(&message, self.addr()) else {
-            if self.node().answers_unknown && !message.kind.ends_an_exchange() {
+            if self.node().answers_unknown && may_be_answered(&message) {
                 self.complain(Some(&message), Kind::NOT_FOUND, "not found");
             }
             return None;
@@ -210,9 +363,9 @@ impl Peer {
     /// A message that did not come through a layer. Who asked is told, in plain; answers end what they answer.
     fn refuse(&self, message: &Message, refused: &Refused) {
         if let Refused::Seal(error) = refused {
-            return self.link.finish(LinkEnd::Session(*error));
+            return self.fail(LinkEnd::Session(*error));
         }
-        if message.kind.ends_an_exchange() {
+        if !may_be_answered(message) {
             let text = if message.kind.is_error() { lossy(&message.content) } else { refused.to_string() };
             self.settled(message, || Err(RequestError::NotGenuine(text)));
             return;
@@ -228,6 +381,9 @@ impl Peer {
     /// Tells the peer what is wrong. Only what is not found is told in the node's layer: who is told anything else is
     /// not known to be able to read that.
     pub(super) fn complain(&self, about: Option<&Message>, kind: Kind, text: &str) {
+        if matches!(&self.end, End::Far(far) if !far.air.may_complain(far.address)) {
+            return;
+        }
         let found_out = kind == Kind::NOT_FOUND;
         let uri = about.filter(|_| found_out).map_or(Bytes::from_static(b"ERROR"), |about| about.uri.clone());
         let mut complaint = Message::new(kind, uri, text.to_owned());
@@ -236,7 +392,7 @@ impl Peer {
         }
         // A peer whose queue is full learns that from nothing else.
         let _ = if found_out || self.guard().is_sealed() {
-            self.send(complaint)
+            self.send_outer(complaint)
         } else {
             self.send_plain(&complaint)
         };
@@ -246,20 +402,31 @@ impl Peer {
     pub(super) async fn answer(&self, route: &Route, message: Message) {
         let incoming = Incoming { message: message.clone(), peer: self.clone() };
         let Ok(answer) = contained(|| route.call(incoming)).await else {
-            if !message.kind.ends_an_exchange() {
+            if may_be_answered(&message) {
                 self.complain(Some(&message), Kind::ERROR, "the handler failed");
             }
             return;
         };
         let Some(mut answer) = answer else { return };
+        if route.is_default && !(may_be_answered(&message) && answer.kind.ends_an_exchange()) {
+            return;
+        }
         repeat_number(&message, &mut answer);
         let wrapped = self.guard().wrap_in(&route.layer, &mut answer, self.said().as_deref());
-        match wrapped.map_err(SendError::from).and_then(|()| self.send(answer)) {
+        match wrapped.map_err(SendError::from).and_then(|()| self.send_outer(answer)) {
             Ok(()) | Err(SendError::Closed | SendError::Full) => {}
             // It is too long for a message: nobody would learn that.
-            Err(error) => self.complain(Some(&message), Kind::ERROR, &error.to_string()),
+            Err(error) if may_be_answered(&message) => {
+                self.complain(Some(&message), Kind::ERROR, &error.to_string());
+            }
+            Err(_error) => {}
         }
     }
+}
+
+/// Whether a message may be answered without its handler wanting it: who answers answers never stops.
+fn may_be_answered(message: &Message) -> bool {
+    !message.kind.ends_an_exchange() && !is_answer(message)
 }
 
 fn lossy(octets: &[u8]) -> String {
@@ -275,4 +442,13 @@ async fn contained<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, ()>
         Err(_payload) => Poll::Ready(Err(())),
     })
     .await
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.end {
+            End::Link(link) => fmt::Debug::fmt(link, out),
+            End::Far(far) => fmt::Debug::fmt(far, out),
+        }
+    }
 }

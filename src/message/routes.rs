@@ -75,6 +75,8 @@ type Answering = Pin<Box<dyn Future<Output = Option<Message>>>>;
 pub(super) struct Route {
     handler: Rc<dyn Fn(Incoming) -> Answering>,
     pub(super) layer: Layer,
+    /// It is for what no other handler is for.
+    pub(super) is_default: bool,
 }
 
 impl Route {
@@ -83,7 +85,7 @@ impl Route {
         H: Fn(Incoming) -> F + 'static,
         F: Future<Output = Option<Message>> + 'static,
     {
-        Route { handler: Rc::new(move |incoming| Box::pin(handler(incoming))), layer }
+        Route { handler: Rc::new(move |incoming| Box::pin(handler(incoming))), layer, is_default: false }
     }
 
     pub(super) fn call(&self, incoming: Incoming) -> Answering {
@@ -95,12 +97,19 @@ impl Route {
 #[derive(Default)]
 pub(super) struct Routes {
     table: RefCell<HashMap<Key, Route>>,
+    default: RefCell<Option<Route>>,
 }
 
 impl Routes {
     /// Adds a handler, in the place of one that was there for the same.
     pub(super) fn add(&self, key: Key, route: Route) {
         let replaced = self.table.borrow_mut().insert(key, route);
+        drop(replaced);
+    }
+
+    /// Sets the handler of what no other is for.
+    pub(super) fn set_default(&self, route: Route) {
+        let replaced = self.default.borrow_mut().replace(Route { is_default: true, ..route });
         drop(replaced);
     }
 
@@ -121,7 +130,7 @@ impl Routes {
             }
         }
         key.uri = None;
-        table.get(&key).cloned()
+        table.get(&key).or(self.default.borrow().as_ref()).cloned()
     }
 }
 

@@ -10,16 +10,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-
 use crate::{
     message::{
         error::SendError,
-        guard::{Side, wrap_for_all},
+        guard::Side,
         layer::Layer,
         link::Link,
         node::Node,
-        peer::Peer,
+        peer::{End, Peer},
         routes::{Incoming, Key, Route},
     },
     net::{TcpListener, listen},
@@ -122,7 +120,7 @@ impl Server {
     /// Who is connected.
     #[must_use]
     pub fn peers(&self) -> Vec<Peer> {
-        self.inner.node.links().into_iter().map(|link| Peer { link }).collect()
+        self.inner.node.links().into_iter().map(|link| link.peer()).collect()
     }
 
     /// Adds a handler, in the place of one that was there for the same; see
@@ -156,20 +154,11 @@ impl Server {
     ///
     /// As [`notify`](Server::notify).
     pub fn broadcast(&self, message: Message) -> Result<usize, SendError> {
-        self.tell(self.inner.node.links(), message)
+        self.tell(self.inner.node.links().into_iter().map(End::Link), message)
     }
 
-    fn tell(&self, links: Vec<Rc<Link>>, mut message: Message) -> Result<usize, SendError> {
-        // Those who need codes of their own get them; the others share one frame.
-        let (particular, others): (Vec<_>, Vec<_>) =
-            links.into_iter().partition(|link| link.guard.is_particular());
-        let own = particular.iter().filter(|link| link.peer().send(message.clone()).is_ok()).count();
-        if others.is_empty() && own > 0 {
-            return Ok(own);
-        }
-        wrap_for_all(&self.inner.node.protection.layer, &mut message)?;
-        let frame = Bytes::from(message.to_octets()?);
-        Ok(own + others.iter().filter(|link| link.push(frame.clone()).is_ok()).count())
+    fn tell(&self, ends: impl IntoIterator<Item = End>, message: Message) -> Result<usize, SendError> {
+        self.inner.node.tell(ends, &Layer::new(), message)
     }
 
     /// Ends the server: the queue of the listener is served and the port closed, handlers at work are answered, until `grace`
@@ -239,7 +228,7 @@ async fn serve(inner: Rc<Inner>, listener: TcpListener) {
 }
 
 /// Until the server is to end, or the runtime; its connections are told of either.
-async fn until_told(stopping: CancellationToken) {
+pub(super) async fn until_told(stopping: CancellationToken) {
     let runtime = Handle::current();
     stopping.run_until_cancelled(runtime.stopping()).await;
     stopping.cancel();

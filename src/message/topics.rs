@@ -1,70 +1,67 @@
 //! Who wants to be told of what.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    fmt,
-    rc::{Rc, Weak},
-};
+use std::{cell::RefCell, collections::HashMap, fmt};
 
 use bytes::Bytes;
 
-use crate::message::link::Link;
+use crate::message::peer::End;
 
 /// Topics and their subscribers; a topic without any takes no room.
 #[derive(Default)]
 pub(super) struct Topics {
-    subscribers: RefCell<HashMap<Bytes, Vec<Weak<Link>>>>,
+    subscribers: RefCell<HashMap<Bytes, Vec<End>>>,
 }
 
 impl Topics {
     /// Subscribes; once is as good as often. False when the peer has too many.
-    pub(super) fn enter(&self, topic: Bytes, link: &Rc<Link>) -> bool {
+    pub(super) fn enter(&self, topic: Bytes, end: &End) -> bool {
         let mut topics = self.subscribers.borrow_mut();
         let subscribers = topics.entry(topic.clone()).or_default();
-        if subscribers.iter().any(|it| is(it, link)) {
+        if subscribers.iter().any(|it| it.is(end)) {
             return true;
         }
-        let may = link.may_subscribe();
+        let may = end.may_subscribe();
         if may {
-            subscribers.push(Rc::downgrade(link));
+            subscribers.push(end.clone());
         } else if subscribers.is_empty() {
             topics.remove(&topic);
         }
         may
     }
 
-    pub(super) fn leave(&self, topic: &[u8], link: &Rc<Link>) -> bool {
+    pub(super) fn leave(&self, topic: &[u8], end: &End) -> bool {
         let mut topics = self.subscribers.borrow_mut();
         let Some(subscribers) = topics.get_mut(topic) else { return false };
         let before = subscribers.len();
-        subscribers.retain(|it| !is(it, link));
+        subscribers.retain(|it| !it.is(end));
         let left = subscribers.len() < before;
         if subscribers.is_empty() {
             topics.remove(topic);
         }
         if left {
-            link.unsubscribed();
+            end.unsubscribed();
         }
         left
     }
 
     /// A peer is gone.
-    pub(super) fn leave_all(&self, link: &Rc<Link>) {
+    pub(super) fn leave_all(&self, end: &End) {
         self.subscribers.borrow_mut().retain(|_, subscribers| {
-            subscribers.retain(|it| !is(it, link));
+            subscribers.retain(|it| !it.is(end));
             !subscribers.is_empty()
         });
     }
 
-    pub(super) fn of(&self, topic: &[u8]) -> Vec<Rc<Link>> {
-        let topics = self.subscribers.borrow();
-        topics.get(topic).into_iter().flatten().filter_map(Weak::upgrade).collect()
+    /// The node is gone.
+    pub(super) fn clear(&self) {
+        let topics = self.subscribers.take();
+        drop(topics);
     }
-}
 
-fn is(subscriber: &Weak<Link>, link: &Rc<Link>) -> bool {
-    std::ptr::eq(subscriber.as_ptr(), Rc::as_ptr(link))
+    pub(super) fn of(&self, topic: &[u8]) -> Vec<End> {
+        let topics = self.subscribers.borrow();
+        topics.get(topic).cloned().unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for Topics {

@@ -21,6 +21,7 @@ use super::{collect, eventually, kill_with_parent, skip};
 pub(crate) enum Role {
     Client,
     Server,
+    Node,
     Proxy,
     GrpcProxy,
 }
@@ -30,6 +31,7 @@ impl Role {
         match self {
             Role::Client => "client",
             Role::Server => "server",
+            Role::Node => "node",
             Role::Proxy => "proxy",
             Role::GrpcProxy => "proxy for gRPC",
         }

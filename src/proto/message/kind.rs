@@ -80,8 +80,8 @@ impl Kind {
     /// that never ends.
     pub fn ends_an_exchange(self) -> bool {
         let confirms = matches!(self, Kind::OK | Kind::CONFIRM_SUBSCRIBE | Kind::CONFIRM_UNSUBSCRIBE);
-        let tells = matches!(self, Kind::RESPOND_URI | Kind::PEER_DISCOVERED | Kind::DISCONNECT);
-        confirms || tells || self.is_error()
+        let tells = matches!(self, Kind::NOTIFY_URI | Kind::PEER_DISCOVERED | Kind::DISCONNECT);
+        self == Kind::RESPOND_URI || confirms || tells || self.is_error()
     }
 
     fn name(self) -> Option<&'static str> {

@@ -20,7 +20,7 @@ mod replays;
 mod requests;
 mod session;
 
-pub(crate) use self::requests::{NUMBER, REPEATED, is_numbered};
+pub(crate) use self::requests::{NUMBER, REPEATED, is_answer, is_numbered};
 pub use self::{
     fields::{Fields, FieldsError},
     frame::{DecodeError, Decoder, EncodeError, Message},

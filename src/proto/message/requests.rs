@@ -23,6 +23,9 @@ pub(crate) const NUMBER: &str = "id";
 /// The field of an answer with the number of what it answers.
 pub(crate) const REPEATED: &str = "re";
 
+/// The uri of an error about a message that could not be read.
+const UNREAD: &str = "ERROR";
+
 /// Names a request; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(u64);
@@ -78,6 +81,11 @@ impl Requests {
         Requests { order, repeats_numbers: false, last: 0, under_way, waiting }
     }
 
+    /// None, to a peer that answers in this order; the first one's number is the one after `number`.
+    pub fn numbered_from(order: Order, number: u64) -> Requests {
+        Requests { last: number, ..Requests::new(order) }
+    }
+
     /// Notes a request, to be answered until `deadline`.
     ///
     /// # Errors
@@ -126,7 +134,12 @@ impl Requests {
         if let Some(at) = self.under_way.iter().position(fits) {
             return Some(self.take(at));
         }
+        // Who repeats numbers, and repeats none, means something that had none; but for what could not be read.
+        let is_about_another = self.repeats_numbers && message.uri != UNREAD;
         let is_only = self.under_way.len() == 1;
+        if is_about_another {
+            return None;
+        }
         if message.kind.is_error() && !self.under_way.is_empty() && (is_only || self.order == Order::AsAsked)
         {
             return Some(self.take(0));
@@ -209,6 +222,11 @@ impl Requests {
 /// Whether a request has a number, so that its answer will be known among others.
 pub(crate) fn is_numbered(request: &Message) -> bool {
     request.fields.get(NUMBER).is_some()
+}
+
+/// Whether a message repeats a number, and so is an answer whatever its type is.
+pub(crate) fn is_answer(message: &Message) -> bool {
+    message.fields.get(REPEATED).is_some()
 }
 
 /// Has an answer repeat the number of the request that it answers.
@@ -305,6 +323,16 @@ mod tests {
         assert_eq!(datagrams.answered(&error), None);
         assert_eq!(datagrams.answered(&message(Kind::RESPOND_URI, "a")), Some(Some(a)));
         assert_eq!(datagrams.answered(&error), Some(Some(b)));
+    }
+
+    #[test]
+    fn an_error_without_number_ends_nothing_when_the_peer_repeats_numbers_but_for_what_it_could_not_read() {
+        let mut requests = Requests::numbered_from(Order::AsAsked, 7);
+        let first = now(&mut requests, "a");
+        assert_eq!(requests.answered(&numbered(&requests, first)), Some(Some(first)));
+        let second = now(&mut requests, "a");
+        assert_eq!(requests.answered(&message(Kind::NOT_FOUND, "news")), None);
+        assert_eq!(requests.answered(&message(Kind::ERROR, "ERROR")), Some(Some(second)));
     }
 
     #[test]

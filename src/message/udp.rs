@@ -1,0 +1,202 @@
+//! Messages as datagrams: everybody is client and server at once, and many are reached by one address.
+
+mod air;
+mod far;
+mod group;
+mod storm;
+
+pub(super) use self::far::Far;
+pub use self::{air::Ignored, group::Group};
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    future::Future,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    time::Duration,
+};
+
+use self::air::{Air, Ended};
+use crate::{
+    message::{
+        error::SendError,
+        layer::Layer,
+        node::Node,
+        peer::Peer,
+        routes::{Incoming, Key, Route},
+        server::Stopped,
+    },
+    net::UdpSocket,
+    proto::message::Message,
+    task::JoinHandle,
+    time::timeout,
+    worker::{self, CancellationToken},
+};
+
+/// A node of datagrams, made by [`Builder::node`](crate::message::Builder::node); clones are the same one's.
+///
+/// A datagram is a message; it may be lost, and come twice, and nobody is told. What is too long for one is an error at
+/// once. A request waits for its answer as long as on a connection, and is not sent again: only the application knows
+/// whether that would do harm.
+///
+/// It lives in a task of its own and goes on when this is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use wakering::{message::{Builder, Incoming, Kind}, net::UdpSocket};
+///
+/// wakering::run(async {
+///     let one = Builder::new()
+///         .on((Kind::REQUEST_URI, "echo"), |incoming: Incoming| async move {
+///             Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+///         })
+///         .node(UdpSocket::bind("127.0.0.1:0")?)?;
+///     let other = Builder::new().node(UdpSocket::bind("127.0.0.1:0")?)?;
+///     let answer = other.peer(one.local_addr()).request(Kind::REQUEST_URI, "echo", "hello").await?;
+///     assert_eq!((answer.kind, &answer.content[..]), (Kind::RESPOND_URI, &b"hello"[..]));
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct UdpNode {
+    inner: Rc<Inner>,
+    layer: Layer,
+}
+
+struct Inner {
+    air: Rc<Air>,
+    local_addr: SocketAddr,
+    stopping: CancellationToken,
+    closed: CancellationToken,
+    outcome: Cell<Stopped>,
+    task: RefCell<Option<JoinHandle<()>>>,
+}
+
+impl UdpNode {
+    #[track_caller]
+    pub(super) fn start(node: Rc<Node>, socket: UdpSocket) -> io::Result<UdpNode> {
+        let local_addr = socket.local_addr()?;
+        let inner = Rc::new(Inner {
+            air: Air::new(node, socket)?,
+            local_addr,
+            stopping: CancellationToken::new(),
+            closed: CancellationToken::new(),
+            outcome: Cell::default(),
+            task: RefCell::default(),
+        });
+        let (air, stopping, closed) = (inner.air.clone(), inner.stopping.clone(), inner.closed.clone());
+        let ended = Ended(air.clone());
+        let task = worker::spawn(async move {
+            let _closed = closed.drop_guard();
+            let _ended = ended;
+            air.run(stopping).await;
+        });
+        inner.task.replace(Some(task));
+        Ok(UdpNode { inner, layer: Layer::new() })
+    }
+
+    /// The same node: what is sent by this value to many is within an inner layer.
+    #[must_use]
+    pub fn within(mut self, layer: Layer) -> UdpNode {
+        self.layer = layer;
+        self
+    }
+
+    /// The address that it receives at, and that its datagrams come from.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.local_addr
+    }
+
+    /// Who is at an address: to be sent something, asked, or subscribed.
+    #[must_use]
+    pub fn peer(&self, address: SocketAddr) -> Peer {
+        Peer::far(self.inner.air.known(address))
+    }
+
+    /// Adds a handler, in the place of one that was there for the same; see
+    /// [`Builder::on`](crate::message::Builder::on).
+    pub fn on<H, F>(&self, key: impl Into<Key>, handler: H)
+    where
+        H: Fn(Incoming) -> F + 'static,
+        F: Future<Output = Option<Message>> + 'static,
+    {
+        self.inner.air.node.routes.add(key.into(), Route::new(Layer::new(), handler));
+    }
+
+    /// Takes a handler away; false when there was none.
+    pub fn remove(&self, key: impl Into<Key>) -> bool {
+        self.inner.air.node.routes.remove(&key.into())
+    }
+
+    /// Sends a message to all who hear the node's [`Group`].
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; `NoGroup` when it has none.
+    pub fn multicast(&self, message: Message) -> Result<(), SendError> {
+        self.inner.air.multicast(message, &self.layer)
+    }
+
+    /// Sends a message to all who have subscribed to `topic`, and returns how many that were. It is encoded once.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], when it cannot be sent to anybody.
+    pub fn notify(&self, topic: impl AsRef<[u8]>, message: Message) -> Result<usize, SendError> {
+        let ends = self.inner.air.node.topics.of(topic.as_ref());
+        self.inner.air.node.tell(ends, &self.layer, message)
+    }
+
+    /// Datagrams that it did not deal with.
+    #[must_use]
+    pub fn ignored(&self) -> Ignored {
+        self.inner.air.ignored.get()
+    }
+
+    /// Ends the node: nothing new is handled, what is being handled is answered, until `grace` is over; then it is aborted.
+    ///
+    /// Any task may call it, once or often; the shortest grace counts.
+    ///
+    /// # Cancellation
+    ///
+    /// The node ends all the same, but nobody aborts what is left.
+    pub async fn shutdown(&self, grace: Duration) -> Stopped {
+        let inner = &self.inner;
+        inner.stopping.cancel();
+        if timeout(grace, inner.closed.cancelled()).await.is_err() {
+            let left = inner.air.handlers();
+            let task = inner.task.take();
+            if let Some(task) = task {
+                inner.outcome.set(Stopped { aborted: left, ..inner.outcome.get() });
+                task.abort();
+            }
+            inner.closed.cancelled().await;
+        }
+        inner.outcome.get()
+    }
+
+    /// Waits until the node has ended; at once when it has.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn closed(&self) -> Stopped {
+        self.inner.closed.cancelled().await;
+        self.inner.outcome.get()
+    }
+}
+
+impl fmt::Debug for UdpNode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.inner;
+        out.debug_struct("UdpNode")
+            .field("local_addr", &inner.local_addr)
+            .field("node", &inner.air.node)
+            .finish()
+    }
+}

@@ -1,0 +1,349 @@
+//! A node's sockets: what comes by them, what goes out, and the handlers at work.
+//!
+//! ```text
+//! socket ──► read ──► take ──► the request that it answers
+//! group  ──► read ──┘      └─► a handler, in a task of its own
+//! ```
+//!
+//! Nothing that comes holds the readers up: what there is no room for is dropped, as datagrams are.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    convert::Infallible,
+    fmt,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    task::{Poll, Waker},
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+use super::{
+    far::{Far, Fars},
+    group::Group,
+    storm::Storm,
+};
+use crate::{
+    limits::{MESSAGE_HANDLERS, MESSAGE_LAST_WORDS, MESSAGE_NODE_HANDLERS, MESSAGE_READ_PAUSE},
+    message::{
+        error::{LinkEnd, SendError},
+        guard::{Side, wrap_for_all},
+        layer::Layer,
+        node::Node,
+        peer::{INVALID, Peer},
+        queue::SlowPeer,
+        server::until_told,
+    },
+    net::UdpSocket,
+    proto::message::{DecodeError, Kind, Message},
+    time::{sleep, timeout},
+    worker::{CancellationToken, Scope},
+};
+
+/// The longest datagram (RFC 768, with the header of IPv4); over IPv6 it is 20 octets more.
+const LONGEST_V4: usize = 65_507;
+const LONGEST_V6: usize = 65_527;
+
+/// How far a node has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Only answers are taken any more.
+    Stopping,
+    Over,
+}
+
+/// Datagrams that were not what they should be, or were too many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ignored {
+    /// No messages: of unknown types, cut off, of another protocol.
+    pub malformed: u64,
+    /// Messages that came when as many handlers as may be were at work, or that there was no room for.
+    pub surplus: u64,
+    /// Errors that a host was not told, because it was told many just before.
+    pub untold: u64,
+}
+
+pub(in crate::message) struct Air {
+    pub(in crate::message) node: Rc<Node>,
+    socket: UdpSocket,
+    /// Hears the group, when the socket does not.
+    ear: Option<UdpSocket>,
+    group: Option<Group>,
+    /// What this node's own datagrams come from.
+    own: Vec<SocketAddr>,
+    queue: RefCell<VecDeque<(SocketAddr, Bytes)>>,
+    queued_bytes: Cell<usize>,
+    writer: Cell<Option<Waker>>,
+    pub(super) fars: Fars,
+    storm: RefCell<Storm>,
+    handlers: Cell<usize>,
+    idle: Cell<Option<Waker>>,
+    phase: Cell<Phase>,
+    pub(super) ignored: Cell<Ignored>,
+}
+
+impl Air {
+    pub(super) fn new(node: Rc<Node>, socket: UdpSocket) -> io::Result<Rc<Air>> {
+        let local = socket.local_addr()?;
+        let group = node.settings.group;
+        let ear = group.map_or(Ok(None), |group| group.join(&socket))?;
+        let mut own = vec![local];
+        own.extend(group.and_then(|group| group.source(local.port())));
+        Ok(Rc::new(Air {
+            node,
+            socket,
+            ear,
+            group,
+            own,
+            queue: RefCell::default(),
+            queued_bytes: Cell::new(0),
+            writer: Cell::new(None),
+            fars: Fars::default(),
+            storm: RefCell::default(),
+            handlers: Cell::new(0),
+            idle: Cell::new(None),
+            phase: Cell::new(Phase::Serving),
+            ignored: Cell::default(),
+        }))
+    }
+
+    /// Carries the node to its end. When `stopping` is cancelled, what is being handled is answered first.
+    pub(super) async fn run(self: Rc<Self>, stopping: CancellationToken) {
+        let (handlers, work) = (Rc::new(Scope::new()), Scope::<Infallible>::new());
+        work.spawn(self.clone().read(Source::Socket, handlers.clone()));
+        if self.ear.is_some() {
+            work.spawn(self.clone().read(Source::Ear, handlers.clone()));
+        }
+        work.spawn(self.clone().write());
+        until_told(stopping).await;
+        self.phase.set(Phase::Stopping);
+        poll_fn(|context| {
+            if self.handlers.get() == 0 {
+                return Poll::Ready(());
+            }
+            self.idle.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+        let _ = timeout(MESSAGE_LAST_WORDS, self.drained()).await;
+    }
+
+    pub(in crate::message) fn is_over(&self) -> bool {
+        self.phase.get() == Phase::Over
+    }
+
+    pub(super) fn handlers(&self) -> usize {
+        self.handlers.get()
+    }
+
+    /// The far end at an address that the program wants to reach, known from now on.
+    pub(super) fn known(self: &Rc<Self>, address: SocketAddr) -> Rc<Far> {
+        let far = self.far(address, Side::Asks);
+        if !self.is_over() {
+            self.fars.insert(&far);
+        }
+        far
+    }
+
+    /// The far end at an address, known or not.
+    fn far(self: &Rc<Self>, address: SocketAddr, side: Side) -> Rc<Far> {
+        self.fars.find(address).unwrap_or_else(|| Far::new(self, address, side))
+    }
+
+    /// Whether a host may be told an error now.
+    pub(in crate::message) fn may_complain(&self, to: SocketAddr) -> bool {
+        let may = self.storm.borrow_mut().may_tell(to.ip(), Instant::now());
+        if !may {
+            self.count(|ignored| ignored.untold += 1);
+        }
+        may
+    }
+
+    /// Sends a message within an inner layer to the group. Nobody knows who hears it, so that its codes are bound: who
+    /// does not know of that takes no notice.
+    pub(super) fn multicast(&self, mut message: Message, inner: &Layer) -> Result<(), SendError> {
+        let group = self.group.ok_or(SendError::NoGroup)?;
+        wrap_for_all(inner, Side::Asks, &mut message)?;
+        wrap_for_all(&self.node.protection.layer, Side::Asks, &mut message)?;
+        self.push(group.addr(), message.to_octets()?.into())
+    }
+
+    /// Sends a datagram: now, or when the system takes more.
+    pub(in crate::message) fn push(&self, to: SocketAddr, frame: Bytes) -> Result<(), SendError> {
+        if self.is_over() {
+            return Err(SendError::Closed);
+        }
+        let longest = if to.is_ipv4() { LONGEST_V4 } else { LONGEST_V6 };
+        if frame.len() > longest {
+            return Err(SendError::Datagram { octets: frame.len(), longest });
+        }
+        if self.queue.borrow().is_empty() {
+            match self.socket.try_send_to(&frame, to) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(SendError::system(&error)),
+            }
+        }
+        self.enqueue(to, frame)
+    }
+
+    fn enqueue(&self, to: SocketAddr, frame: Bytes) -> Result<(), SendError> {
+        let mut queue = self.queue.borrow_mut();
+        let (bound, length) = (self.node.settings.queue_bytes, frame.len());
+        while self.queued_bytes.get() + length > bound && !queue.is_empty() {
+            match self.node.settings.slow_peer {
+                // There is no connection to end.
+                SlowPeer::DropNewest | SlowPeer::Disconnect => return Err(SendError::Full),
+                SlowPeer::DropOldest => {
+                    let oldest = queue.pop_front().map_or(0, |(_, frame)| frame.len());
+                    self.queued_bytes.set(self.queued_bytes.get() - oldest);
+                }
+            }
+        }
+        self.queued_bytes.set(self.queued_bytes.get() + length);
+        queue.push_back((to, frame));
+        drop(queue);
+        self.writer.take().into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Sends what the system would not take at once.
+    async fn write(self: Rc<Self>) {
+        loop {
+            let next = poll_fn(|context| {
+                let first = self.queue.borrow().front().cloned();
+                if let Some(first) = first {
+                    return Poll::Ready(first);
+                }
+                self.writer.set(Some(context.waker().clone()));
+                self.idle.take().into_iter().for_each(Waker::wake);
+                Poll::Pending
+            });
+            let (to, frame) = next.await;
+            // An error is this datagram's alone: it is lost, as any may be.
+            let _ = self.socket.send_to(&frame, to).await;
+            // It stood in the queue meanwhile, so that none overtook it; the oldest may have been dropped.
+            let mut queue = self.queue.borrow_mut();
+            let is_first = queue.front().is_some_and(|(_, first)| first.as_ptr() == frame.as_ptr());
+            if is_first {
+                self.queued_bytes.set(self.queued_bytes.get() - frame.len());
+                let _sent = queue.pop_front();
+            }
+        }
+    }
+
+    /// Waits until nothing is queued.
+    async fn drained(&self) {
+        poll_fn(|context| {
+            if self.queue.borrow().is_empty() {
+                return Poll::Ready(());
+            }
+            self.idle.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    async fn read(self: Rc<Self>, source: Source, handlers: Rc<Scope>) {
+        let socket = match source {
+            Source::Socket => &self.socket,
+            Source::Ear => self.ear.as_ref().expect("it is read only when it is there"),
+        };
+        // The longest datagram, and one octet: one that is longer cannot be.
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match socket.recv_from(&mut buffer).await {
+                Ok(datagram) => self.take(&buffer[..datagram.len], datagram.source, &handlers),
+                // Of a datagram that was sent before, or memory is short: neither is the end.
+                Err(_error) => sleep(MESSAGE_READ_PAUSE).await,
+            }
+        }
+    }
+
+    /// Deals with a datagram.
+    fn take(self: &Rc<Self>, datagram: &[u8], source: SocketAddr, handlers: &Scope) {
+        if self.own.contains(&source) {
+            return;
+        }
+        let message = match Message::from_octets(Bytes::copy_from_slice(datagram), &self.node.kinds) {
+            Ok(message) => message,
+            Err(error) => return self.malformed(error, source),
+        };
+        let far = self.far(source, Side::Answers);
+        let peer = Peer::far(far.clone());
+        let Some((route, message)) = peer.take(message, self.phase.get() == Phase::Serving) else { return };
+        let is_full = far.handlers.get() >= MESSAGE_HANDLERS || self.handlers.get() >= MESSAGE_NODE_HANDLERS;
+        if is_full || !self.fars.admit(&far) {
+            return self.count(|ignored| ignored.surplus += 1);
+        }
+        far.handlers.set(far.handlers.get() + 1);
+        self.handlers.set(self.handlers.get() + 1);
+        let at_work = AtWork(far);
+        handlers.spawn(async move {
+            let _at_work = at_work;
+            peer.answer(&route, message).await;
+        });
+    }
+
+    /// A datagram that is no message. Only a request that was damaged on its way is worth an answer.
+    fn malformed(self: &Rc<Self>, error: DecodeError, source: SocketAddr) {
+        self.count(|ignored| ignored.malformed += 1);
+        if let DecodeError::Checksum { kind, .. } = error {
+            if !kind.ends_an_exchange() && self.phase.get() == Phase::Serving {
+                Peer::far(self.far(source, Side::Answers)).complain(None, Kind::ERROR, INVALID);
+            }
+        }
+    }
+
+    fn count(&self, add: impl FnOnce(&mut Ignored)) {
+        let mut ignored = self.ignored.get();
+        add(&mut ignored);
+        self.ignored.set(ignored);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    Socket,
+    Ear,
+}
+
+/// A handler at work.
+struct AtWork(Rc<Far>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let air = &self.0.air;
+        self.0.handlers.set(self.0.handlers.get() - 1);
+        air.handlers.set(air.handlers.get() - 1);
+        air.idle.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The node is over when this is dropped, in whatever way.
+pub(super) struct Ended(pub(super) Rc<Air>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.phase.set(Phase::Over);
+        for far in self.0.fars.take_all() {
+            far.asks.fail_all(&LinkEnd::Closed);
+        }
+        self.0.node.topics.clear();
+    }
+}
+
+impl fmt::Debug for Air {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Air")
+            .field("socket", &self.socket)
+            .field("phase", &self.phase.get())
+            .finish_non_exhaustive()
+    }
+}
