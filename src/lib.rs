@@ -50,6 +50,7 @@
 //! | `message` | the module `message`: requests, answers, publishing and subscribing over TCP |
 //! | `tokio-io` | the traits `tokio::io::{AsyncRead, AsyncWrite}` for the same as `futures-io`, without tokio's runtime |
 //! | `tower` | `adapters::tower`: tower's services, such as an axum router, as handlers; the client as a service |
+//! | `proxy-protocol` | `net::proxy_header` and `http::Builder::proxy_headers`: the addresses of clients behind proxies |
 //! | `tracing` | spans around polls, and events, for subscribers of the `tracing` crate |
 //!
 //! The targets of `tracing` are `wakering::task` (TRACE: polls, begin and end of tasks; WARN: stalls; ERROR: panics),
@@ -187,3 +188,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/hangs.md")]
 struct Hangs;
+
+/// The example of the page on proxies.
+#[cfg(all(doctest, feature = "proxy-protocol"))]
+#[doc = include_str!("../docs/behind-a-proxy.md")]
+struct BehindAProxy;

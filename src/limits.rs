@@ -435,6 +435,24 @@ pub(crate) const CLIENT_RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long a client that failed to open a further connection makes do with those that it has.
 pub(crate) const CLIENT_REDIAL_PAUSE: Duration = Duration::from_secs(1);
 
+/// Connections of a worker from which something is read before HTTP begins: each has a deadline, and 1 KiB or so.
+pub(crate) const ARRIVALS_MAX: usize = 4096;
+/// How long those may take at a stop, at most: as long as a proxy may take for its header.
+pub(crate) const ARRIVALS_GRACE: Duration = Duration::from_secs(5);
+
+// proxies
+
+/// A line of version 1 of the PROXY protocol at its longest, as its specification has it.
+#[cfg(feature = "proxy-protocol")]
+pub(crate) const PROXY_V1_MAX: usize = 107;
+/// A header of version 2: addresses take at most 232 bytes; the rest is for fields, of which a client certificate's name is the
+/// longest that proxies send.
+#[cfg(feature = "proxy-protocol")]
+pub(crate) const PROXY_HEADER_MAX: usize = 2048;
+/// How long a proxy may take for its header, which it sends with the first packet; three seconds are for a lost one.
+#[cfg(feature = "proxy-protocol")]
+pub(crate) const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
 // service
 
 /// Sockets that a service manager may hand over: descriptors of one message, since another process may be next.

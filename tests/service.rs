@@ -5,8 +5,10 @@
 
 mod support;
 
+#[path = "support/load.rs"]
+mod load;
+
 use std::{
-    cell::Cell,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -16,11 +18,11 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    rc::Rc,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use load::Load;
 use support::{
     eventually, kill_with_parent, program, run,
     server::{Server, Signal, example},
@@ -29,7 +31,7 @@ use wakering::{
     http::client::Client,
     service::{Handover, SocketKind},
     spawn,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 /// Only a failing test waits so long.
@@ -184,62 +186,19 @@ fn generation(path: &Path, workers: &str) -> Server {
 fn three_processes_follow_each_other_under_load_and_no_request_fails() {
     let folder = Folder::new();
     let path = folder.file("handover");
-    let first = generation(&path, "2");
-    let address = first.address;
-    let pids = wakering::run(async {
-        let (over, done) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0_usize)));
-        let client = Client::builder().timeout(LIMIT).build();
-        let tasks: Vec<_> = (0..16)
-            .map(|at| {
-                let (client, over, done) = (client.clone(), over.clone(), done.clone());
-                // Half of the requests are long enough to be under way when the process changes.
-                let target = format!("http://{address}/{}", if at % 2 == 0 { "slow?ms=5" } else { "" });
-                spawn(async move {
-                    while !over.get() {
-                        let response = client.get(target.as_str()).await.unwrap();
-                        assert_eq!(response.status(), 200);
-                        response.into_body().collect(100).await.unwrap();
-                        done.set(done.get() + 1);
-                    }
-                })
-            })
-            .collect();
-        let mut current = first;
-        let mut pids = vec![current.pid()];
-        for _ in 0..2 {
-            let before = done.get();
-            until(|| done.get() > before + 100).await;
-            let server = path.clone();
-            // Starting a process waits for it, which is not for this thread.
-            let next = wakering::spawn_blocking(move || generation(&server, "2")).unwrap().await.unwrap();
-            assert_eq!(next.address, address);
-            let ended = wakering::spawn_blocking(move || current.wait(LIMIT)).unwrap().await.unwrap();
-            assert_eq!(ended.0.code(), Some(0), "{ended:?}");
-            assert_eq!(ended.1, [format!("handed over to Some({})", next.pid())]);
-            current = next;
-            pids.push(current.pid());
-        }
-        let before = done.get();
-        until(|| done.get() > before + 100).await;
-        over.set(true);
-        for task in tasks {
-            task.await.unwrap();
-        }
-        assert_eq!(client.get(format!("http://{address}/")).await.unwrap().status(), 200);
-        client.shutdown().await;
-        pids
-    })
-    .unwrap();
-    assert_eq!(pids.len(), 3);
-}
-
-/// Waits for a condition of other tasks.
-async fn until(mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < LIMIT, "it does not come about");
-        sleep(Duration::from_millis(1)).await;
+    let mut current = generation(&path, "2");
+    let load = Load::on(current.address);
+    for _ in 0..2 {
+        load.is_answered(&current.pid().to_string());
+        let next = generation(&path, "2");
+        assert_eq!(next.address, current.address);
+        let (status, more, errors) = current.wait(LIMIT);
+        assert_eq!((status.code(), errors.as_str()), (Some(0), ""));
+        assert_eq!(more, [format!("handed over to Some({})", next.pid())]);
+        current = next;
     }
+    load.a_hundred_more();
+    assert_eq!(load.end().len(), 3, "each of the three has answered");
 }
 
 #[test]

@@ -20,7 +20,7 @@
 //!                hyper and tokio
 //! sending.rs     content that is made piece by piece, on its way to the peer
 //! client/        requests, and a pool of connections to send them on
-//! server.rs      accepting
+//! server.rs      accepting; arrivals.rs, front_*.rs: what is read before the protocol begins
 //! members.rs     the connections of a worker, and how they end; life.rs: who waits for that
 //! metrics.rs     what was done, in numbers
 //! pressure.rs    ceilings on memory
@@ -34,15 +34,24 @@
 //! requests have produced leaves in one vectored write after the tasks have run.
 
 mod admission;
+mod arrivals;
 mod body;
 #[cfg(feature = "tower")]
 mod body_parts;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 mod body_traits;
+#[cfg(feature = "proxy-protocol")]
+mod builder_proxy;
 pub mod client;
 mod connection;
 mod date;
 mod exchange;
+#[cfg(not(feature = "proxy-protocol"))]
+#[path = "front_none.rs"]
+mod front;
+#[cfg(feature = "proxy-protocol")]
+#[path = "front_proxy.rs"]
+mod front;
 mod handler;
 mod heads;
 mod hooks;

@@ -16,7 +16,9 @@ use std::{
 use crate::{
     http::{
         admission::ConnectionLimits,
+        arrivals::Arrivals,
         connection,
+        front::Front,
         handler::Handler,
         hooks::{BadResponse, ConnectionInfo, ConnectionReport, Hooks},
         life::{Life, Part, ServerHandle, Stopped},
@@ -26,6 +28,7 @@ use crate::{
         service::Service,
         wire::Wire,
     },
+    limits::ARRIVALS_GRACE,
     net::{
         TcpListener, TcpStream,
         listen::{Share, Spread, listen},
@@ -72,6 +75,7 @@ pub struct Builder {
     ceilings: Ceilings,
     connections: ConnectionLimits,
     spread: Spread,
+    pub(super) front: Front,
 }
 
 impl Builder {
@@ -337,6 +341,7 @@ impl Builder {
             hooks: self.hooks.clone(),
             ceilings: self.ceilings.clone(),
             connections: self.connections,
+            front: self.front.clone(),
             spawned,
         }
     }
@@ -409,27 +414,71 @@ struct Common {
     hooks: Hooks,
     ceilings: Ceilings,
     connections: ConnectionLimits,
+    front: Front,
     spawned: &'static Location<'static>,
 }
 
-/// Serves one worker until the word is said and the connections are gone.
-async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
-    let Common { config, part, meter, hooks, ceilings, connections, spawned } = common;
-    let members = Rc::new(Members::new(connections));
-    let service = Service::new(handler, hooks, members.watch(), Valve::new(&ceilings, &meter), spawned);
-    let admit = |stream: TcpStream, peer: SocketAddr| {
-        if !members.admission().enter(peer.ip()) {
-            trace::connection_refused("the server has as many connections as it may have");
-            return meter.refused();
+/// The way of a connection to its place among those that are served.
+struct Entrance<H: Handler> {
+    config: Arc<Config>,
+    front: Front,
+    arrivals: Rc<Arrivals>,
+    members: Rc<Members>,
+    meter: Arc<Meter>,
+    service: Rc<Service<H>>,
+}
+
+impl<H: Handler> Entrance<H> {
+    /// A connection was accepted.
+    fn enter(self: &Rc<Self>, mut stream: TcpStream, peer: SocketAddr) {
+        if !self.front.is_asked(peer) {
+            return self.admit(stream, peer);
+        }
+        let entrance = self.clone();
+        let begun = self.arrivals.begin(async move {
+            match entrance.front.pass(&mut stream, peer).await {
+                Ok(client) => entrance.admit(stream, client),
+                Err(error) => entrance.refuse(&error.to_string()),
+            }
+        });
+        if !begun {
+            self.refuse("too many connections have not begun yet");
+        }
+    }
+
+    fn refuse(&self, why: &str) {
+        trace::connection_refused(why);
+        self.meter.refused();
+    }
+
+    /// Serves a connection of `peer`, if there is room.
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        if !self.members.admission().enter(peer.ip()) {
+            return self.refuse("the server has as many connections as it may have");
         }
         // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.
         let _ = stream.set_nodelay(true);
         let now = context::with(context::Context::turn_time);
-        let core = Connection::server(config.clone(), now);
-        let wire = Wire::new(core, stream.into(), Ledger::open(meter.clone()), peer);
-        service.shared.hooks.connected(&wire);
-        members.admit(wire.clone(), connection::drive(service.clone(), wire));
-    };
+        let core = Connection::server(self.config.clone(), now);
+        let wire = Wire::new(core, stream.into(), Ledger::open(self.meter.clone()), peer);
+        self.service.shared.hooks.connected(&wire);
+        self.members.admit(wire.clone(), connection::drive(self.service.clone(), wire));
+    }
+}
+
+/// Serves one worker until the word is said and the connections are gone.
+async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
+    let Common { config, part, meter, hooks, ceilings, connections, front, spawned } = common;
+    let (members, arrivals) = (Rc::new(Members::new(connections)), Rc::<Arrivals>::default());
+    let service = Service::new(handler, hooks, members.watch(), Valve::new(&ceilings, &meter), spawned);
+    let entrance = Rc::new(Entrance {
+        config,
+        front,
+        arrivals: arrivals.clone(),
+        members: members.clone(),
+        meter,
+        service,
+    });
     let (runtime, mut runtime_ends) = (Handle::current(), false);
     let mut ending = pin!(runtime.stopping());
     let mut word = poll_fn(|context| {
@@ -440,12 +489,14 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
         }
         poll_stop(&part, &members, context)
     });
-    let grace = match listen(listener).until(&mut word).each(|stream, peer, _| admit(stream, peer)).await {
-        Ok(grace) => grace,
-        // What is short (descriptors, memory) the loop waits out itself; this listener is broken.
-        Err(_error) => word.await,
-    };
+    let grace =
+        match listen(listener).until(&mut word).each(|stream, peer, _| entrance.enter(stream, peer)).await {
+            Ok(grace) => grace,
+            // What is short (descriptors, memory) the loop waits out itself; this listener is broken.
+            Err(_error) => word.await,
+        };
     trace::server_phase("stopped accepting");
+    arrivals.finish(grace.min(ARRIVALS_GRACE)).await;
     let stopped = members.wind_down(&part, grace).await;
     trace::server_phase("ended");
     part.end(stopped);

@@ -6,6 +6,7 @@
 //! | a TCP or Unix server | [`listen`](mod@listen): the accept loop, with a limit, on one worker or on several, and its end |
 //! | UDP | [`UdpSocket`], with batches and segmentation |
 //! | Unix sockets | [`UnixStream`], [`UnixListener`], [`UnixDatagram`], descriptors passed and credentials told |
+//! | connections that a proxy passes on | `proxy_header` (feature `proxy-protocol`): whose they are |
 //! | any other descriptor | [`AsyncFd`]: pipes, terminals, pidfds |
 //! | moving bytes on | [`copy`], [`copy_bidirectional`], [`TcpStream::send_file`], [`TcpStream::send_zero_copy`] |
 //!
@@ -37,6 +38,8 @@ mod connect;
 mod copy;
 pub mod listen;
 mod listener;
+#[cfg(feature = "proxy-protocol")]
+pub mod proxy_header;
 mod race;
 pub(crate) mod ready;
 mod send_file;
