@@ -512,6 +512,9 @@ pub(crate) const MESSAGE_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long an answer is waited for; as in the protocol's first implementation.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handlers of late requests at work in one node; past that, nobody is told: the first ones are busy with the same peers.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_LATE_HANDLERS: usize = 64;
 /// How long a peer has to say whether it takes part in a session. One that does not know of them may never answer.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_OFFER_TIMEOUT: Duration = Duration::from_secs(2);

@@ -2,9 +2,12 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fmt, io,
+    fmt,
+    future::Future,
+    io,
     net::SocketAddr,
-    rc::Rc,
+    ptr,
+    rc::{Rc, Weak},
     time::Duration,
 };
 
@@ -15,10 +18,12 @@ use crate::{
     message::{
         error::{LinkEnd, RequestError, SendError},
         guard::Side,
+        late::{Late, Waited},
         layer::Layer,
         link::Link,
         node::Node,
         peer::Peer,
+        routes::{Incoming, Key, Route},
     },
     net::{Addresses, TcpStream},
     proto::message::{Kind, Message},
@@ -34,6 +39,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Client {
     node: Rc<Node>,
+    closed: CancellationToken,
 }
 
 /// How a lost connection is made again: with pauses that double, up to a bound, and a little of chance in them, so that not
@@ -65,7 +71,53 @@ impl Default for Reconnect {
 
 impl Client {
     pub(super) fn new(node: Rc<Node>) -> Client {
-        Client { node }
+        Client { node, closed: CancellationToken::new() }
+    }
+
+    /// Adds a handler, in the place of one that was there for the same; see
+    /// [`Builder::on`](crate::message::Builder::on).
+    pub fn on<H, F>(&self, key: impl Into<Key>, handler: H)
+    where
+        H: Fn(Incoming) -> F + 'static,
+        F: Future<Output = Option<Message>> + 'static,
+    {
+        self.node.routes.add(key.into(), Route::new(Layer::new(), handler));
+    }
+
+    /// Adds a handler for one message; see [`Builder::once`](crate::message::Builder::once).
+    pub fn once<H, F>(&self, key: impl Into<Key>, handler: H)
+    where
+        H: Fn(Incoming) -> F + 'static,
+        F: Future<Output = Option<Message>> + 'static,
+    {
+        self.node.routes.add_once(key.into(), Route::new(Layer::new(), handler));
+    }
+
+    /// Takes the handlers for `key` away, of one message and of all; false when there was none.
+    pub fn remove(&self, key: impl Into<Key>) -> bool {
+        self.node.routes.remove(&key.into())
+    }
+
+    /// Has `handler` deal with late requests, in the place of another; see
+    /// [`Builder::on_timeout`](crate::message::Builder::on_timeout).
+    pub fn on_timeout<H, F>(&self, handler: H)
+    where
+        H: Fn(Late) -> F + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        self.node.lateness.set(handler);
+    }
+
+    /// Closes all its connections, and makes none any more: what is queued goes out first, for a second at most. Requests
+    /// that wait get an error. Handlers of late requests are dropped before this returns.
+    pub async fn close(&self) {
+        self.closed.cancel();
+        self.node.lateness.end().await;
+        let links = self.node.links();
+        links.iter().for_each(|link| link.retire());
+        for link in links {
+            link.ended().await;
+        }
     }
 
     /// Connects to a server.
@@ -78,7 +130,8 @@ impl Client {
     ///
     /// The connection that was being made is closed.
     pub async fn connect(&self, addresses: impl Addresses) -> io::Result<Remote> {
-        let stream = TcpStream::connect(addresses).await?;
+        let connected = self.closed.run_until_cancelled(TcpStream::connect(addresses)).await;
+        let stream = connected.unwrap_or_else(|| Err(closed()))?;
         let remote = self.remote(stream.peer_addr()?);
         remote.inner.adopt(stream);
         Ok(remote)
@@ -92,7 +145,7 @@ impl Client {
             address,
             link: RefCell::default(),
             connecting: Cell::new(None),
-            closed: Cell::new(false),
+            closed: self.closed.child_token(),
         });
         Remote { inner, layer: Layer::new(), patience: self.node.settings.request_timeout }
     }
@@ -115,7 +168,8 @@ struct Inner {
     link: RefCell<Option<Connected>>,
     /// Somebody makes a connection now; the others wait for the token.
     connecting: Cell<Option<CancellationToken>>,
-    closed: Cell<bool>,
+    /// Cancelled with the client, or alone.
+    closed: CancellationToken,
 }
 
 struct Connected {
@@ -160,12 +214,66 @@ impl Remote {
         content: impl Into<Bytes>,
     ) -> Result<Message, RequestError> {
         let message = Message::new(kind, uri, content);
+        let uri = message.uri.clone();
+        let (asked_by, waited) = (Cell::new(Weak::new()), Cell::new(Waited::Connection));
         let asked = async {
-            let peer = self.inner.link().await?.peer();
+            let link = self.inner.link().await?;
+            asked_by.set(Rc::downgrade(&link));
+            let peer = link.peer();
             peer.guard().agreed().await;
+            waited.set(Waited::Answer);
             peer.ask(message, &self.layer, self.patience).await
         };
-        timeout(self.patience, asked).await.unwrap_or(Err(RequestError::TimedOut))
+        let answered = timeout(self.patience, asked).await.unwrap_or(Err(RequestError::TimedOut));
+        answered.inspect_err(|error| {
+            let lateness = &self.inner.node.lateness;
+            if error.is_timeout() && lateness.is_heard() {
+                let (waited, link) = (waited.get(), asked_by.take());
+                let (remote, address, error) = (Some(self.clone()), self.addr(), error.clone());
+                lateness.tell(Late {
+                    remote,
+                    address,
+                    waited,
+                    error,
+                    kind,
+                    uri,
+                    patience: self.patience,
+                    link,
+                });
+            }
+        })
+    }
+
+    /// Closes the connection and makes another, for which `policy` says how often it is tried; every request that waits on
+    /// the former one gets an error. Returns at which attempt that was done, or `None` if somebody else does it now.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Connect`], and [`RequestError::Lost`] when the client is closed.
+    ///
+    /// # Cancellation
+    ///
+    /// The former connection is closed, and the next request makes another if the client reconnects.
+    pub async fn reconnect(&self, policy: &Reconnect) -> Result<Option<u32>, RequestError> {
+        let link = self.inner.open();
+        self.replace(&link.as_ref().map_or_else(Weak::new, Rc::downgrade), policy).await
+    }
+
+    /// Makes a connection in the place of `former`, unless that has been done.
+    pub(super) async fn replace(
+        &self,
+        former: &Weak<Link>,
+        policy: &Reconnect,
+    ) -> Result<Option<u32>, RequestError> {
+        match self.inner.open() {
+            Some(link) if !ptr::eq(Rc::as_ptr(&link), former.as_ptr()) => return Ok(None),
+            Some(link) => link.finish(LinkEnd::Replaced),
+            None => {}
+        }
+        if self.inner.others().is_some() {
+            return Ok(None);
+        }
+        self.inner.connect(policy).await.map(|(_, attempt)| Some(attempt))
     }
 
     /// Sends a message that nothing answers.
@@ -197,7 +305,7 @@ impl Remote {
 
     /// Closes the connection: what is queued goes out first, for a second at most. Requests that wait get an error.
     pub async fn close(&self) {
-        self.inner.closed.set(true);
+        self.inner.closed.cancel();
         let connected = self.inner.link.borrow_mut().take();
         if let Some(Connected { link, task }) = connected {
             link.retire();
@@ -234,26 +342,37 @@ impl Inner {
             if let Some(link) = self.open() {
                 return Ok(link);
             }
-            let Some(policy) = self.policy() else { return Err(RequestError::Lost(self.last_end())) };
-            let others = self.connecting.take();
-            if let Some(others) = others.filter(|token| !token.is_cancelled()) {
-                self.connecting.set(Some(others.clone()));
+            if let Some(others) = self.others() {
                 others.cancelled().await;
                 continue;
             }
-            let token = CancellationToken::new();
-            self.connecting.set(Some(token.clone()));
-            let _done = token.drop_guard();
-            return match self.dial(&policy).await {
-                Ok(stream) => Ok(self.adopt(stream)),
-                Err(error) => Err(RequestError::Connect(Rc::new(error))),
-            };
+            let Some(policy) = self.policy() else { return Err(RequestError::Lost(self.last_end())) };
+            return self.connect(&policy).await.map(|(link, _)| link);
+        }
+    }
+
+    /// Cancelled when those who make a connection now have come to an end.
+    fn others(&self) -> Option<CancellationToken> {
+        let others = self.connecting.take().filter(|token| !token.is_cancelled());
+        self.connecting.set(others.clone());
+        others
+    }
+
+    /// Makes a connection while all others wait; says at which attempt.
+    async fn connect(&self, policy: &Reconnect) -> Result<(Rc<Link>, u32), RequestError> {
+        let token = CancellationToken::new();
+        self.connecting.set(Some(token.clone()));
+        let _done = token.drop_guard();
+        match self.closed.run_until_cancelled(self.dial(policy)).await {
+            Some(Ok((stream, attempt))) => Ok((self.adopt(stream), attempt)),
+            Some(Err(error)) => Err(RequestError::Connect(Rc::new(error))),
+            None => Err(RequestError::Lost(LinkEnd::Closed)),
         }
     }
 
     /// How a connection is to be made, if it is.
     fn policy(&self) -> Option<Reconnect> {
-        if self.closed.get() {
+        if self.closed.is_cancelled() {
             return None;
         }
         let is_first = self.link.borrow().is_none();
@@ -261,9 +380,10 @@ impl Inner {
         self.node.settings.reconnect.clone().or_else(|| is_first.then(once))
     }
 
-    async fn dial(&self, policy: &Reconnect) -> io::Result<TcpStream> {
-        let (mut pause, mut attempts) = (policy.least_pause, 0);
+    async fn dial(&self, policy: &Reconnect) -> io::Result<(TcpStream, u32)> {
+        let (mut pause, mut attempts) = (policy.least_pause, 0u32);
         loop {
+            attempts = attempts.saturating_add(1);
             let dialed = timeout(policy.connect_timeout, TcpStream::connect(self.address)).await;
             let late = || {
                 io::Error::new(
@@ -272,10 +392,9 @@ impl Inner {
                 )
             };
             let error = match dialed.unwrap_or_else(|_over| Err(late())) {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => return Ok((stream, attempts)),
                 Err(error) => error,
             };
-            attempts += 1;
             if policy.attempts.is_some_and(|most| attempts >= most) {
                 return Err(error);
             }
@@ -287,6 +406,10 @@ impl Inner {
     fn last_end(&self) -> LinkEnd {
         self.link.borrow().as_ref().and_then(|connected| connected.link.end()).unwrap_or(LinkEnd::Closed)
     }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the client is closed")
 }
 
 /// Between three quarters of a pause and all of it.

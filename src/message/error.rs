@@ -29,6 +29,9 @@ pub enum LinkEnd {
     /// The peer sent what is no message.
     #[error("the peer broke the protocol: {0}")]
     Protocol(DecodeError),
+    /// A request on it had no answer in its time, and it was made anew.
+    #[error("the peer did not answer, and the connection was made anew")]
+    Replaced,
     /// No session came about, or what came was not sealed in it.
     #[error("the session broke: {0}")]
     Session(PluginError),

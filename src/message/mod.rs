@@ -10,7 +10,7 @@
 //! link     one connection: reader, writer, handlers         queue    what waits to be written
 //! routes   which handler a message goes to                    topics   who has subscribed to what
 //! layer    plugins around messages                            error    what goes wrong
-//! guard    what protects one connection: a layer, or a session
+//! guard    what protects one connection: a layer, or a session    late    requests without an answer in time
 //! udp      a node of datagrams: its sockets, the addresses that it knows, multicast
 //! ```
 //!
@@ -33,6 +33,7 @@ mod asks;
 mod client;
 mod error;
 mod guard;
+mod late;
 mod layer;
 mod link;
 mod node;
@@ -46,6 +47,7 @@ mod udp;
 pub use self::{
     client::{Client, Reconnect, Remote},
     error::{LinkEnd, RequestError, SendError},
+    late::{AutoReconnect, Late, Waited},
     layer::Layer,
     node::Builder,
     peer::Peer,

@@ -10,6 +10,7 @@ use crate::{
         client::{Client, Reconnect},
         error::SendError,
         guard::{Protection, Side, wrap_for_all},
+        late::{Late, Lateness},
         layer::Layer,
         link::Link,
         peer::{End, Peer},
@@ -44,6 +45,7 @@ pub(super) struct Node {
     pub(super) kinds: Kinds,
     pub(super) routes: Routes,
     pub(super) topics: Topics,
+    pub(super) lateness: Lateness,
     pub(super) settings: Settings,
     /// Requests that nobody here answers are answered that way.
     pub(super) answers_unknown: bool,
@@ -135,6 +137,7 @@ pub struct Builder {
     protection: Protection,
     kinds: Kinds,
     routes: Routes,
+    lateness: Lateness,
     settings: Settings,
 }
 
@@ -156,6 +159,7 @@ impl Builder {
             protection: Protection::default(),
             kinds: Kinds::new(),
             routes: Routes::default(),
+            lateness: Lateness::default(),
             settings,
         }
     }
@@ -218,6 +222,28 @@ impl Builder {
         F: Future<Output = Option<Message>> + 'static,
     {
         self.routes.set_default(Route::new(Layer::new(), handler));
+        self
+    }
+
+    /// Has `handler` deal with the next message of `key` that comes through the layers, and with no other: before the
+    /// handlers for the same, and of two for the same the later.
+    pub fn once<H, F>(self, key: impl Into<Key>, handler: H) -> Builder
+    where
+        H: Fn(Incoming) -> F + 'static,
+        F: Future<Output = Option<Message>> + 'static,
+    {
+        self.routes.add_once(key.into(), Route::new(Layer::new(), handler));
+        self
+    }
+
+    /// Has `handler` know of every request that had no answer in its time, before its caller is told: up to its first pause; the rest
+    /// in a task of its own, which ends with the client or the node. [`AutoReconnect`](super::AutoReconnect) is such a handler.
+    pub fn on_timeout<H, F>(self, handler: H) -> Builder
+    where
+        H: Fn(Late) -> F + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        self.lateness.set(handler);
         self
     }
 
@@ -320,6 +346,7 @@ impl Builder {
             protection: self.protection,
             kinds: self.kinds,
             routes: self.routes,
+            lateness: self.lateness,
             topics: Topics::default(),
             settings: self.settings,
             answers_unknown,

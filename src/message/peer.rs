@@ -357,6 +357,7 @@ impl Peer {
             self.refuse(&message, &refused);
             return None;
         }
+        self.node().routes.spend(&route);
         Some((route, message))
     }
 
@@ -434,7 +435,7 @@ fn lossy(octets: &[u8]) -> String {
 }
 
 /// Runs a handler; its panic ends nothing but itself, and has been told by the panic hook.
-async fn contained<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, ()> {
+pub(super) async fn contained<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, ()> {
     let mut future = pin!(catch_unwind(AssertUnwindSafe(make)).map_err(|_payload| ())?);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(Poll::Pending) => Poll::Pending,

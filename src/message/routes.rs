@@ -77,6 +77,8 @@ pub(super) struct Route {
     pub(super) layer: Layer,
     /// It is for what no other handler is for.
     pub(super) is_default: bool,
+    /// It stands in the table of those that are for one message.
+    once: bool,
 }
 
 impl Route {
@@ -85,7 +87,12 @@ impl Route {
         H: Fn(Incoming) -> F + 'static,
         F: Future<Output = Option<Message>> + 'static,
     {
-        Route { handler: Rc::new(move |incoming| Box::pin(handler(incoming))), layer, is_default: false }
+        Route {
+            handler: Rc::new(move |incoming| Box::pin(handler(incoming))),
+            layer,
+            is_default: false,
+            once: false,
+        }
     }
 
     pub(super) fn call(&self, incoming: Incoming) -> Answering {
@@ -98,6 +105,7 @@ impl Route {
 pub(super) struct Routes {
     table: RefCell<HashMap<Key, Route>>,
     default: RefCell<Option<Route>>,
+    once: RefCell<HashMap<Key, Route>>,
 }
 
 impl Routes {
@@ -113,24 +121,45 @@ impl Routes {
         drop(replaced);
     }
 
-    /// Takes one away.
+    /// Adds one for a single message.
+    pub(super) fn add_once(&self, key: Key, mut route: Route) {
+        route.once = true;
+        let replaced = self.once.borrow_mut().insert(key, route);
+        drop(replaced);
+    }
+
+    /// Takes those for `key` away.
     pub(super) fn remove(&self, key: &Key) -> bool {
         let removed = self.table.borrow_mut().remove(key);
-        removed.is_some()
+        let once = self.once.borrow_mut().remove(key);
+        removed.is_some() || once.is_some()
+    }
+
+    /// A message goes to a handler now: if that is for one message, it has had it.
+    pub(super) fn spend(&self, route: &Route) {
+        if route.once {
+            let mut spent = None;
+            self.once.borrow_mut().retain(|_, other| {
+                let is_it = Rc::ptr_eq(&other.handler, &route.handler);
+                spent = is_it.then(|| other.clone()).or(spent.take());
+                !is_it
+            });
+        }
     }
 
     pub(super) fn find(&self, message: &Message, peer: SocketAddr) -> Option<Route> {
-        let table = self.table.borrow();
+        let (table, once) = (self.table.borrow(), self.once.borrow());
+        let found = |key: &Key| once.get(key).or_else(|| table.get(key)).cloned();
         let uri = Some(message.uri.clone());
         let mut key = Key { kind: message.kind, uri, peer: Some(peer) };
         for part in [Some(peer), None] {
             key.peer = part;
-            if let Some(route) = table.get(&key) {
-                return Some(route.clone());
+            if let Some(route) = found(&key) {
+                return Some(route);
             }
         }
         key.uri = None;
-        table.get(&key).or(self.default.borrow().as_ref()).cloned()
+        found(&key).or_else(|| self.default.borrow().clone())
     }
 }
 

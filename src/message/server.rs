@@ -133,7 +133,16 @@ impl Server {
         self.inner.node.routes.add(key.into(), Route::new(Layer::new(), handler));
     }
 
-    /// Takes a handler away; false when there was none.
+    /// Adds a handler for one message; see [`Builder::once`](crate::message::Builder::once).
+    pub fn once<H, F>(&self, key: impl Into<Key>, handler: H)
+    where
+        H: Fn(Incoming) -> F + 'static,
+        F: Future<Output = Option<Message>> + 'static,
+    {
+        self.inner.node.routes.add_once(key.into(), Route::new(Layer::new(), handler));
+    }
+
+    /// Takes the handlers for `key` away, of one message and of all; false when there was none.
     pub fn remove(&self, key: impl Into<Key>) -> bool {
         self.inner.node.routes.remove(&key.into())
     }

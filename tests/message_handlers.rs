@@ -1,0 +1,246 @@
+//! Handlers for one message, and handlers of requests that had no answer in time.
+#![cfg(all(feature = "message", not(loom)))]
+#![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
+
+use std::{
+    cell::{Cell, RefCell},
+    future::{Future, pending},
+    rc::Rc,
+    time::Duration,
+};
+
+use wakering::{
+    CancellationToken, Scope,
+    message::{
+        AutoReconnect, Builder, HmacAuth, Incoming, Kind, Late, Layer, LinkEnd, Reconnect, Remote,
+        RequestError, Server, Waited,
+    },
+    net::TcpListener,
+    time::{sleep, timeout},
+};
+
+const LONG: Duration = Duration::from_secs(30);
+/// Long enough for nothing, when nothing comes.
+const SHORT: Duration = Duration::from_millis(50);
+
+fn run<F: Future>(future: F) -> F::Output {
+    wakering::run(async { timeout(LONG, future).await.expect("it ends") }).unwrap()
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Answers unless it is mute.
+fn serve(mute: &Rc<Cell<bool>>) -> Server {
+    let mute = mute.clone();
+    let handler = move |incoming: Incoming| {
+        let is_mute = mute.get();
+        async move {
+            if is_mute {
+                pending::<()>().await;
+            }
+            Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+        }
+    };
+    Builder::new().on(Kind::REQUEST_URI, handler).serve(listener()).unwrap()
+}
+
+async fn ask(remote: &Remote) -> Result<(), RequestError> {
+    remote.request(Kind::REQUEST_URI, "the uri", "x").await.map(|answer| assert_eq!(answer.content, "x"))
+}
+
+#[test]
+fn who_listens_for_late_requests_is_told_all_before_the_caller_goes_on() {
+    run(async {
+        let server = serve(&Rc::new(Cell::new(true)));
+        let told: Rc<RefCell<Vec<Late>>> = Rc::default();
+        let (tells, went_on) = (told.clone(), CancellationToken::new());
+        let goes_on = went_on.clone();
+        let builder = Builder::new().on_timeout(move |late: Late| {
+            tells.borrow_mut().push(late);
+            let goes_on = goes_on.clone();
+            async move {
+                sleep(Duration::from_millis(1)).await;
+                goes_on.cancel();
+            }
+        });
+        let remote = builder.client().connect(server.local_addr()).await.unwrap().timeout(SHORT);
+        assert!(ask(&remote).await.unwrap_err().is_timeout());
+        {
+            let told = told.borrow();
+            assert_eq!(told.len(), 1);
+            let late = &told[0];
+            assert_eq!(
+                (late.waited, late.kind, &late.uri[..]),
+                (Waited::Answer, Kind::REQUEST_URI, &b"the uri"[..])
+            );
+            assert_eq!((late.address, late.patience), (server.local_addr(), SHORT));
+            assert!(late.error.is_timeout() && late.remote.as_ref().unwrap().addr() == server.local_addr());
+        }
+        went_on.cancelled().await;
+        // An error of another kind is not late.
+        remote.close().await;
+        assert!(ask(&remote).await.unwrap_err().is_closed());
+        assert_eq!(told.borrow().len(), 1);
+    });
+}
+
+#[test]
+fn handlers_of_late_requests_end_with_their_client_and_a_panic_ends_only_itself() {
+    struct Gone(Rc<Cell<u32>>);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    run(async {
+        let server = serve(&Rc::new(Cell::new(true)));
+        let (calls, gone): (Rc<Cell<u32>>, Rc<Cell<u32>>) = (Rc::default(), Rc::default());
+        let (counts, goes) = (calls.clone(), gone.clone());
+        let client = Builder::new().client();
+        client.on_timeout(move |_late| {
+            counts.set(counts.get() + 1);
+            let (call, gone) = (counts.get(), Gone(goes.clone()));
+            assert!(call != 1, "as the test wants, at once");
+            async move {
+                let _gone = gone;
+                assert!(call != 2, "as the test wants, later");
+                pending::<()>().await;
+            }
+        });
+        let remote = client.connect(server.local_addr()).await.unwrap().timeout(SHORT);
+        for _ in 0..4 {
+            assert!(ask(&remote).await.unwrap_err().is_timeout());
+        }
+        until(|| gone.get() == 2).await;
+        assert_eq!(calls.get(), 4);
+        client.close().await;
+        assert_eq!(gone.get(), 4, "nothing is left when it is closed");
+        assert!(matches!(ask(&remote).await, Err(RequestError::Lost(LinkEnd::Closed))));
+        assert!(client.connect(server.local_addr()).await.is_err());
+        until(|| server.connections() == 0).await;
+    });
+}
+
+#[test]
+fn a_peer_that_stops_answering_is_connected_to_anew_once_for_all_who_waited() {
+    run(async {
+        let mute = Rc::new(Cell::new(false));
+        let server = serve(&mute);
+        let attempts: Rc<RefCell<Vec<u32>>> = Rc::default();
+        let (notes, unmutes) = (attempts.clone(), mute.clone());
+        let again = AutoReconnect::new(Reconnect::default()).on_reconnect(move |remote, attempt| {
+            unmutes.set(false);
+            notes.borrow_mut().push(attempt);
+            // Asking inside is asking on the new connection.
+            async move { ask(&remote.timeout(LONG)).await.unwrap() }
+        });
+        // It has a handler for what comes unasked: its reader runs all the time.
+        let builder = Builder::new().on(Kind::NOTIFY_URI, |_| async { None }).on_timeout(again.handler());
+        let remote = builder.client().connect(server.local_addr()).await.unwrap();
+        ask(&remote).await.unwrap();
+        for round in 1..=2 {
+            mute.set(true);
+            let scope: Scope = Scope::new();
+            for _ in 0..8 {
+                let hasty = remote.clone().timeout(SHORT);
+                // The first is late; for the others the connection ends, or they are late, too.
+                scope.spawn(async move { assert!(ask(&hasty).await.is_err()) });
+            }
+            scope.join().await.unwrap();
+            until(|| attempts.borrow().len() >= round).await;
+            ask(&remote).await.unwrap();
+            until(|| server.connections() == 1).await;
+        }
+        // One that was late behind the end of another's connection made no second one.
+        assert_eq!(*attempts.borrow(), [1; 2]);
+    });
+}
+
+#[test]
+fn making_a_connection_anew_ends_after_its_attempts_and_with_the_client() {
+    run(async {
+        let mute = Rc::new(Cell::new(false));
+        let server = serve(&mute);
+        let client = Builder::new().client();
+        let remote = client.connect(server.local_addr()).await.unwrap();
+        assert_eq!(remote.reconnect(&Reconnect::default()).await.unwrap(), Some(1));
+        ask(&remote).await.unwrap();
+        server.shutdown(Duration::ZERO).await;
+        let mut policy = Reconnect::default();
+        policy.attempts = Some(3);
+        policy.least_pause = Duration::from_millis(1);
+        let error = remote.reconnect(&policy).await.unwrap_err();
+        assert!(matches!(error, RequestError::Connect(_)), "{error}");
+        policy.attempts = None;
+        let (trying, closing) = (remote.clone(), client.clone());
+        let tries = wakering::spawn(async move { trying.reconnect(&policy).await });
+        // A request waits for the attempts of others.
+        let waiting = remote.clone();
+        let waits = wakering::spawn(async move { ask(&waiting).await });
+        sleep(Duration::from_millis(5)).await;
+        closing.close().await;
+        for error in [tries.await.unwrap().unwrap_err(), waits.await.unwrap().unwrap_err()] {
+            assert!(matches!(error, RequestError::Lost(_)), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_handler_for_one_message_has_the_next_that_comes_through_its_layers() {
+    run(async {
+        let says = |text: &'static str| {
+            move |incoming: Incoming| async move { Some(incoming.answer(Kind::RESPOND_URI, text)) }
+        };
+        let layer = || Layer::new().auth(HmacAuth::new("s"));
+        let builder = Builder::new().layer(layer()).on((Kind::REQUEST_URI, "a"), says("always"));
+        let server = builder.once((Kind::REQUEST_URI, "a"), says("once")).serve(listener()).unwrap();
+        let stranger = Builder::new().client().connect(server.local_addr()).await.unwrap();
+        assert_eq!(stranger.request(Kind::REQUEST_URI, "a", "").await.unwrap().kind, Kind::AUTH_ERROR);
+        let remote = Builder::new().layer(layer()).client().connect(server.local_addr()).await.unwrap();
+        let ask = async |uri: &'static str| remote.request(Kind::REQUEST_URI, uri, "").await.unwrap().content;
+        assert_eq!([ask("a").await, ask("a").await], ["once", "always"]);
+        server.once(Kind::REQUEST_URI, says("any, once"));
+        assert_eq!(ask("a").await, "always", "the most exact one comes first");
+        assert_eq!([ask("b").await, ask("b").await], ["any, once", "not found"]);
+        server.once((Kind::REQUEST_URI, "a"), says("the first of two"));
+        server.once((Kind::REQUEST_URI, "a"), says("the second of two"));
+        assert_eq!([ask("a").await, ask("a").await], ["the second of two", "always"]);
+        server.once((Kind::REQUEST_URI, "c"), says("never"));
+        assert!(server.remove((Kind::REQUEST_URI, "c")) && !server.remove((Kind::REQUEST_URI, "c")));
+        assert_eq!(ask("c").await, "not found");
+    });
+}
+
+#[test]
+fn a_client_deals_with_one_notification_and_then_with_no_more() {
+    run(async {
+        let server = serve(&Rc::default());
+        let client = Builder::new().client();
+        let heard: Rc<Cell<u32>> = Rc::default();
+        let hears = |by: u32| {
+            let heard = heard.clone();
+            move |_: Incoming| {
+                heard.set(heard.get() + by);
+                async { None }
+            }
+        };
+        client.once(Kind::NOTIFY_URI, hears(1));
+        client.on((Kind::NOTIFY_URI, "b"), hears(100));
+        let remote = client.connect(server.local_addr()).await.unwrap();
+        ask(&remote).await.unwrap();
+        for uri in ["a", "a", "b", "b"] {
+            server.broadcast(wakering::message::Message::new(Kind::NOTIFY_URI, uri, "")).unwrap();
+        }
+        ask(&remote).await.unwrap();
+        assert_eq!(heard.get(), 201);
+        assert!(client.remove((Kind::NOTIFY_URI, "b")) && !client.remove(Kind::NOTIFY_URI));
+    });
+}
