@@ -129,7 +129,8 @@ impl Guard {
     pub(super) fn accept(&self, offer: &Message) -> Option<Message> {
         let session = self.protection.session.as_ref()?;
         let is_late = matches!(*self.state.borrow(), State::Sealed { heard: true, .. });
-        if self.side == Side::Asks || is_late || !Session::is_offer(offer) {
+        // Datagrams have none: a peer that begins anew would be told from one that is copied by nothing.
+        if self.side == Side::Asks || self.order == Order::Any || is_late || !Session::is_offer(offer) {
             return None;
         }
         let (channel, message) = on_scene(None, |scene| session.accept(offer, self.order, scene))?;

@@ -30,7 +30,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Late {
-    /// Who asked: the server as its client sees it; `None` when a node of datagrams asked.
+    /// Who asked: the server as its client sees it; `None` when a node of datagrams asked, or a handler.
     pub remote: Option<Remote>,
     /// Who was asked.
     pub address: SocketAddr,

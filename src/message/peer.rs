@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::Poll,
     time::Duration,
 };
@@ -18,6 +18,7 @@ use crate::{
         asks::{Answer, Asks},
         error::{LinkEnd, RequestError, SendError},
         guard::Guard,
+        late::{Late, Waited},
         layer::{Layer, Refused},
         link::Link,
         node::Node,
@@ -168,7 +169,25 @@ impl Peer {
         uri: impl Into<Bytes>,
         content: impl Into<Bytes>,
     ) -> Result<Message, RequestError> {
-        self.ask(Message::new(kind, uri, content), &self.layer, self.patience).await
+        let message = Message::new(kind, uri, content);
+        let uri = message.uri.clone();
+        self.ask(message, &self.layer, self.patience).await.inspect_err(|error| {
+            let lateness = &self.node().lateness;
+            if error.is_timeout() && lateness.is_heard() {
+                let (address, waited, patience, error) =
+                    (self.addr(), Waited::Answer, self.patience, error.clone());
+                lateness.tell(Late {
+                    remote: None,
+                    address,
+                    waited,
+                    error,
+                    kind,
+                    uri,
+                    patience,
+                    link: Weak::new(),
+                });
+            }
+        })
     }
 
     /// Has it get what is published under `topic`, until it goes or [`unsubscribe`](Peer::unsubscribe)s; false when it has
