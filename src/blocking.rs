@@ -17,21 +17,30 @@ mod tests;
 
 pub use self::dedicated::BlockingThread;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
+use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::contain::{drop_contained, wake_contained};
 use crate::error::{JoinError, SpawnError};
 use crate::limits::{BLOCKING_KEEP_ALIVE, BLOCKING_QUEUE_MAX, BLOCKING_THREADS_MAX};
+use crate::sys::Processors;
 use crate::task::handle_of;
 use crate::wake::{Handle, use_overflow_only};
+
+thread_local! {
+    /// The address of the pool that this thread serves, for as long as it lives; the thread keeps the pool alive.
+    static SERVED: Cell<usize> = const { Cell::new(0) };
+}
 
 /// Bounds of a pool.
 #[derive(Clone, Debug)]
@@ -221,6 +230,11 @@ impl Pool {
         !state.running.is_empty() || !state.queue.is_empty()
     }
 
+    /// Whether the calling thread is one of the pool's, so that a job of it is running there.
+    pub(crate) fn is_served_here(&self) -> bool {
+        SERVED.get() == ptr::from_ref(self).addr()
+    }
+
     /// Closes the pool and lets it finish what it was given; `on_end` is called when that is done, on whatever thread.
     pub(crate) fn finish(&self, on_end: Box<dyn FnOnce() + Send>) {
         let mut state = self.state();
@@ -271,8 +285,9 @@ impl Pool {
 
     /// Starts a thread; if that fails and there is no other, takes job `number` back.
     fn start_thread(self: &Arc<Pool>, number: u64) -> Result<(), SpawnError> {
-        let pool = self.clone();
+        let (pool, processors) = (self.clone(), Processors::of_starter());
         let started = thread::Builder::new().name(self.config.thread_name.clone()).spawn(move || {
+            processors.apply();
             pool.serve();
             pool.tell_end();
         });
@@ -300,6 +315,7 @@ impl Pool {
     fn serve(&self) {
         // Lanes are for the few threads that wake a worker often.
         use_overflow_only();
+        SERVED.set(ptr::from_ref(self).addr());
         let mut state = self.state();
         while let (held, Some(Job { number, spawned_at, awaited, work, since: _ })) = self.next(state) {
             state = held;
@@ -465,7 +481,7 @@ impl<T> Completion<T> {
         // If nobody waits any more, the result ends here: its destructor is foreign code as well.
         drop_contained(meeting);
         if let Stage::Waiting(Some(waker)) = former {
-            contain(|| waker.wake());
+            wake_contained(waker);
         }
     }
 }
@@ -473,18 +489,5 @@ impl<T> Completion<T> {
 impl<T> Drop for Completion<T> {
     fn drop(&mut self) {
         self.report(Err(JoinError::cancelled()));
-    }
-}
-
-/// Drops what may hold foreign code.
-fn drop_contained<T>(value: T) {
-    contain(|| drop(value));
-}
-
-/// Runs foreign code; a panic in it has been printed and ends here.
-fn contain(body: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
-        // Its own destructor might panic and start over.
-        mem::forget(payload);
     }
 }

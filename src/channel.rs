@@ -15,7 +15,6 @@
 
 use std::{
     fmt,
-    future::poll_fn,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering, fence},
@@ -28,7 +27,7 @@ use thiserror::Error;
 use crate::{
     limits::CHANNEL_CAPACITY,
     ring::{OwnedConsumer, OwnedProducer, ends},
-    worker::context,
+    worker::{context, notes::waiting_for},
 };
 
 /// Makes a channel for `capacity` values that wait, rounded up to a power of two.
@@ -193,7 +192,7 @@ impl<T: Send> Sender<T> {
     ///
     /// Nothing is lost.
     pub async fn ready(&mut self) {
-        poll_fn(|context| self.poll_ready(context)).await;
+        waiting_for("room in a channel", |context| self.poll_ready(context)).await;
     }
 
     /// [`ready`](Sender::ready) for futures that are written by hand.
@@ -264,7 +263,7 @@ impl<T: Send> Receiver<T> {
     ///
     /// Nothing is lost: a value is taken only by the poll that gives it.
     pub async fn recv(&mut self) -> Option<T> {
-        poll_fn(|context| self.poll_recv(context)).await
+        waiting_for("a value from a channel", |context| self.poll_recv(context)).await
     }
 
     /// [`recv`](Receiver::recv) for futures that are written by hand.

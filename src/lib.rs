@@ -80,7 +80,7 @@
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
 //! 2   reactor         task ──► wake      reactor never sees a task; task never sees a descriptor
 //! 1   sys │ proto::{h2, message}         the operating system │ pure protocol machines
-//! 0   ring   slab   clock   sync   limits   error   trace
+//! 0   ring   slab   clock   sync   contain   limits   error   trace
 //! ```
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -91,6 +91,7 @@ pub mod adapters;
 mod blocking;
 mod channel;
 mod clock;
+mod contain;
 mod error;
 pub mod http;
 mod limits;

@@ -301,6 +301,11 @@ pub(crate) const BUSY_POLL_LONGEST: Duration = Duration::from_secs(1);
 pub(crate) const INJECTED_SPAWNS: usize = 4096;
 /// How long dropping a runtime waits for workers that are inside a poll.
 pub(crate) const DROP_DEADLINE: Duration = Duration::from_secs(10);
+/// Children of a scope that a dump names where somebody waits for them: a line's worth.
+pub(crate) const CHILDREN_SHOWN: usize = 8;
+/// How soon a worker looks again whether the blocking job has ended that holds its manual clock: the end of one that
+/// nobody waits for wakes nobody.
+pub(crate) const HELD_CLOCK: Duration = Duration::from_millis(1);
 /// Workers of one runtime. The process has 4,096 in all: the worker's 12 bits in a waker handle.
 pub(crate) const MAX_WORKERS: usize = 1024;
 /// A block of the worker's read buffer: most of what one socket's buffer holds, read in one call.

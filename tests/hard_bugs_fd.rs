@@ -269,6 +269,45 @@ fn a_forked_child_may_only_drop_a_runtime_and_the_parent_goes_on() {
     assert_eq!(read.unwrap(), 1);
 }
 
+/// Who wakes a task in the child after that must not find a bell there whose number belongs to somebody else by now.
+#[test]
+fn a_wake_in_a_forked_child_that_dropped_its_runtime_writes_to_nobodys_descriptor() {
+    if !in_child("a_wake_in_a_forked_child_that_dropped_its_runtime_writes_to_nobodys_descriptor", "") {
+        return;
+    }
+    let runtime = Runtime::new().unwrap();
+    let (sender, wakers) = std::sync::mpsc::channel();
+    let task = runtime.handle().spawn_on(0, move || {
+        std::future::poll_fn(move |context| {
+            let _ = sender.send(context.waker().clone());
+            std::task::Poll::<()>::Pending
+        })
+    });
+    // Between two turns the worker is parked: the next wake rings.
+    while runtime.turn(std::time::Duration::ZERO).unwrap() == wakering::Turn::Runnable {}
+    let waker = wakers.recv().unwrap();
+    // SAFETY: this process has one thread beside the harness's, which waits for it; the child drops and ends.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        drop(runtime);
+        // They get the lowest numbers that are free, those of the bell and the selector among them.
+        let strangers: Vec<_> = (0..8).map(|_| std::os::unix::net::UnixStream::pair().unwrap()).collect();
+        waker.wake();
+        let is_silent = |mut stream: &std::os::unix::net::UnixStream| {
+            stream.set_nonblocking(true).is_ok() && std::io::Read::read(&mut stream, &mut [0; 8]).is_err()
+        };
+        let silent = strangers.iter().all(|(near, far)| is_silent(near) && is_silent(far));
+        // SAFETY: the call ends the process.
+        unsafe { libc::_exit(if silent { 0 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: the pointer is to one integer; the child is this process's own.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0, "the child wrote to a descriptor that is not its own");
+    drop(task);
+}
+
 /// Row 25: a program that is started beside a runtime at work gets the three descriptors that everybody gets.
 #[test]
 fn a_program_started_beside_a_runtime_at_work_inherits_nothing_of_it() {

@@ -178,6 +178,40 @@ fn a_note_that_panics_spoils_neither_the_dump_nor_the_worker() {
 }
 
 #[test]
+fn who_waits_for_a_scope_a_channel_or_the_end_of_a_runtime_says_so() {
+    wakering::run(async {
+        let other = Runtime::new().unwrap();
+        let (ended, over) = (other.handle(), other.handle());
+        let (mut sender, receiver) = wakering::channel(1);
+        let (_kept, mut values) = wakering::channel::<u8>(1);
+        drop([
+            spawn_named("joins", async move {
+                let scope = wakering::Scope::<io::Error>::new();
+                scope.spawn(pending::<()>());
+                let _ = scope.join().await;
+            }),
+            spawn_named("receives", async move { assert_eq!(values.recv().await, None) }),
+            spawn_named("sends", async move { while sender.send(1).await.is_ok() {} }),
+            spawn_named("closed", async move { drop(ended.closed().await) }),
+            spawn_named("stopping", async move { over.stopping().await }),
+        ]);
+        settle().await;
+        let dump = Handle::current().dump();
+        let says = |who: &str, what: &str| {
+            let [Wait::Note(note)] = &named(&dump, who).waits[..] else { panic!("{who} in:\n{dump}") };
+            assert!(note.contains(what), "{note:?} of {who}");
+        };
+        says("joins", "the end of 1 task of a scope: #");
+        says("receives", "a value from a channel");
+        says("sends", "room in a channel");
+        says("closed", "the end of a runtime");
+        says("stopping", "somebody to end a runtime");
+        drop(receiver);
+    })
+    .unwrap();
+}
+
+#[test]
 fn states_polls_and_places_are_told() {
     wakering::run(async {
         let ready = spawn_named("ready", async {});

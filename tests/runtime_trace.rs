@@ -92,6 +92,25 @@ fn a_task_is_told_from_its_spawn_to_its_end_with_a_span_for_each_poll() {
 }
 
 #[test]
+fn the_end_of_a_task_is_told_also_when_it_is_aborted_late_or_dropped_with_its_runtime() {
+    let ends = |grace: Option<Duration>| {
+        let lines = Lines::while_running(|| {
+            wakering::run(async move {
+                drop(spawn(std::future::pending::<()>()));
+                wakering::yield_now().await;
+                if let Some(grace) = grace {
+                    assert_eq!(wakering::Handle::current().shutdown(grace).await.aborted.len(), 1);
+                }
+            })
+            .unwrap();
+        });
+        lines.iter().filter(|line| line.starts_with("wakering::task TRACE") && line.contains("ended")).count()
+    };
+    assert_eq!(ends(Some(Duration::from_millis(1))), 1);
+    assert_eq!(ends(None), 1);
+}
+
+#[test]
 fn a_stall_is_told_with_the_tasks_name() {
     let lines = Lines::while_running(|| {
         let runtime =

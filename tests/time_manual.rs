@@ -13,7 +13,7 @@ use std::{
 };
 
 use wakering::{
-    Handle, Runtime, spawn, spawn_blocking,
+    Handle, Runtime, Turn, spawn, spawn_blocking,
     time::{ManualClock, interval, sleep, timeout},
     yield_now,
 };
@@ -99,6 +99,48 @@ fn a_worker_that_spins_lets_the_clock_move_all_the_same() {
     let spinning = Runtime::builder().spin(Duration::from_micros(50)).manual_clock(&clock).build().unwrap();
     spinning.block_on(sleep(HOUR)).unwrap();
     assert!(clock.elapsed() >= HOUR);
+}
+
+#[test]
+fn turns_move_the_clock_whatever_they_are_told_to_wait() {
+    for timeout in [Duration::ZERO, HOUR] {
+        let clock = ManualClock::new();
+        let runtime = on(&clock, 1);
+        let task = runtime.handle().spawn_on(0, || async {
+            for _ in 0..3 {
+                sleep(HOUR).await;
+            }
+        });
+        let task = task.unwrap();
+        let mut turns = 0;
+        while !task.is_finished() {
+            turns += 1;
+            assert!(turns < 1000, "the clock shows {:?}", clock.elapsed());
+            if let Turn::Parked { until } = runtime.turn(timeout).unwrap() {
+                assert!(
+                    task.is_finished() || until.is_some_and(|until| until <= Instant::now()),
+                    "{until:?}"
+                );
+            }
+        }
+        assert_eq!(clock.elapsed(), 3 * HOUR);
+    }
+}
+
+#[test]
+fn between_turns_a_clock_that_stands_is_moved_by_hand_and_rings() {
+    let clock = ManualClock::new();
+    clock.auto_advance(false);
+    let runtime = on(&clock, 1);
+    let task = runtime.handle().spawn_on(0, || sleep(HOUR)).unwrap();
+    while runtime.turn(Duration::ZERO).unwrap() != (Turn::Parked { until: None }) {}
+    assert!(!task.is_finished());
+    let mover = thread::spawn(move || clock.advance(HOUR));
+    while !task.is_finished() {
+        // It ends when it is rung for.
+        runtime.turn(Duration::from_secs(3600)).unwrap();
+    }
+    mover.join().unwrap();
 }
 
 #[test]

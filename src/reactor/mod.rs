@@ -22,10 +22,8 @@ use std::{
 
 use crate::{
     clock::{TimerKey, Wheel},
-    reactor::{
-        source::{Seen, Source, Waiting},
-        turn::wake_contained,
-    },
+    contain::wake_contained,
+    reactor::source::{Seen, Source, Waiting},
     slab::Slab,
     sys::{self, Interest, Selector, Token},
 };

@@ -1,11 +1,7 @@
 //! One turn's harvest: readiness recorded, timers expired, and the wakers of both woken.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    task::Waker,
-};
-
 use crate::{
+    contain::wake_contained,
     limits::TIMERS_PER_TURN,
     reactor::{Reactor, source::Ready},
     slab::Key,
@@ -49,12 +45,5 @@ impl Reactor {
         if slot.is_empty() {
             *slot = woken;
         }
-    }
-}
-
-/// A foreign waker that panics must not keep the others from being woken.
-pub(super) fn wake_contained(waker: Waker) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-        std::mem::forget(payload);
     }
 }

@@ -1,11 +1,11 @@
 //! Descriptors of any kind: the non-blocking flag, and read and write for those that are no sockets.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use bytes::BytesMut;
 
-use super::call::{Call, cvt, retry};
+use super::call::{Call, cvt, permit, retry};
 
 /// Makes calls on the open file return `WouldBlock` instead of waiting (`O_NONBLOCK`). The flag belongs to the open file:
 /// whoever else has it open sees it too.
@@ -15,6 +15,12 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: F_SETFL takes an integer and touches no memory of ours.
     cvt(Call::Flags, || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) })?;
     Ok(())
+}
+
+/// Another descriptor of the same open file, close-on-exec.
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    permit(Call::Duplicate)?;
+    fd.try_clone_to_owned()
 }
 
 /// Reads from `offset` of a file on, into the spare capacity of `buffer`, at most `most` bytes, and adds what came to its

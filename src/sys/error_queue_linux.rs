@@ -15,7 +15,10 @@ use super::socket::local_addr;
 /// The octets of `sock_extended_err`, behind which the address of the reporter stands.
 const EXTENDED: usize = 16;
 
-/// One entry of the queue.
+/// Who reports errors: this host, or another by ICMP. What comes from elsewhere is news of what went well.
+const ERRORS: [u8; 3] = [libc::SO_EE_ORIGIN_LOCAL, libc::SO_EE_ORIGIN_ICMP, libc::SO_EE_ORIGIN_ICMP6];
+
+/// One error of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueuedError {
     pub(crate) number: i32,
@@ -37,8 +40,24 @@ pub(crate) fn set_kept(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the oldest entry; none when there is none.
+/// Takes the oldest error; none when there is none. What else is in the queue, such as times at which datagrams left, is
+/// taken out and passed over.
 pub(crate) fn take(fd: BorrowedFd<'_>) -> io::Result<Option<QueuedError>> {
+    // Bounded by the queue, which lies in the socket's receive buffer.
+    while let Some(entry) = take_entry(fd)? {
+        if let Entry::Error(error) = entry {
+            return Ok(Some(error));
+        }
+    }
+    Ok(None)
+}
+
+enum Entry {
+    Error(QueuedError),
+    Other,
+}
+
+fn take_entry(fd: BorrowedFd<'_>) -> io::Result<Option<Entry>> {
     let (mut target, mut control) = (Storage::new(), Control::new());
     // Of the failed datagram nothing is wanted.
     let mut piece = IoSliceMut::new(&mut []);
@@ -57,13 +76,17 @@ pub(crate) fn take(fd: BorrowedFd<'_>) -> io::Result<Option<QueuedError>> {
         (level, kind) == (libc::IPPROTO_IP, libc::IP_RECVERR)
             || (level, kind) == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
     });
-    Ok(found.find_map(|(_, _, data)| decode(data, target.get().ok())))
+    let error = found.find_map(|(_, _, data)| decode(data, target.get().ok()));
+    Ok(Some(error.map_or(Entry::Other, Entry::Error)))
 }
 
 /// `sock_extended_err`: number (32 bits), origin, type, code, padding, information (32 bits), more of it; an address.
 fn decode(data: &[u8], target: Option<SocketAddr>) -> Option<QueuedError> {
     let &[n0, n1, n2, n3, origin, kind, code, _, i0, i1, i2, i3, ..] = data else { return None };
     let number = i32::from_ne_bytes([n0, n1, n2, n3]);
+    if !ERRORS.contains(&origin) {
+        return None;
+    }
     let from_network = origin == libc::SO_EE_ORIGIN_ICMP || origin == libc::SO_EE_ORIGIN_ICMP6;
     let too_long = number == libc::EMSGSIZE;
     Some(QueuedError {
@@ -87,7 +110,36 @@ fn reporter(address: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+    use std::time::{Duration, Instant};
+
     use super::*;
+
+    #[test]
+    fn an_entry_that_is_no_error_is_passed_over_and_hides_none_behind_it() {
+        // linux/net_tstamp.h: SOF_TIMESTAMPING_TX_SOFTWARE and SOF_TIMESTAMPING_SOFTWARE.
+        const TIMES_OF_SENDING: c_int = 1 << 1 | 1 << 4;
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let open = UdpSocket::bind("127.0.0.1:0").unwrap();
+        set_kept(socket.as_fd(), true).unwrap();
+        set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPING, &TIMES_OF_SENDING).unwrap();
+        socket.send_to(b"noted", open.local_addr().unwrap()).unwrap();
+        let closed = {
+            let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
+            gone.local_addr().unwrap()
+        };
+        socket.send_to(b"refused", closed).unwrap();
+        let start = Instant::now();
+        let error = loop {
+            match take(socket.as_fd()) {
+                Ok(Some(error)) => break error,
+                Ok(None) => assert!(start.elapsed() < Duration::from_secs(30), "no error came"),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!((error.number, error.target), (libc::ECONNREFUSED, Some(closed)));
+    }
 
     #[test]
     fn an_entry_that_is_cut_anywhere_is_read_as_far_as_it_goes() {

@@ -266,6 +266,7 @@ mod backend;
 #[path = "fallback.rs"]
 mod backend;
 
+pub(crate) use affinity::Processors;
 pub use affinity::pin_to_cpu;
 pub use backend::{Bell, CLOSE_DEREGISTERS, SHORT_READ_RULE, Selector};
 pub(crate) use busy_poll::busy_poll;

@@ -12,7 +12,7 @@
 //! A forked child inherits the pipe, which is the parent's: its handler does not write, and its first listener
 //! opens another.
 
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -20,8 +20,10 @@ use std::{io, mem, ptr};
 
 use libc::c_int;
 
-use super::call::{Call, attempt, cvt, permit, shorten};
+use super::call::{Call, attempt, cvt, shorten};
+use super::descriptor::duplicate;
 use super::{open, os, process_id};
+use crate::contain::wake_contained;
 use crate::slab::{Key, Slab};
 
 pub(crate) use libc::{
@@ -134,7 +136,7 @@ impl Drop for Listener {
 /// What fcntl(2) says; `NotFound` while nobody listens.
 pub(crate) fn read_end() -> io::Result<OwnedFd> {
     match &registry().read_end {
-        Some(read_end) => permit(Call::Duplicate).and_then(|()| read_end.try_clone()),
+        Some(read_end) => duplicate(read_end.as_fd()),
         None => Err(io::ErrorKind::NotFound.into()),
     }
 }
@@ -190,9 +192,7 @@ fn waiting() -> MutexGuard<'static, Slab<Waker>> {
 
 fn wake_all() {
     let wakers: Vec<Waker> = waiting().iter().map(|(_, waker)| waker.clone()).collect();
-    for waker in wakers {
-        waker.wake();
-    }
+    wakers.into_iter().for_each(wake_contained);
 }
 
 impl Registry {

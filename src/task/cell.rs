@@ -13,7 +13,6 @@
 //! no enum, so that a future can be written straight into it.
 
 use std::{
-    any::Any,
     cell::{Cell, UnsafeCell},
     future::Future,
     mem::{self, ManuallyDrop, MaybeUninit},
@@ -24,6 +23,7 @@ use std::{
 };
 
 use crate::{
+    contain::{contain, drop_contained, wake_contained},
     error::JoinError,
     task::{
         table,
@@ -321,7 +321,7 @@ impl<F: Future> TaskCell<F> {
         self.header.phase.set(Phase::Finished);
         if let Some(joiner) = self.joiner.take() {
             // A foreign waker may panic; it must not take the worker with it.
-            drop_contained(catch_unwind(AssertUnwindSafe(|| joiner.wake())));
+            wake_contained(joiner);
         }
     }
 
@@ -362,24 +362,5 @@ impl Header {
     /// It has ended without an output, as the root future does.
     pub(super) fn end(&self) {
         self.phase.set(Phase::Empty);
-    }
-}
-
-/// Drops `value`; a panic of its destructor ends here.
-pub(crate) fn drop_contained<T>(value: T) {
-    contain(|| drop(value));
-}
-
-/// Does `act`; a panic of it ends here.
-fn contain(act: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
-        forget_payload(payload);
-    }
-}
-
-/// A panic's payload may panic when dropped, too: once is enough.
-fn forget_payload(payload: Box<dyn Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(second);
     }
 }

@@ -47,8 +47,7 @@ impl Tasks {
         for (slot, task) in found {
             let (id, spawned) = (task.header().id(), task.header().spawned());
             self.charged(id, spawned, || task.abandon());
-            self.unlink(slot, task.gives_slot_back());
-            task.retire();
+            self.leave(slot, task);
         }
     }
 }

@@ -10,9 +10,10 @@ use std::{
 };
 
 use crate::{
+    contain::drop_contained,
     error::JoinError,
     task::{
-        cell::{Header, Runnable, TaskCell, drop_contained},
+        cell::{Header, Runnable, TaskCell},
         table,
     },
     wake::Handle,

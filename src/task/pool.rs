@@ -14,10 +14,11 @@ use std::{
 };
 
 use crate::{
+    contain::drop_contained,
     limits::RECYCLED_CELLS,
     task::{
         Chain, Tasks,
-        cell::{Header, Runnable, TaskCell, drop_contained},
+        cell::{Header, Runnable, TaskCell},
         chain::{Filled, Next, Slot},
         table,
         waker::waker,

@@ -215,14 +215,8 @@ impl Tasks {
                 Next::Task(slot, generation, task) => {
                     let waker = waker(Handle::new(self.worker, slot, generation));
                     let mut context = Context::from_waker(&waker);
-                    let header = task.header();
-                    if self.polled(header, || task.poll(&mut context)).is_ready() {
-                        trace::task_ended(header.id());
-                        if header.is_named() {
-                            self.published.forget_name(header.id());
-                        }
-                        self.unlink(slot, task.gives_slot_back());
-                        task.retire();
+                    if self.polled(task.header(), || task.poll(&mut context)).is_ready() {
+                        self.leave(slot, task);
                     }
                 }
             }
@@ -297,6 +291,7 @@ impl Tasks {
             }
             for task in tasks {
                 task.abandon();
+                trace::task_ended(task.header().id());
                 task.retire();
             }
         }
@@ -352,6 +347,18 @@ impl Tasks {
         self.id_block_end.set(first + ID_BLOCK);
         self.next_id.set(first + 1);
         first
+    }
+
+    /// A task has ended: nothing of it stays but what its handle is owed.
+    #[inline]
+    pub(super) fn leave(&self, slot: u32, task: Rc<dyn Runnable>) {
+        let header = task.header();
+        trace::task_ended(header.id());
+        if header.is_named() {
+            self.published.forget_name(header.id());
+        }
+        self.unlink(slot, task.gives_slot_back());
+        task.retire();
     }
 
     pub(super) fn unlink(&self, slot: u32, give_back: bool) {

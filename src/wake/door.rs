@@ -73,6 +73,13 @@ impl<B: Doorbell> Door<B> {
         }
     }
 
+    /// Takes down, in a forked child, the bell that is its parent's. Threads that were at the door are not here to be
+    /// waited for, and there is no other thread that could ring meanwhile.
+    pub(super) fn forsake(&self) {
+        // Relaxed: nobody else runs.
+        self.bell.store(NONE, Ordering::Relaxed);
+    }
+
     /// Rings the bell if there is one.
     pub(super) fn ring(&self) {
         self.ringing.fetch_add(1, Ordering::Relaxed);

@@ -112,6 +112,12 @@ impl<B: Doorbell> Mailbox<B> {
         self.door.close();
     }
 
+    /// As [`Mailbox::close`], in a forked child, where nobody but the calling thread has come along.
+    pub fn forsake(&self) {
+        self.parked.swap(false, Ordering::Relaxed);
+        self.door.forsake();
+    }
+
     /// Makes the remote word of `slot` exist and returns its generation. For the owner.
     ///
     /// # Panics

@@ -140,6 +140,11 @@ impl<B: Doorbell> Entry<B> {
         self.mailbox.close();
     }
 
+    /// As [`Entry::close`], in a forked child, where nobody but the calling thread has come along.
+    pub fn forsake(&self) {
+        self.mailbox.forsake();
+    }
+
     /// Gives the id back to the table, for the next runtime. After [`Entry::close`].
     pub fn release(&self) {
         // PAIRS: the Acquire exchange in `Table::claim_with`.

@@ -13,7 +13,8 @@ use crate::{
     clock::{Clock, ManualClock},
     error::RuntimeError,
     limits::{COUNTED_MOST, MAX_WORKERS},
-    sys, trace,
+    sys::{self, Processors, descriptor::duplicate},
+    trace,
     worker::{
         context::{self, Context},
         handle::{Reach, Shared},
@@ -118,9 +119,24 @@ impl Builder {
                 return Err(error);
             }
         };
+        let duplicate = context.reactor().with_descriptor(duplicate);
+        let descriptor = match duplicate.and_then(|duplicate| duplicate) {
+            Ok(descriptor) => descriptor,
+            Err(error) => {
+                release(&shared.workers);
+                return Err(error.into());
+            }
+        };
         let (report, ended) = mpsc::channel();
-        let mut runtime =
-            Runtime { context, shared, threads: Vec::new(), ended, watch: None, not_send: PhantomData };
+        let mut runtime = Runtime {
+            context,
+            descriptor,
+            shared,
+            threads: Vec::new(),
+            ended,
+            watch: None,
+            not_send: PhantomData,
+        };
         for index in 1..self.workers {
             match start_worker(&self.thread_name, &runtime.shared, index, report.clone()) {
                 Ok(thread) => runtime.threads.push(Worker { index, thread }),
@@ -152,8 +168,9 @@ fn start_worker(
     report: mpsc::Sender<usize>,
 ) -> Result<thread::JoinHandle<()>, RuntimeError> {
     let (built, outcome) = mpsc::channel();
-    let shared = shared.clone();
+    let (shared, processors) = (shared.clone(), Processors::of_starter());
     let thread = thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
+        processors.apply();
         let pinned = shared.tuning.pin(index).map_err(RuntimeError::from);
         let context = match pinned.and_then(|()| Context::new(&shared, index)) {
             Ok(context) => context,

@@ -20,6 +20,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use crate::contain::wake_contained;
+
 /// Asks work to end, from any thread; clones are the same token.
 ///
 /// Cancelling is a request: whoever holds the token looks at [`is_cancelled`](CancellationToken::is_cancelled), awaits
@@ -119,7 +121,7 @@ impl CancellationToken {
             wakers.extend(mem::take(&mut state.waiting).into_values());
             left.extend(state.children.values().filter_map(Weak::upgrade));
         }
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(wake_contained);
     }
 
     /// Whether it has been cancelled, by itself or from above.

@@ -13,6 +13,7 @@ use bytes::BytesMut;
 
 use crate::{
     clock::{Clock, tick_end},
+    contain::drop_contained,
     error::{RuntimeError, SpawnError},
     limits::{HUGE_FUTURE, IDLE_OUTPUTS, OUTPUT_KEPT, SCRATCH_BLOCK, SCRATCH_LEAST},
     reactor::Reactor,
@@ -199,7 +200,9 @@ impl Context {
         self.enter(|| {
             self.injector.close();
             self.tasks.close();
-            self.flush_list.borrow_mut().clear();
+            // Not while the list is borrowed: who is dropped may ask to be flushed.
+            let unflushed = self.flush_list.take();
+            drop_contained(unflushed);
             self.tasks.close();
         });
         self.shared.settle(self.index, Progress::Ended);
@@ -338,4 +341,54 @@ where
 /// Gives a worker id back when its context could not be built.
 pub(super) fn claim() -> Result<&'static Entry, RuntimeError> {
     wake::claim().map_err(|_full| RuntimeError::TableFull)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::run;
+
+    /// A connection with output whose destructor has something to write again, then panics.
+    struct Returns(u32, Rc<Cell<u32>>);
+
+    impl Flush for Returns {
+        fn flush(self: Rc<Self>) {}
+    }
+
+    impl Drop for Returns {
+        fn drop(&mut self) {
+            self.1.set(self.1.get() + 1);
+            if self.0 > 0 {
+                with(|context| context.flush_later(Rc::new(Returns(0, self.1.clone()))));
+                panic!("in a destructor, as expected");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_to_flush_at_the_end_may_ask_again_and_panic_when_it_is_dropped() {
+        let drops = Rc::new(Cell::new(0));
+        let seen = drops.clone();
+        run(async move {
+            // By a task that never runs again, so that the flush of this turn does not take it.
+            let last = Returns(1, seen);
+            let list = |context: &Context| context.flush_later(Rc::new(last));
+            let at_end = OnDrop(Some(list));
+            drop(crate::worker::spawn(async move {
+                let _at_end = at_end;
+                std::future::pending::<()>().await;
+            }));
+            crate::worker::yield_now().await;
+        })
+        .unwrap();
+        assert_eq!(drops.get(), 2);
+    }
+
+    struct OnDrop<F: FnOnce(&Context)>(Option<F>);
+
+    impl<F: FnOnce(&Context)> Drop for OnDrop<F> {
+        fn drop(&mut self) {
+            with(self.0.take().expect("it is dropped once"));
+        }
+    }
 }

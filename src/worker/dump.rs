@@ -53,13 +53,17 @@
 //! ```
 
 mod ask;
+mod askers;
 mod circles;
 mod collect;
 mod text;
 
 use std::{net::SocketAddr, panic::Location, sync::Arc, time::Duration};
 
-pub(super) use self::ask::{answer_of, of_worker};
+pub(super) use self::{
+    ask::{answer_of, of_worker},
+    askers::Askers,
+};
 pub use super::notes::{Note, Waiting, waiting};
 
 use crate::task::TaskId;

@@ -2,14 +2,15 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     time::{Duration, Instant},
 };
 
 use crate::{
-    clock::tick_end,
+    clock::{NEVER, tick_end},
     error::RuntimeError,
-    sys,
+    limits::HELD_CLOCK,
+    sys::{self, descriptor::duplicate},
     worker::{
         context::{self, Context},
         runtime::Runtime,
@@ -38,6 +39,10 @@ impl Runtime {
     /// After [`Turn::Parked`] a wake from any thread, the owner's included, makes the [descriptor](Runtime::selector)
     /// readable. Between two turns nothing of this worker runs, and functions such as [`spawn`](crate::spawn) panic:
     /// tasks are started by [`Handle::spawn_on`](crate::Handle::spawn_on). The first turn comes before the first sleep.
+    ///
+    /// On a [manual clock](crate::Builder::manual_clock) that moves by itself, a turn that finds everything waiting moves
+    /// it to the next deadline instead of sleeping, whatever its `timeout`; [`Turn::Parked`] then names the present
+    /// while there is a deadline to move to.
     ///
     /// # Errors
     ///
@@ -87,33 +92,28 @@ impl Runtime {
     ///
     /// When the process has no descriptors left.
     pub fn selector(&self) -> io::Result<OwnedFd> {
-        self.context.reactor().with_descriptor(|selector| selector.try_clone_to_owned())?
+        duplicate(self.descriptor.as_fd())
+    }
+}
+
+impl AsFd for Runtime {
+    /// What [`Runtime::selector`] has duplicates of, to be waited for.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }
 
 impl AsRawFd for Runtime {
-    /// The selector's own descriptor, to be waited for and not to be closed; see [`Runtime::selector`].
+    /// As [`as_fd`](AsFd::as_fd), by its number: to be waited for and not to be closed.
     fn as_raw_fd(&self) -> RawFd {
-        self.context.reactor().with_descriptor(|selector| selector.as_raw_fd()).unwrap_or(-1)
+        self.descriptor.as_raw_fd()
     }
 }
 
 impl Context {
     /// One turn that begins with step 5 and ends with step 4; `None` when the runtime has come to its end.
     fn turn_once(&self, timeout: Duration) -> io::Result<Option<Turn>> {
-        let sleep = if self.tasks.is_runnable() || !self.flush_list.borrow().is_empty() {
-            Duration::ZERO
-        } else {
-            self.now();
-            self.until_next_deadline().map_or(timeout, |due| due.min(timeout))
-        };
-        // Parked or not: what came meanwhile has rung, or is found without a sleep.
-        let sleep = if sleep.is_zero() || self.entry.park(|| self.injector.has_work()) {
-            sleep
-        } else {
-            Duration::ZERO
-        };
-        self.look(Some(sleep))?; // 5–7
+        self.wait_for_host(timeout)?; // 5–7
         self.now();
         if self.is_told_to_end() {
             return Ok(None);
@@ -130,7 +130,36 @@ impl Context {
         if has_more || !self.entry.park(|| self.injector.has_work() || self.is_timer_due()) {
             return Ok(Some(Turn::Runnable)); // 4
         }
-        let until = self.reactor().next_deadline().and_then(|due| self.clock().instant_at(tick_end(due)));
-        Ok(Some(Turn::Parked { until }))
+        Ok(Some(Turn::Parked { until: self.host_sleeps_until() }))
+    }
+
+    /// 5 to 7, at most for `timeout`.
+    fn wait_for_host(&self, timeout: Duration) -> io::Result<()> {
+        if self.tasks.is_runnable() || !self.flush_list.borrow().is_empty() {
+            return self.look(Some(Duration::ZERO));
+        }
+        if let Some(clock) = self.clock().manual_clock() {
+            return self.wait_by_hand(clock, Some(timeout));
+        }
+        self.now();
+        let sleep = self.until_next_deadline().map_or(timeout, |due| due.min(timeout));
+        // Parked or not: what came meanwhile has rung, or is found without a sleep.
+        let sleeps = sleep.is_zero() || self.entry.park(|| self.injector.has_work());
+        self.look(Some(if sleeps { sleep } else { Duration::ZERO }))
+    }
+
+    /// When the next turn is due, if nothing else happens.
+    fn host_sleeps_until(&self) -> Option<Instant> {
+        let due = self.reactor().next_deadline().filter(|due| *due != NEVER)?;
+        match self.clock().manual_clock() {
+            None => self.clock().instant_at(tick_end(due)),
+            // The next turn moves the clock, unless a blocking job holds it.
+            Some(clock) if clock.moves_by_itself() => {
+                let hold = if self.shared().blocking().is_busy() { HELD_CLOCK } else { Duration::ZERO };
+                Instant::now().checked_add(hold)
+            }
+            // Who moves it rings.
+            Some(_) => None,
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
         context::{self, Context},
         dump,
         handle::{Handle, Shared},
+        notes::{Place, Source},
         stop::{AT_ONCE, Member, Progress, ShutdownReport, Wait, Want},
     },
 };
@@ -147,6 +148,12 @@ impl Handle {
     /// that takes. It resolves by the end of the grace and 100 ms, also when a worker is stuck in a poll, which the
     /// report then names.
     ///
+    /// Awaited in *another* runtime, it is told by the workers of this one, and by nobody else: while all of them are
+    /// stuck, or while nobody runs the only one (in `block_on` or [`turn`](crate::Runtime::turn)), it waits longer. So does
+    /// one that is awaited in a blocking job of this runtime, by that job itself, for as long as the grace. A
+    /// [`timeout`](crate::time::timeout) bounds it there; [`shutdown_blocking`](Handle::shutdown_blocking) keeps time by
+    /// itself.
+    ///
     /// # Cancellation
     ///
     /// The runtime ends all the same.
@@ -192,7 +199,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`RuntimeError::WaitsForItself`] inside a task of this runtime, which would wait for ever;
+    /// [`RuntimeError::WaitsForItself`] inside a task or a blocking job of this runtime, which would wait for ever;
     /// [`RuntimeError::Forked`] in a forked child.
     ///
     /// # Cancellation
@@ -202,7 +209,7 @@ impl Handle {
         if self.shared().is_forked() {
             return Err(RuntimeError::Forked);
         }
-        if self.member().is_some() {
+        if self.is_inside() {
             return Err(RuntimeError::WaitsForItself);
         }
         Ok(End::new(self.shared(), Want::Closed).await)
@@ -213,14 +220,14 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`RuntimeError::WaitsForItself`] on a thread of this runtime, also on the one that built it: there
-    /// [`Runtime::shutdown`](crate::Runtime::shutdown) does it. [`RuntimeError::Forked`] in a forked child. The runtime is not told
-    /// then.
+    /// [`RuntimeError::WaitsForItself`] on a thread of this runtime, one of its blocking pool included, and on the one
+    /// that built it: there [`Runtime::shutdown`](crate::Runtime::shutdown) does it. [`RuntimeError::Forked`] in a forked
+    /// child. The runtime is not told then.
     pub fn shutdown_blocking(&self, grace: Duration) -> Result<ShutdownReport, RuntimeError> {
         if self.shared().is_forked() {
             return Err(RuntimeError::Forked);
         }
-        if self.member().is_some() || self.shared().is_owner() {
+        if self.is_inside() || self.shared().is_owner() {
             return Err(RuntimeError::WaitsForItself);
         }
         let patience = Instant::now().checked_add(grace.saturating_add(SHUTDOWN_SLACK));
@@ -229,9 +236,9 @@ impl Handle {
         Ok(self.shared().report(None, true))
     }
 
-    /// The task or root future of this runtime that is running on this thread.
-    fn member(&self) -> Option<Member> {
-        member_of(self.shared())
+    /// Whether a task, the root future or a blocking job of this runtime is running on this thread.
+    fn is_inside(&self) -> bool {
+        member_of(self.shared()).is_some() || self.shared().blocking().is_served_here()
     }
 }
 
@@ -266,11 +273,14 @@ impl fmt::Debug for Shutdown {
 struct End {
     shared: Arc<Shared>,
     wait: Wait,
+    /// Says what is waited for.
+    place: Place,
 }
 
 impl End {
     fn new(shared: &Arc<Shared>, want: Want) -> End {
-        End { shared: shared.clone(), wait: Wait { number: 0, want, inside: None } }
+        let wait = Wait { number: 0, want, inside: None };
+        End { shared: shared.clone(), wait, place: Place::default() }
     }
 }
 
@@ -278,7 +288,7 @@ impl Future for End {
     type Output = ShutdownReport;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Polling<'_>) -> Poll<ShutdownReport> {
-        let End { shared, wait } = &mut *self;
+        let End { shared, wait, place } = &mut *self;
         let own = member_of(shared);
         let is_new = wait.number == 0;
         if is_new {
@@ -287,12 +297,14 @@ impl Future for End {
         let life = &shared.life;
         let late = life.deadline().is_some_and(|deadline| life.clock().now() >= stuck_at(deadline));
         if life.look(wait, context.waker(), late) {
+            place.leave();
             let everybody = own.is_none() && wait.want != Want::Stopping;
             return Poll::Ready(shared.report(own.map(|own| own.worker), everybody));
         }
+        place.enter(|| Source::Words(wait.want.words()));
         if is_new {
-            // A worker may have nothing left now but this task.
-            shared.nudge();
+            // Its worker may have nothing left now but this task.
+            shared.nudge_home_of(wait);
         }
         Poll::Pending
     }
@@ -303,7 +315,7 @@ impl Drop for End {
         if self.wait.number != 0 {
             self.shared.life.leave(self.wait.number);
             // The task is one like any other now.
-            self.shared.nudge();
+            self.shared.nudge_home_of(&self.wait);
         }
     }
 }
@@ -311,4 +323,25 @@ impl Drop for End {
 /// From when on a worker that has not come to its end counts as stuck.
 fn stuck_at(deadline: u64) -> u64 {
     deadline.saturating_add(nanos(SHUTDOWN_SLACK / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::worker::{run, spawn_named};
+
+    #[test]
+    fn the_name_of_a_task_that_was_aborted_late_is_forgotten() {
+        let names = run(async {
+            let late = spawn_named("late", pending::<()>()).id();
+            let name = || context::with(|context| context.tasks().published().name(late.number()));
+            let before = name();
+            let report = Handle::current().shutdown(Duration::from_millis(1)).await;
+            assert_eq!(report.aborted[0].name.as_deref(), Some("late"));
+            (before, name())
+        });
+        assert_eq!(names.unwrap(), (Some("late".into()), None));
+    }
 }

@@ -16,6 +16,7 @@ use crate::{
     wake::{Entry, WakeStats},
     worker::{
         context,
+        dump::Askers,
         idle::Idle,
         inject::{Injector, Job},
         meter::Meter,
@@ -47,6 +48,8 @@ pub(super) struct Reach {
     pub(super) meter: Arc<Meter>,
     /// What the entry had counted for the runtimes that had it before.
     pub(super) wakes_before: WakeStats,
+    /// Who waits for its part of a dump.
+    pub(super) askers: Askers,
 }
 
 impl Reach {
@@ -57,7 +60,14 @@ impl Reach {
             published: Arc::new(Published::new()),
             meter: Arc::default(),
             wakes_before: entry.stats(),
+            askers: Askers::default(),
         }
+    }
+
+    /// Has the worker look how far the end of its runtime has come.
+    pub(super) fn nudge(&self) {
+        self.injector.nudge();
+        self.entry.notify();
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     clock::{ManualClock, NEVER},
+    limits::HELD_CLOCK,
     worker::{context::Context, handle::Shared},
 };
 
@@ -61,8 +62,8 @@ impl Shared {
 }
 
 impl Context {
-    /// 5 on a manual clock, behind step 4: nothing is runnable, and the worker is parked.
-    pub(super) fn wait_by_hand(&self, clock: &ManualClock) -> io::Result<()> {
+    /// 5 on a manual clock, when nothing is runnable: moves it, or sleeps, at most for `longest`.
+    pub(super) fn wait_by_hand(&self, clock: &ManualClock, longest: Option<Duration>) -> io::Result<()> {
         self.look(Some(Duration::ZERO))?;
         let has_work = || self.injector.has_work() || self.is_timer_due();
         if self.tasks.is_runnable() || !self.entry.park(has_work) {
@@ -72,9 +73,8 @@ impl Context {
         if self.shared().advance(self.index, until, clock) {
             self.entry.unpark();
         } else {
-            // The end of a blocking job that nobody waits for wakes nobody.
-            let look_again = self.shared().blocking.is_busy().then_some(Duration::from_millis(1));
-            self.look(look_again)?;
+            let look_again = self.shared().blocking.is_busy().then_some(HELD_CLOCK);
+            self.look(look_again.into_iter().chain(longest).min())?;
         }
         self.shared().idle.until()[self.index] = None;
         Ok(())

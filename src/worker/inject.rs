@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::{error::SpawnError, limits::INJECTED_SPAWNS};
+use crate::{contain::drop_contained, error::SpawnError, limits::INJECTED_SPAWNS};
 
 /// What is to be done on the owner's thread.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
@@ -95,7 +95,8 @@ impl Injector {
 
     fn discard(&self) {
         while let Some(job) = self.jobs.pop() {
-            drop(job);
+            // The caller's closure: whatever its destructor does, the next is dropped, too.
+            drop_contained(job);
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -36,6 +36,8 @@ pub(crate) enum Source {
     Shared(sync::Weak<Shared>),
     /// What the waiting future shares with others on its worker.
     Local(rc::Weak<dyn Describe>),
+    /// Words that are always the same.
+    Words(&'static str),
 }
 
 impl Source {
@@ -43,6 +45,7 @@ impl Source {
         match self {
             Source::Shared(text) => text.upgrade().map(Text::Shared),
             Source::Local(text) => text.upgrade().map(Text::Local),
+            Source::Words(words) => Some(Text::Words(words)),
         }
     }
 
@@ -50,6 +53,7 @@ impl Source {
         match self {
             Source::Shared(text) => text.strong_count() == 0,
             Source::Local(text) => text.strong_count() == 0,
+            Source::Words(_) => false,
         }
     }
 }
@@ -104,6 +108,7 @@ impl Notes {
 enum Text {
     Shared(Arc<Shared>),
     Local(Rc<dyn Describe>),
+    Words(&'static str),
 }
 
 impl Text {
@@ -124,6 +129,7 @@ impl fmt::Display for Text {
         match self {
             Text::Shared(describe) => describe(out),
             Text::Local(it) => it.describe(out),
+            Text::Words(words) => out.write_str(words),
         }
     }
 }
@@ -163,6 +169,23 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+/// Polls until it is over, and says meanwhile what the running task waits for.
+pub(crate) async fn waiting_for<T>(
+    words: &'static str,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> T {
+    let mut place = Place::default();
+    poll_fn(|context| {
+        let polled = poll(context);
+        match polled {
+            Poll::Ready(_) => place.leave(),
+            Poll::Pending => place.enter(|| Source::Words(words)),
+        }
+        polled
+    })
+    .await
 }
 
 /// What a pending future waits for, in words.

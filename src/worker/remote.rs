@@ -20,6 +20,7 @@ use std::{
 use crossbeam_queue::ArrayQueue;
 
 use crate::{
+    contain::{drop_contained, wake_contained},
     error::{JoinError, SpawnError},
     slab::{Key, Slab},
     task::{TaskId, handle_of},
@@ -45,7 +46,7 @@ impl<T> Awaited for Meeting<T> {
         // Out and in again: nobody completes meanwhile, and whoever waits anew puts in a newer one, which stays.
         let joiner = self.joiner.pop()?;
         let handle = handle_of(&joiner);
-        drop(self.joiner.push(joiner));
+        drop_contained(self.joiner.push(joiner));
         handle
     }
 }
@@ -56,7 +57,7 @@ impl<T> Meeting<T> {
         debug_assert!(refused.is_ok(), "a task completes once");
         fence(Ordering::SeqCst); // PAIRS: the fence in RemoteJoinHandle::poll (output, then joiner)
         if let Some(joiner) = self.joiner.pop() {
-            joiner.wake();
+            wake_contained(joiner);
         }
     }
 }
@@ -176,8 +177,11 @@ pub(super) struct Supervisors {
 impl Supervisors {
     /// Which task waits for which.
     pub(super) fn waits(&self) -> Vec<(Handle, TaskId)> {
-        let tasks = self.tasks.borrow();
-        tasks.iter().filter_map(|(_, (task, meeting))| Some((meeting.waiter()?, *task))).collect()
+        let all: Vec<_> = self.tasks.borrow().iter().map(|(_, entry)| entry.clone()).collect();
+        // Outside the borrow: a joiner that has been replaced meanwhile is dropped here, and it is foreign.
+        let waits = all.iter().filter_map(|(task, meeting)| Some((meeting.waiter()?, *task))).collect();
+        drop_contained(all);
+        waits
     }
 }
 
@@ -236,7 +240,7 @@ where
             Err(payload) => {
                 self.guard.complete(Err(JoinError::panicked(payload)));
                 // Its destructor is the caller's, and there has been one panic.
-                drop(catch_unwind(AssertUnwindSafe(|| drop(result))));
+                drop_contained(result);
             }
         }
         Poll::Ready(())
@@ -270,5 +274,31 @@ where
             Ok(Poll::Ready(output)) => this.finish(Ok(output)),
             Err(payload) => this.finish(Err(JoinError::panicked(payload))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::run;
+
+    /// Foreign code that runs when a dump asks who waits: it comes back to the table.
+    struct Reenters;
+
+    impl Awaited for Reenters {
+        fn waiter(&self) -> Option<Handle> {
+            drop(Place::enter(TaskId::new(2), Arc::new(Reenters)));
+            None
+        }
+    }
+
+    #[test]
+    fn who_is_asked_for_a_dump_may_enter_the_table_and_leave_it() {
+        run(async {
+            let place = Place::enter(TaskId::new(1), Arc::new(Reenters));
+            context::with(|worker| assert_eq!(worker.supervisors().waits(), []));
+            drop(place);
+        })
+        .unwrap();
     }
 }

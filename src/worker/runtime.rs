@@ -6,6 +6,7 @@ use std::{
     future::Future,
     io,
     marker::PhantomData,
+    os::fd::OwnedFd,
     panic::Location,
     pin::pin,
     sync::{Arc, mpsc},
@@ -72,6 +73,8 @@ pub fn run<F: Future>(future: F) -> Result<F::Output, RuntimeError> {
 /// ```
 pub struct Runtime {
     pub(super) context: Context,
+    /// A duplicate of the first worker's selector, for a host to wait for.
+    pub(super) descriptor: OwnedFd,
     pub(super) shared: Arc<Shared>,
     pub(super) threads: Vec<Worker>,
     pub(super) ended: mpsc::Receiver<usize>,
@@ -190,6 +193,9 @@ impl Runtime {
         self.drive()?;
         self.context.close();
         join(std::mem::take(&mut self.threads), &self.ended, give_up);
+        if let Some(watch) = self.watch.take() {
+            watch.end(SHUTDOWN_SLACK);
+        }
         self.shared.give_jobs_up();
         Ok(self.shared.report(None, true))
     }
@@ -232,7 +238,9 @@ impl Drop for Root<'_> {
 impl Drop for Runtime {
     fn drop(&mut self) {
         if sys::process_id() != self.shared.process {
-            // A forked child has only this thread, and the selector is its parent's: close descriptors.
+            // A forked child has only this thread, and the selectors are its parent's: nobody is rung for any more, and
+            // descriptors are closed.
+            self.shared.workers.iter().for_each(|reach| reach.entry.forsake());
             self.context.reactor().close();
             return;
         }
@@ -250,6 +258,9 @@ impl Drop for Runtime {
         for worker in join(std::mem::take(&mut self.threads), &self.ended, Some(give_up)) {
             let name = worker.thread.thread().name().unwrap_or("wakering").to_owned();
             trace::say(&format!("worker {name} is still inside a poll or a drop; its thread is abandoned"));
+        }
+        if let Some(watch) = self.watch.take() {
+            watch.end(give_up.saturating_duration_since(Instant::now()).max(SHUTDOWN_SLACK));
         }
         for job in self.shared.blocking().shutdown(give_up) {
             trace::say(&format!("{job}; its thread is abandoned"));

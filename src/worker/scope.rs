@@ -11,19 +11,22 @@ use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, Location, catch_unwind},
     pin::Pin,
-    rc::Rc,
+    rc::{self, Rc},
     task::{Context, Poll, Waker},
 };
 
 use thiserror::Error;
 
 use crate::{
+    contain::wake_contained,
     error::{JoinError, SpawnError},
+    limits::CHILDREN_SHOWN,
     slab::{Key, Slab},
     task::{AbortHandle, Beside, JoinHandle},
     worker::{
         cancel::CancellationToken,
         context,
+        notes::{Describe, Place, Source},
         remote::{self, RemoteJoinHandle},
     },
 };
@@ -198,11 +201,17 @@ impl<E: 'static> Scope<E> {
     ///
     /// Dropping the future drops the scope, which aborts the children.
     pub async fn join(self) -> Result<(), ScopeError<E>> {
+        let mut place = Place::default();
         poll_fn(|context| {
             if self.is_empty() {
+                place.leave();
                 return Poll::Ready(());
             }
             self.family.waiter.set(Some(context.waker().clone()));
+            place.enter(|| {
+                let family: rc::Weak<Family<E>> = Rc::downgrade(&self.family);
+                Source::Local(family)
+            });
             Poll::Pending
         })
         .await;
@@ -292,10 +301,24 @@ impl<E> Family<E> {
         let left = self.children.borrow_mut().remove(key);
         drop(left);
         if self.children.borrow().is_empty() {
+            // In a destructor, maybe of a task that unwinds: who waits may be a stranger.
             if let Some(waiter) = self.waiter.take() {
-                waiter.wake();
+                wake_contained(waiter);
             }
         }
+    }
+}
+
+impl<E> Describe for Family<E> {
+    fn describe(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let children = self.children.borrow();
+        let plural = if children.len() == 1 { "" } else { "s" };
+        write!(out, "the end of {} task{plural} of a scope", children.len())?;
+        let ids = children.iter().filter_map(|(_key, child)| child.task.as_ref().map(JoinHandle::id));
+        for (at, id) in ids.take(CHILDREN_SHOWN).enumerate() {
+            write!(out, "{}{id}", if at == 0 { ": " } else { ", " })?;
+        }
+        if children.len() > CHILDREN_SHOWN { out.write_str(", …") } else { Ok(()) }
     }
 }
 

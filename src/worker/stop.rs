@@ -24,9 +24,10 @@ use std::{
 
 use crate::{
     clock::Clock,
+    contain::wake_contained,
     worker::{
         dump::{self, Answer, JobDump, TaskDump},
-        handle::Shared,
+        handle::{Reach, Shared},
     },
 };
 
@@ -103,6 +104,17 @@ pub(super) enum Want {
     Stopping,
     Shutdown,
     Closed,
+}
+
+impl Want {
+    /// What a dump says of who waits.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Want::Stopping => "somebody to end a runtime",
+            Want::Shutdown => "the end of a runtime that was asked for",
+            Want::Closed => "the end of a runtime",
+        }
+    }
 }
 
 /// A task of the runtime, or its root future: where it lives, and its id.
@@ -275,15 +287,21 @@ impl Shared {
         self.life.word.fetch_min(deadline, Ordering::AcqRel); // PAIRS: deadline's Acquire
         // All of them: who waits for the end has a time of his own to set.
         let wakers = self.life.state().wakers(|_| true);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(wake_contained);
         self.nudge();
     }
 
     /// Has every worker look how far it has come.
-    pub(super) fn nudge(&self) {
-        for reach in &self.workers {
-            reach.injector.nudge();
-            reach.entry.notify();
+    fn nudge(&self) {
+        self.workers.iter().for_each(Reach::nudge);
+    }
+
+    /// Has the worker look whose end does, or no longer does, wait for the task that this wait is of.
+    pub(super) fn nudge_home_of(&self, wait: &Wait) {
+        let spared = wait.inside.filter(|_| wait.want == Want::Shutdown && !self.is_forked());
+        if let Some(home) = spared {
+            let home = self.workers.iter().find(|reach| reach.entry.worker() == home.worker);
+            home.into_iter().for_each(Reach::nudge);
         }
     }
 
@@ -318,7 +336,7 @@ impl Shared {
         if ended {
             self.life.changed.notify_all();
         }
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(wake_contained);
         if quiet != was_quiet {
             self.nudge();
         }
@@ -356,7 +374,7 @@ impl Shared {
     /// Wakes those who wait for a shutdown that somebody holds up.
     pub(super) fn wake_late(&self) {
         let wakers = self.life.state().wakers(|want| want == Want::Shutdown);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(wake_contained);
     }
 
     /// The report so far, with the workers that hold the end up, but for `but`: those that serve on, or, for who waits

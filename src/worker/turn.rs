@@ -55,7 +55,7 @@ impl Context {
     /// 5 to 7 behind step 4.
     fn wait_parked(&self) -> io::Result<()> {
         match self.clock().manual_clock() {
-            Some(clock) => self.wait_by_hand(clock),
+            Some(clock) => self.wait_by_hand(clock, None),
             None => self.look(self.until_next_deadline()),
         }
     }

@@ -10,9 +10,11 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     panic::{AssertUnwindSafe, Location, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
+    task::Wake,
     thread,
     time::Duration,
 };
@@ -20,8 +22,9 @@ use std::{
 use crate::{
     error::RuntimeError,
     limits::{STALL_LIMIT, WATCH_LEAST},
+    slab::Key,
     sys::{
-        self, Bell, Interest, Selector, Token,
+        self, Bell, Interest, Processors, Selector, Token,
         signal::{self, Listener, SIGUSR1},
     },
     task::{TaskId, Tasks, system_now},
@@ -75,7 +78,9 @@ impl Builder {
     /// Who is told of polls that take too long, instead of standard error; the limit is then 100 ms unless
     /// [`stall_limit`](Builder::stall_limit) says otherwise.
     ///
-    /// It is called on the worker whose poll it was, or on the watchdog's thread. A panic of it ends there.
+    /// It is called on the worker whose poll it was, or on the watchdog's thread. A panic of it ends there. One that blocks
+    /// on the watchdog's thread is waited for 100 ms at the end of a [shutdown](crate::Runtime::shutdown), and up to
+    /// 10 s where the runtime is dropped; then that thread is abandoned.
     #[must_use]
     pub fn on_stall(mut self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Self {
         self.watch.hook = Some(Arc::new(hook));
@@ -132,9 +137,9 @@ impl Settings {
         if !self.watchdog && !self.dump_on_signal {
             return Ok(None);
         }
-        let selector = Selector::new(1)?;
-        let on_signal = if self.dump_on_signal { Some(OnSignal::new(&selector)?) } else { None };
-        let (bell, stop) = (selector.bell(), Arc::new(AtomicBool::new(false)));
+        let rest = Rest::new()?;
+        let on_signal = if self.dump_on_signal { Some(OnSignal::new(&rest)?) } else { None };
+        let (bell, stop) = (rest.ringer.clone(), Arc::new(AtomicBool::new(false)));
         let watcher = Watcher {
             limit: if self.watchdog { self.limit() } else { None },
             hook: self.hook.clone(),
@@ -142,10 +147,15 @@ impl Settings {
             reported: vec![0; shared.workers.len()],
             stop: stop.clone(),
         };
-        let thread = thread::Builder::new()
-            .name(format!("{name}-watch"))
-            .spawn(move || watcher.watch(selector, on_signal))?;
-        Ok(Some(Watch { thread: Some(thread), bell, stop, process: sys::process_id() }))
+        let (end, ended) = mpsc::channel();
+        let processors = Processors::of_starter();
+        let watching = move || {
+            let _end = end; // dropped behind all else
+            processors.apply();
+            watcher.watch(rest, on_signal);
+        };
+        let thread = thread::Builder::new().name(format!("{name}-watch")).spawn(watching)?;
+        Ok(Some(Watch { thread: Some(thread), bell, stop, ended }))
     }
 }
 
@@ -173,20 +183,76 @@ fn tell(hook: &Option<Hook>, stall: &Stall) {
     }
 }
 
+/// Ends the watcher's sleep, from any thread, as long as there is something to ring.
+struct Ringer {
+    /// None once the watcher's selector may be closed: the number may be a stranger's then.
+    bell: Mutex<Option<Bell>>,
+    process: u32,
+}
+
+impl Ringer {
+    fn ring(&self) {
+        // In a forked child the bell is the parent's.
+        if self.process == sys::process_id() {
+            // Held meanwhile, so that the bell is not closed under it; ringing does not block.
+            if let Some(bell) = *self.bell() {
+                bell.ring();
+            }
+        }
+    }
+
+    fn bell(&self) -> MutexGuard<'_, Option<Bell>> {
+        self.bell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Ringer {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// Where the watcher sleeps.
+struct Rest {
+    selector: Selector,
+    ringer: Arc<Ringer>,
+}
+
+impl Rest {
+    fn new() -> io::Result<Self> {
+        let selector = Selector::new(1)?;
+        let ringer = Ringer { bell: Mutex::new(Some(selector.bell())), process: sys::process_id() };
+        Ok(Rest { selector, ringer: Arc::new(ringer) })
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        // In front of the selector.
+        *self.ringer.bell() = None;
+    }
+}
+
 /// The signal, and where it arrives.
 struct OnSignal {
     listener: Listener,
     pipe: OwnedFd,
+    /// The watcher's place among those who are told when somebody else has emptied the pipe.
+    place: Option<Key>,
 }
 
 const PIPE: Token = Token(0);
 
 impl OnSignal {
-    fn new(selector: &Selector) -> Result<Self, RuntimeError> {
+    fn new(rest: &Rest) -> Result<Self, RuntimeError> {
         let listener = Listener::new(SIGUSR1)?;
         let pipe = signal::read_end()?;
-        selector.register(pipe.as_fd(), PIPE, Interest::READ)?;
-        Ok(OnSignal { listener, pipe })
+        let mut on_signal = OnSignal { listener, pipe, place: None };
+        rest.selector.register(on_signal.pipe.as_fd(), PIPE, Interest::READ)?;
+        signal::wait(&mut on_signal.place, &rest.ringer.clone().into());
+        // What was taken out of the pipe before we could be told is counted, and looked for at the first ring.
+        rest.ringer.ring();
+        Ok(on_signal)
     }
 
     /// Whether the signal has come since the last time. What else came is passed on to who waits for it.
@@ -198,25 +264,45 @@ impl OnSignal {
     }
 }
 
-/// The thread that looks after the workers; dropping it ends the thread.
+impl Drop for OnSignal {
+    fn drop(&mut self) {
+        signal::leave(self.place);
+    }
+}
+
+/// The thread that looks after the workers. It is told to end when this is dropped, and waited for by
+/// [`end`](Watch::end) alone.
 pub(super) struct Watch {
-    /// Gives the selector back, so that its bell may be rung until the thread is joined.
-    thread: Option<thread::JoinHandle<Selector>>,
-    bell: Bell,
+    thread: Option<thread::JoinHandle<()>>,
+    bell: Arc<Ringer>,
     stop: Arc<AtomicBool>,
-    process: u32,
+    /// Hung up when the thread has let go of everything.
+    ended: mpsc::Receiver<()>,
+}
+
+impl Watch {
+    /// Ends the thread and waits for it; one that does not come out of a hook in time is abandoned.
+    pub(super) fn end(mut self, patience: Duration) {
+        self.tell();
+        if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            return trace::say("who looks after the workers is still inside a hook; the thread is abandoned");
+        }
+        drop(self.thread.take().map(thread::JoinHandle::join));
+    }
+
+    fn tell(&self) {
+        self.stop.store(true, Ordering::Release); // PAIRS: Watcher::watch
+        self.bell.ring();
+    }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        if self.process != sys::process_id() {
-            // A forked child has no such thread to join; the bell is its parent's.
-            return std::mem::forget(thread);
+        self.tell();
+        if self.bell.process != sys::process_id() {
+            // A forked child has no such thread.
+            std::mem::forget(self.thread.take());
         }
-        self.stop.store(true, Ordering::Release); // PAIRS: Watcher::watch
-        self.bell.ring();
-        drop(thread.join());
     }
 }
 
@@ -230,18 +316,16 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn watch(mut self, mut selector: Selector, mut on_signal: Option<OnSignal>) -> Selector {
+    fn watch(mut self, mut rest: Rest, mut on_signal: Option<OnSignal>) {
         let pause = self.limit.map(|limit| (limit / 2).max(WATCH_LEAST));
         // PAIRS: Watch::drop
         while !self.stop.load(Ordering::Acquire) {
-            if let Err(error) = selector.wait(pause) {
+            if let Err(error) = rest.selector.wait(pause) {
                 trace::say(&format!("nobody looks after the workers any more: {error}"));
                 break;
             }
             if let Some(on_signal) = &mut on_signal {
-                // Others' wakers are woken by the way; the selector is given back whatever they do.
-                let come = catch_unwind(AssertUnwindSafe(|| on_signal.has_come(&selector)));
-                if come.unwrap_or(true) {
+                if on_signal.has_come(&rest.selector) {
                     // Whoever reads standard error may be gone.
                     let _ = write!(io::stderr(), "{}", Handle::new(self.shared.clone()).dump());
                 }
@@ -250,7 +334,6 @@ impl Watcher {
                 self.look(limit);
             }
         }
-        selector
     }
 
     /// Reports every worker whose poll lasts too long, once a poll.

@@ -22,6 +22,7 @@ const ROOMS: &[Room] = &[
     room_at("slab", 0, &[]),
     room_at("clock", 0, &["slab"]),
     room_at("sync", 0, &[]),
+    room_at("contain", 0, &[]),
     room_at("limits", 0, &[]),
     room_at("error", 0, &[]),
     room_at("trace", 0, &[]),

@@ -15,7 +15,7 @@ use crate::{
         Handle, Runtime,
         context::{self, Context},
         dump::{
-            Answer, Dump, InsidePoll, JobDump, TaskDump, TaskState, Wait, WorkerDump,
+            Answer, Askers, Dump, InsidePoll, JobDump, TaskDump, TaskState, Wait, WorkerDump,
             circles::circles,
             collect::{Part, Waiter, collect},
         },
@@ -81,21 +81,15 @@ pub(super) fn dump(shared: &Arc<Shared>, own: Option<&Context>) -> Dump {
         let index = part.dump.index;
         parts[index] = Some(part);
     }
-    let wanted = Arc::new(());
     let (sender, receiver) = mpsc::channel();
+    let sender = Arc::new(sender);
     let mut awaited = 0;
     for (index, part) in parts.iter().enumerate() {
         // The first worker's thread may be outside `block_on`: it would answer when it comes back.
         if part.is_some() || (index == 0 && !shared.workers[0].published.is_turning()) {
             continue;
         }
-        let (sender, still) = (sender.clone(), Arc::downgrade(&wanted));
-        let job = move || {
-            if still.strong_count() > 0 {
-                let _ = sender.send(context::with(|context| collect(context, index)));
-            }
-        };
-        awaited += usize::from(shared.inject(index, Box::new(job)).is_ok());
+        awaited += usize::from(Askers::ask(shared, index, &sender));
     }
     while awaited > 0 {
         let Ok(part) = receiver.recv_timeout(give_up.saturating_duration_since(Instant::now())) else {
@@ -105,7 +99,8 @@ pub(super) fn dump(shared: &Arc<Shared>, own: Option<&Context>) -> Dump {
         parts[index] = Some(part);
         awaited -= 1;
     }
-    drop(wanted);
+    // From here on nobody answers.
+    drop(sender);
     let parts = parts
         .into_iter()
         .enumerate()
