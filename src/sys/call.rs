@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use super::faults;
 
@@ -78,10 +79,19 @@ pub enum Call {
     SignalAction,
     /// socket(2).
     Socket,
+    /// A wait that may not sleep, which therefore no signal interrupts: epoll_wait(2), kevent(2).
+    Look,
     /// epoll_wait(2), kevent(2) without changes.
     Wait,
     /// epoll_pwait2(2), which old kernels lack and some filters refuse.
     WaitFine,
+}
+
+impl Call {
+    /// A wait of at most so long.
+    pub(crate) fn wait_of(timeout: Option<Duration>) -> Call {
+        if timeout == Some(Duration::ZERO) { Call::Look } else { Call::Wait }
+    }
 }
 
 /// The integer types that system calls answer with.

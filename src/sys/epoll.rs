@@ -171,14 +171,14 @@ impl Selector {
                 done => return done,
             }
         }
-        self.wait_coarse(timeout.map_or(-1, rounded_up_ms))
+        self.wait_coarse(timeout)
     }
 
-    fn wait_coarse(&mut self, timeout_ms: i32) -> io::Result<usize> {
-        let capacity = self.capacity();
+    fn wait_coarse(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let (capacity, timeout_ms) = (self.capacity(), timeout.map_or(-1, rounded_up_ms));
         // SAFETY: the kernel writes at most `capacity` events, no more than the slice has that the pointer comes
         // from, and the slice is borrowed mutably until the call is over.
-        let filled = cvt(Call::Wait, || unsafe {
+        let filled = cvt(Call::wait_of(timeout), || unsafe {
             libc::epoll_wait(self.epoll.as_raw_fd(), self.events.as_mut_ptr(), capacity, timeout_ms)
         })?;
         Ok(filled as usize)

@@ -180,7 +180,7 @@ impl Selector {
         self.raw_events.clear();
         self.events.clear();
         let timeout = timeout.map(|timeout| timeout.min(SELECTOR_WAIT_MAX));
-        match permit(Call::Wait) {
+        match permit(Call::wait_of(timeout)) {
             // As a signal would: the crate itself waits on.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             permitted => permitted?,

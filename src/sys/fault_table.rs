@@ -37,6 +37,7 @@ pub(super) fn hidden(call: Call) -> &'static [c_int] {
         | Call::InterfaceIndex
         | Call::Listen
         | Call::LocalAddr
+        | Call::Look
         | Call::PeerAddr
         | Call::Pin
         | Call::Pipe
@@ -73,6 +74,7 @@ pub(super) fn shown(call: Call) -> &'static [c_int] {
         Call::Deregister
         | Call::Flags
         | Call::InterfaceIndex
+        | Call::Look
         | Call::Pin
         | Call::Read
         | Call::Renew

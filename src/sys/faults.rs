@@ -18,7 +18,7 @@
 //!
 //! - **`EINTR`** comes before the call does anything: a signal came first. connect(2) goes on after it and kevent(2) has
 //!   applied its changes, so for these two the call is made, and the answer replaced. A wait that is interrupted has
-//!   not slept: callers are woken too early.
+//!   not slept: callers are woken too early. One that may not sleep is not interrupted: it says what is there.
 //! - **Fewer messages, buffers or events** than there are: as many as were there a moment before.
 //! - **Short reads and writes** of streams: the length is cut before the call, so nothing is lost. For a read the history
 //!   is that the rest came a moment later, for a write that the buffer had so much room. Datagrams are never cut.

@@ -131,12 +131,13 @@ impl Selector {
     /// None that a running process can meet; a signal is a wait without events.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.filled = 0;
+        let call = Call::wait_of(timeout);
         let timeout = timeout.map(|timeout| timespec_of(timeout.min(SELECTOR_WAIT_MAX)));
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
         let capacity = fewer(self.queue.as_fd(), self.events.len()) as Count;
         // SAFETY: no changes are passed; the kernel writes at most `capacity` events, no more than the mutably borrowed
         // slice has; the timeout is null or points to a timespec on this stack.
-        let filled = cvt(Call::Wait, || unsafe {
+        let filled = cvt(call, || unsafe {
             abi::kevent(self.queue.as_raw_fd(), ptr::null(), 0, self.events.as_mut_ptr(), capacity, timeout)
         });
         match filled {
