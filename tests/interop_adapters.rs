@@ -25,7 +25,7 @@ fn start(example: &str) -> Server {
 /// Ends a server by a signal; nothing is under way.
 fn stop(server: Server) {
     server.signal(Signal::Terminate);
-    let (status, lines, errors) = server.wait(Duration::from_secs(30));
+    let (status, lines, errors) = server.wait(Duration::from_secs(60));
     assert_eq!(status.code(), Some(0), "{errors}");
     assert_eq!((lines.len(), errors.as_str()), (0, ""));
 }

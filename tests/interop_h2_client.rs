@@ -14,7 +14,7 @@ use support::scripted::{Scripted, accept, accept_mute, head};
 use support::server::{Server, example};
 use support::{Ran, run};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn fetch(arguments: &[&str]) -> Ran {
     run(&example("h2_client").display().to_string(), arguments, LIMIT)

@@ -40,7 +40,7 @@ fn the_client_of_netaio_is_served_plain_signed_and_encrypted() {
         line.extend(mode.iter().map(|word| (*word).to_owned()));
         Peer::start(Row::new(PEER, Role::Client), &python, &line).follow(Duration::from_secs(60), || {});
         server.signal(Signal::Terminate);
-        let (status, _, errors) = server.wait(Duration::from_secs(10));
+        let (status, _, errors) = server.wait(Duration::from_secs(60));
         assert_eq!((status.code(), &errors[..]), (Some(0), ""));
     }
 }
@@ -77,7 +77,7 @@ fn our_client_asks_the_server_of_netaio_plain_signed_and_encrypted() {
                     time::sleep(Duration::from_millis(5)).await;
                 }
             };
-            time::timeout(Duration::from_secs(5), there).await.expect("the notification comes");
+            time::timeout(Duration::from_secs(60), there).await.expect("the notification comes");
             assert_eq!(*heard.borrow(), [b"first"]);
             remote.close().await;
         })
@@ -97,7 +97,7 @@ async fn exchange(remote: &Remote) {
     assert_eq!(remote.request(Kind::CREATE_URI, "new", "content").await.unwrap().kind, Kind::OK);
     // The package answers what nobody handles without a uri, by which its own client would wait for ten seconds.
     let missing =
-        time::timeout(Duration::from_secs(3), remote.request(Kind::REQUEST_URI, "nothing", "")).await;
+        time::timeout(Duration::from_secs(60), remote.request(Kind::REQUEST_URI, "nothing", "")).await;
     assert_eq!(missing.unwrap().unwrap().kind, Kind::NOT_FOUND);
 }
 
@@ -119,7 +119,8 @@ async fn within(remote: &Remote) {
     let inner = Layer::new().auth(HmacAuth::new("inner").field("camh"));
     let answer = remote.clone().within(inner).request(Kind::DELETE_URI, "inner", "").await.unwrap();
     assert_eq!((answer.kind, &answer.content[..]), (Kind::OK, &b"deleted"[..]));
-    let refused = remote.clone().timeout(Duration::from_secs(3)).request(Kind::DELETE_URI, "inner", "").await;
+    let refused =
+        remote.clone().timeout(Duration::from_secs(60)).request(Kind::DELETE_URI, "inner", "").await;
     match refused {
         Ok(answer) => assert_eq!(answer.kind, Kind::AUTH_ERROR),
         Err(error) => assert!(!error.is_timeout(), "{error}"),
@@ -140,7 +141,7 @@ fn the_node_of_netaio_is_answered_plain_signed_and_encrypted() {
         line.extend(mode.iter().map(|word| (*word).to_owned()));
         Peer::start(Row::new(PEER, Role::Node), &python, &line).follow(Duration::from_secs(60), || {});
         server.signal(Signal::Terminate);
-        let (status, _, errors) = server.wait(Duration::from_secs(10));
+        let (status, _, errors) = server.wait(Duration::from_secs(60));
         assert_eq!((status.code(), &errors[..]), (Some(0), ""));
     }
 }
@@ -172,9 +173,9 @@ fn our_node_asks_the_node_of_netaio_plain_signed_and_encrypted() {
                 Kind::CONFIRM_SUBSCRIBE
             );
             assert_eq!(far.request(Kind::PUBLISH_URI, "news", "first").await.unwrap().kind, Kind::OK);
-            time::timeout(Duration::from_secs(20), told.cancelled()).await.expect("the notification comes");
+            time::timeout(Duration::from_secs(60), told.cancelled()).await.expect("the notification comes");
             assert_eq!(*heard.borrow(), ["first"]);
-            node.shutdown(Duration::from_secs(20)).await;
+            node.shutdown(Duration::from_secs(60)).await;
         })
         .unwrap();
         let kinds = ["plain", "signed", "signed and encrypted"];

@@ -15,7 +15,7 @@ use std::{env, fs, io, process};
 use wakering::signal::{self, Kind};
 use wakering::time::{sleep, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `kill` is in every shell, and in the standard library it is not.
 fn send(process: u32, kind: Kind) {

@@ -21,7 +21,7 @@ pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 pub(crate) const TEN_MIB: usize = 10 << 20;
 
 /// Only a check that hangs takes so long.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs one check and notes in the row how it went.
 pub(crate) async fn check(row: &mut Row, name: &str, work: impl Future<Output = Outcome>) {

@@ -17,7 +17,7 @@ impl Raw {
     /// Connects without a word.
     pub(crate) fn connect(address: SocketAddr) -> Raw {
         let socket = TcpStream::connect(address).expect("the server accepts");
-        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
+        socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
         socket.set_nodelay(true).expect("no delay");
         Raw { socket }
     }

@@ -294,7 +294,7 @@ impl Peer {
     /// Waits until a server announces itself, and gives its address.
     pub(crate) fn listening(&mut self) -> String {
         loop {
-            match self.lines.recv_timeout(Duration::from_secs(30)) {
+            match self.lines.recv_timeout(Duration::from_secs(60)) {
                 Ok(line) => match line.strip_prefix("listening on ") {
                     Some(address) => return address.to_owned(),
                     None => {
@@ -314,7 +314,7 @@ impl Peer {
     /// Waits until a server that says nothing accepts connections; `false` when it ends instead.
     pub(crate) fn reached(&mut self, address: &str) -> bool {
         let mut over = false;
-        let there = eventually(Duration::from_secs(20), || {
+        let there = eventually(Duration::from_secs(60), || {
             over = self.child.try_wait().is_ok_and(|ended| ended.is_some());
             over || std::net::TcpStream::connect(address).is_ok()
         });

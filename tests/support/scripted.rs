@@ -56,7 +56,7 @@ pub(crate) fn accept(listener: &TcpListener, entries: &[(u16, u32)]) -> Raw {
 /// Takes the next connection without a word.
 pub(crate) fn accept_mute(listener: &TcpListener) -> Raw {
     let (socket, _) = listener.accept().expect("a client");
-    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
+    socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
     socket.set_nodelay(true).expect("no delay");
     Raw { socket }
 }

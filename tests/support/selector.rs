@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use wakering::internals::sys::{Bell, Event, Interest, Readiness, Selector, Token};
 
 /// How long a case waits for something that must come.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a case waits to see that nothing comes.
 pub(super) const QUIET: Duration = Duration::from_millis(5);
 

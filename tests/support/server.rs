@@ -12,7 +12,7 @@ use std::{env, fs, thread};
 use super::{collect, kill_with_parent};
 
 /// Long enough for a loaded machine; only a failing test waits so long.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A running example server.
 pub(crate) struct Server {

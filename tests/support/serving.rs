@@ -21,7 +21,7 @@ use wakering::{
 const UNUSED: () = ();
 
 /// Long enough for a loaded machine; only a failing test waits so long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server on a thread of its own, until it is told to stop.
 pub(crate) struct Serving {
