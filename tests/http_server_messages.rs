@@ -9,15 +9,17 @@ mod serving;
 
 use std::{
     future::ready,
+    pin::Pin,
     sync::mpsc::{Receiver, channel},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use serving::{Answer, Client, Serving};
 use wakering::http::{
-    BadResponse, Body, CommandError, HeaderMap, HeaderName, HeaderValue, Method, Reason, Request, Response,
-    Server, StatusCode, header,
+    BadResponse, Body, BodyError, CommandError, Config, Content, Frame, HeaderMap, HeaderName, HeaderValue,
+    Method, Reason, Request, Response, Server, StatusCode, header,
 };
 
 /// A handler's mistakes, by path.
@@ -223,4 +225,30 @@ fn write(socket: &mut std::net::TcpStream, fields: &[(&str, &str)], stream: u32)
     let length = u32::try_from(block.len()).unwrap().to_be_bytes();
     let head = [&length[1..], &[1, 5], &stream.to_be_bytes()[..]].concat();
     socket.write_all(&[head, block].concat()).unwrap();
+}
+
+/// Content of a known length, in pieces.
+struct Pieces(u32);
+
+impl Content for Pieces {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        let Some(left) = self.0.checked_sub(1) else { return Poll::Ready(None) };
+        self.0 = left;
+        Poll::Ready(Some(Ok(Frame::Data(Bytes::from_static(&[7; 16_384])))))
+    }
+
+    fn exact_length(&self) -> Option<u64> {
+        Some(u64::from(self.0) * 16_384)
+    }
+}
+
+/// RFC 9113 §6.9: an empty DATA frame needs no window, and whoever knows the length gives none back for the end.
+#[test]
+fn content_that_uses_up_the_window_exactly_is_ended() {
+    let server = Serving::plain(|| |_: Request<Body>| ready(Response::new(Body::streaming(Pieces(4)))));
+    let mut client = Client::with(server.address, Config { stream_window: 65_536, ..Config::default() });
+    let answer = client.ask(Method::GET, "/");
+    assert_eq!((answer.status, answer.content.len(), answer.reset), (200, 65_536, None));
+    drop(client);
+    server.stop(Duration::ZERO);
 }

@@ -362,7 +362,8 @@ impl Wire {
         }
     }
 
-    /// Waits for room to send on a stream; false when there will never be any.
+    /// Waits for room to send on a stream; false when there will never be any. The end of content needs none, and a peer
+    /// that knows the length gives none for it.
     pub(super) fn poll_room(&self, key: StreamKey, context: &Context<'_>) -> Poll<bool> {
         if self.stream.borrow().is_none() {
             return Poll::Ready(false);
@@ -371,7 +372,7 @@ impl Wire {
         if core.stream_id(key).is_none() {
             return Poll::Ready(false);
         }
-        if core.send_capacity(key) > 0 {
+        if core.is_all_sent(key) || core.send_capacity(key) > 0 {
             return Poll::Ready(true);
         }
         self.with_mailbox(key, |mailbox| mailbox.writer = Some(context.waker().clone()));

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 
 use super::connection::{Connection, Notice};
 use super::frame::{END_STREAM, Head, Kind};
-use super::stream::{Piece, Room, Sending, StreamKey};
+use super::stream::{Content, Piece, Room, Sending, StreamKey};
 use super::streams::queue_of;
 use crate::limits;
 
@@ -202,6 +202,11 @@ impl Connection {
             .min(self.send_window.available())
             .min(self.config.stream_queue_bytes)
             .saturating_sub(stream.queued())
+    }
+
+    /// Whether all content that was announced has been queued, so that only its end is missing, which takes no room.
+    pub fn is_all_sent(&self, stream: StreamKey) -> bool {
+        self.streams.get(stream).is_some_and(|stream| stream.to_send == Content::Remaining(0))
     }
 
     /// Tells the application of room once there is enough to be worth a wake-up.
