@@ -3,7 +3,8 @@
 //! `cargo run --release --example h2_server`, then
 //! `curl --http2-prior-knowledge http://127.0.0.1:8080/`
 //!
-//! `--log-frames` shows every frame on standard error.
+//! `--log-frames` shows every frame on standard error. With the feature `tls-ring` there is `--tls`, and then
+//! `curl --insecure https://localhost:8080/`
 //!
 //! | route | answer |
 //! |---|---|
@@ -21,17 +22,28 @@
 mod ending;
 #[path = "support/options.rs"]
 mod options;
+#[cfg(feature = "tls-ring")]
+#[path = "support/server_tls.rs"]
+mod tls;
+#[cfg(not(feature = "tls-ring"))]
+#[path = "support/server_no_tls.rs"]
+mod tls;
 
 use std::{
     error::Error,
+    path::PathBuf,
     pin::Pin,
     process::ExitCode,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use lexopt::Parser;
 use serde_json::{Value, json};
 use wakering::{
     http::{
@@ -42,7 +54,7 @@ use wakering::{
     time::sleep,
 };
 
-use self::options::{About, Options};
+use self::options::{About, Options, Switches};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -50,12 +62,33 @@ const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 const ABOUT: About = About {
     name: "h2_server",
-    what: "serves HTTP/2 in cleartext",
+    what: "serves HTTP/2, in cleartext or over TLS",
     addr: "127.0.0.1:8080",
-    switch: Some(("log-frames", "show every frame on standard error", || LOG_FRAMES.store(true, Relaxed))),
+    switch: Some(Switches {
+        short: " [--log-frames] [--tls [--cert FILE --key FILE]]",
+        long: "--log-frames      show every frame on standard error\n\
+               --tls             speak TLS; with a certificate made for localhost unless one is given\n\
+               --cert FILE       the certificate and those it stands on, in PEM\n\
+               --key FILE        its private key, in PEM\n",
+        take: take_switch,
+    }),
 };
 
 static LOG_FRAMES: AtomicBool = AtomicBool::new(false);
+static TLS: AtomicBool = AtomicBool::new(false);
+static CERTIFICATE: OnceLock<PathBuf> = OnceLock::new();
+static KEY: OnceLock<PathBuf> = OnceLock::new();
+
+fn take_switch(name: &str, parser: &mut Parser) -> Result<bool, lexopt::Error> {
+    match name {
+        "log-frames" => LOG_FRAMES.store(true, Relaxed),
+        "tls" => TLS.store(true, Relaxed),
+        "cert" => drop(CERTIFICATE.set(parser.value()?.into())),
+        "key" => drop(KEY.set(parser.value()?.into())),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
 
 fn main() -> ExitCode {
     options::code(ABOUT.name, run(&ABOUT.options()))
@@ -67,7 +100,11 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
-    let server = Server::builder().log_frames(log_frames).start_on_all(options.addr, || Hints(route))?;
+    let mut builder = Server::builder().log_frames(log_frames);
+    if TLS.load(Relaxed) {
+        builder = tls::secure(builder, CERTIFICATE.get(), KEY.get())?;
+    }
+    let server = builder.start_on_all(options.addr, || Hints(route))?;
     ending::first_signal(server.local_addr()).await?;
     server.stop(options.grace).await;
     Ok(())

@@ -51,6 +51,8 @@
 //! | `tokio-io` | the traits `tokio::io::{AsyncRead, AsyncWrite}` for the same as `futures-io`, without tokio's runtime |
 //! | `tower` | `adapters::tower`: tower's services, such as an axum router, as handlers; the client as a service |
 //! | `proxy-protocol` | `net::proxy_header` and `http::Builder::proxy_headers`: the addresses of clients behind proxies |
+//! | `tls` | the module `tls`, `http::Builder::tls` and `https` for [`http::client`]; the provider of cryptography is yours |
+//! | `tls-ring` | `tls`, with rustls's provider of *ring* as the default one |
 //! | `tracing` | spans around polls, and events, for subscribers of the `tracing` crate |
 //!
 //! The targets of `tracing` are `wakering::task` (TRACE: polls, begin and end of tasks; WARN: stalls; ERROR: panics),
@@ -76,7 +78,7 @@
 //! ```text
 //! 6   adapters                           other people's traits over all of it
 //! 5   http   message   testing  service  binds a pure protocol machine to sockets and handlers ┊ connections in memory ┊ started by others
-//! 4   net   channel   time    signal     futures over sources, deadlines and signals
+//! 4   net ──► tls channel time signal    futures over sources, deadlines and signals ┊ TLS on streams
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
 //! 2   reactor         task ──► wake      reactor never sees a task; task never sees a descriptor
 //! 1   sys │ proto::{h2, message}         the operating system │ pure protocol machines
@@ -109,6 +111,8 @@ mod sys;
 mod task;
 pub mod testing;
 pub mod time;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod trace;
 mod wake;
 mod worker;

@@ -11,6 +11,7 @@
 //! | `wakering::task` | WARN | a poll took, or has been taking, longer than the limit |
 //! | `wakering::net` | WARN | a connection was refused |
 //! | `wakering::http` | WARN | a connection failed: code, frame, stream and offset |
+//! | `wakering::http` | WARN | a TLS handshake failed |
 //! | `wakering::http` | INFO | the phases of a server's end |
 //! | `wakering::service` | WARN | a process that was to take over has failed |
 //! | `wakering::runtime` | INFO | the phases of a runtime's end |

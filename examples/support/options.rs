@@ -26,8 +26,19 @@ pub(crate) struct About {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     pub(crate) addr: &'static str,
-    /// One more switch, if it has one: its name, what it is for, and what it does.
-    pub(crate) switch: Option<(&'static str, &'static str, fn())>,
+    /// Switches of its own, if it has some.
+    pub(crate) switch: Option<Switches>,
+}
+
+/// Switches that one example has.
+#[derive(Clone, Copy)]
+pub(crate) struct Switches {
+    /// For the line of usage.
+    pub(crate) short: &'static str,
+    /// A line for each.
+    pub(crate) long: &'static str,
+    /// Takes the switch of this name, and its value if it has one; false if it is none of these.
+    pub(crate) take: fn(&str, &mut Parser) -> Result<bool, lexopt::Error>,
 }
 
 impl About {
@@ -55,8 +66,12 @@ impl About {
                 Long("workers") => options.workers = parser.value()?.parse_with(workers)?,
                 Long("grace") => options.grace = parser.value()?.parse_with(grace)?,
                 Long("help") | Short('h') => return Ok(None),
-                Long(name) if self.switch.is_some_and(|switch| switch.0 == name) => {
-                    self.switch.inspect(|(_, _, turn_on)| turn_on());
+                Long(name) => {
+                    let name = name.to_owned();
+                    let taken = self.switch.map_or(Ok(false), |more| (more.take)(&name, &mut parser))?;
+                    if !taken {
+                        return Err(Long(&name).unexpected());
+                    }
                 }
                 _ => return Err(argument.unexpected()),
             }
@@ -65,9 +80,7 @@ impl About {
     }
 
     fn help(&self) -> String {
-        let (short, long) = self.switch.map_or_else(Default::default, |(name, what, _)| {
-            (format!(" [--{name}]"), format!("--{name:<15} {what}\n"))
-        });
+        let (short, long) = self.switch.map_or(("", ""), |more| (more.short, more.long));
         format!(
             "{}: {}\n\n\
              usage: {} [--addr HOST:PORT] [--workers N] [--grace SECONDS]{short}\n\n\

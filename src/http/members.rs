@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
+    net::IpAddr,
     rc::Rc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -25,12 +26,15 @@ use crate::{
 /// The connections of one worker.
 pub(super) struct Members {
     open: RefCell<Slab<Member>>,
+    /// They are told to end, and so is who comes late.
+    leaving: Cell<bool>,
     admission: Admission,
     watch: Rc<Watch>,
 }
 
 struct Member {
-    wire: Rc<Wire>,
+    /// None while TLS shakes hands.
+    wire: Option<Rc<Wire>>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -74,7 +78,12 @@ enum Found {
 
 impl Members {
     pub(super) fn new(limits: ConnectionLimits) -> Members {
-        Members { open: RefCell::default(), admission: Admission::new(limits), watch: Rc::default() }
+        Members {
+            open: RefCell::default(),
+            leaving: Cell::new(false),
+            admission: Admission::new(limits),
+            watch: Rc::default(),
+        }
     }
 
     /// How many there may be.
@@ -87,12 +96,36 @@ impl Members {
     }
 
     pub(super) fn admit(self: &Rc<Self>, wire: Rc<Wire>, drive: impl Future<Output = ()> + 'static) {
-        let key = self.open.borrow_mut().insert(Member { wire, task: None });
-        let leaving = Leaving { members: self.clone(), key };
+        let seat = self.seat(wire.peer_addr().ip(), Some(wire));
+        let key = seat.key;
         let task = worker::spawn(async move {
-            let _leaving = leaving;
+            let _seat = seat;
             drive.await;
         });
+        self.keep_task(key, task);
+    }
+
+    /// As `admit`, for a connection that is not one yet: `drive` says when it is, to the seat that it is given.
+    pub(super) fn admit_early<F>(self: &Rc<Self>, peer: IpAddr, drive: impl FnOnce(Rc<Seat>) -> F)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let seat = Rc::new(self.seat(peer, None));
+        let key = seat.key;
+        let drive = drive(seat.clone());
+        let task = worker::spawn(async move {
+            let _seat = seat;
+            drive.await;
+        });
+        self.keep_task(key, task);
+    }
+
+    fn seat(self: &Rc<Self>, peer: IpAddr, wire: Option<Rc<Wire>>) -> Seat {
+        let key = self.open.borrow_mut().insert(Member { wire, task: None });
+        Seat { members: self.clone(), key, peer }
+    }
+
+    fn keep_task(&self, key: Key, task: JoinHandle<()>) {
         if let Some(member) = self.open.borrow_mut().get_mut(key) {
             member.task = Some(task);
         }
@@ -100,7 +133,10 @@ impl Members {
 
     /// Whether this task is a handler of one of the connections.
     pub(super) fn has_handler(&self, task: u64) -> bool {
-        self.open.borrow().iter().any(|(_key, member)| member.wire.has_handler(task))
+        self.open
+            .borrow()
+            .iter()
+            .any(|(_key, member)| member.wire.as_ref().is_some_and(|wire| wire.has_handler(task)))
     }
 
     /// Lets the connections end until the grace is over, then closes those that are left.
@@ -131,20 +167,18 @@ impl Members {
             return Poll::Ready(Found::Nothing);
         }
         let exempt = part.life.examine(|task| self.has_handler(task));
-        let quiet = self.open.borrow().iter().all(|(_key, member)| member.wire.waits_only_for(&exempt));
+        let waits = |member: &Member| member.wire.as_ref().is_some_and(|wire| wire.waits_only_for(&exempt));
+        let quiet = self.open.borrow().iter().all(|(_key, member)| waits(member));
         part.life.advance_if(part.worker, if quiet { Progress::Quiet } else { Progress::Serving });
         Poll::Pending
     }
 
     /// Tells every connection to take no more requests and to end when those under way are done.
     fn go_away(&self) {
+        self.leaving.set(true);
         let wires: Vec<Rc<Wire>> =
-            self.open.borrow().iter().map(|(_key, member)| member.wire.clone()).collect();
-        for wire in wires {
-            wire.core.borrow_mut().shutdown();
-            wire.ask_flush();
-            wire.wake_driver();
-        }
+            self.open.borrow().iter().filter_map(|(_key, member)| member.wire.clone()).collect();
+        wires.iter().for_each(say_goodbye);
     }
 
     /// Closes the connections that are left.
@@ -153,10 +187,12 @@ impl Members {
         let mut stopped = Stopped::default();
         for (_key, member) in self.open.borrow().iter() {
             stopped.aborted_connections += 1;
-            stopped.aborted_handlers += member.wire.busy_streams();
-            // What was not answered may have been acted on: the client should know up to where (RFC 9113 §5.4.1).
-            member.wire.core.borrow_mut().goaway(Reason::NO_ERROR, b"the time to finish is over");
-            member.wire.clone().flush();
+            if let Some(wire) = &member.wire {
+                stopped.aborted_handlers += wire.busy_streams();
+                // What was not answered may have been acted on: the client should know up to where (RFC 9113 §5.4.1).
+                wire.core.borrow_mut().goaway(Reason::NO_ERROR, b"the time to finish is over");
+                wire.clone().flush();
+            }
             if let Some(task) = &member.task {
                 task.abort();
             }
@@ -170,17 +206,36 @@ impl Members {
     }
 }
 
-/// Takes a connection off the list, however its task ends.
-struct Leaving {
-    members: Rc<Members>,
-    key: Key,
+fn say_goodbye(wire: &Rc<Wire>) {
+    wire.core.borrow_mut().shutdown();
+    wire.ask_flush();
+    wire.wake_driver();
 }
 
-impl Drop for Leaving {
+/// A place on the list, which is given up however the connection's task ends.
+pub(super) struct Seat {
+    members: Rc<Members>,
+    key: Key,
+    peer: IpAddr,
+}
+
+impl Seat {
+    /// It is a connection now.
+    pub(super) fn take(&self, wire: &Rc<Wire>) {
+        if let Some(member) = self.members.open.borrow_mut().get_mut(self.key) {
+            member.wire = Some(wire.clone());
+        }
+        if self.members.leaving.get() {
+            say_goodbye(wire);
+        }
+    }
+}
+
+impl Drop for Seat {
     fn drop(&mut self) {
         let member = self.members.open.borrow_mut().remove(self.key);
-        if let Some(member) = &member {
-            self.members.admission.leave(member.wire.peer_addr().ip());
+        if member.is_some() {
+            self.members.admission.leave(self.peer);
         }
         drop(member);
         self.members.watch.notify();

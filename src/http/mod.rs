@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! connection.rs  one task a connection, in either role: reads, hands bytes to the core and events on
-//! transport.rs   what its bytes go over
+//! transport.rs   what its bytes go over; secure/: TLS there, or its absence; secure_api.rs: what the user sees of it
 //! wire.rs        the connection as its streams see it: core, socket, per-stream mailboxes, flush
 //! mailbox.rs     what waits on its streams: heads.rs for a client's responses, incoming.rs for content
 //! service.rs     a server's end: requests to handlers
@@ -62,6 +62,14 @@ mod members;
 mod metrics;
 mod place;
 mod pressure;
+#[cfg(feature = "tls")]
+#[path = "secure/on.rs"]
+mod secure;
+#[cfg(not(feature = "tls"))]
+#[path = "secure/off.rs"]
+mod secure;
+#[cfg(feature = "tls")]
+mod secure_api;
 mod sending;
 mod server;
 mod service;

@@ -25,7 +25,9 @@ use crate::{
         members::Members,
         metrics::{Ledger, Meter, Meters, Metrics},
         pressure::{Ceilings, Pressure, Shed, Valve},
+        secure::Security,
         service::Service,
+        transport::Transport,
         wire::Wire,
     },
     limits::ARRIVALS_GRACE,
@@ -76,6 +78,7 @@ pub struct Builder {
     connections: ConnectionLimits,
     spread: Spread,
     pub(super) front: Front,
+    pub(super) tls: Option<Security>,
 }
 
 impl Builder {
@@ -342,6 +345,7 @@ impl Builder {
             ceilings: self.ceilings.clone(),
             connections: self.connections,
             front: self.front.clone(),
+            tls: self.tls.clone(),
             spawned,
         }
     }
@@ -415,6 +419,7 @@ struct Common {
     ceilings: Ceilings,
     connections: ConnectionLimits,
     front: Front,
+    tls: Option<Security>,
     spawned: &'static Location<'static>,
 }
 
@@ -422,6 +427,7 @@ struct Common {
 struct Entrance<H: Handler> {
     config: Arc<Config>,
     front: Front,
+    tls: Option<Security>,
     arrivals: Rc<Arrivals>,
     members: Rc<Members>,
     meter: Arc<Meter>,
@@ -452,28 +458,48 @@ impl<H: Handler> Entrance<H> {
     }
 
     /// Serves a connection of `peer`, if there is room.
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+    fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         if !self.members.admission().enter(peer.ip()) {
             return self.refuse("the server has as many connections as it may have");
         }
         // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.
         let _ = stream.set_nodelay(true);
+        match &self.tls {
+            None => {
+                let wire = self.open(stream.into(), peer);
+                self.members.admit(wire.clone(), connection::drive(self.service.clone(), wire));
+            }
+            Some(tls) => {
+                let (tls, entrance) = (tls.clone(), self.clone());
+                self.members.admit_early(peer.ip(), |seat| async move {
+                    let Some(transport) = tls.shake(stream, peer).await else { return };
+                    let wire = entrance.open(transport, peer);
+                    seat.take(&wire);
+                    connection::drive(entrance.service.clone(), wire).await;
+                });
+            }
+        }
+    }
+
+    /// A connection of its own right.
+    fn open(&self, transport: Transport, peer: SocketAddr) -> Rc<Wire> {
         let now = context::with(context::Context::turn_time);
         let core = Connection::server(self.config.clone(), now);
-        let wire = Wire::new(core, stream.into(), Ledger::open(self.meter.clone()), peer);
+        let wire = Wire::new(core, transport, Ledger::open(self.meter.clone()), peer);
         self.service.shared.hooks.connected(&wire);
-        self.members.admit(wire.clone(), connection::drive(self.service.clone(), wire));
+        wire
     }
 }
 
 /// Serves one worker until the word is said and the connections are gone.
 async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
-    let Common { config, part, meter, hooks, ceilings, connections, front, spawned } = common;
+    let Common { config, part, meter, hooks, ceilings, connections, front, tls, spawned } = common;
     let (members, arrivals) = (Rc::new(Members::new(connections)), Rc::<Arrivals>::default());
     let service = Service::new(handler, hooks, members.watch(), Valve::new(&ceilings, &meter), spawned);
     let entrance = Rc::new(Entrance {
         config,
         front,
+        tls,
         arrivals: arrivals.clone(),
         members: members.clone(),
         meter,

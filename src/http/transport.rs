@@ -1,4 +1,4 @@
-//! What a connection's bytes go over: a socket, or later what is put around one.
+//! What a connection's bytes go over: a socket, or TLS on one.
 //!
 //! An enum, so that the cleartext path costs one branch a call and no allocation. Every call takes `&self`: a connection
 //! is read by its driver and written by the flush of the turn.
@@ -16,13 +16,16 @@ use std::{
 
 use bytes::BytesMut;
 
-use crate::net::TcpStream;
+use crate::{http::secure::Layer, net::TcpStream};
 
 /// The bytes of one connection, both ways.
 #[derive(Debug)]
 pub(crate) enum Transport {
     /// Cleartext.
     Tcp(TcpStream),
+    /// Sealed.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "a Layer cannot be made then"))]
+    Tls(Layer),
 }
 
 impl Transport {
@@ -30,6 +33,15 @@ impl Transport {
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Transport::Tcp(stream) => stream.local_addr(),
+            Transport::Tls(layer) => layer.stream().local_addr(),
+        }
+    }
+
+    /// The address of the other end.
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Transport::Tcp(stream) => stream.peer_addr(),
+            Transport::Tls(layer) => layer.stream().peer_addr(),
         }
     }
 
@@ -42,6 +54,7 @@ impl Transport {
     ) -> Poll<io::Result<usize>> {
         match self {
             Transport::Tcp(stream) => stream.poll_read_buf(context, buffer),
+            Transport::Tls(layer) => layer.poll_read_buf(context, buffer),
         }
     }
 
@@ -49,6 +62,7 @@ impl Transport {
     pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {
             Transport::Tcp(stream) => stream.try_read_buf(buffer),
+            Transport::Tls(layer) => layer.try_read_buf(buffer),
         }
     }
 
@@ -61,6 +75,7 @@ impl Transport {
     ) -> Poll<io::Result<usize>> {
         match self {
             Transport::Tcp(stream) => stream.poll_write_vectored(context, slices),
+            Transport::Tls(layer) => layer.poll_write_vectored(context, slices),
         }
     }
 
@@ -68,6 +83,7 @@ impl Transport {
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Transport::Tcp(stream) => stream.try_write(bytes),
+            Transport::Tls(layer) => layer.try_write(bytes),
         }
     }
 
@@ -76,14 +92,16 @@ impl Transport {
     pub(crate) fn holds_output(&self) -> bool {
         match self {
             Transport::Tcp(_stream) => false,
+            Transport::Tls(layer) => layer.holds_output(),
         }
     }
 
     /// Gives the socket what is held. `Pending`: it has not taken all.
     #[inline]
-    pub(crate) fn poll_flush(&self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Transport::Tcp(_stream) => Poll::Ready(Ok(())),
+            Transport::Tls(layer) => layer.poll_flush(context),
         }
     }
 
@@ -91,6 +109,7 @@ impl Transport {
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         match self {
             Transport::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Transport::Tls(layer) => layer.shutdown_write(),
         }
     }
 }

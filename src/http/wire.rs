@@ -38,7 +38,7 @@ static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 /// One connection.
 pub(super) struct Wire {
     pub(super) core: RefCell<Connection>,
-    stream: RefCell<Option<Transport>>,
+    pub(super) stream: RefCell<Option<Transport>>,
     mailboxes: RefCell<Mailboxes>,
     driver: RefCell<Option<Waker>>,
     flush_asked: Cell<bool>,

@@ -84,4 +84,7 @@ pub use unix_listener::UnixListener;
 pub use unix_stream::{ReceivedFds, UCred, UnixStream};
 pub use zero_copy::ZeroCopied;
 
+#[cfg(feature = "tls")]
+pub(crate) use transfer::end;
+
 pub use crate::sys::unix::UnixAddr;

@@ -97,7 +97,7 @@ pub(super) async fn write_all_vectored(stream: &Io, mut buffers: &mut [IoSlice<'
 }
 
 /// Closing what has already ended is no error: there is nothing left to say to the peer.
-pub(super) fn end(stream: &Io) -> io::Result<()> {
+pub(crate) fn end(stream: &Io) -> io::Result<()> {
     match socket::shutdown(stream.fd(), Shutdown::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         outcome => outcome,

@@ -25,6 +25,10 @@ pub(crate) fn connection_refused(_why: &str) {}
 #[inline(always)]
 pub(crate) fn connection_failed(_peer: &dyn Display, _error: &dyn Display) {}
 
+#[cfg(feature = "tls")]
+#[inline(always)]
+pub(crate) fn handshake_failed(_peer: &dyn Display, _error: &dyn Display) {}
+
 #[inline(always)]
 pub(crate) fn server_phase(_phase: &str) {}
 

@@ -36,6 +36,11 @@ pub(crate) fn connection_failed(peer: &dyn Display, error: &dyn Display) {
     warn!(target: "wakering::http", %peer, %error, "an HTTP/2 connection failed");
 }
 
+#[cfg(feature = "tls")]
+pub(crate) fn handshake_failed(peer: &dyn Display, error: &dyn Display) {
+    warn!(target: "wakering::http", %peer, %error, "a TLS handshake failed");
+}
+
 pub(crate) fn server_phase(phase: &str) {
     info!(target: "wakering::http", phase, "a server ends");
 }

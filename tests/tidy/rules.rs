@@ -40,6 +40,8 @@ const ROOMS: &[Room] = &[
     room_at("net", 4, &[]),
     room_at("channel", 4, &[]),
     room_at("time", 4, &[]),
+    // Around streams.
+    room_at("tls", 4, &["net", "time"]),
     // Waits on a pipe as sockets wait.
     room_at("signal", 4, &["net"]),
     // For tests of what is built on the rest; nothing here uses it.
@@ -267,11 +269,15 @@ pub(crate) fn header(file: &File) -> Vec<String> {
     Vec::new()
 }
 
-/// An example that names an optional crate or a feature says so in the manifest.
+/// An example that names an optional crate or a feature says so in the manifest, unless it says what it does without: a
+/// feature that is asked for as `not(feature = …)`, too. What lies in `support/` is for the examples that include it.
 pub(crate) fn example(file: &File, manifest: &Manifest) -> Vec<String> {
     let Some(name) = file.path.strip_prefix("examples/").and_then(|rest| rest.strip_suffix(".rs")) else {
         return Vec::new();
     };
+    if name.starts_with("support/") {
+        return Vec::new();
+    }
     let declared: Vec<String> = manifest
         .examples()
         .into_iter()
@@ -290,7 +296,9 @@ pub(crate) fn example(file: &File, manifest: &Manifest) -> Vec<String> {
             ));
         }
     }
-    if declared.is_empty() && tokens.windows(2).any(|pair| pair[0].text == "feature" && pair[1].text == "=") {
+    let asks = tokens.windows(2).any(|pair| pair[0].text == "feature" && pair[1].text == "=");
+    let does_without = tokens.windows(3).any(|it| it[0].text == "not" && it[2].text == "feature");
+    if declared.is_empty() && asks && !does_without {
         faults.push(format!("{}: asks for a feature that the manifest does not require", file.path));
     }
     faults

@@ -24,6 +24,8 @@ use crate::{
         connection,
         hooks::{ConnectionInfo, Hooks},
         metrics::{Ledger, Meter, Meters},
+        secure::ClientSecurity,
+        transport::Transport,
         wire::Wire,
     },
     limits::CLIENT_CONNECT_TIMEOUT,
@@ -92,6 +94,7 @@ pub struct Builder {
     /// What this builder's connections write to, all on one worker.
     meter: Rc<OnceCell<Arc<Meter>>>,
     hooks: Hooks,
+    pub(in crate::http) tls: Option<ClientSecurity>,
 }
 
 impl Default for Builder {
@@ -113,6 +116,7 @@ impl Default for Builder {
             meters: Meters::new(),
             meter: Rc::default(),
             hooks: Hooks::default(),
+            tls: None,
         }
     }
 }
@@ -207,13 +211,33 @@ impl Builder {
     ///
     /// The attempt ends and its socket is closed.
     pub async fn connect(&self, addresses: impl Addresses) -> Result<SendRequest, Error> {
-        let connected = time::timeout(self.connect_timeout, self.connector.connect(addresses)).await;
+        self.connect_to(addresses, None).await
+    }
+
+    /// As `connect`, over TLS if that is to be spoken with a host.
+    pub(in crate::http) async fn connect_to(
+        &self,
+        addresses: impl Addresses,
+        host: Option<&str>,
+    ) -> Result<SendRequest, Error> {
+        let security = match (host, &self.tls) {
+            (None, _) => None,
+            (Some(host), Some(tls)) => Some((host, tls)),
+            (Some(_host), None) => return Err(Error::misuse("https needs TLS, which has not been set up")),
+        };
+        let attempt = async {
+            let stream = self.connector.connect(addresses).await?;
+            match security {
+                None => Ok(stream.into()),
+                Some((host, tls)) => tls.secure(host, stream).await,
+            }
+        };
         let late = |_elapsed| {
             let text = format!("connecting took longer than {:?}", self.connect_timeout);
             Err(io::Error::new(io::ErrorKind::TimedOut, text))
         };
-        let stream = connected.unwrap_or_else(late).map_err(Error::connect)?;
-        Ok(self.handshake(stream))
+        let connected = time::timeout(self.connect_timeout, attempt).await;
+        Ok(self.speak(connected.unwrap_or_else(late).map_err(Error::connect)?))
     }
 
     /// Speaks HTTP/2 on a connection that was made otherwise.
@@ -223,12 +247,16 @@ impl Builder {
     /// Outside a runtime.
     #[must_use]
     pub fn handshake(&self, stream: TcpStream) -> SendRequest {
+        self.speak(stream.into())
+    }
+
+    fn speak(&self, stream: Transport) -> SendRequest {
         let now = context::with(context::Context::turn_time);
         let meter = self.meter.get_or_init(|| self.meters.join());
         // A peer that is gone already has no address; the first write says so.
         let peer = stream.peer_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let core = Connection::client(self.config.clone(), now);
-        let wire = Wire::new(core, stream.into(), Ledger::open(meter.clone()), peer);
+        let wire = Wire::new(core, stream, Ledger::open(meter.clone()), peer);
         self.hooks.connected(&wire);
         let link = Link::new(wire.clone(), self.timeout, self.max_streams.max(1));
         let handle = SendRequest::new(link.clone());

@@ -319,7 +319,7 @@ impl Drop for Checkout {
 async fn connect(settings: &Settings, key: &Key) -> Result<SendRequest, Error> {
     let found = time::timeout(settings.builder.time_to_connect(), resolve(settings, key)).await;
     let addresses = found.unwrap_or_else(|_elapsed| Err(Error::slow_names(key.host())))?;
-    settings.builder.connect(addresses).await
+    settings.builder.connect_to(addresses, key.secure_host()).await
 }
 
 /// The addresses of a host: written in digits, told by the user, or what the system knows.

@@ -37,23 +37,28 @@ use crate::{
 /// What connections are told apart by: the scheme, and host and port.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
+    secure: bool,
     authority: Authority,
 }
 
 impl Key {
     /// The connection that a target needs.
     fn of(uri: &Uri) -> Result<Key, Error> {
-        if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP) {
-            return Err(Error::misuse("only http is spoken here: https needs TLS"));
-        }
+        let secure = match uri.scheme() {
+            None => false,
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            Some(_other) => return Err(Error::misuse("the target's scheme is neither http nor https")),
+        };
         let authority = uri.authority().ok_or_else(|| Error::misuse("the target names no host"))?;
         if authority.host().is_empty() {
             return Err(Error::misuse("the target names no host"));
         }
         // With and without the usual port it is the same host.
-        match authority.as_str().strip_suffix(":80").map(Authority::try_from) {
-            Some(Ok(authority)) => Ok(Key { authority }),
-            Some(Err(_)) | None => Ok(Key { authority: authority.clone() }),
+        let usual = if secure { ":443" } else { ":80" };
+        match authority.as_str().strip_suffix(usual).map(Authority::try_from) {
+            Some(Ok(authority)) => Ok(Key { secure, authority }),
+            Some(Err(_)) | None => Ok(Key { secure, authority: authority.clone() }),
         }
     }
 
@@ -61,15 +66,20 @@ impl Key {
         self.authority.host().trim_matches(['[', ']'])
     }
 
+    /// Whom TLS is spoken with, if it is.
+    pub(super) fn secure_host(&self) -> Option<&str> {
+        self.secure.then(|| self.host())
+    }
+
     pub(super) fn port(&self) -> u16 {
-        self.authority.port_u16().unwrap_or(80)
+        self.authority.port_u16().unwrap_or(if self.secure { 443 } else { 80 })
     }
 }
 
 /// Settings of a pool.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) builder: Builder,
+pub(in crate::http) struct Settings {
+    pub(in crate::http) builder: Builder,
     pub(super) connections_per_host: usize,
     pub(super) names: HashMap<String, Vec<SocketAddr>>,
     idle_connections: usize,
@@ -228,7 +238,7 @@ impl fmt::Debug for Client {
 /// Settings of a [`Client`].
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
-    settings: Settings,
+    pub(in crate::http) settings: Settings,
 }
 
 impl Default for ClientBuilder {

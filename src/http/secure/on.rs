@@ -1,0 +1,154 @@
+//! TLS around connections: what the rest of this module needs of it, and nothing else.
+
+use std::{
+    io::{self, IoSlice},
+    net::{Shutdown, SocketAddr},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::BytesMut;
+
+use crate::{
+    http::transport::Transport,
+    net::TcpStream,
+    tls::{Secured, TlsAcceptor, TlsConnector, TlsInfo},
+    trace,
+};
+
+/// What may be spoken over TLS, by the names that ALPN has for it (RFC 9113 §3.2).
+const OFFERED: &[&[u8]] = &[b"h2"];
+
+/// What a cleartext client is told that has come to the wrong port.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: text/plain\r\n\
+    content-length: 48\r\n\
+    connection: close\r\n\
+    \r\n\
+    This port speaks TLS only: ask it for https://.\n";
+
+/// A connection with TLS on it.
+#[derive(Debug)]
+pub(crate) struct Layer(Rc<Secured<TcpStream>>);
+
+impl Layer {
+    pub(crate) fn stream(&self) -> &TcpStream {
+        self.0.stream()
+    }
+
+    pub(crate) fn info(&self) -> TlsInfo {
+        self.0.info()
+    }
+
+    pub(crate) fn poll_read_buf(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_read_buf(context, buffer)
+    }
+
+    pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        or_would_block(self.0.poll_read_now(&mut nobody(), buffer))
+    }
+
+    pub(crate) fn poll_write_vectored(
+        &self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write_vectored(context, slices)
+    }
+
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        or_would_block(self.0.poll_write_vectored(&mut nobody(), &[IoSlice::new(bytes)]))
+    }
+
+    pub(crate) fn holds_output(&self) -> bool {
+        self.0.holds_output()
+    }
+
+    pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_flush(context)
+    }
+
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        or_would_block(self.0.poll_close(&mut nobody()))
+    }
+}
+
+/// For what is tried once: nobody waits.
+fn nobody() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+fn or_would_block<T>(outcome: Poll<io::Result<T>>) -> io::Result<T> {
+    match outcome {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// A server's side of TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct Security(TlsAcceptor);
+
+impl Security {
+    pub(super) fn new(acceptor: TlsAcceptor) -> Security {
+        Security(acceptor.offering(OFFERED))
+    }
+
+    /// Shakes hands; `None` if nothing comes of it, which the client has been told.
+    pub(crate) async fn shake(&self, stream: TcpStream, peer: SocketAddr) -> Option<Transport> {
+        match self.0.shake(stream).await {
+            Ok(stream) => Some(Transport::Tls(Layer(stream.into_secured()))),
+            Err(refused) => {
+                trace::handshake_failed(&peer, &refused.error);
+                if let Some(stream) = refused.stream {
+                    // A fresh socket takes a few hundred bytes at once.
+                    let _ = stream.try_write(NOT_TLS);
+                    let _ = stream.shutdown(Shutdown::Write);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// A client's side of TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientSecurity(TlsConnector);
+
+impl ClientSecurity {
+    pub(super) fn new(connector: TlsConnector) -> ClientSecurity {
+        ClientSecurity(connector.offering(OFFERED))
+    }
+
+    /// Shakes hands with a host that speaks HTTP/2 over it.
+    pub(crate) async fn secure(&self, host: &str, stream: TcpStream) -> io::Result<Transport> {
+        let stream = self.0.connect(host, stream).await?;
+        let layer = Layer(stream.into_secured());
+        match layer.info().alpn() {
+            Some(b"h2") => Ok(Transport::Tls(layer)),
+            other => {
+                // In good order: it has done nothing wrong.
+                let _ = layer.shutdown_write();
+                let other = other.map_or("nothing".into(), String::from_utf8_lossy);
+                let text = format!("{host} does not speak HTTP/2: offered h2 by ALPN, it chose {other}");
+                Err(io::Error::new(io::ErrorKind::Unsupported, text))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NOT_TLS;
+
+    #[test]
+    fn the_answer_to_cleartext_has_the_length_that_it_says() {
+        let text = std::str::from_utf8(NOT_TLS).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{} bytes", body.len());
+    }
+}
