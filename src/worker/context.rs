@@ -206,6 +206,9 @@ impl Context {
             self.tasks.close();
         });
         self.shared.settle(self.index, Progress::Ended);
+        if self.clock().manual_clock().is_some() {
+            self.shared.notify_all();
+        }
     }
 
     /// As `end`, and gives back what belongs to the process.

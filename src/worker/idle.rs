@@ -36,7 +36,7 @@ impl Shared {
         let shared = Arc::downgrade(self);
         clock.listen(Box::new(move || {
             let Some(shared) = shared.upgrade() else { return false };
-            shared.workers.iter().for_each(|reach| reach.entry.notify());
+            shared.notify_all();
             true
         }));
     }
@@ -56,8 +56,14 @@ impl Shared {
         }
         clock.advance_to(target);
         drop(idle);
-        self.workers.iter().for_each(|reach| reach.entry.notify());
+        self.notify_all();
         true
+    }
+
+    /// Has the workers look again who sleeps. Also when one has ended: the others may have gone to sleep while it was at
+    /// work, and it will not be the last to do so.
+    pub(super) fn notify_all(&self) {
+        self.workers.iter().for_each(|reach| reach.entry.notify());
     }
 }
 
