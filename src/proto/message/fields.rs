@@ -84,6 +84,11 @@ impl Fields {
             out.extend_from_slice(&Fields::EMPTY);
             return;
         }
+        if let [(name, Value::Int(number))] = &self.pairs[..] {
+            if pack_numbered(name, *number, out) {
+                return;
+            }
+        }
         let packed =
             self.pairs.iter().map(|(name, value)| (Value::Str(name.clone()).packed(), value.packed()));
         pack_pairs(packed, out);
@@ -93,6 +98,9 @@ impl Fields {
         if octets[..] == Fields::EMPTY {
             return Ok(Fields::new());
         }
+        if let Some(pair) = unpack_numbered(octets) {
+            return Ok(Fields { pairs: vec![pair] });
+        }
         let Value::Map(pairs) = Value::unpack(octets)? else { return Err(FieldsError::NoMap) };
         let mut fields = Fields::new();
         for (name, value) in pairs {
@@ -101,5 +109,97 @@ impl Fields {
             }
         }
         Ok(fields)
+    }
+}
+
+/// Before the lengths of a map of one pair, and before those of the pair's name and value.
+const ONE_PAIR: [u8; 3] = [0x4d, 0x40, 1];
+const PAIR: [u8; 3] = [0x4c, 0x40, 2];
+/// The code of text, and of numbers of 1, 2 and 4 octets.
+const TEXT: u8 = 0x43;
+const NUMBERS: [(u8, usize); 3] = [(0x44, 1), (0x84, 2), (0xc4, 4)];
+
+/// Packs one short name and number, as most messages between two of ours have; false when they are not of that kind.
+fn pack_numbered(name: &str, number: i128, out: &mut Vec<u8>) -> bool {
+    let (Ok(number), true) = (u32::try_from(number), name.len() < 64) else { return false };
+    let octets = number.to_be_bytes();
+    let size = match number {
+        0..=0xff => 1,
+        0x100..=0xffff => 2,
+        0x1_0000.. => 4,
+    };
+    let Some((code, _)) = NUMBERS.into_iter().find(|(_, octets)| *octets == size) else { return false };
+    let (of_name, of_value) = (name.len() as u8 + 2, size as u8 + 1);
+    out.extend_from_slice(&ONE_PAIR);
+    out.push(5 + of_name + of_value);
+    out.extend_from_slice(&PAIR);
+    out.extend_from_slice(&[of_name, of_value, TEXT, name.len() as u8]);
+    out.extend_from_slice(name.as_bytes());
+    out.push(code);
+    out.extend_from_slice(&octets[4 - size..]);
+    true
+}
+
+/// Reads what [`pack_numbered`] writes; what is written otherwise is no less right, and read otherwise.
+fn unpack_numbered(octets: &[u8]) -> Option<(String, Value)> {
+    let (length, rest) = octets.strip_prefix(&ONE_PAIR)?.split_first()?;
+    let [of_name, of_value, TEXT, name, rest @ ..] = rest.strip_prefix(&PAIR)? else { return None };
+    let is_tight = usize::from(*of_name) == usize::from(*name) + 2
+        && usize::from(*length) == 5 + usize::from(*of_name) + usize::from(*of_value)
+        && rest.len() == usize::from(*name) + usize::from(*of_value);
+    if !is_tight {
+        return None;
+    }
+    let (name, value) = rest.split_at(usize::from(*name));
+    let (code, number) = value.split_first()?;
+    if !NUMBERS.contains(&(*code, number.len())) {
+        return None;
+    }
+    let number = number.iter().fold(0i128, |number, octet| number << 8 | i128::from(*octet));
+    Some((std::str::from_utf8(name).ok()?.to_owned(), Value::Int(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(fields: &Fields) -> Bytes {
+        let mut out = Vec::new();
+        fields.pack(&mut out);
+        out.into()
+    }
+
+    #[test]
+    fn one_number_is_packed_as_any_value_is_and_read_as_any_is() {
+        for name in ["", "id", "re", "\u{e4}", &"n".repeat(63), &"n".repeat(64), &"n".repeat(300)] {
+            for number in [0, 1, 255, 256, 65_535, 65_536, u32::MAX.into(), 1 << 32, 1 << 40, -1, i128::MAX] {
+                let mut fields = Fields::new();
+                fields.set(name, Value::Int(number));
+                let pair = (Value::Str(name.to_owned()), Value::Int(number));
+                let octets = packed(&fields);
+                assert_eq!(octets, Value::Map(vec![pair]).packed(), "{name} {number}");
+                assert_eq!(Fields::unpack(&octets), Ok(fields), "{name} {number}");
+            }
+        }
+    }
+
+    /// Every octet of such fields changed to every value: the short way and the long one say the same.
+    #[test]
+    fn the_short_way_reads_nothing_that_the_long_one_reads_otherwise() {
+        let mut fields = Fields::new();
+        fields.set("id", Value::Int(300));
+        let octets = packed(&fields);
+        let mut read = 0;
+        for at in 0..octets.len() {
+            for value in 0..=255 {
+                let mut changed = octets.to_vec();
+                changed[at] = value;
+                let Some((name, number)) = unpack_numbered(&changed) else { continue };
+                let long = Value::unpack(&Bytes::from(changed));
+                assert_eq!(long, Ok(Value::Map(vec![(Value::Str(name), number)])), "{at} {value}");
+                read += 1;
+            }
+        }
+        assert!(read > 255, "{read}");
     }
 }

@@ -122,6 +122,7 @@ impl Message {
             return Err(EncodeError::Body(length));
         };
         let start = out.len();
+        out.reserve(HEADER + 2 + length + 8 + 48 * self.fields.len());
         out.extend_from_slice(&[0; HEADER]);
         self.fields.pack(out);
         let fields = out.len() - start - HEADER;

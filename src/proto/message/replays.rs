@@ -204,7 +204,8 @@ mod tests {
     fn a_nonce_passes_once_within_its_time_and_never_behind_it() {
         let replays = Replays::within(10);
         assert_eq!(replays.admit(b"nonce 1", 100, 100), Ok(()));
-        assert_eq!(replays.clone().admit(b"nonce 1", 100, 105), Err(PluginError::Replayed));
+        let shared = replays.clone();
+        assert_eq!(shared.admit(b"nonce 1", 100, 105), Err(PluginError::Replayed));
         assert_eq!(replays.admit(b"nonce 2", 110, 100), Ok(()));
         assert_eq!(replays.admit(b"nonce 3", 111, 100), Err(PluginError::Late(11)));
         assert_eq!(replays.admit(b"nonce 1", 100, 111), Err(PluginError::Late(11)));

@@ -2,7 +2,7 @@
 
 use super::{
     CipherPlugin, NONCE, PluginError, Scene, ciphertext,
-    digest::{DIGEST, derive_key, sha256},
+    digest::{DIGEST, apply_key_stream, derive_key, sha256},
     plaintext, put_ciphertext, put_plaintext,
 };
 use crate::proto::message::Message;
@@ -39,12 +39,7 @@ impl StreamCipher {
 
     /// Applies the key stream, which is the same both ways.
     fn apply(&self, iv: &[u8], octets: &mut [u8]) {
-        let key = derive_key(&self.key, iv, b"enc");
-        for (block, number) in octets.chunks_mut(DIGEST).zip(0u32..) {
-            for (octet, pad) in block.iter_mut().zip(sha256(&[&key, &number.to_be_bytes()])) {
-                *octet ^= pad;
-            }
-        }
+        apply_key_stream(&derive_key(&self.key, iv, b"enc"), octets);
     }
 }
 
