@@ -2,6 +2,10 @@
 
 #[path = "../../tests/support/generators/mod.rs"]
 mod generators;
+#[path = "../../tests/support/generators/message.rs"]
+mod messages;
+
+use generators::tape;
 
 /// HPACK both ways.
 pub fn hpack(data: &[u8]) {
@@ -21,4 +25,9 @@ pub fn operations(data: &[u8]) {
 /// The same octets in one piece and in many.
 pub fn splits(data: &[u8]) {
     generators::splits::run(data);
+}
+
+/// Messages: frames, values, plugins, sessions, requests.
+pub fn message(data: &[u8]) {
+    messages::run(data);
 }
