@@ -15,18 +15,17 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering, fence},
-    },
+    sync::PoisonError,
     task::{Context, Poll, Waker},
 };
 
 use thiserror::Error;
 
 use crate::{
+    contain::wake_contained,
     limits::CHANNEL_CAPACITY,
     ring::{OwnedConsumer, OwnedProducer, ends},
+    sync::{Arc, AtomicBool, Mutex, Ordering, fence},
     worker::{context, notes::waiting_for},
 };
 
@@ -111,8 +110,9 @@ impl Waiting {
     fn wake_now(&self) {
         if self.waits.swap(false, Ordering::AcqRel) {
             let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // The step is done: a stranger's panic is none of the one who made it.
             if let Some(waker) = waker {
-                waker.wake();
+                wake_contained(waker);
             }
         }
     }

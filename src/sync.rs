@@ -7,14 +7,14 @@
 use std::ops::{Deref, DerefMut};
 
 #[cfg(not(loom))]
-pub(crate) use real::{ArrayQueue, OnceLock, UnsafeCell, yield_now};
+pub(crate) use real::{Arc, ArrayQueue, Mutex, OnceLock, UnsafeCell, yield_now};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(loom)]
-pub(crate) use model::{ArrayQueue, OnceLock, UnsafeCell, yield_now};
+pub(crate) use model::{Arc, ArrayQueue, Mutex, OnceLock, UnsafeCell, yield_now};
 
 /// A value alone on its cache lines.
 ///
@@ -40,7 +40,7 @@ impl<T> DerefMut for CachePadded<T> {
 #[cfg(not(loom))]
 mod real {
     pub(crate) use crossbeam_queue::ArrayQueue;
-    pub(crate) use std::sync::OnceLock;
+    pub(crate) use std::sync::{Arc, Mutex, OnceLock};
     pub(crate) use std::thread::yield_now;
 
     /// `std`'s cell behind the interface of loom's, which has to see where an access begins and ends.
@@ -68,10 +68,11 @@ mod real {
 mod model {
     use std::collections::VecDeque;
 
+    use loom::sync::MutexGuard;
     use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use loom::sync::{Mutex, MutexGuard};
 
     pub(crate) use loom::cell::UnsafeCell;
+    pub(crate) use loom::sync::{Arc, Mutex};
     pub(crate) use loom::thread::yield_now;
 
     /// `std`'s cell, with an atomic in front of it for what loom cannot see: that who finds the value also

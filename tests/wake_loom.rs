@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc as StdArc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use loom::sync::{Arc, Condvar, Mutex};
@@ -15,6 +16,7 @@ use loom::thread;
 
 use wakering::internals::ring::Ring;
 use wakering::internals::wake::{Bounds, Doorbell, Lane, Mailbox, Table};
+use wakering::{TryRecvError, TrySendError, channel};
 
 thread_local! {
     /// The bells of the execution that runs; loom's threads share one thread of the system.
@@ -499,5 +501,104 @@ fn the_ends_of_a_ring_pass_from_thread_to_thread() {
         ring.consumer().unwrap().drain(|value| sum += value);
         assert_eq!(sum, u32::from(first) * 10 + u32::from(second) * 20);
         assert!(first || second);
+    });
+}
+
+/// Somebody who polls, and sleeps until he is woken.
+struct Sleeper {
+    woken: Mutex<bool>,
+    wakes: Condvar,
+}
+
+impl Wake for Sleeper {
+    fn wake(self: StdArc<Self>) {
+        *self.woken.lock().unwrap() = true;
+        self.wakes.notify_one();
+    }
+}
+
+/// Polls until it is over. A wake that is lost shows as a deadlock.
+fn until_ready<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+    let sleeper = StdArc::new(Sleeper { woken: Mutex::new(false), wakes: Condvar::new() });
+    let waker = Waker::from(sleeper.clone());
+    loop {
+        if let Poll::Ready(value) = poll(&mut Context::from_waker(&waker)) {
+            return value;
+        }
+        let mut woken = sleeper.woken.lock().unwrap();
+        while !*woken {
+            woken = sleeper.wakes.wait(woken).unwrap();
+        }
+        *woken = false;
+    }
+}
+
+/// A value that is counted for as long as it lives.
+type Counted = (u32, StdArc<()>);
+
+#[test]
+fn a_channel_wakes_a_receiver_for_a_value_and_for_the_end() {
+    exhaustively(|| {
+        let (mut sender, mut receiver) = channel::<u32>(1);
+        let pusher = thread::spawn(move || assert_eq!(sender.try_send(1), Ok(())));
+        assert_eq!(until_ready(|context| receiver.poll_recv(context)), Some(1));
+        assert_eq!(until_ready(|context| receiver.poll_recv(context)), None);
+        pusher.join().unwrap();
+    });
+}
+
+#[test]
+fn a_full_channel_wakes_its_sender_for_each_place_and_keeps_the_order() {
+    with_three_preemptions(|| {
+        let (mut sender, mut receiver) = channel::<u32>(1);
+        let pusher = thread::spawn(move || {
+            for value in 1..=2 {
+                until_ready(|context| sender.poll_ready(context));
+                assert_eq!(sender.try_send(value), Ok(()));
+            }
+        });
+        for expected in [Some(1), Some(2), None] {
+            assert_eq!(until_ready(|context| receiver.poll_recv(context)), expected);
+        }
+        pusher.join().unwrap();
+    });
+}
+
+#[test]
+fn a_receiver_that_goes_wakes_its_sender_and_every_value_is_dropped_once() {
+    exhaustively(|| {
+        let live = StdArc::new(());
+        let (mut sender, receiver) = channel::<Counted>(1);
+        sender.try_send((1, live.clone())).unwrap();
+        let value = (2, live.clone());
+        let pusher = thread::spawn(move || {
+            until_ready(|context| sender.poll_ready(context));
+            assert!(matches!(sender.try_send(value), Err(TrySendError::Closed((2, _)))));
+        });
+        drop(receiver);
+        pusher.join().unwrap();
+        assert_eq!(StdArc::strong_count(&live), 1);
+    });
+}
+
+/// Whoever lets go last drops what is left, and has to see all of it.
+#[test]
+fn what_is_left_in_a_channel_is_dropped_once_by_whoever_goes_last() {
+    exhaustively(|| {
+        let live = StdArc::new(());
+        let (mut sender, mut receiver) = channel::<Counted>(2);
+        let (one, two) = ((1, live.clone()), (2, live.clone()));
+        let pusher = thread::spawn(move || {
+            // Given back where the receiver has gone.
+            drop((sender.try_send(one), sender.try_send(two)));
+        });
+        match receiver.try_recv() {
+            Ok((value, _)) => assert_eq!(value, 1),
+            Err(TryRecvError::Empty) => {}
+            Err(_closed) => panic!("what was sent comes before the end"),
+        }
+        drop(receiver);
+        pusher.join().unwrap();
+        assert_eq!(StdArc::strong_count(&live), 1);
     });
 }

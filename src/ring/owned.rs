@@ -4,9 +4,9 @@
 //! the borrowed end, with its counters, and takes them back.
 
 use std::mem::ManuallyDrop;
-use std::sync::Arc;
 
 use super::{Consumer, Producer, Ring};
+use crate::sync::Arc;
 
 /// Both ends of a new ring for `capacity` values, a power of two.
 pub(crate) fn ends<T: Send>(capacity: usize) -> (OwnedProducer<T>, OwnedConsumer<T>) {
