@@ -3,6 +3,8 @@
 //! `cargo run --release --example h2_server`, then
 //! `curl --http2-prior-knowledge http://127.0.0.1:8080/`
 //!
+//! With the feature `http1` it speaks HTTP/1.0 and 1.1 on the same port, unless told `--http2-only`.
+//!
 //! `--log-frames` shows every frame on standard error. With the feature `tls-ring` there is `--tls`, and then
 //! `curl --insecure https://localhost:8080/`
 //!
@@ -20,6 +22,12 @@
 
 #[path = "support/ending.rs"]
 mod ending;
+#[cfg(feature = "http1")]
+#[path = "support/http1.rs"]
+mod older;
+#[cfg(not(feature = "http1"))]
+#[path = "support/http2_only.rs"]
+mod older;
 #[path = "support/options.rs"]
 mod options;
 #[cfg(feature = "tls-ring")]
@@ -62,11 +70,12 @@ const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 const ABOUT: About = About {
     name: "h2_server",
-    what: "serves HTTP/2, in cleartext or over TLS",
+    what: "serves HTTP/2, and HTTP/1 if that is built in, in cleartext or over TLS",
     addr: "127.0.0.1:8080",
     switch: Some(Switches {
-        short: " [--log-frames] [--tls [--cert FILE --key FILE]]",
+        short: " [--log-frames] [--http2-only] [--tls [--cert FILE --key FILE]]",
         long: "--log-frames      show every frame on standard error\n\
+               --http2-only      tell clients of HTTP/1 to go away\n\
                --tls             speak TLS; with a certificate made for localhost unless one is given\n\
                --cert FILE       the certificate and those it stands on, in PEM\n\
                --key FILE        its private key, in PEM\n",
@@ -75,6 +84,7 @@ const ABOUT: About = About {
 };
 
 static LOG_FRAMES: AtomicBool = AtomicBool::new(false);
+static HTTP2_ONLY: AtomicBool = AtomicBool::new(false);
 static TLS: AtomicBool = AtomicBool::new(false);
 static CERTIFICATE: OnceLock<PathBuf> = OnceLock::new();
 static KEY: OnceLock<PathBuf> = OnceLock::new();
@@ -82,6 +92,7 @@ static KEY: OnceLock<PathBuf> = OnceLock::new();
 fn take_switch(name: &str, parser: &mut Parser) -> Result<bool, lexopt::Error> {
     match name {
         "log-frames" => LOG_FRAMES.store(true, Relaxed),
+        "http2-only" => HTTP2_ONLY.store(true, Relaxed),
         "tls" => TLS.store(true, Relaxed),
         "cert" => drop(CERTIFICATE.set(parser.value()?.into())),
         "key" => drop(KEY.set(parser.value()?.into())),
@@ -103,6 +114,9 @@ async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut builder = Server::builder().log_frames(log_frames);
     if TLS.load(Relaxed) {
         builder = tls::secure(builder, CERTIFICATE.get(), KEY.get())?;
+    }
+    if !HTTP2_ONLY.load(Relaxed) {
+        builder = older::serve_http1_too(builder);
     }
     let server = builder.start_on_all(options.addr, || Hints(route))?;
     ending::first_signal(server.local_addr()).await?;

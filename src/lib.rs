@@ -47,6 +47,7 @@
 //! |---|---|
 //! | `futures-io` | the traits `futures_io::{AsyncRead, AsyncWrite}` for stream sockets, tunnels and [`testing::Stream`] |
 //! | `hyper` | `adapters::hyper`: a hyper 1 server or client on these sockets, timers and tasks |
+//! | `http1` | HTTP/1.0 and 1.1 beside HTTP/2, on the same port: [`http::Builder`] gains `http1` |
 //! | `message` | the module `message`: requests, answers, publishing and subscribing over TCP |
 //! | `tokio-io` | the traits `tokio::io::{AsyncRead, AsyncWrite}` for the same as `futures-io`, without tokio's runtime |
 //! | `tower` | `adapters::tower`: tower's services, such as an axum router, as handlers; the client as a service |
@@ -81,7 +82,7 @@
 //! 4   net ──► tls channel time signal    futures over sources, deadlines and signals ┊ TLS on streams
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
 //! 2   reactor         task ──► wake      reactor never sees a task; task never sees a descriptor
-//! 1   sys │ proto::{h2, message}         the operating system │ pure protocol machines
+//! 1   sys │ proto::{h1, h2, message}     the operating system │ pure protocol machines
 //! 0   ring   slab   clock   sync   contain   limits   error   trace
 //! ```
 
@@ -146,6 +147,10 @@ pub mod internals {
             CommandError, Config, Connection, ConnectionError, Direction, Event, Held, Kind, LoggedFrame,
             Priority, Protocol, Reason, Role, Stats, StreamKey, Trip, Trips,
         };
+    }
+    #[cfg(feature = "http1")]
+    pub mod h1 {
+        pub use crate::proto::h1::{Connection, Http1};
     }
     pub mod hpack {
         pub use crate::proto::h2::hpack::{

@@ -169,6 +169,19 @@ const _: () = assert!(H2_OWN_PINGS < H2_WAITING_ACKS);
 const _: () =
     assert!(H2_TURN_BYTES + H2_DATA_FRAME_BYTES < H2_OUTPUT_BYTES && H2_DATA_FRAME_BYTES <= H2_TURN_BYTES);
 
+// proto::h1
+
+/// A request line: RFC 9112 §3 recommends 8,000 octets at least.
+#[cfg(feature = "http1")]
+pub(crate) const H1_LINE_BYTES: usize = 8 * 1024;
+/// Octets of further requests that are read while one is answered: a batch of a client that sends ahead, and enough to see
+/// that a client which does so has gone.
+#[cfg(feature = "http1")]
+pub(crate) const H1_AHEAD_BYTES: usize = 16 * 1024;
+/// Octets of chunk extensions in one message, which mean nothing to us: far more than signatures of chunks take.
+#[cfg(feature = "http1")]
+pub(crate) const H1_CHUNK_EXTENSION_BYTES: u32 = 16 * 1024;
+
 // proto::message
 
 /// Uri and content of a message that is sent, as in the protocol's first implementation, which refuses more.

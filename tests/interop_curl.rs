@@ -178,7 +178,7 @@ fn an_unknown_path_is_404_and_a_wrong_method_405_with_allow() {
 
 #[test]
 fn a_request_in_http_1_is_told_so_in_words() {
-    let Some(server) = served() else { return };
+    let Some(server) = Served::to("curl", &["--http2-only"]) else { return };
     let url = server.url("/");
     let options = ["-sS", "--max-time", "10", "--include"];
     for version in ["--http1.1", "--http1.0"] {

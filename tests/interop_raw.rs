@@ -205,7 +205,7 @@ fn a_reader_who_stops_does_not_fill_the_servers_memory() {
 
 #[test]
 fn an_http_1_request_gets_words_and_the_connection_ends() {
-    let server = Server::start("h2_server", &[]);
+    let server = Server::start("h2_server", &["--http2-only"]);
     for request in
         ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST /echo HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc"]
     {

@@ -165,6 +165,13 @@ impl Body {
         Body { kind: Kind::Incoming(incoming) }
     }
 
+    /// What comes is read as a tunnel's.
+    pub(super) fn open_tunnel(&mut self) {
+        if let Kind::Incoming(incoming) = &mut self.kind {
+            incoming.open_tunnel();
+        }
+    }
+
     /// How many bytes there are, if that is known.
     #[must_use]
     pub fn exact_length(&self) -> Option<u64> {

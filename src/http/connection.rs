@@ -37,6 +37,9 @@ pub(super) trait Role: 'static {
     /// The driver is about to look at what came.
     fn begins(&self, wire: &Rc<Wire>);
 
+    /// The peer speaks another version of HTTP; `false` when we do not.
+    fn switch(&self, wire: &Wire, now: u64) -> bool;
+
     /// A request's head came (server).
     fn request(&self, wire: &Rc<Wire>, stream: StreamKey, request: Box<Request<()>>, end: bool);
 
@@ -218,6 +221,7 @@ impl<R: Role> Driver<R> {
                     self.wire.stream_died(stream, Death { reason, remote, text });
                 }
                 Some(Event::Writable { stream }) => self.wire.stream_writable(stream),
+                Some(Event::Http1) if self.role.switch(&self.wire, now) => {}
                 Some(Event::Http1) => {
                     self.wire.say(NOT_HTTP2);
                     self.end(Cause::Http1);

@@ -12,6 +12,7 @@ use ::http::{HeaderMap, Method, Response, StatusCode};
 use crate::{
     http::{
         body::{Body, BodyError, Kind},
+        core::Older,
         date::Date,
         hooks::Hooks,
         members::Watch,
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub(super) date: Date,
     pub(super) hooks: Hooks,
     pub(super) watch: Rc<Watch>,
+    /// Versions besides HTTP/2 that are spoken.
+    pub(super) older: Older,
 }
 
 /// The right, and the duty, to answer one request.
@@ -78,7 +81,8 @@ impl Exchange {
         if let Kind::Incoming(incoming) = &mut body.kind {
             incoming.invite();
         }
-        let has_content = may_have_content(status);
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+        let has_content = switches || may_have_content(status);
         let end = self.asked == Asked::HeadOnly || !has_content || body.is_empty();
         let content_length = if has_content { body.exact_length() } else { None };
         let now = context::with(context::Context::turn_time);
@@ -91,6 +95,9 @@ impl Exchange {
             return None;
         }
         core.recycle(mem::take(response.headers_mut()));
+        if switches {
+            self.asked = Asked::Tunnel;
+        }
         if end {
             // What the handler made is dropped with its answer: not while the core is borrowed.
             self.answered = true;

@@ -26,17 +26,30 @@ pub(super) struct Incoming {
     done: bool,
     /// The peer waits for a 100 before it sends any (RFC 9110 §10.1.1).
     invite: bool,
+    /// The content is empty, and what comes after the answer is a tunnel's (HTTP/1.1's upgrade).
+    tunnel: bool,
 }
 
 impl Incoming {
     pub(super) fn new(wire: Rc<Wire>, key: StreamKey) -> Self {
-        Incoming { wire, key, done: false, invite: false }
+        Incoming { wire, key, done: false, invite: false, tunnel: false }
     }
 
     /// Notes whether the peer waits to be invited.
     pub(super) fn by_invitation(mut self, invite: bool) -> Self {
         self.invite = invite;
         self
+    }
+
+    /// Notes whether what comes is for a tunnel alone.
+    pub(super) fn for_tunnel(mut self, tunnel: bool) -> Self {
+        self.tunnel = tunnel;
+        self
+    }
+
+    /// A tunnel reads from now on.
+    pub(super) fn open_tunnel(&mut self) {
+        self.tunnel = false;
     }
 
     /// Says that content is wanted, if the peer waits for the word and the answer has not been given.
@@ -49,7 +62,7 @@ impl Incoming {
     }
 
     pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
-        if self.done {
+        if self.done || self.tunnel {
             return Poll::Ready(None);
         }
         self.invite();

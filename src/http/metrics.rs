@@ -23,9 +23,9 @@ use std::{
 };
 
 use crate::{
-    http::pressure,
+    http::{core::Core, pressure},
     limits::HELD_UNIT,
-    proto::h2::{COUNTS, Connection, LEVELS, Trip, Trips},
+    proto::h2::{COUNTS, LEVELS, Trip, Trips},
 };
 
 /// What a [`Server`](crate::http::Server) or a client has done since it began, and what it holds now.
@@ -291,7 +291,7 @@ impl Ledger {
 
     /// Adds what has changed since the last time; the connection's numbers may have wrapped meanwhile.
     #[inline]
-    pub(super) fn publish(&self, core: &Connection) {
+    pub(super) fn publish(&self, core: &Core) {
         if self.closed.get() {
             return;
         }
@@ -316,7 +316,7 @@ impl Ledger {
     }
 
     #[cold]
-    fn publish_rarities(&self, core: &Connection) {
+    fn publish_rarities(&self, core: &Core) {
         self.rare.set(core.rare());
         let (received, sent, trips) = core.rarities();
         let mut known = self.rarities.borrow_mut();
@@ -329,15 +329,28 @@ impl Ledger {
         **known = (received, sent, trips);
     }
 
+    /// Another machine takes over, which counts from nought. What the one before had done is published.
+    pub(super) fn restart(&self, new: &Core) {
+        self.settle_levels();
+        self.counts.set([0; COUNTS]);
+        self.rare.set(0);
+        self.rarities.take();
+        self.publish(new);
+    }
+
+    fn settle_levels(&self) {
+        let mut last = self.counts.get();
+        last[LEVELS..].fill(0);
+        self.settle(last);
+    }
+
     /// Adds the rest, and takes the levels back: the connection is gone.
-    pub(super) fn close(&self, core: &Connection) {
+    pub(super) fn close(&self, core: &Core) {
         if self.closed.get() {
             return;
         }
         self.publish(core);
-        let mut last = self.counts.get();
-        last[LEVELS..].fill(0);
-        self.settle(last);
+        self.settle_levels();
         self.closed.set(true);
         self.meter.closed();
     }
@@ -407,7 +420,7 @@ mod tests {
     fn two_workers_are_summed_and_a_closed_connection_leaves_its_sums_but_no_levels() {
         let meters = Meters::new();
         let (one, two) = (meters.join(), meters.join());
-        let core = Connection::client(crate::proto::h2::Config::default(), 0);
+        let core = Core::client(crate::proto::h2::Config::default().into(), 0);
         let first = Ledger::open(one);
         first.publish(&core);
         let second = Ledger::open(two.clone());

@@ -8,6 +8,7 @@
 //! ```text
 //! connection.rs  one task a connection, in either role: reads, hands bytes to the core and events on
 //! transport.rs   what its bytes go over; secure/: TLS there, or its absence; secure_api.rs: what the user sees of it
+//! core.rs        which version of HTTP it speaks
 //! wire.rs        the connection as its streams see it: core, socket, per-stream mailboxes, flush
 //! mailbox.rs     what waits on its streams: heads.rs for a client's responses, incoming.rs for content
 //! service.rs     a server's end: requests to handlers
@@ -44,6 +45,7 @@ mod body_traits;
 mod builder_proxy;
 pub mod client;
 mod connection;
+mod core;
 mod date;
 mod exchange;
 #[cfg(not(feature = "proxy-protocol"))]
@@ -90,6 +92,8 @@ pub use ::http::{
     Error, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
 };
 
+#[cfg(feature = "http1")]
+pub use crate::proto::h1::Http1;
 pub use crate::proto::h2::{
     CommandError, Config, ConnectionError, Direction, FieldLimits, FrameLog, Held, Kind, LoggedFrame,
     NoToken, Priority, Protocol, Reason, Stats, Trip, Trips,

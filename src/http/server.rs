@@ -18,6 +18,9 @@ use crate::{
         admission::ConnectionLimits,
         arrivals::Arrivals,
         connection,
+        core::Older,
+        date::Date,
+        exchange::Shared,
         front::Front,
         handler::Handler,
         hooks::{BadResponse, ConnectionInfo, ConnectionReport, Hooks},
@@ -35,7 +38,7 @@ use crate::{
         TcpListener, TcpStream,
         listen::{Share, Spread, listen},
     },
-    proto::h2::{Config, Connection, FrameLog},
+    proto::h2::{Config, FrameLog},
     trace,
     worker::{self, Handle, context},
 };
@@ -79,6 +82,7 @@ pub struct Builder {
     spread: Spread,
     pub(super) front: Front,
     pub(super) tls: Option<Security>,
+    pub(super) older: Older,
 }
 
 impl Builder {
@@ -346,6 +350,7 @@ impl Builder {
             connections: self.connections,
             front: self.front.clone(),
             tls: self.tls.clone(),
+            older: self.older.clone(),
             spawned,
         }
     }
@@ -420,6 +425,7 @@ struct Common {
     connections: ConnectionLimits,
     front: Front,
     tls: Option<Security>,
+    older: Older,
     spawned: &'static Location<'static>,
 }
 
@@ -484,7 +490,7 @@ impl<H: Handler> Entrance<H> {
     /// A connection of its own right.
     fn open(&self, transport: Transport, peer: SocketAddr) -> Rc<Wire> {
         let now = context::with(context::Context::turn_time);
-        let core = Connection::server(self.config.clone(), now);
+        let core = self.service.shared.older.server(self.config.clone(), now);
         let wire = Wire::new(core, transport, Ledger::open(self.meter.clone()), peer);
         self.service.shared.hooks.connected(&wire);
         wire
@@ -493,9 +499,10 @@ impl<H: Handler> Entrance<H> {
 
 /// Serves one worker until the word is said and the connections are gone.
 async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
-    let Common { config, part, meter, hooks, ceilings, connections, front, tls, spawned } = common;
+    let Common { config, part, meter, hooks, ceilings, connections, front, older, tls, spawned } = common;
     let (members, arrivals) = (Rc::new(Members::new(connections)), Rc::<Arrivals>::default());
-    let service = Service::new(handler, hooks, members.watch(), Valve::new(&ceilings, &meter), spawned);
+    let shared = Shared { date: Date::new(), hooks, watch: members.watch(), older };
+    let service = Service::new(handler, shared, Valve::new(&ceilings, &meter), spawned);
     let entrance = Rc::new(Entrance {
         config,
         front,

@@ -8,12 +8,10 @@ use crate::{
     http::{
         body::Body,
         connection::{Cause, Role},
-        date::Date,
+        core,
         exchange::{Exchange, Shared},
         handler::Handler,
-        hooks::Hooks,
         mailbox::Work,
-        members::Watch,
         pressure::Valve,
         wire::Wire,
     },
@@ -37,13 +35,12 @@ pub(super) struct Service<H: Handler> {
 impl<H: Handler> Service<H> {
     pub(super) fn new(
         handler: H,
-        hooks: Hooks,
-        watch: Rc<Watch>,
+        shared: Shared,
         valve: Option<Box<Valve>>,
         spawned: &'static Location<'static>,
     ) -> Rc<Self> {
         let tasks = context::with(|worker| worker.tasks().clone());
-        let shared = Rc::new(Shared { date: Date::new(), hooks, watch });
+        let shared = Rc::new(shared);
         Rc::new(Service { handler, tasks, cells: Pool::new(), head: Cell::new(None), shared, valve, spawned })
     }
 }
@@ -53,9 +50,16 @@ impl<H: Handler> Role for Rc<Service<H>> {
 
     #[inline]
     fn begins(&self, wire: &Rc<Wire>) {
+        let mut core = wire.core.borrow_mut();
         if let Some(head) = self.head.take() {
-            wire.core.borrow_mut().recycle_head(head);
+            core.recycle_head(head);
         }
+        let now = || context::with(context::Context::turn_time);
+        core::set_date(&mut core, || self.shared.date.at(now()).clone());
+    }
+
+    fn switch(&self, wire: &Wire, now: u64) -> bool {
+        wire.switch(&self.shared.older, now)
     }
 
     /// Calls the handler, with no borrow of the connection held.
@@ -99,7 +103,8 @@ impl<H: Handler> Role for Rc<Service<H>> {
 fn content(wire: &Rc<Wire>, stream: StreamKey, headers: &HeaderMap) -> Body {
     let expected = headers.get(header::EXPECT);
     let invite = expected.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    Body::incoming(wire.open_mailbox(stream).by_invitation(invite))
+    let upgrades = core::may_upgrade(&wire.core.borrow(), stream);
+    Body::incoming(wire.open_mailbox(stream).by_invitation(invite).for_tunnel(upgrades))
 }
 
 /// The request with its body, made where it is wanted: the parts are swapped, since whole heads are large to move.

@@ -87,6 +87,14 @@ impl Transport {
         }
     }
 
+    /// Whether it is TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        match self {
+            Transport::Tcp(_stream) => false,
+            Transport::Tls(_layer) => true,
+        }
+    }
+
     /// Whether bytes were accepted that the socket has not taken.
     #[inline]
     pub(crate) fn holds_output(&self) -> bool {

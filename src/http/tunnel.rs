@@ -77,7 +77,8 @@ impl Tunnel {
 
     /// Joins two directions: what the peer sends, and what is sent to it.
     #[must_use]
-    pub fn new(incoming: Body, outgoing: Sender) -> Tunnel {
+    pub fn new(mut incoming: Body, outgoing: Sender) -> Tunnel {
+        incoming.open_tunnel();
         Tunnel { incoming, outgoing: Some(outgoing), rest: Bytes::new() }
     }
 

@@ -22,13 +22,14 @@ use bytes::Bytes;
 
 use crate::{
     http::{
+        core::{self, Core, Older},
         incoming::Incoming,
         mailbox::{Death, Ending, Mailbox, Mailboxes, Work},
         metrics::Ledger,
         transport::Transport,
     },
     limits::{RECEIVED_UNIT, WRITE_SLICES},
-    proto::h2::{Connection, StreamKey},
+    proto::h2::StreamKey,
     worker::context::{self, Flush},
 };
 
@@ -37,7 +38,7 @@ static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 /// One connection.
 pub(super) struct Wire {
-    pub(super) core: RefCell<Connection>,
+    pub(super) core: RefCell<Core>,
     pub(super) stream: RefCell<Option<Transport>>,
     mailboxes: RefCell<Mailboxes>,
     driver: RefCell<Option<Waker>>,
@@ -56,7 +57,7 @@ pub(super) struct Wire {
 const DRIVEN: u64 = 0;
 
 impl Wire {
-    pub(super) fn new(core: Connection, stream: Transport, ledger: Ledger, peer: SocketAddr) -> Rc<Self> {
+    pub(super) fn new(core: Core, stream: Transport, ledger: Ledger, peer: SocketAddr) -> Rc<Self> {
         Rc::new(Wire {
             core: RefCell::new(core),
             stream: RefCell::new(Some(stream)),
@@ -197,6 +198,18 @@ impl Wire {
         })
     }
 
+    /// Goes on in another version of HTTP, as the core asked for; `false` when it is not spoken.
+    pub(super) fn switch(&self, older: &Older, now: u64) -> bool {
+        let mut core = self.core.borrow_mut();
+        self.ledger.publish(&core);
+        let secure = self.stream.borrow().as_ref().is_some_and(Transport::is_secure);
+        let switched = core::switch(&mut core, older, secure, now);
+        if switched {
+            self.ledger.restart(&core);
+        }
+        switched
+    }
+
     /// Writes bytes that are not HTTP/2: the answer to a client that speaks something else.
     pub(super) fn say(&self, text: &[u8]) {
         if let Some(stream) = self.stream.borrow().as_ref() {
@@ -332,7 +345,15 @@ impl Wire {
     pub(super) fn release(&self, key: StreamKey, n: usize) {
         let detached = self.find(key, |mailbox| mailbox.detached);
         let mut core = self.core.borrow_mut();
-        if detached == Some(true) { core.release_late(n) } else { core.release(key, n) }
+        if detached == Some(true) {
+            core.release_late(n)
+        } else {
+            core.release(key, n)
+        }
+        if core::resumes(&core) {
+            drop(core);
+            self.wake_driver();
+        }
     }
 
     /// The stream is dead: what works for it ends, its body says why. A message that came whole stays readable:
@@ -478,7 +499,7 @@ impl Wire {
 
 /// Writes up to `N` slices; nought when there is nothing to write.
 fn write_slices<const N: usize>(
-    core: &mut Connection,
+    core: &mut Core,
     stream: &Transport,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
@@ -504,7 +525,12 @@ impl Flush for Wire {
         let Some(driver) = self.driver.borrow().clone() else { return };
         let mut context = Context::from_waker(&driver);
         match self.write(&mut context) {
-            Poll::Ready(Ok(())) => self.ask_flush(),
+            Poll::Ready(Ok(())) => {
+                if core::takes_end(&mut self.core.borrow_mut()) {
+                    self.shutdown_write();
+                }
+                self.ask_flush();
+            }
             Poll::Ready(Err(error)) => {
                 self.broken.set(Some(error.kind()));
                 self.wake_driver();

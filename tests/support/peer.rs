@@ -148,7 +148,7 @@ impl Served {
     /// Starts `h2_server`; `None` after a word if the client is not installed.
     pub(crate) fn to(client: &'static str, arguments: &[&str]) -> Option<Served> {
         let program = installed(client, client, Role::Client)?;
-        let version = version_of(&program, &["--version"]);
+        let version = version_of(&program, &[if client == "ab" { "-V" } else { "--version" }]);
         let version = version.split(" (").next().unwrap_or_default().to_owned();
         Some(Served::to_version(client, version, arguments))
     }

@@ -22,6 +22,7 @@ use crate::{
     http::{
         body::Body,
         connection,
+        core::Core,
         hooks::{ConnectionInfo, Hooks},
         metrics::{Ledger, Meter, Meters},
         secure::ClientSecurity,
@@ -30,7 +31,7 @@ use crate::{
     },
     limits::CLIENT_CONNECT_TIMEOUT,
     net::{Addresses, TcpConnector, TcpStream},
-    proto::h2::{Config, Connection, FrameLog},
+    proto::h2::{Config, FrameLog},
     time,
     worker::{self, context},
 };
@@ -255,7 +256,7 @@ impl Builder {
         let meter = self.meter.get_or_init(|| self.meters.join());
         // A peer that is gone already has no address; the first write says so.
         let peer = stream.peer_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-        let core = Connection::client(self.config.clone(), now);
+        let core = Core::client(self.config.clone(), now);
         let wire = Wire::new(core, stream, Ledger::open(meter.clone()), peer);
         self.hooks.connected(&wire);
         let link = Link::new(wire.clone(), self.timeout, self.max_streams.max(1));

@@ -366,6 +366,10 @@ impl Role for Requests {
 
     fn begins(&self, _wire: &Rc<Wire>) {}
 
+    fn switch(&self, _wire: &Wire, _now: u64) -> bool {
+        false
+    }
+
     /// A server cannot send requests: its core says so before anything comes here.
     fn request(&self, _wire: &Rc<Wire>, _stream: StreamKey, _request: Box<Request<()>>, _end: bool) {}
 

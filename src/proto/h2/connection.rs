@@ -127,6 +127,12 @@ pub struct Connection {
     pub(super) spare: Option<Box<Request<()>>>,
     pub(super) tally: Tally,
     pub(super) log: Option<Box<Log>>,
+    /// What is no preface is for others to read, who get it by `take_input`.
+    pub(super) beside_http1: bool,
+    /// It was HTTP/1.1 before; our SETTINGS were sent then.
+    pub(super) upgraded: bool,
+    /// The request that changed it, until it is told.
+    pub(super) first: Option<(StreamKey, Box<Request<()>>)>,
 }
 
 /// Acknowledgements on their way, in both directions.
@@ -191,6 +197,9 @@ impl Connection {
             spare: None,
             tally: Tally::default(),
             log: None,
+            beside_http1: false,
+            upgraded: false,
+            first: None,
             config,
         }
     }
@@ -287,6 +296,10 @@ impl Connection {
     /// Compares the preface, as far as it has come.
     #[cold]
     fn read_preface(&mut self, out: &mut Option<Event>) -> Found {
+        if let Some((stream, request)) = self.first.take() {
+            *out = Some(Event::Request { stream, request, end: true });
+            return Ok(());
+        }
         let Some(bytes) = self.input.peek(PREFACE.len()) else {
             return self.sniff(out);
         };
@@ -295,7 +308,9 @@ impl Connection {
         }
         self.input.skip(PREFACE.len());
         self.phase = Phase::FirstSettings;
-        self.announce();
+        if !self.upgraded {
+            self.announce();
+        }
         if self.going == Going::Announced {
             self.announce_end();
         }
@@ -308,6 +323,16 @@ impl Connection {
         let bytes = self.input.beginning();
         let bytes = &bytes[..bytes.len().min(PREFACE.len())];
         if PREFACE.starts_with(bytes) {
+            return Ok(());
+        }
+        if self.upgraded {
+            return Err(Fault::protocol("this is not the HTTP/2 preface"));
+        }
+        if self.beside_http1 {
+            let input = std::mem::take(&mut self.input);
+            self.kill();
+            self.input = input;
+            *out = Some(Event::Http1);
             return Ok(());
         }
         let token = bytes.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
@@ -325,7 +350,7 @@ impl Connection {
     }
 
     /// Sends our SETTINGS, and the connection window that goes with them.
-    fn announce(&mut self) {
+    pub(super) fn announce(&mut self) {
         let payload = settings::announce(&self.config, self.role);
         self.write_frame(Kind::Settings, 0, 0, &payload);
         self.timers.settings_sent(self.now, &self.config);

@@ -35,6 +35,20 @@ impl Connection {
             // Whoever names no limit has none (RFC 9113 §6.5.2).
             self.peer.max_concurrent_streams = u32::MAX;
         }
+        self.apply(payload)?;
+        if self.phase == Phase::FirstSettings {
+            self.phase = Phase::Open;
+            self.timers.preface_read();
+        }
+        self.write_frame(Kind::Settings, ACK, 0, &[]);
+        if self.acks.settings.add(self.output.end()) > self.config.waiting_acks as usize {
+            return Err(Fault::Bound(Trip::SettingsFlood));
+        }
+        Ok(())
+    }
+
+    /// Applies the entries of a SETTINGS frame.
+    pub(super) fn apply(&mut self, payload: &[u8]) -> Found {
         for entry in payload.chunks_exact(ENTRY_LEN) {
             let Ok(entry) = entry.try_into() else { continue };
             match Setting::parse(entry, self.role)? {
@@ -46,14 +60,6 @@ impl Connection {
                 Setting::NoRfc7540Priorities(off) => self.on_no_priorities(off)?,
                 Setting::Ignored => {}
             }
-        }
-        if self.phase == Phase::FirstSettings {
-            self.phase = Phase::Open;
-            self.timers.preface_read();
-        }
-        self.write_frame(Kind::Settings, ACK, 0, &[]);
-        if self.acks.settings.add(self.output.end()) > self.config.waiting_acks as usize {
-            return Err(Fault::Bound(Trip::SettingsFlood));
         }
         Ok(())
     }

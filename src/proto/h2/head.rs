@@ -373,7 +373,7 @@ fn without_default_port<'a>(authority: &'a [u8], scheme: Option<&Scheme>) -> &'a
 
 /// Digits and nothing else (RFC 9110 §8.6).
 #[inline]
-pub(super) fn parse_length(value: &HeaderValue) -> Option<u64> {
+pub(in crate::proto) fn parse_length(value: &HeaderValue) -> Option<u64> {
     let digits = value.as_bytes();
     if digits.is_empty() {
         return None;

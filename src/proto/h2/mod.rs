@@ -92,6 +92,8 @@ mod stream;
 mod streams;
 mod timeouts;
 mod trip;
+#[cfg(feature = "http1")]
+mod upgrade;
 
 pub use config::Config;
 pub use connection::{Connection, Role};
@@ -107,3 +109,9 @@ pub(crate) use stats::{COUNTS, LEVELS};
 pub use stats::{Held, Stats, Trips};
 pub use stream::StreamKey;
 pub use trip::Trip;
+#[cfg(feature = "http1")]
+pub(in crate::proto) use {
+    head::parse_length,
+    output::Output,
+    stream::{Content, Mismatch},
+};

@@ -22,12 +22,12 @@ struct Splice {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Output {
-    bytes: Vec<u8>,
+pub(in crate::proto) struct Output {
+    pub(super) bytes: Vec<u8>,
     /// Bytes of the buffer that have been written.
     start: usize,
     splices: VecDeque<Splice>,
-    len: usize,
+    pub(super) len: usize,
     /// Bytes written since the connection began.
     written: u64,
     /// Frames made since then.
@@ -67,13 +67,13 @@ impl Waiting {
 impl Output {
     /// Bytes that wait.
     #[inline]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::proto) fn len(&self) -> usize {
         self.len
     }
 
     /// Bytes since the connection began, those included that wait.
     #[inline]
-    pub(super) fn end(&self) -> u64 {
+    pub(in crate::proto) fn end(&self) -> u64 {
         self.written + self.len as u64
     }
 
@@ -84,12 +84,12 @@ impl Output {
 
     /// Whether no chunk stands between the bytes.
     #[inline]
-    pub(super) fn is_one_piece(&self) -> bool {
+    pub(in crate::proto) fn is_one_piece(&self) -> bool {
         self.splices.is_empty()
     }
 
     #[inline]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::proto) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
@@ -113,14 +113,14 @@ impl Output {
     }
 
     #[inline]
-    pub(super) fn copy(&mut self, data: &[u8]) {
+    pub(in crate::proto) fn copy(&mut self, data: &[u8]) {
         self.bytes.extend_from_slice(data);
         self.len += data.len();
     }
 
     /// Appends a chunk by reference.
     #[inline]
-    pub(super) fn splice(&mut self, data: Bytes) {
+    pub(in crate::proto) fn splice(&mut self, data: Bytes) {
         self.len += data.len();
         self.splices.push_back(Splice { at: self.bytes.len(), data });
     }
@@ -162,7 +162,7 @@ impl Output {
     }
 
     /// Fills `slices` with what is to be written next, in order; returns how many were filled.
-    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    pub(in crate::proto) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut used = 0;
         let mut put = |data: &'a [u8]| {
             if data.is_empty() {
@@ -203,7 +203,7 @@ impl Output {
     }
 
     /// Forgets the first `n` bytes: they have been written.
-    pub(super) fn written(&mut self, n: usize) {
+    pub(in crate::proto) fn written(&mut self, n: usize) {
         let n = n.min(self.len);
         self.len -= n;
         self.written += n as u64;
@@ -249,14 +249,14 @@ impl Output {
     }
 
     /// Forgets everything that was not written.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::proto) fn clear(&mut self) {
         let written = self.written;
         self.written(self.len);
         self.written = written;
     }
 
     /// Takes the buffer's memory, when nothing waits in it.
-    pub(super) fn take_memory(&mut self) -> Option<Vec<u8>> {
+    pub(in crate::proto) fn take_memory(&mut self) -> Option<Vec<u8>> {
         if !self.is_empty() || self.bytes.capacity() == 0 {
             return None;
         }
@@ -264,7 +264,7 @@ impl Output {
     }
 
     /// Takes memory over, unless there is some already.
-    pub(super) fn give_memory(&mut self, mut memory: Vec<u8>) -> Option<Vec<u8>> {
+    pub(in crate::proto) fn give_memory(&mut self, mut memory: Vec<u8>) -> Option<Vec<u8>> {
         if self.bytes.capacity() > 0 {
             return Some(memory);
         }

@@ -11,9 +11,9 @@ use crate::limits;
 
 #[derive(Debug, Default)]
 pub(super) struct Input {
-    block: Bytes,
+    pub(super) block: Bytes,
     /// The beginning of a frame whose end has not come; everything in `block` follows it.
-    partial: Vec<u8>,
+    pub(super) partial: Vec<u8>,
     /// Bytes parsed so far.
     offset: u64,
 }

@@ -69,7 +69,7 @@ pub(super) enum Sending {
 
 /// Whether a message's content has a length that it must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(in crate::proto) enum Content {
     /// No `content-length`.
     Free,
     /// This much is still to come.
@@ -80,12 +80,12 @@ pub(super) enum Content {
 
 /// The content contradicts what was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mismatch;
+pub(in crate::proto) struct Mismatch;
 
 impl Content {
     /// Takes `n` bytes off; `end` demands that nothing is left.
     #[inline]
-    pub(super) fn take(&mut self, n: u64, end: bool) -> Result<(), Mismatch> {
+    pub(in crate::proto) fn take(&mut self, n: u64, end: bool) -> Result<(), Mismatch> {
         match self {
             Content::Free => Ok(()),
             Content::Remaining(left) => {

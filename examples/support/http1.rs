@@ -1,0 +1,7 @@
+//! What the feature `http1` adds to a server.
+
+use wakering::http::{Builder, Http1};
+
+pub(crate) fn serve_http1_too(builder: Builder) -> Builder {
+    builder.http1(Http1::default())
+}

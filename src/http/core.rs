@@ -1,0 +1,17 @@
+//! The protocol machine of a connection, whichever version of HTTP it speaks.
+//!
+//! A server that is told to speak HTTP/1 too begins with HTTP/2's machine, which knows its preface; when something else
+//! comes, HTTP/1's takes over with what was read, and that one gives way to HTTP/2 again when a client asks for it. Both
+//! have the same calls and events, so that everything else of this folder is written once.
+//!
+//! Without the feature `http1` it is HTTP/2's machine itself, and nothing is paid for the other.
+
+#[cfg(feature = "http1")]
+#[path = "core/both.rs"]
+mod versions;
+
+#[cfg(not(feature = "http1"))]
+#[path = "core/one.rs"]
+mod versions;
+
+pub(super) use self::versions::*;

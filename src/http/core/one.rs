@@ -1,0 +1,48 @@
+//! HTTP/2 alone.
+
+use std::sync::Arc;
+
+use ::http::HeaderValue;
+
+use crate::proto::h2::{Config, Connection, StreamKey};
+
+/// The machine of a connection.
+pub(in crate::http) type Core = Connection;
+
+/// What a server's builder was told of other versions.
+#[derive(Clone, Debug, Default)]
+pub(in crate::http) struct Older;
+
+impl Older {
+    /// Makes a server's end.
+    pub(in crate::http) fn server(&self, config: Arc<Config>, now: u64) -> Core {
+        Connection::server(config, now)
+    }
+}
+
+/// Changes the version, as `Event::Http1` asks for; `false` when there is no other.
+pub(in crate::http) fn switch(_core: &mut Core, _older: &Older, _secure: bool, _now: u64) -> bool {
+    false
+}
+
+/// Whether reading may go on that had to wait.
+#[inline]
+pub(in crate::http) fn resumes(_core: &Core) -> bool {
+    false
+}
+
+/// Whether the socket's sending direction is to be ended; said once.
+#[inline]
+pub(in crate::http) fn takes_end(_core: &mut Core) -> bool {
+    false
+}
+
+/// Whether a 101 would open a tunnel.
+#[inline]
+pub(in crate::http) fn may_upgrade(_core: &Core, _stream: StreamKey) -> bool {
+    false
+}
+
+/// Whether it makes answers of its own that have a date.
+#[inline]
+pub(in crate::http) fn set_date(_core: &mut Core, _date: impl FnOnce() -> HeaderValue) {}

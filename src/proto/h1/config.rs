@@ -1,0 +1,29 @@
+//! What a user may set of HTTP/1 alone.
+
+use crate::limits;
+
+/// How a server speaks HTTP/1.0 and 1.1. Deadlines, and the bounds of heads, content and memory, are those of
+/// [`Config`](crate::http::Config), where they mean the same.
+#[derive(Clone, Debug)]
+pub struct Http1 {
+    /// Octets of a request line; a longer one is answered with 414. RFC 9112 §3 recommends at least 8,000.
+    pub line_bytes: usize,
+    /// Octets of content that a request may announce; more is answered with 413. What comes in chunks is counted as it
+    /// comes. No bound by default, as in HTTP/2: content waits with the client until the handler takes it.
+    pub content_bytes: u64,
+    /// Octets of further requests (pipelining) that are read while one is answered.
+    pub ahead_bytes: usize,
+    /// Whether a client may change to HTTP/2 with its first request (`upgrade: h2c`, RFC 7540 §3.2).
+    pub h2c_upgrade: bool,
+}
+
+impl Default for Http1 {
+    fn default() -> Http1 {
+        Http1 {
+            line_bytes: limits::H1_LINE_BYTES,
+            content_bytes: u64::MAX,
+            ahead_bytes: limits::H1_AHEAD_BYTES,
+            h2c_upgrade: true,
+        }
+    }
+}

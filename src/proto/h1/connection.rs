@@ -1,0 +1,558 @@
+//! The connection: its state, the loop over what came, and how it ends.
+//!
+//! Invariants: after `Phase::Dead` nothing is parsed and nothing is sent any more; `Closed` is the last event and comes
+//! once. There is at most one exchange; the octets behind its request wait in the input.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+
+use super::config::Http1;
+use super::exchange::{Asked, Exchange, Receiving, Sending};
+use super::head::{self, Bounds, Facts};
+use super::input::Input;
+use super::refusal::Refusal;
+use super::timeouts::Timers;
+use crate::proto::h2::{
+    COUNTS, Config, ConnectionError, Event, Held, Output, Reason, Stats, StreamKey, Trip, Trips,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    Dead,
+}
+
+/// An event that waits for `poll_event`.
+#[derive(Debug)]
+pub(super) enum Notice {
+    Writable(StreamKey),
+    /// The request's content ends: there was none, or no tunnel.
+    Ended(StreamKey),
+    Trailers(StreamKey, HeaderMap),
+    Closed(Option<ConnectionError>),
+}
+
+/// What is counted on the way.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    requests: u32,
+    pub(super) resets: u32,
+    tripped: u32,
+    trips: Option<Box<Trips>>,
+}
+
+/// A request that asks for HTTP/2, and the settings that it brought along.
+#[derive(Debug)]
+pub(crate) struct Upgrade {
+    facts: Facts,
+    pub(crate) request: Box<Request<()>>,
+    pub(crate) settings: Bytes,
+}
+
+/// One HTTP/1 connection of a server, as a machine without I/O. The module's page says how to drive it.
+pub struct Connection {
+    pub(super) phase: Phase,
+    pub(super) config: Arc<Config>,
+    pub(super) http1: Arc<Http1>,
+    secure: bool,
+    /// No request is taken after the one under way.
+    pub(super) going: bool,
+    /// The latest time that we were told.
+    pub(super) now: u64,
+    pub(super) input: Input,
+    /// Octets in which the end of a head, or of trailers, was looked for in vain.
+    pub(super) searched: usize,
+    pub(super) output: Output,
+    pub(super) exchange: Option<Exchange>,
+    upgrade: Option<Box<Upgrade>>,
+    pub(super) notices: VecDeque<Notice>,
+    pub(super) timers: Timers,
+    /// Something lies in the input that could not be looked at yet.
+    waiting: bool,
+    /// `wants_input` was false when events had run out.
+    paused: bool,
+    spare: Option<Box<Request<()>>>,
+    end_told: bool,
+    /// The current date, for answers of our own.
+    pub(super) date: Option<HeaderValue>,
+    pub(super) tally: Tally,
+}
+
+impl Connection {
+    /// Makes the server's end. `secure`: the bytes come over TLS.
+    pub fn server(
+        config: impl Into<Arc<Config>>,
+        http1: impl Into<Arc<Http1>>,
+        secure: bool,
+        now: u64,
+    ) -> Connection {
+        Connection {
+            phase: Phase::Open,
+            config: config.into(),
+            http1: http1.into(),
+            secure,
+            going: false,
+            now,
+            input: Input::new(0),
+            searched: 0,
+            output: Output::default(),
+            exchange: None,
+            upgrade: None,
+            notices: VecDeque::new(),
+            timers: Timers::new(now),
+            waiting: false,
+            paused: false,
+            spare: None,
+            end_told: false,
+            date: None,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Hands received bytes over. Nothing is parsed yet; `poll_event` must be called until it returns `None`.
+    pub fn receive(&mut self, input: Bytes) {
+        if self.phase == Phase::Open && !input.is_empty() {
+            self.input.push(input);
+        }
+    }
+
+    /// Says that the peer will send nothing more. Call it when `poll_event` has returned `None`.
+    pub fn receive_end(&mut self) {
+        if self.phase == Phase::Dead {
+            return;
+        }
+        let text = match &mut self.exchange {
+            Some(exchange) if exchange.receiving == Receiving::Tunnel => {
+                // Its other direction goes on.
+                exchange.receiving = Receiving::Ended;
+                self.notices.push_back(Notice::Ended(exchange.key()));
+                return self.settle();
+            }
+            Some(exchange) if exchange.sending != Sending::Ended => "the peer closed before it was answered",
+            // The answer is complete, and nobody reads what was still to come.
+            Some(_) => return self.close(None),
+            None if self.input.is_empty() => return self.close(None),
+            None => "the peer closed inside a request",
+        };
+        self.close(Some(self.error(Reason::NO_ERROR, text, None)));
+    }
+
+    /// The next event; `None` when more bytes (or time, or room) are needed. [`Event::Http1`] asks for the connection to be
+    /// changed to HTTP/2; who does not do it asks again.
+    pub fn poll_event(&mut self, now: u64) -> Option<Event> {
+        self.now = now;
+        if let Some(upgrade) = self.upgrade.take() {
+            let Upgrade { facts, request, .. } = *upgrade;
+            return Some(self.begin(facts, request));
+        }
+        loop {
+            if let Some(notice) = self.notices.pop_front() {
+                match self.tell(notice) {
+                    None => continue,
+                    event => return event,
+                }
+            }
+            if self.phase == Phase::Dead {
+                return None;
+            }
+            let found = match self.exchange {
+                Some(_) => self.read_content(),
+                None => self.read_head(),
+            };
+            match found {
+                Ok(None) if self.notices.is_empty() => break,
+                Ok(None) => {}
+                Ok(event) => return event,
+                Err(refusal) => self.refuse(refusal),
+            }
+        }
+        self.input.stash();
+        self.waiting = !self.input.is_empty();
+        self.paused = !self.wants_input();
+        self.watch();
+        None
+    }
+
+    fn tell(&mut self, notice: Notice) -> Option<Event> {
+        match notice {
+            Notice::Writable(stream) => self.find(stream).map(|_| Event::Writable { stream }),
+            Notice::Ended(stream) => Some(Event::Data { stream, data: Bytes::new(), end: true }),
+            Notice::Trailers(stream, trailers) => Some(Event::Trailers { stream, trailers }),
+            Notice::Closed(error) => Some(Event::Closed { error }),
+        }
+    }
+
+    /// Reads the next request's head.
+    fn read_head(&mut self) -> Result<Option<Event>, Refusal> {
+        // RFC 9112 §2.2: an empty line before a request is passed over, as some clients send one after content.
+        while self.input.bytes().starts_with(b"\r\n") {
+            self.input.skip(2);
+        }
+        if self.input.is_empty() || self.output.len() >= self.config.output_bytes || !self.may_be_whole() {
+            return Ok(None);
+        }
+        let mut request = self.spare.take().unwrap_or_default();
+        let read = head::read(self.input.bytes(), &self.bounds(), &mut request);
+        let facts = match read {
+            Ok(Some(facts)) => facts,
+            Ok(None) => {
+                self.searched = self.input.len();
+                self.spare = Some(request);
+                return Ok(None);
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        self.searched = 0;
+        self.input.skip(facts.octets);
+        if let Some(settings) = facts.settings.clone().filter(|_| self.may_become_http2()) {
+            self.upgrade = Some(Box::new(Upgrade { facts, request, settings }));
+            return Ok(Some(Event::Http1));
+        }
+        Ok(Some(self.begin(facts, request)))
+    }
+
+    /// What the head asks for is possible now: everything before it was written.
+    fn may_become_http2(&self) -> bool {
+        self.http1.h2c_upgrade && !self.going && self.output.is_empty()
+    }
+
+    fn begin(&mut self, facts: Facts, request: Box<Request<()>>) -> Event {
+        let asked = match *request.method() {
+            Method::HEAD if facts.upgrades => Asked::HeadOnly,
+            _ if facts.upgrades => Asked::Upgrade,
+            Method::HEAD => Asked::HeadOnly,
+            Method::CONNECT => Asked::Connect,
+            _ => Asked::Content,
+        };
+        self.tally.requests = self.tally.requests.wrapping_add(1);
+        self.timers.busy();
+        let exchange = Exchange::new(self.tally.requests, &facts, asked);
+        let (stream, end) = (exchange.key(), exchange.receiving == Receiving::Ended);
+        self.exchange = Some(exchange);
+        Event::Request { stream, request, end }
+    }
+
+    /// What [`Event::Http1`] asks for. Who does not do it goes on with `poll_event`.
+    pub(crate) fn upgrade(&mut self) -> &mut Option<Box<Upgrade>> {
+        &mut self.upgrade
+    }
+
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.clone()
+    }
+
+    /// Everything received that was not looked at.
+    pub(crate) fn take_input(&mut self) -> Bytes {
+        self.input.take_all()
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds {
+            line: self.http1.line_bytes,
+            fields: self.config.fields,
+            content: self.http1.content_bytes,
+            secure: self.secure,
+        }
+    }
+
+    /// Whether the end of a head may be there: one that comes octet by octet is not parsed for each of them.
+    pub(super) fn may_be_whole(&self) -> bool {
+        let (octets, searched) = (self.input.bytes(), self.searched);
+        if searched == 0 || octets.len() > self.config.fields.block_bytes {
+            return true;
+        }
+        let long_line = searched <= self.http1.line_bytes && octets.len() > self.http1.line_bytes;
+        let new = &octets[searched.saturating_sub(3).min(octets.len())..];
+        long_line || new.windows(2).any(|pair| pair == b"\n\n") || new.windows(3).any(|end| end == b"\n\r\n")
+    }
+
+    pub(super) fn find(&mut self, stream: StreamKey) -> Option<&mut Exchange> {
+        self.exchange.as_mut().filter(|exchange| exchange.key() == stream)
+    }
+
+    pub(super) fn error(&self, reason: Reason, text: &'static str, trip: Option<Trip>) -> ConnectionError {
+        ConnectionError { reason, frame: None, stream: 0, offset: self.input.offset(), text, trip }
+    }
+
+    /// What becomes of the exchange, now that one of its directions has ended or the application has let go.
+    pub(super) fn settle(&mut self) {
+        let Some(exchange) = &mut self.exchange else { return };
+        if exchange.held || exchange.sending != Sending::Ended {
+            return;
+        }
+        let goes_on = exchange.persists && !self.going;
+        let left = match exchange.receiving {
+            Receiving::Ended => 0,
+            Receiving::Length(left) => left,
+            Receiving::Chunked(_) => 1,
+            // The application has let go of the tunnel.
+            Receiving::Undecided | Receiving::Tunnel => u64::MAX,
+        };
+        if left > 0 && goes_on && left <= u64::from(self.config.discard_bytes) {
+            if exchange.discard.is_none() {
+                exchange.discard = Some(u64::from(self.config.discard_bytes));
+                self.timers.discard(self.now, &self.config);
+            }
+            return;
+        }
+        self.exchange = None;
+        if left > 0 || !goes_on {
+            return self.close(None);
+        }
+        self.timers.idle(self.now);
+    }
+
+    /// Ends the connection for what the peer did; it is told, if it has not been answered yet.
+    #[cold]
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        if let Some(trip) = refusal.trip {
+            self.note_trip(trip);
+        }
+        if self.exchange.as_ref().is_none_or(|exchange| exchange.sending == Sending::Head) {
+            self.write_refusal(refusal.status, refusal.text);
+        }
+        let reason = refusal.trip.map_or(Reason::PROTOCOL_ERROR, Trip::reason);
+        self.close(Some(self.error(reason, refusal.text, refusal.trip)));
+    }
+
+    #[cold]
+    pub(super) fn note_trip(&mut self, trip: Trip) {
+        self.tally.tripped = self.tally.tripped.wrapping_add(1);
+        self.tally.trips.get_or_insert_default().add(trip, 1);
+    }
+
+    /// The end: the exchange is gone, what was made may still be written.
+    pub(super) fn close(&mut self, error: Option<ConnectionError>) {
+        self.kill();
+        self.notices.push_back(Notice::Closed(error));
+    }
+
+    fn kill(&mut self) {
+        self.phase = Phase::Dead;
+        self.input.clear();
+        self.exchange = None;
+        self.upgrade = None;
+        self.notices.clear();
+        self.spare = None;
+        self.timers.stop();
+    }
+
+    /// Goes away in good order: the answer that is under way says so and is the last; a connection that waits for a
+    /// request is closed, unless one has come already.
+    pub fn shutdown(&mut self) {
+        if self.phase == Phase::Open && !self.going {
+            self.going = true;
+            self.timers.go(self.now);
+        }
+    }
+
+    /// Ends the connection at once.
+    pub fn goaway(&mut self) {
+        if self.phase == Phase::Open {
+            self.close(None);
+        }
+    }
+
+    /// Ends the connection without a word, because its socket is gone: nothing that waits will be written.
+    pub fn abandon(&mut self) {
+        self.kill();
+        self.output.clear();
+    }
+
+    /// Whether the connection is over: once the output is written the socket can be closed.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Dead
+    }
+
+    /// Our direction of a tunnel is over, and the peer must read an end.
+    fn owes_end(&self) -> bool {
+        let ended = |it: &Exchange| it.receiving == Receiving::Tunnel && it.sending == Sending::Ended;
+        !self.end_told && self.exchange.as_ref().is_some_and(ended)
+    }
+
+    /// Whether the socket's sending direction is to be ended now; said once.
+    pub(crate) fn takes_end(&mut self) -> bool {
+        let takes = self.output.is_empty() && self.owes_end();
+        self.end_told |= takes;
+        takes
+    }
+
+    /// Requests under way: none or one.
+    pub fn open_streams(&self) -> usize {
+        usize::from(self.exchange.is_some())
+    }
+
+    /// Whether `poll_event` has something to do without new bytes.
+    pub fn has_events(&self) -> bool {
+        if !self.notices.is_empty() {
+            return true;
+        }
+        let parses = self.waiting && self.exchange.is_none() && self.output.len() < self.config.output_bytes;
+        self.phase == Phase::Open && ((parses && self.searched == 0) || (self.paused && self.wants_input()))
+    }
+
+    /// Whether reading makes sense: not while the peer leaves too much unread, the application leaves content lying, or
+    /// enough requests wait.
+    pub fn wants_input(&self) -> bool {
+        if self.phase == Phase::Dead || self.output.len() >= self.config.output_bytes.saturating_mul(2) {
+            return false;
+        }
+        let Some(exchange) = &self.exchange else { return true };
+        match exchange.receiving {
+            Receiving::Length(_) | Receiving::Chunked(_) | Receiving::Tunnel => {
+                exchange.unreleased < self.config.stream_window as usize
+            }
+            Receiving::Undecided | Receiving::Ended => self.input.len() < self.http1.ahead_bytes,
+        }
+    }
+
+    /// The request's number on its connection.
+    pub fn stream_id(&self, stream: StreamKey) -> Option<u32> {
+        self.exchange.as_ref().filter(|it| it.key() == stream).map(|it| it.number)
+    }
+
+    /// Whether the answer may open a tunnel.
+    pub(crate) fn may_upgrade(&self, stream: StreamKey) -> bool {
+        self.exchange.as_ref().is_some_and(|it| it.key() == stream && it.asked == Asked::Upgrade)
+    }
+
+    /// Gives the memory of a request's head back for the next one, whatever is still in it.
+    pub fn recycle_head(&mut self, mut head: Box<Request<()>>) {
+        if self.spare.is_none() && self.phase != Phase::Dead {
+            head.headers_mut().clear();
+            head.extensions_mut().clear();
+            self.spare = Some(head);
+        }
+    }
+
+    /// Gives the memory of a header map back for the next head.
+    pub fn recycle(&mut self, mut headers: HeaderMap) {
+        let Some(spare) = self.spare.as_mut().map(|spare| spare.headers_mut()) else { return };
+        if spare.capacity() == 0 {
+            headers.clear();
+            *spare = headers;
+        }
+    }
+
+    /// Takes the memory that waits for the next head.
+    pub fn take_head(&mut self) -> Option<Box<Request<()>>> {
+        self.spare.take()
+    }
+
+    /// Takes the output buffer's memory while nothing is to be written.
+    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        self.output.take_memory()
+    }
+
+    /// Lends a buffer for output; comes back at once when there is one.
+    pub fn give_buffer(&mut self, buffer: Vec<u8>) -> Option<Vec<u8>> {
+        self.output.give_memory(buffer)
+    }
+
+    /// The date for answers that no handler makes.
+    pub(crate) fn set_date(&mut self, date: HeaderValue) {
+        self.date = Some(date);
+    }
+
+    /// Whether there is anything to write, an end included.
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty() || self.owes_end()
+    }
+
+    /// Whether one slice holds all of it.
+    pub fn output_is_one_piece(&self) -> bool {
+        self.output.is_one_piece()
+    }
+
+    /// Fills `slices` for one vectored write; `transmitted` is due afterwards.
+    pub fn poll_transmit<'a>(&'a mut self, now: u64, slices: &mut [IoSlice<'a>]) -> usize {
+        self.now = now;
+        if !self.output.is_empty() {
+            self.timers.waiting(now, self.written());
+        }
+        self.output.slices(slices)
+    }
+
+    /// Says how much of the output was written.
+    pub fn transmitted(&mut self, n: usize) {
+        let before = self.written();
+        self.output.written(n);
+        if n > 0 && self.output.is_empty() {
+            self.timers.progress();
+        } else if n > 0 {
+            self.timers.waiting(self.now, before);
+        }
+        let room = self.config.stream_queue_bytes.saturating_sub(self.output.len());
+        let Some(exchange) = &mut self.exchange else { return };
+        if exchange.wants_room && room >= self.config.stream_queue_bytes / 2 {
+            exchange.wants_room = false;
+            self.notices.push_back(Notice::Writable(exchange.key()));
+        }
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.output.end() - self.output.len() as u64
+    }
+
+    /// What the connection has done so far. There are no frames.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            bytes_received: self.input.offset(),
+            bytes_sent: self.written(),
+            streams: u64::from(self.tally.requests),
+            streams_open: self.open_streams() as u64,
+            resets_sent: u64::from(self.tally.resets),
+            trips: self.tally.trips.as_deref().copied().unwrap_or_default(),
+            ..Stats::default()
+        }
+    }
+
+    /// What the connection holds for its peer now.
+    pub fn held(&self) -> Held {
+        let (received, heads) =
+            self.exchange.as_ref().map_or((0, 0), |exchange| (exchange.unreleased, exchange.list_bytes));
+        Held { received: received + self.input.len(), output: self.output.len(), heads }
+    }
+
+    /// The same numbers in the order of HTTP/2's.
+    pub(crate) fn counts(&self) -> [u32; COUNTS] {
+        let Held { received, output, heads } = self.held();
+        [
+            0,
+            self.input.offset() as u32,
+            0,
+            self.written() as u32,
+            self.tally.requests,
+            self.open_streams() as u32,
+            received as u32,
+            output as u32,
+            heads as u32,
+        ]
+    }
+
+    /// Changes whenever an aborted answer or a trip is counted.
+    pub(crate) fn rare(&self) -> u32 {
+        self.tally.resets.wrapping_add(self.tally.tripped)
+    }
+
+    /// Resets received and sent, and trips.
+    pub(crate) fn rarities(&self) -> (u32, u32, Trips) {
+        (0, self.tally.resets, self.tally.trips.as_deref().copied().unwrap_or_default())
+    }
+
+    /// Sheds a request that the application has not looked at. There is no refusal but a status.
+    pub fn shed(&mut self, stream: StreamKey) {
+        self.note_trip(Trip::Shed);
+        if let Some(exchange) = self.find(stream) {
+            exchange.persists = false;
+            exchange.held = false;
+            exchange.sending = Sending::Ended;
+            self.write_refusal(StatusCode::SERVICE_UNAVAILABLE, "too much is under way");
+            self.settle();
+        }
+    }
+}

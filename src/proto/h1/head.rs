@@ -1,0 +1,246 @@
+//! From octets to a request's head: the lines by `httparse`, what they mean by ourselves.
+//!
+//! The same octets have the same outcome in however many pieces they come. Hence the two windows: a line, and a head,
+//! are looked at up to their bounds and no further, so that what would come behind a bound cannot decide.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, StatusCode, Version};
+use httparse::{Error, Status};
+
+use super::fields::Fields;
+use super::framing::Framing;
+use super::refusal::Refusal;
+use super::target::{self, Hosted};
+use crate::limits;
+use crate::proto::h2::{FieldLimits, Trip};
+
+/// How long a head may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// The request line.
+    pub(super) line: usize,
+    /// All of the head as it came, and its fields by number and size.
+    pub(super) fields: FieldLimits,
+    /// Content that is announced.
+    pub(super) content: u64,
+    /// Over TLS: the scheme of targets that name none.
+    pub(super) secure: bool,
+}
+
+/// What a head means to us, besides the request that was made of it.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// How many octets it was.
+    pub(super) octets: usize,
+    /// The size of its fields, as RFC 9113 §6.5.2 measures them.
+    pub(super) list_bytes: usize,
+    pub(super) framing: Framing,
+    /// HTTP/1.0.
+    pub(super) old: bool,
+    /// The connection may be used for another request.
+    pub(super) persists: bool,
+    /// The peer waits for a 100.
+    pub(super) expects: bool,
+    /// It wants to change to another protocol, and has said everything to do so.
+    pub(super) upgrades: bool,
+    /// The settings of an HTTP/2 that it may be changed to.
+    pub(super) settings: Option<Bytes>,
+}
+
+/// Reads a head from the front of `octets`; `None` when more of it is needed. Fields, method and target go to
+/// `request`, which has none.
+pub(super) fn read(
+    octets: &[u8],
+    bounds: &Bounds,
+    request: &mut Request<()>,
+) -> Result<Option<Facts>, Refusal> {
+    let line = &octets[..octets.len().min(bounds.line)];
+    if octets.len() > bounds.line && !line.contains(&b'\n') {
+        // Whatever else is wrong with the line comes first.
+        parse(line, bounds, request)?;
+        return Err(Refusal::bound(
+            StatusCode::URI_TOO_LONG,
+            "the request line is too long",
+            Trip::HeaderBlock,
+        ));
+    }
+    let longest = bounds.fields.block_bytes;
+    let head = &octets[..octets.len().min(longest)];
+    match parse(head, bounds, request)? {
+        None if octets.len() >= longest => Err(too_large("the head is too long", Trip::HeaderBlock)),
+        found => Ok(found),
+    }
+}
+
+const BARE: Refusal = Refusal::bad("a line does not end in CRLF");
+
+fn too_large(text: &'static str, trip: Trip) -> Refusal {
+    Refusal::bound(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text, trip)
+}
+
+fn parse(octets: &[u8], bounds: &Bounds, request: &mut Request<()>) -> Result<Option<Facts>, Refusal> {
+    let mut lines = [const { MaybeUninit::uninit() }; limits::HEADER_FIELDS as usize];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(octets, &mut lines) {
+        Ok(Status::Complete(length)) => {
+            if has_bare_feed(&octets[..length]) {
+                return Err(BARE);
+            }
+            take(&octets[..length], &parsed, bounds, request).map(Some)
+        }
+        Ok(Status::Partial) if has_bare_feed(octets) => Err(BARE),
+        Ok(Status::Partial) => Ok(None),
+        Err(Error::Version) => other_version(octets, bounds, request),
+        Err(error) => Err(refusal(error)),
+    }
+}
+
+/// RFC 9112 §2.2 lets a recipient take a single LF for a line's end; those who do and those who do not have been played
+/// off against each other.
+fn has_bare_feed(octets: &[u8]) -> bool {
+    let follows = octets.iter().zip(octets.iter().skip(1));
+    // Without a way out early it is done by many octets at a time.
+    let bare = follows.fold(false, |bare, (before, octet)| bare | (*octet == b'\n' && *before != b'\r'));
+    bare || octets.first() == Some(&b'\n')
+}
+
+#[cold]
+fn refusal(error: Error) -> Refusal {
+    match error {
+        Error::HeaderName => Refusal::bad("a field's name is no token, or not followed by a colon"),
+        Error::HeaderValue => Refusal::bad("a field's value has a control character"),
+        Error::NewLine => BARE,
+        Error::Status | Error::Token => Refusal::bad("the request line is malformed"),
+        Error::TooManyHeaders => too_large("too many fields", Trip::HeaderFields),
+        Error::Version => Refusal::bad("the version is malformed"),
+    }
+}
+
+/// A version that the parser does not know: a later minor one of ours is read as the last that we know (RFC 9110 §2.5),
+/// a major one that is not ours is refused.
+#[cold]
+fn other_version(
+    octets: &[u8],
+    bounds: &Bounds,
+    request: &mut Request<()>,
+) -> Result<Option<Facts>, Refusal> {
+    let Some(end) = octets.iter().position(|&octet| octet == b'\n') else { return Ok(None) };
+    let line = octets[..end].strip_suffix(b"\r").ok_or(BARE)?;
+    let version = line.rsplit(|&octet| octet == b' ').next().unwrap_or_default();
+    match version {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => {
+            let mut known = octets.to_vec();
+            known[line.len() - 1] = b'1';
+            parse(&known, bounds, request)
+        }
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'1'] => {
+            Err(Refusal::bad("the request line is malformed"))
+        }
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            Err(Refusal::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this port speaks HTTP/1.1 and HTTP/2"))
+        }
+        _ => Err(Refusal::bad("the version is malformed")),
+    }
+}
+
+/// Makes a request of lines that are each well formed.
+fn take(
+    octets: &[u8],
+    parsed: &httparse::Request<'_, '_>,
+    bounds: &Bounds,
+    request: &mut Request<()>,
+) -> Result<Facts, Refusal> {
+    let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
+        return Err(Refusal::bad("the request line is malformed"));
+    };
+    let (method, old) = (method_of(method)?, version == 0);
+    // One copy, which the values share: the block that the octets lie in is not pinned by them.
+    let shared = Bytes::copy_from_slice(octets);
+    let part = |of: &[u8]| {
+        let at = of.as_ptr() as usize - octets.as_ptr() as usize;
+        shared.slice(at..at + of.len())
+    };
+    let headers = request.headers_mut();
+    let list_bytes = take_fields(parsed.headers, bounds, headers, part)?;
+    let fields = Fields::of(headers, old)?;
+    let content = Framing::of(headers, old, bounds.content)?;
+    let (uri, hosted) = target::read(&method, part(target.as_bytes()), headers, old, bounds.secure)?;
+    if let Hosted::ByTarget(authority) = hosted {
+        // RFC 9112 §3.2.2: a target that names a host stands above the field.
+        headers.insert(http::header::HOST, authority);
+    }
+    if method == Method::CONNECT && content != Framing::None {
+        return Err(Refusal::bad("CONNECT with content"));
+    }
+    let upgrades = fields.upgrades && !old && content == Framing::None && method != Method::CONNECT;
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.version_mut() = if old { Version::HTTP_10 } else { Version::HTTP_11 };
+    Ok(Facts {
+        octets: octets.len(),
+        list_bytes,
+        framing: content,
+        old,
+        persists: fields.persists,
+        expects: fields.expects && !old && content != Framing::None,
+        upgrades,
+        settings: fields.settings.filter(|_| upgrades && !bounds.secure),
+    })
+}
+
+fn method_of(method: &str) -> Result<Method, Refusal> {
+    Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::bad("the method is no token"))
+}
+
+/// Appends the fields; returns what they amount to.
+pub(super) fn take_fields(
+    lines: &[httparse::Header<'_>],
+    bounds: &Bounds,
+    headers: &mut HeaderMap,
+    part: impl Fn(&[u8]) -> Bytes,
+) -> Result<usize, Refusal> {
+    if lines.len() > bounds.fields.fields as usize {
+        return Err(too_large("too many fields", Trip::HeaderFields));
+    }
+    let mut list_bytes = 0;
+    for line in lines {
+        list_bytes += line.name.len() + line.value.len() + 32;
+        let name = HeaderName::from_bytes(line.name.as_bytes());
+        let name = name.map_err(|_| Refusal::bad("a field's name is no token"))?;
+        let value = HeaderValue::from_maybe_shared(part(line.value));
+        let value = value.map_err(|_| Refusal::bad("a field's value has a control character"))?;
+        let appended = headers.try_append(name, value);
+        appended.map_err(|_| too_large("too many fields", Trip::HeaderFields))?;
+    }
+    if list_bytes > bounds.fields.list_bytes as usize {
+        return Err(too_large("the fields are too large", Trip::HeaderList));
+    }
+    Ok(list_bytes)
+}
+
+/// Reads a trailer section from the front of `octets`: fields and an empty line. `None` when more of it is needed.
+pub(super) fn read_trailers(octets: &[u8], bounds: &Bounds) -> Result<Option<(usize, HeaderMap)>, Refusal> {
+    let longest = bounds.fields.block_bytes;
+    let section = &octets[..octets.len().min(longest)];
+    let mut lines = [httparse::EMPTY_HEADER; limits::HEADER_FIELDS as usize];
+    let (length, fields) = match httparse::parse_headers(section, &mut lines) {
+        Ok(Status::Complete((length, _))) if has_bare_feed(&section[..length]) => return Err(BARE),
+        Ok(Status::Complete(found)) => found,
+        Ok(Status::Partial) if has_bare_feed(section) => return Err(BARE),
+        Ok(Status::Partial) if octets.len() >= longest => {
+            return Err(too_large("the trailers are too long", Trip::HeaderBlock));
+        }
+        Ok(Status::Partial) => return Ok(None),
+        Err(error) => return Err(refusal(error)),
+    };
+    let mut trailers = HeaderMap::new();
+    take_fields(fields, bounds, &mut trailers, Bytes::copy_from_slice)?;
+    // RFC 9110 §6.5.1: what frames, routes or authenticates a message comes before it, or is ignored.
+    for name in super::fields::NOT_IN_TRAILERS {
+        trailers.remove(name);
+    }
+    Ok(Some((length, trailers)))
+}

@@ -1,0 +1,32 @@
+//! HTTP/1.0 and 1.1 (RFC 9112), the server's end, without I/O and without a clock.
+//!
+//! [`Connection`] is driven as that of [`h2`](super::h2) is, by the same calls, and tells of the same events: a request is
+//! a stream, of which there is one at a time. Requests that a client sends ahead (pipelining) wait where they lie until
+//! the one before is answered, so that answers come in order and nothing is held for them.
+//!
+//! ```text
+//! connection   state, the loop over what came, how it ends
+//!   input      received bytes             respond    heads, content and trailers to bytes
+//!   head       a request's head           exchange   the request under way
+//!     target     whom it is for           timeouts   deadlines
+//!     framing    how much content         refusal    what is answered to a peer at fault
+//!     fields     what concerns the connection
+//!   content    content, by length or in chunks
+//! ```
+
+mod chunks;
+mod config;
+mod connection;
+mod content;
+mod exchange;
+mod fields;
+mod framing;
+mod head;
+mod input;
+mod refusal;
+mod respond;
+mod target;
+mod timeouts;
+
+pub use config::Http1;
+pub use connection::Connection;

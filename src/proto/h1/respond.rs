@@ -1,0 +1,425 @@
+//! Commands: heads, content and trailers of answers, and letting go.
+//!
+//! Names and values are of types that cannot hold a line's end, so that nothing can be injected into a head.
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+use super::connection::{Connection, Notice, Phase};
+use super::exchange::{Asked, Exchange, Frame, Receiving, Sending};
+use super::fields::list;
+use crate::limits;
+use crate::proto::h2::{CommandError, Content, Mismatch, Reason, ResponseHead, StreamKey, parse_length};
+
+/// What the fields of a response mean to us.
+#[derive(Default)]
+struct Checked {
+    length: Option<u64>,
+    /// The application wants the connection closed.
+    closes: bool,
+    date: bool,
+}
+
+impl Connection {
+    /// Sends a response's final head, or a 101 where one was asked for. `end`: there is no content.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]; nothing was sent then, and the request may still be answered differently.
+    pub fn respond_with(
+        &mut self,
+        stream: StreamKey,
+        head: ResponseHead<'_>,
+        end: bool,
+    ) -> Result<(), CommandError> {
+        if self.phase == Phase::Dead {
+            return Err(CommandError::ConnectionClosed);
+        }
+        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        let checked = check_fields(head.headers, switches)?;
+        let going = self.going;
+        let exchange = open(self.find(stream))?;
+        if exchange.sending != Sending::Head {
+            return Err(CommandError::WrongState);
+        }
+        if head.status.is_informational() && !(switches && exchange.asked == Asked::Upgrade) {
+            return Err(CommandError::Status);
+        }
+        let tunnel = switches || (exchange.asked == Asked::Connect && head.status.is_success());
+        let plan = exchange.plan(&head, &checked, end, tunnel)?;
+        // Without the 100 that the peer waits for, nobody knows whether content follows (RFC 9110 §10.1.1); and behind a
+        // tunnel that was refused, whether what follows is a request.
+        let refused = exchange.asked == Asked::Connect && !tunnel;
+        exchange.persists &= !(tunnel || checked.closes || exchange.expects || refused || going);
+        exchange.persists &= plan.frame != Frame::Close;
+        (exchange.frame, exchange.to_send) = (plan.frame, plan.to_send);
+        exchange.sending = if plan.end { Sending::Ended } else { Sending::Body };
+        if tunnel {
+            exchange.receiving = Receiving::Tunnel;
+        } else if exchange.receiving == Receiving::Undecided {
+            exchange.receiving = Receiving::Ended;
+            let key = exchange.key();
+            self.notices.push_back(Notice::Ended(key));
+        }
+        self.write_head(&head, &checked, &plan, tunnel);
+        if plan.end {
+            self.settle();
+        }
+        Ok(())
+    }
+
+    fn write_head(&mut self, head: &ResponseHead<'_>, checked: &Checked, plan: &Plan, tunnel: bool) {
+        let Some(exchange) = &self.exchange else { return };
+        let option: &[u8] = match (exchange.persists, exchange.old) {
+            _ if tunnel && head.status == StatusCode::SWITCHING_PROTOCOLS => b"connection: upgrade\r\n",
+            _ if tunnel => b"",
+            (false, _) => b"connection: close\r\n",
+            (true, true) => b"connection: keep-alive\r\n",
+            (true, false) => b"",
+        };
+        self.output.append(|out| {
+            write_status(head.status, out);
+            if let Some(date) = head.date.filter(|_| !checked.date) {
+                write_field(&header::DATE, date, out);
+            }
+            for (name, value) in head.headers {
+                if !(*name == header::CONNECTION || (*name == header::CONTENT_LENGTH && !plan.own_length)) {
+                    write_field(name, value, out);
+                }
+            }
+            if let Some(length) = plan.length {
+                out.extend_from_slice(b"content-length: ");
+                out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+                out.extend_from_slice(b"\r\n");
+            }
+            if plan.frame == Frame::Chunked {
+                out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+            }
+            out.extend_from_slice(option);
+            out.extend_from_slice(b"\r\n");
+        });
+    }
+
+    /// Answers without the application; the connection is closed behind it.
+    #[cold]
+    pub(super) fn write_refusal(&mut self, status: StatusCode, text: &'static str) {
+        let date = self.date.clone();
+        let head_only = self.exchange.as_ref().is_some_and(|it| it.asked == Asked::HeadOnly);
+        self.output.append(|out| {
+            write_status(status, out);
+            if let Some(date) = date {
+                write_field(&header::DATE, &date, out);
+            }
+            out.extend_from_slice(b"content-type: text/plain\r\ncontent-length: ");
+            out.extend_from_slice(itoa::Buffer::new().format(text.len() + 1).as_bytes());
+            out.extend_from_slice(b"\r\nconnection: close\r\n\r\n");
+            if !head_only {
+                out.extend_from_slice(text.as_bytes());
+                out.push(b'\n');
+            }
+        });
+    }
+
+    /// Sends an interim response, 1xx but not 101. HTTP/1.0 knows none: there nothing is sent (RFC 9110 §15.2).
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]; nothing was sent then.
+    pub fn inform(
+        &mut self,
+        stream: StreamKey,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<(), CommandError> {
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(CommandError::Status);
+        }
+        if self.phase == Phase::Dead {
+            return Err(CommandError::ConnectionClosed);
+        }
+        if check_fields(headers, false)?.length.is_some() {
+            return Err(CommandError::ForbiddenField);
+        }
+        let exchange = open(self.find(stream))?;
+        if exchange.sending != Sending::Head {
+            return Err(CommandError::WrongState);
+        }
+        if status == StatusCode::CONTINUE && !std::mem::take(&mut exchange.expects) {
+            return Ok(()); // the content is coming, or nobody waits for the word
+        }
+        if exchange.old {
+            return Ok(());
+        }
+        self.output.append(|out| {
+            write_status(status, out);
+            headers.iter().for_each(|(name, value)| write_field(name, value, out));
+            out.extend_from_slice(b"\r\n");
+        });
+        self.watch();
+        Ok(())
+    }
+
+    /// Sends content; ask `send_capacity` before, so that the output stays short. `end`: there is no more, and there are
+    /// no trailers.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]; nothing was sent then.
+    pub fn send_data(&mut self, stream: StreamKey, data: Bytes, end: bool) -> Result<(), CommandError> {
+        let exchange = open(self.find(stream))?;
+        if exchange.to_send == Content::Forbidden && exchange.sending != Sending::Head {
+            return Ok(());
+        }
+        if exchange.sending != Sending::Body {
+            return Err(CommandError::WrongState);
+        }
+        let mut to_send = exchange.to_send;
+        if to_send.take(data.len() as u64, end) == Err(Mismatch) {
+            return Err(CommandError::ContentLength);
+        }
+        exchange.to_send = to_send;
+        if end {
+            exchange.sending = Sending::Ended;
+        }
+        let chunked = exchange.frame == Frame::Chunked;
+        self.write_content(data, chunked);
+        if end && chunked {
+            self.output.copy(b"0\r\n\r\n");
+        }
+        if end {
+            self.settle();
+        }
+        Ok(())
+    }
+
+    fn write_content(&mut self, data: Bytes, chunked: bool) {
+        if data.is_empty() {
+            return;
+        }
+        if chunked {
+            self.output.append(|out| write_hex(data.len(), out));
+        }
+        if data.len() <= limits::H2_COPY_BYTES {
+            self.output.copy(&data);
+        } else {
+            self.output.splice(data);
+        }
+        if chunked {
+            self.output.copy(b"\r\n");
+        }
+    }
+
+    /// Sends trailers, which end the message. Where the framing has no place for them they are left out (RFC 9110 §6.5.1).
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]; nothing was sent then.
+    pub fn send_trailers(&mut self, stream: StreamKey, trailers: HeaderMap) -> Result<(), CommandError> {
+        if check_fields(&trailers, false)?.length.is_some() {
+            return Err(CommandError::ForbiddenField);
+        }
+        let exchange = open(self.find(stream))?;
+        if exchange.to_send == Content::Forbidden && exchange.sending != Sending::Head {
+            return Ok(());
+        }
+        if exchange.sending != Sending::Body || exchange.receiving == Receiving::Tunnel {
+            return Err(CommandError::WrongState);
+        }
+        if exchange.to_send.take(0, true) == Err(Mismatch) {
+            return Err(CommandError::ContentLength);
+        }
+        exchange.sending = Sending::Ended;
+        if exchange.frame == Frame::Chunked {
+            self.output.append(|out| {
+                out.extend_from_slice(b"0\r\n");
+                trailers.iter().for_each(|(name, value)| write_field(name, value, out));
+                out.extend_from_slice(b"\r\n");
+            });
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// How much content should be sent now; after a 0, `Event::Writable` says when to ask again.
+    pub fn send_capacity(&mut self, stream: StreamKey) -> usize {
+        let room = self.config.stream_queue_bytes.saturating_sub(self.output.len());
+        let Some(exchange) = self.find(stream) else { return 0 };
+        exchange.wants_room = room == 0;
+        room
+    }
+
+    /// Whether all the content that was announced has been sent, so that only its end is to come.
+    pub(crate) fn is_all_sent(&self, stream: StreamKey) -> bool {
+        let sent = |it: &Exchange| it.sending == Sending::Body && it.to_send == Content::Remaining(0);
+        self.exchange.as_ref().is_some_and(|it| it.key() == stream && sent(it))
+    }
+
+    /// Breaks the answer off: 500 where nothing was sent yet, and otherwise the end of the connection, so that the peer
+    /// does not take a part for the whole. `finish` is still due.
+    pub fn reset(&mut self, stream: StreamKey, reason: Reason) {
+        let Some(exchange) = self.find(stream) else { return };
+        match exchange.sending {
+            Sending::Ended => {}
+            Sending::Head => {
+                exchange.sending = Sending::Ended;
+                exchange.persists = false;
+                self.tally.resets = self.tally.resets.saturating_add(1);
+                self.write_refusal(StatusCode::INTERNAL_SERVER_ERROR, "the request was not answered");
+                self.settle();
+            }
+            Sending::Body => {
+                self.tally.resets = self.tally.resets.saturating_add(1);
+                self.close(Some(self.error(reason, "the answer was broken off", None)));
+            }
+        }
+    }
+
+    /// Lets go of the request: no event mentions it any more.
+    pub fn finish(&mut self, stream: StreamKey) {
+        let Some(exchange) = self.find(stream) else { return };
+        exchange.held = false;
+        exchange.unreleased = 0;
+        if exchange.sending != Sending::Ended {
+            self.reset(stream, Reason::INTERNAL_ERROR);
+        }
+        self.settle();
+    }
+}
+
+/// How a response goes out.
+struct Plan {
+    frame: Frame,
+    to_send: Content,
+    /// `content-length` that the fields do not have.
+    length: Option<u64>,
+    /// The one that they have is sent.
+    own_length: bool,
+    end: bool,
+}
+
+impl Exchange {
+    /// RFC 9112 §6: what frames the content of this response.
+    fn plan(
+        &self,
+        head: &ResponseHead<'_>,
+        checked: &Checked,
+        end: bool,
+        tunnel: bool,
+    ) -> Result<Plan, CommandError> {
+        if tunnel {
+            // RFC 9110 §9.3.6: what goes through a tunnel has no length.
+            if checked.length.is_some() {
+                return Err(CommandError::ContentLength);
+            }
+            let (frame, to_send) = (Frame::Length, Content::Free);
+            return Ok(Plan { frame, to_send, length: None, own_length: false, end });
+        }
+        let none = head.status == StatusCode::NO_CONTENT;
+        let bare = none || head.status == StatusCode::NOT_MODIFIED || self.asked == Asked::HeadOnly;
+        if bare {
+            // RFC 9110 §8.6: no length with 204.
+            let length = head.content_length.filter(|_| !none && checked.length.is_none());
+            let own_length = checked.length.is_some() && !none;
+            let (frame, to_send) = (Frame::Length, Content::Forbidden);
+            return Ok(Plan { frame, to_send, length, own_length, end: true });
+        }
+        if let (Some(own), Some(counted)) = (checked.length, head.content_length) {
+            if own != counted {
+                return Err(CommandError::ContentLength);
+            }
+        }
+        let known = checked.length.or(head.content_length);
+        if end && known.is_some_and(|length| length > 0) {
+            return Err(CommandError::ContentLength);
+        }
+        let known = if end { Some(0) } else { known };
+        let frame = match known {
+            Some(_) => Frame::Length,
+            None if self.old => Frame::Close,
+            None => Frame::Chunked,
+        };
+        Ok(Plan {
+            frame,
+            to_send: known.map_or(Content::Free, Content::Remaining),
+            length: known.filter(|_| checked.length.is_none()),
+            own_length: checked.length.is_some(),
+            end,
+        })
+    }
+}
+
+/// The request of a command, if it is still in the application's hands.
+fn open(exchange: Option<&mut Exchange>) -> Result<&mut Exchange, CommandError> {
+    exchange.filter(|exchange| exchange.held).ok_or(CommandError::StreamGone)
+}
+
+/// Checks fields that are to be sent. The framing is ours, and so is what concerns the connection but for the wish to
+/// close it, and for the protocol that a 101 names.
+fn check_fields(headers: &HeaderMap, switches: bool) -> Result<Checked, CommandError> {
+    let mut checked = Checked::default();
+    for (name, value) in headers {
+        let forbidden = match *name {
+            header::CONTENT_LENGTH => {
+                let length = parse_length(value).ok_or(CommandError::ContentLength)?;
+                checked.length.replace(length).is_some()
+            }
+            header::DATE => std::mem::replace(&mut checked.date, true),
+            header::CONNECTION => {
+                checked.closes |= list(value).any(|option| option.eq_ignore_ascii_case(b"close"));
+                false
+            }
+            header::UPGRADE => !switches,
+            header::TRANSFER_ENCODING | header::TE => true,
+            _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
+        };
+        if forbidden {
+            return Err(CommandError::ForbiddenField);
+        }
+    }
+    Ok(checked)
+}
+
+fn write_status(status: StatusCode, out: &mut Vec<u8>) {
+    if status == StatusCode::OK {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
+    let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A chunk's line.
+fn write_hex(length: usize, out: &mut Vec<u8>) {
+    let digits = (usize::BITS - length.leading_zeros()).div_ceil(4).max(1);
+    for at in (0..digits).rev() {
+        let digit = (length >> (4 * at) & 0xf) as u8;
+        out.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write_hex;
+
+    #[test]
+    fn a_chunks_line_is_its_length_in_hex() {
+        for length in [0, 1, 9, 10, 15, 16, 255, 4096, 65_536, usize::MAX] {
+            let mut out = Vec::new();
+            write_hex(length, &mut out);
+            assert_eq!(out, format!("{length:x}\r\n").into_bytes());
+        }
+    }
+}

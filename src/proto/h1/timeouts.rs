@@ -1,0 +1,194 @@
+//! Deadlines, as in HTTP/2: plain numbers in nanoseconds, `NEVER` for none.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::connection::{Connection, Phase};
+use super::refusal::Refusal;
+use crate::proto::h2::{Config, Reason, Trip};
+
+pub(super) const NEVER: u64 = u64::MAX;
+
+fn after(now: u64, timeout: Duration) -> u64 {
+    now.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(NEVER))
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timers {
+    /// The head that has begun.
+    head: u64,
+    /// Since when there has been no request.
+    idle_since: u64,
+    /// We go: whoever sends nothing now is closed.
+    leave: u64,
+    /// Content that is thrown away behind a complete answer.
+    discard: u64,
+    /// Since when content has been owed, and how much has come.
+    owed_since: u64,
+    owed_bytes: u64,
+    /// Since when output has waited, and what had been written then.
+    waiting_since: u64,
+    waiting_from: u64,
+}
+
+impl Timers {
+    pub(super) fn new(now: u64) -> Timers {
+        Timers { idle_since: now, ..Timers::none() }
+    }
+
+    fn none() -> Timers {
+        Timers {
+            head: NEVER,
+            idle_since: NEVER,
+            leave: NEVER,
+            discard: NEVER,
+            owed_since: NEVER,
+            owed_bytes: 0,
+            waiting_since: NEVER,
+            waiting_from: 0,
+        }
+    }
+
+    /// A request came.
+    pub(super) fn busy(&mut self) {
+        (self.head, self.idle_since, self.owed_since) = (NEVER, NEVER, NEVER);
+    }
+
+    /// It is over.
+    pub(super) fn idle(&mut self, now: u64) {
+        (self.idle_since, self.discard, self.owed_since) = (now, NEVER, NEVER);
+    }
+
+    pub(super) fn go(&mut self, now: u64) {
+        self.leave = now;
+    }
+
+    pub(super) fn discard(&mut self, now: u64, config: &Config) {
+        self.discard = after(now, config.discard_timeout);
+    }
+
+    /// Octets of content came.
+    pub(super) fn moved(&mut self, n: usize) {
+        self.owed_bytes = self.owed_bytes.saturating_add(n as u64);
+    }
+
+    /// Output waits to be written; so much was before.
+    pub(super) fn waiting(&mut self, now: u64, written: u64) {
+        if self.waiting_since == NEVER {
+            (self.waiting_since, self.waiting_from) = (now, written);
+        }
+    }
+
+    /// All of it was written.
+    pub(super) fn progress(&mut self) {
+        self.waiting_since = NEVER;
+    }
+
+    pub(super) fn stop(&mut self) {
+        let Timers { waiting_since, waiting_from, .. } = *self;
+        // What was made must still be written.
+        *self = Timers { waiting_since, waiting_from, ..Timers::none() };
+    }
+}
+
+/// What must have moved in `elapsed` nanoseconds.
+fn least(config: &Config, elapsed: u64) -> u64 {
+    let bytes = u128::from(config.min_body_rate) * u128::from(elapsed) / 1_000_000_000;
+    u64::try_from(bytes).unwrap_or(NEVER)
+}
+
+impl Connection {
+    /// Starts or stops the clocks of what is incomplete.
+    pub(super) fn watch(&mut self) {
+        let (now, wanted) = (self.now, self.wants_input());
+        let Some(exchange) = &self.exchange else {
+            if self.input.is_empty() {
+                self.timers.head = NEVER;
+            } else if self.timers.head == NEVER {
+                self.timers.head = after(now, self.config.header_timeout);
+            }
+            return;
+        };
+        if !wanted || !exchange.is_owed() || self.config.min_body_rate == 0 {
+            self.timers.owed_since = NEVER;
+        } else if self.timers.owed_since == NEVER {
+            (self.timers.owed_since, self.timers.owed_bytes) = (now, 0);
+        }
+    }
+
+    /// When `handle_timeout` is due at the latest, if at all.
+    pub fn next_deadline(&mut self, now: u64) -> Option<u64> {
+        self.now = now;
+        let (timers, config) = (&self.timers, &self.config);
+        let mut earliest = timers.head.min(timers.discard);
+        if timers.idle_since != NEVER && timers.head == NEVER {
+            earliest = earliest.min(after(timers.idle_since, config.idle_timeout)).min(timers.leave);
+        }
+        if timers.owed_since != NEVER {
+            earliest = earliest.min(after(timers.owed_since, config.body_grace));
+        }
+        if timers.waiting_since != NEVER {
+            earliest = earliest.min(after(timers.waiting_since, config.send_timeout));
+        }
+        (earliest != NEVER).then_some(earliest)
+    }
+
+    /// Acts on every deadline that has passed. Calling it early does nothing.
+    pub fn handle_timeout(&mut self, now: u64) {
+        self.now = now;
+        let timers = self.timers;
+        if timers.waiting_since != NEVER
+            && after(timers.waiting_since, self.config.send_timeout) <= now
+            && !self.keeps_reading(now)
+        {
+            self.output.clear();
+            self.timers.progress();
+            return self.time_out(Trip::SendStall, "the peer takes no output");
+        }
+        if self.phase == Phase::Dead {
+            return;
+        }
+        if timers.head <= now {
+            let text = "the request's head takes too long";
+            return self.refuse(Refusal::bound(StatusCode::REQUEST_TIMEOUT, text, Trip::HeaderTimeout));
+        }
+        if timers.discard <= now {
+            return self.close(None);
+        }
+        if timers.owed_since != NEVER && after(timers.owed_since, self.config.body_grace) <= now {
+            let elapsed = now - timers.owed_since;
+            if timers.owed_bytes < least(&self.config, elapsed) {
+                let text = "the content comes too slowly";
+                return self.refuse(Refusal::bound(StatusCode::REQUEST_TIMEOUT, text, Trip::BodyRate));
+            }
+            (self.timers.owed_since, self.timers.owed_bytes) = (now, 0);
+        }
+        let waits = timers.idle_since != NEVER && timers.head == NEVER;
+        if waits && timers.leave <= now {
+            self.close(None);
+        } else if waits && after(timers.idle_since, self.config.idle_timeout) <= now {
+            self.note_trip(Trip::IdleTimeout);
+            self.close(Some(self.error(Reason::NO_ERROR, Trip::IdleTimeout.text(), Some(Trip::IdleTimeout))));
+        }
+    }
+
+    fn time_out(&mut self, trip: Trip, text: &'static str) {
+        self.note_trip(trip);
+        if self.phase == Phase::Open {
+            self.close(Some(self.error(trip.reason(), text, Some(trip))));
+        }
+    }
+
+    /// Whether the socket took output at the least rate; then it has its time again.
+    fn keeps_reading(&mut self, now: u64) -> bool {
+        let written = self.written();
+        let moved = written - self.timers.waiting_from;
+        if moved == 0 || moved < least(&self.config, now - self.timers.waiting_since) {
+            return false;
+        }
+        self.timers.progress();
+        self.timers.waiting(now, written);
+        true
+    }
+}
