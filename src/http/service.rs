@@ -59,7 +59,9 @@ impl<H: Handler> Role for Rc<Service<H>> {
     }
 
     fn switch(&self, wire: &Wire, now: u64) -> bool {
-        wire.switch(&self.shared.older, now)
+        let switched = wire.switch(&self.shared.older, now);
+        core::set_date(&mut wire.core.borrow_mut(), || self.shared.date.at(now).clone());
+        switched
     }
 
     /// Calls the handler, with no borrow of the connection held.

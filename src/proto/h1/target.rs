@@ -1,9 +1,9 @@
 //! The request's target in its four forms, and the host that it is for (RFC 9112 §3.2).
 
 use bytes::Bytes;
-use http::Method;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Authority, Parts, PathAndQuery, Scheme, Uri};
+use http::{Method, StatusCode};
 
 use super::refusal::Refusal;
 use crate::proto::h2::hpack;
@@ -40,7 +40,7 @@ pub(super) fn read(
         }
         return Ok((put_together(parts)?, Hosted::ByField));
     }
-    absolute(method, target)
+    absolute(method, target, secure)
 }
 
 fn put_together(parts: Parts) -> Result<Uri, Refusal> {
@@ -83,11 +83,15 @@ fn connect(target: &[u8]) -> Result<(Uri, Hosted), Refusal> {
 }
 
 /// A whole URI, as proxies get it; servers must take it too (RFC 9112 §3.2.2).
-fn absolute(method: &Method, target: Bytes) -> Result<(Uri, Hosted), Refusal> {
+fn absolute(method: &Method, target: Bytes, secure: bool) -> Result<(Uri, Hosted), Refusal> {
     let wrong = Refusal::bad("the target is neither a path nor an HTTP URI");
     let uri = Uri::from_maybe_shared(target.clone()).map_err(|_| wrong)?;
     let scheme = uri.scheme().filter(|scheme| **scheme == Scheme::HTTP || **scheme == Scheme::HTTPS);
     let (Some(_), Some(named)) = (scheme, uri.authority()) else { return Err(wrong) };
+    if scheme == Some(&Scheme::HTTPS) && !secure {
+        // RFC 9110 §7.4: such a resource is only for those who came over TLS.
+        return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "the target is to be asked for over TLS"));
+    }
     let named = authority(named.as_str().as_bytes()).ok_or(wrong)?;
     let host = HeaderValue::from_bytes(named.as_str().as_bytes()).map_err(|_| wrong)?;
     // RFC 9112 §3.2.4: OPTIONS of a whole server, as a proxy would pass it on.
