@@ -203,3 +203,20 @@ struct Hangs;
 #[cfg(all(doctest, feature = "proxy-protocol"))]
 #[doc = include_str!("../docs/behind-a-proxy.md")]
 struct BehindAProxy;
+
+/// The pages of the guide, each with its examples.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/getting-started.md")]
+#[doc = include_str!("../docs/guide/tcp-server.md")]
+#[doc = include_str!("../docs/guide/udp-server.md")]
+#[doc = include_str!("../docs/guide/http.md")]
+#[doc = include_str!("../docs/guide/shutdown.md")]
+#[doc = include_str!("../docs/guide/embedding.md")]
+#[doc = include_str!("../docs/guide/tuning.md")]
+#[doc = include_str!("../docs/guide/migrating.md")]
+struct Guide;
+
+/// The page of the guide that needs features.
+#[cfg(all(doctest, feature = "hyper", feature = "tokio-io", feature = "tower"))]
+#[doc = include_str!("../docs/guide/ecosystem.md")]
+struct Ecosystem;
