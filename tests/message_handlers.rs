@@ -244,3 +244,41 @@ fn a_client_deals_with_one_notification_and_then_with_no_more() {
         assert!(client.remove((Kind::NOTIFY_URI, "b")) && !client.remove(Kind::NOTIFY_URI));
     });
 }
+
+#[test]
+fn numbers_tell_what_both_ends_have_done() {
+    run(async {
+        let mute: Rc<Cell<bool>> = Rc::default();
+        let server = serve(&mute);
+        let client = Builder::new().client();
+        let remote = client.connect(server.local_addr()).await.unwrap();
+        for _ in 0..3 {
+            ask(&remote).await.unwrap();
+        }
+        let (of_server, of_client) = (server.metrics(), client.metrics());
+        assert_eq!((of_server.connections, of_server.connections_open, of_server.sessions_open), (1, 1, 0));
+        assert_eq!((of_server.received, of_server.sent, of_server.requests), (3, 3, 0));
+        assert_eq!((of_client.received, of_client.sent, of_client.requests), (3, 3, 3));
+        assert_eq!((of_server.dropped, of_server.refused, of_client.timeouts), (0, 0, 0));
+        let text = of_client.to_string();
+        assert!(
+            text.contains(
+                "# TYPE wakering_message_requests_total counter\nwakering_message_requests_total 3\n"
+            )
+        );
+        client.close().await;
+        until(|| server.connections() == 0).await;
+        assert_eq!((server.metrics().connections, server.metrics().connections_open), (1, 0));
+    });
+}
+
+#[test]
+fn refused_messages_are_counted() {
+    run(async {
+        let builder = Builder::new().layer(Layer::new().auth(HmacAuth::new("s")));
+        let server = builder.serve(listener()).unwrap();
+        let remote = Builder::new().client().connect(server.local_addr()).await.unwrap();
+        assert_eq!(remote.request(Kind::REQUEST_URI, "a", "").await.unwrap().kind, Kind::AUTH_ERROR);
+        assert_eq!((server.metrics().refused, server.metrics().received), (1, 1));
+    });
+}

@@ -21,6 +21,7 @@ use crate::{
         late::{Late, Waited},
         layer::Layer,
         link::Link,
+        metrics::Metrics,
         node::Node,
         peer::Peer,
         routes::{Incoming, Key, Route},
@@ -72,6 +73,12 @@ impl Default for Reconnect {
 impl Client {
     pub(super) fn new(node: Rc<Node>) -> Client {
         Client { node, closed: CancellationToken::new() }
+    }
+
+    /// What it has done, and what it holds.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics::of(&self.node)
     }
 
     /// Adds a handler, in the place of one that was there for the same; see

@@ -25,6 +25,7 @@ use crate::{
         error::{LinkEnd, SendError},
         guard::{Guard, Side},
         layer::Layer,
+        metrics::count,
         node::Node,
         peer::{End, INVALID, Peer},
         queue::{Queue, Rejected, SlowPeer},
@@ -140,9 +141,20 @@ impl Link {
         self.queue.dropped()
     }
 
+    pub(super) fn queued_bytes(&self) -> u64 {
+        self.queue.bytes() as u64
+    }
+
+    pub(super) fn handlers(&self) -> u64 {
+        self.handlers.get() as u64
+    }
+
     pub(super) fn push(&self, frame: Bytes) -> Result<(), SendError> {
         match self.queue.push(frame) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                count(&self.node.counts.sent, 1);
+                Ok(())
+            }
             Err(Rejected::Closed) => Err(SendError::Closed),
             Err(Rejected::Full) => {
                 if self.queue.policy() == SlowPeer::Disconnect {

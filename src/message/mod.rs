@@ -11,6 +11,7 @@
 //! routes   which handler a message goes to                    topics   who has subscribed to what
 //! layer    plugins around messages                            error    what goes wrong
 //! guard    what protects one connection: a layer, or a session    late    requests without an answer in time
+//! metrics  what a node has done
 //! udp      a node of datagrams: its sockets, the addresses that it knows, multicast
 //! ```
 //!
@@ -36,6 +37,7 @@ mod guard;
 mod late;
 mod layer;
 mod link;
+mod metrics;
 mod node;
 mod peer;
 mod queue;
@@ -49,6 +51,7 @@ pub use self::{
     error::{LinkEnd, RequestError, SendError},
     late::{AutoReconnect, Late, Waited},
     layer::Layer,
+    metrics::Metrics,
     node::Builder,
     peer::Peer,
     queue::SlowPeer,

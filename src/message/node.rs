@@ -13,6 +13,7 @@ use crate::{
         late::{Late, Lateness},
         layer::Layer,
         link::Link,
+        metrics::{Counts, count},
         peer::{End, Peer},
         queue::SlowPeer,
         routes::{Incoming, Key, Route, Routes},
@@ -46,6 +47,7 @@ pub(super) struct Node {
     pub(super) routes: Routes,
     pub(super) topics: Topics,
     pub(super) lateness: Lateness,
+    pub(super) counts: Counts,
     pub(super) settings: Settings,
     /// Requests that nobody here answers are answered that way.
     pub(super) answers_unknown: bool,
@@ -60,6 +62,7 @@ pub(super) struct Membership {
 
 impl Node {
     pub(super) fn enter(link: &Rc<Link>) -> Membership {
+        count(&link.node.counts.connections, 1);
         let key = link.node.links.borrow_mut().insert(link.clone());
         Membership { link: link.clone(), key }
     }
@@ -96,6 +99,7 @@ impl Node {
 
 impl Drop for Membership {
     fn drop(&mut self) {
+        count(&self.link.node.counts.dropped, self.link.dropped());
         let removed = self.link.node.links.borrow_mut().remove(self.key);
         drop(removed);
         self.link.node.topics.leave_all(&End::Link(self.link.clone()));
@@ -347,6 +351,7 @@ impl Builder {
             kinds: self.kinds,
             routes: self.routes,
             lateness: self.lateness,
+            counts: Counts::default(),
             topics: Topics::default(),
             settings: self.settings,
             answers_unknown,

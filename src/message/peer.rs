@@ -21,6 +21,7 @@ use crate::{
         late::{Late, Waited},
         layer::{Layer, Refused},
         link::Link,
+        metrics::count,
         node::Node,
         routes::{Incoming, Route},
         udp::Far,
@@ -95,7 +96,11 @@ impl End {
     pub(super) fn push(&self, frame: Bytes) -> Result<(), SendError> {
         match self {
             End::Link(link) => link.push(frame),
-            End::Far(far) => far.air.push(far.address, frame),
+            End::Far(far) => {
+                far.air.push(far.address, frame)?;
+                count(&far.air.node.counts.sent, 1);
+                Ok(())
+            }
         }
     }
 }
@@ -285,6 +290,7 @@ impl Peer {
         }
         let (kind, uri) = (message.kind, message.uri.clone());
         self.expire();
+        count(&self.node().counts.requests, 1);
         let asked = self.asks().begin(&mut message, patience)?;
         let wrapped = self.guard().wrap_in(inner, &mut message, self.said().as_deref());
         let unsent = if asked.now { None } else { Some(message.clone()) };
@@ -304,6 +310,7 @@ impl Peer {
         }
         .inspect_err(|error| {
             if error.is_timeout() {
+                count(&self.node().counts.timeouts, 1);
                 self.expire();
             }
         })?;
@@ -352,6 +359,7 @@ impl Peer {
     /// Gives a message to the request that it answers; else says which handler it is for, if any is. When the node `serves`
     /// no more, only answers are taken.
     pub(super) fn take(&self, mut message: Message, serves: bool) -> Option<(Route, Message)> {
+        count(&self.node().counts.received, 1);
         let said = self.said();
         if let Some(mut accepted) = self.guard().accept(&message) {
             repeat_number(&message, &mut accepted);
@@ -382,6 +390,7 @@ impl Peer {
 
     /// A message that did not come through a layer. Who asked is told, in plain; answers end what they answer.
     fn refuse(&self, message: &Message, refused: &Refused) {
+        count(&self.node().counts.refused, 1);
         if let Refused::Seal(error) = refused {
             return self.fail(LinkEnd::Session(*error));
         }

@@ -109,6 +109,11 @@ impl Queue {
         self.state.borrow().dropped
     }
 
+    /// What waits.
+    pub(super) fn bytes(&self) -> usize {
+        self.state.borrow().bytes
+    }
+
     pub(super) fn policy(&self) -> SlowPeer {
         self.policy
     }

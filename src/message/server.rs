@@ -16,6 +16,7 @@ use crate::{
         guard::Side,
         layer::Layer,
         link::Link,
+        metrics::Metrics,
         node::Node,
         peer::{End, Peer},
         routes::{Incoming, Key, Route},
@@ -121,6 +122,12 @@ impl Server {
     #[must_use]
     pub fn peers(&self) -> Vec<Peer> {
         self.inner.node.links().into_iter().map(|link| link.peer()).collect()
+    }
+
+    /// What it has done, and what it holds.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        Metrics::of(&self.inner.node)
     }
 
     /// Adds a handler, in the place of one that was there for the same; see

@@ -1,0 +1,99 @@
+//! What a node has done, in numbers.
+
+use std::{cell::Cell, fmt};
+
+use crate::message::{link::Link, node::Node};
+
+/// What a server, a client or a node of datagrams has done since it began, and what it holds now.
+///
+/// Its [`Display`](fmt::Display) is the text format of Prometheus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Connections that were opened.
+    pub connections: u64,
+    /// Connections that are open.
+    pub connections_open: u64,
+    /// Connections that are sealed in a session.
+    pub sessions_open: u64,
+    /// Messages that came, those included that were refused.
+    pub received: u64,
+    /// Messages that were sent, or wait to be written.
+    pub sent: u64,
+    /// Messages that were not sent because a peer read too slowly.
+    pub dropped: u64,
+    /// Bytes that wait for peers to read them.
+    pub queued_bytes: u64,
+    /// Requests that were made.
+    pub requests: u64,
+    /// Requests that had no answer in their time.
+    pub timeouts: u64,
+    /// Messages that did not come through a layer or a session.
+    pub refused: u64,
+    /// Handlers of connections at work.
+    pub handlers: u64,
+}
+
+/// Counted where it happens; a node is one worker's.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) connections: Cell<u64>,
+    pub(super) received: Cell<u64>,
+    pub(super) sent: Cell<u64>,
+    /// Of the connections that are over.
+    pub(super) dropped: Cell<u64>,
+    pub(super) requests: Cell<u64>,
+    pub(super) timeouts: Cell<u64>,
+    pub(super) refused: Cell<u64>,
+}
+
+/// Counts one more, or some.
+pub(super) fn count(place: &Cell<u64>, more: u64) {
+    place.set(place.get().wrapping_add(more));
+}
+
+impl Metrics {
+    pub(super) fn of(node: &Node) -> Metrics {
+        let (links, counts) = (node.links(), &node.counts);
+        let sum = |of: fn(&Link) -> u64| links.iter().map(|link| of(link)).sum::<u64>();
+        Metrics {
+            connections: counts.connections.get(),
+            connections_open: links.len() as u64,
+            sessions_open: sum(|link| link.guard.is_sealed().into()),
+            received: counts.received.get(),
+            sent: counts.sent.get(),
+            dropped: counts.dropped.get() + sum(Link::dropped),
+            queued_bytes: sum(Link::queued_bytes),
+            requests: counts.requests.get(),
+            timeouts: counts.timeouts.get(),
+            refused: counts.refused.get(),
+            handlers: sum(Link::handlers),
+        }
+    }
+}
+
+impl fmt::Display for Metrics {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Metrics { connections, connections_open, sessions_open, received, sent, .. } = *self;
+        let Metrics { dropped, queued_bytes, requests, timeouts, refused, handlers, .. } = *self;
+        let lines = [
+            ("connections_total", "counter", "Connections that were opened.", connections),
+            ("connections_open", "gauge", "Connections that are open.", connections_open),
+            ("sessions_open", "gauge", "Connections that are sealed in a session.", sessions_open),
+            ("received_total", "counter", "Messages that came.", received),
+            ("sent_total", "counter", "Messages that were sent.", sent),
+            ("dropped_total", "counter", "Messages not sent because a peer read too slowly.", dropped),
+            ("queued_bytes", "gauge", "Bytes that wait for peers to read them.", queued_bytes),
+            ("requests_total", "counter", "Requests that were made.", requests),
+            ("timeouts_total", "counter", "Requests without an answer in their time.", timeouts),
+            ("refused_total", "counter", "Messages that no layer let through.", refused),
+            ("handlers", "gauge", "Handlers of connections at work.", handlers),
+        ];
+        for (name, kind, help, value) in lines {
+            writeln!(out, "# HELP wakering_message_{name} {help}")?;
+            writeln!(out, "# TYPE wakering_message_{name} {kind}")?;
+            writeln!(out, "wakering_message_{name} {value}")?;
+        }
+        Ok(())
+    }
+}
