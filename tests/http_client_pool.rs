@@ -487,3 +487,12 @@ fn extended_connect_waits_for_the_peers_settings() {
         assert_eq!(error.kind(), Kind::Unsupported, "{error:?}");
     });
 }
+
+#[test]
+fn a_time_limit_is_told_as_one_while_interim_responses_are_waited_for() {
+    with_server(Client::builder(), |client, url| async move {
+        let call = client.get(format!("{url}/never")).timeout(Duration::from_millis(20)).on_interim(drop);
+        let error = call.await.unwrap_err();
+        assert!(error.is_timeout() && !error.is_retryable(), "{error:?}");
+    });
+}

@@ -364,7 +364,11 @@ impl ResponseFuture {
             let ticket = &waiting.call.ticket;
             match ticket.link.wire.poll_interim(ticket.key, context) {
                 Poll::Ready(head) => Poll::Ready(head),
-                Poll::Pending => waiting.call.poll_limit(context).map(|_after| None),
+                Poll::Pending => waiting.call.poll_limit(context).map(|after| {
+                    // It has reset the stream, which is not what the caller is to hear.
+                    *waiting.call.ticket.failure.borrow_mut() = Some(Error::late(after));
+                    None
+                }),
             }
         })
         .await
