@@ -21,11 +21,12 @@
 
 #[path = "support/ending.rs"]
 mod ending;
+#[path = "support/generations.rs"]
+mod generations;
 
 use std::{
     error::Error,
-    net::{SocketAddr, TcpListener},
-    os::fd::AsFd,
+    net::SocketAddr,
     path::PathBuf,
     process::{self, ExitCode},
     time::Duration,
@@ -37,9 +38,10 @@ use lexopt::{
 };
 use wakering::{
     http::{Body, Handler, Place, Request, Response, Server, with_place},
-    service::{self, Handover, State},
     time::sleep,
 };
+
+use self::generations::Generation;
 
 const HELP: &str = "\
 service: serves HTTP/2 in cleartext, run by a service manager
@@ -109,53 +111,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
-    let mut handover = match &options.handover {
-        Some(path) => Some(Handover::at(path).await?),
-        None => None,
-    };
-    let listener = match handover.as_mut().and_then(|before| before.take("http")) {
-        Some(socket) => socket.into_tcp_listener()?,
-        None => first_listener(options.addr)?,
-    };
-    let server = Server::builder().start_on_all_from(listener.try_clone()?, handler)?;
-    if let Some(before) = &mut handover {
-        before.ready().await?;
-    }
-    service::notify(&[State::MainPid(process::id()), State::Ready, State::Status("serving")]).await?;
-    wakering::spawn(service::keep_watchdog());
-    let addr = server.local_addr();
-    let signal = wakering::spawn(async move { ending::first_signal(addr).await });
-    match &handover {
-        Some(handover) => wait(handover, &listener, signal).await?,
-        None => signal.await??,
-    }
-    drop((listener, handover));
-    service::notify(&[State::Stopping, State::Status("draining")]).await?;
+    let generation = Generation::begin(options.handover.as_deref(), options.addr).await?;
+    let server = Server::builder().start_on_all_from(generation.listener()?, handler)?;
+    generation.until_the_end().await?;
     server.stop(options.grace).await;
-    Ok(())
-}
-
-/// The socket that the service manager has opened; without one a socket of its own.
-fn first_listener(addr: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
-    match service::inherited()?.into_iter().next() {
-        Some(socket) => Ok(socket.into_tcp_listener()?),
-        None => Ok(wakering::net::TcpListener::bind(addr)?.into_std()),
-    }
-}
-
-/// Waits for a process that takes over, or for a signal.
-async fn wait(
-    handover: &Handover,
-    listener: &TcpListener,
-    signal: wakering::JoinHandle<std::io::Result<()>>,
-) -> Result<(), Box<dyn Error>> {
-    use futures_util::future::{Either, select};
-    let sockets = [("http", listener.as_fd())];
-    let offer = std::pin::pin!(handover.offer(&sockets));
-    match select(offer, signal).await {
-        Either::Left((successor, _)) => println!("handed over to {:?}", successor?.process_id()),
-        Either::Right((signal, _)) => signal??,
-    }
     Ok(())
 }
 

@@ -1,0 +1,211 @@
+//! The reverse proxy between foreign clients and servers, ours and others', while servers die and the proxy is replaced.
+
+// Foreign programs need not serve twice: the way of the requests is tested on the fallback backend without a proxy.
+#![cfg(not(any(loom, wakering_fallback)))]
+
+mod support;
+
+#[expect(dead_code, reason = "it only has the files that nghttpd serves")]
+#[path = "support/daemon.rs"]
+mod daemon;
+#[path = "support/exercise.rs"]
+mod exercise;
+#[path = "support/load.rs"]
+mod load;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use daemon::{Daemon, Folder};
+use load::Load;
+use serde_json::Value;
+use support::{
+    peer::{Role, installed},
+    program, run,
+    server::{Server, Signal},
+};
+
+/// Only a failing test waits so long.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn proxy(to: &[SocketAddr], more: &[&str]) -> Server {
+    let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+    let mut arguments: Vec<&str> = to.iter().flat_map(|to| ["--to", to]).collect();
+    arguments.extend(more);
+    Server::start("reverse_proxy", &arguments)
+}
+
+fn curl(url: &str, more: &[&str]) -> String {
+    let mut line = vec!["-sS", "--max-time", "50", "--http2-prior-knowledge"];
+    line.extend(more);
+    line.push(url);
+    let ran = run("curl", &line, LIMIT);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    ran.stdout
+}
+
+/// The file, gone with this value.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn of(name: &str, bytes: usize) -> Temporary {
+        let path = std::env::temp_dir().join(format!("wk-rp-{name}-{}", std::process::id()));
+        std::fs::write(&path, exercise::pattern(bytes)).expect("a file");
+        Temporary(path)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+#[test]
+fn the_server_behind_learns_of_the_client_and_not_what_the_client_says_of_itself() {
+    let Some(_curl) = program("curl") else { return };
+    let server = Server::start("h2_server", &[]);
+    let proxy = proxy(&[server.address], &[]);
+    let lies = [
+        "-H",
+        "X-Forwarded-For: 192.0.2.1",
+        "-H",
+        "Forwarded: for=192.0.2.1",
+        "-H",
+        "TE: trailers",
+        "-H",
+        "X-Own: kept",
+    ];
+    let told: Value = serde_json::from_str(&curl(&proxy.url("/headers?a=1"), &lies)).expect("JSON");
+    assert_eq!(told["path"], "/headers?a=1");
+    let all = |name: &str| -> Vec<String> {
+        let fields = told["headers"].as_array().expect("a list");
+        fields.iter().filter(|it| it[0] == name).map(|it| it[1].as_str().expect("text").to_owned()).collect()
+    };
+    assert_eq!(all("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(all("x-forwarded-proto"), ["http"]);
+    assert_eq!(all("x-forwarded-host"), [proxy.address.to_string()]);
+    assert_eq!(
+        (all("te"), all("x-own"), all("via")),
+        (vec!["trailers".to_owned()], vec!["kept".to_owned()], vec!["2.0 wakering".to_owned()])
+    );
+    let forwarded = all("forwarded").concat();
+    assert!(forwarded.starts_with("for=\"127.0.0.1:") && !forwarded.contains("192.0.2.1"), "{forwarded}");
+    let looped = curl(
+        &proxy.url("/"),
+        &["-H", "Via: 1.1 other, 2.0 wakering", "-o", "/dev/null", "-w", "%{http_code}"],
+    );
+    assert_eq!(looped, "508");
+    let tunnel = curl(&proxy.url("/"), &["-o", "/dev/null", "-w", "%{http_code}", "-X", "PROPFIND"]);
+    assert_eq!(tunnel, "200", "any method goes through");
+}
+
+#[test]
+fn content_streams_both_ways_and_early_hints_pass() {
+    let Some(_curl) = program("curl") else { return };
+    let server = Server::start("h2_server", &[]);
+    let proxy = proxy(&[server.address], &["--workers", "2"]);
+    let file = Temporary::of("up", 5_000_000);
+    let upload = format!("@{}", file.0.display());
+    let echoed = Temporary::of("down", 0);
+    let down = echoed.0.to_str().expect("a name").to_owned();
+    curl(&proxy.url("/echo"), &["--data-binary", &upload, "-o", &down]);
+    assert!(
+        std::fs::read(&echoed.0).expect("it was written") == exercise::pattern(5_000_000),
+        "the same bytes"
+    );
+    let length = curl(&proxy.url("/bytes?n=20000000"), &["-o", "/dev/null", "-w", "%{size_download}"]);
+    assert_eq!(length, "20000000");
+    let head = curl(&proxy.url("/early"), &["-D", "-", "-o", "/dev/null"]);
+    assert!(head.starts_with("HTTP/2 103") && head.contains("HTTP/2 200"), "{head}");
+    let missing = curl(&proxy.url("/nothing"), &["-o", "/dev/null", "-w", "%{http_code}"]);
+    assert_eq!(missing, "404");
+}
+
+/// h2load asks for `path`; all of its requests have to succeed.
+fn load_with_h2load(address: &str, path: &str) {
+    let url = format!("http://{address}{path}");
+    let ran = run("h2load", &["-n", "3000", "-c", "8", "-m", "16", url.as_str()], LIMIT);
+    assert!(ran.stdout.contains("3000 succeeded, 0 failed"), "{ran:?}");
+    assert!(ran.stdout.contains("3000 2xx"), "{ran:?}");
+}
+
+#[test]
+fn h2load_is_served_through_it_by_our_server() {
+    let Some(_h2load) = program("h2load") else { return };
+    let servers = [(); 2].map(|()| Server::start("h2_server", &[]));
+    let proxy = proxy(&[servers[0].address, servers[1].address], &["--workers", "2"]);
+    load_with_h2load(&proxy.address.to_string(), "/");
+}
+
+#[test]
+fn h2load_is_served_through_it_by_nghttpd() {
+    let Some(_h2load) = program("h2load") else { return };
+    let Some(nghttpd) = installed("nghttpd", "nghttpd", Role::Server) else { return };
+    let configure = |folder: &Folder, port: u16| {
+        let port = port.to_string();
+        ["--no-tls", "-a", "127.0.0.1", "-d"]
+            .map(Into::into)
+            .into_iter()
+            .chain([folder.path().into(), port.into()])
+            .collect()
+    };
+    let mut daemon = Daemon::start("nghttpd", Role::Server, &nghttpd, "--version", configure);
+    let proxy = proxy(&[daemon.address.parse().expect("an address")], &[]);
+    load_with_h2load(&proxy.address.to_string(), "/hello");
+    daemon.peer.row.ok("behind our reverse proxy");
+    daemon.peer.judge();
+}
+
+#[test]
+fn a_server_that_is_killed_is_left_out_and_found_again_and_no_get_fails() {
+    let [one, two] = [(); 2].map(|()| Server::start("service", &[]));
+    let proxy = proxy(&[one.address, two.address], &["--workers", "2"]);
+    let load = Load::on(proxy.address);
+    for server in [&one, &two] {
+        load.is_answered(&server.pid().to_string());
+    }
+    let address = one.address.to_string();
+    drop(one); // killed
+    load.a_hundred_more();
+    let again = Server::start("service", &["--addr", &address]);
+    load.is_answered(&again.pid().to_string());
+    assert_eq!(load.end().len(), 3);
+}
+
+#[test]
+fn without_any_server_the_answer_is_502_and_a_slow_one_is_504() {
+    let Some(_curl) = program("curl") else { return };
+    let server = Server::start("h2_server", &[]);
+    let code =
+        |proxy: &Server, path: &str| curl(&proxy.url(path), &["-o", "/dev/null", "-w", "%{http_code}"]);
+    let slow = proxy(&[server.address], &["--timeout", "0.2"]);
+    assert_eq!(code(&slow, "/slow?ms=60000"), "504");
+    let gone = proxy(&[server.address], &[]);
+    assert_eq!(code(&gone, "/"), "200");
+    drop(server);
+    assert_eq!(code(&gone, "/"), "502");
+    assert_eq!(curl(&gone.url("/"), &["-d", "content", "-o", "/dev/null", "-w", "%{http_code}"]), "502");
+}
+
+#[test]
+fn a_proxy_that_is_replaced_by_handover_refuses_nobody() {
+    let folder = std::env::temp_dir().join(format!("wk-rph-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join("handover").to_str().expect("a name").to_owned();
+    let server = Server::start("service", &[]);
+    let next = || proxy(&[server.address], &["--handover", &path, "--workers", "2", "--grace", "60"]);
+    let mut current = next();
+    let load = Load::on(current.address);
+    for _ in 0..2 {
+        load.a_hundred_more();
+        let successor = next();
+        let (status, _, errors) = current.wait(LIMIT);
+        assert_eq!((status.code(), errors.as_str()), (Some(0), ""));
+        current = successor;
+    }
+    load.a_hundred_more();
+    load.end();
+    current.signal(Signal::Terminate);
+    assert_eq!(current.wait(LIMIT).0.code(), Some(0));
+    std::fs::remove_dir_all(&folder).expect("the folder");
+}
