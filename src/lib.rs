@@ -45,6 +45,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `console` | `console`: a page that shows workers, tasks and servers, live |
 //! | `futures-io` | the traits `futures_io::{AsyncRead, AsyncWrite}` for stream sockets, tunnels and [`testing::Stream`] |
 //! | `hyper` | `adapters::hyper`: a hyper 1 server or client on these sockets, timers and tasks |
 //! | `http1` | HTTP/1.0 and 1.1 beside HTTP/2, on the same port: [`http::Builder`] gains `http1` |
@@ -77,7 +78,7 @@
 //! In floors; a module imports only from lower ones, plus `error`, `limits` and `trace`:
 //!
 //! ```text
-//! 6   adapters                           other people's traits over all of it
+//! 6   adapters   console                 other people's traits over all of it ┊ what it does, shown
 //! 5   http   message   testing  service  binds a pure protocol machine to sockets and handlers ┊ connections in memory ┊ started by others
 //! 4   net ──► tls channel time signal    futures over sources, deadlines and signals ┊ TLS on streams
 //! 3   worker          blocking           the only place where I/O and wake-ups meet
@@ -94,6 +95,8 @@ pub mod adapters;
 mod blocking;
 mod channel;
 mod clock;
+#[cfg(feature = "console")]
+pub mod console;
 mod contain;
 mod error;
 pub mod http;

@@ -458,6 +458,18 @@ pub(crate) const ARRIVALS_MAX: usize = 4096;
 /// How long those may take at a stop, at most: as long as a proxy may take for its header.
 pub(crate) const ARRIVALS_GRACE: Duration = Duration::from_secs(5);
 
+// console
+
+/// Connections of a console: a browser opens six, and some people may look.
+#[cfg(feature = "console")]
+pub(crate) const CONSOLE_CONNECTIONS: usize = 64;
+/// Tasks, connections and jobs that a console lists, each: more than anybody reads, and about 300 KiB.
+#[cfg(feature = "console")]
+pub(crate) const CONSOLE_TASKS: usize = 1000;
+/// How old what a console tells may be: several who look once a second share what is gathered.
+#[cfg(feature = "console")]
+pub(crate) const CONSOLE_AGE: Duration = Duration::from_millis(250);
+
 // proxies
 
 /// A line of version 1 of the PROXY protocol at its longest, as its specification has it.

@@ -389,6 +389,12 @@ impl Server {
         self.meters.read()
     }
 
+    /// What the numbers of [`metrics`](Server::metrics) are read from, by any thread, for as long as it likes.
+    #[must_use]
+    pub fn meters(&self) -> Meters {
+        self.meters.clone()
+    }
+
     /// Ends the server, and waits for its end, from other tasks and threads.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {

@@ -51,6 +51,7 @@ const ROOMS: &[Room] = &[
     room_at("service", 5, &[]),
     // Other people's traits over all of it.
     room_at("adapters", 6, &[]),
+    room_at("console", 6, &[]),
 ];
 
 /// What every floor may use.
