@@ -5,8 +5,12 @@
 
 mod support;
 
+#[path = "../examples/support/ending.rs"]
+mod ending;
 #[path = "support/load.rs"]
 mod load;
+#[path = "../examples/support/stop.rs"]
+mod stop;
 
 use std::{
     fs,
@@ -28,9 +32,10 @@ use support::{
     server::{Server, Signal, example},
 };
 use wakering::{
+    CancellationToken,
     http::client::Client,
     service::{Handover, SocketKind},
-    spawn,
+    spawn, spawn_on,
     time::timeout,
 };
 
@@ -273,4 +278,31 @@ fn sockets_go_from_one_owner_to_the_next_with_their_names_and_kinds() {
         offered.abort();
     })
     .unwrap();
+}
+
+#[test]
+fn a_worker_that_fails_ends_the_others_and_is_told_of_whichever_it_is() {
+    for failing in 0..2 {
+        let runtime = wakering::Runtime::builder().workers(2).build().unwrap();
+        let ended = std::sync::Arc::new(AtomicUsize::new(0));
+        let outcome = runtime.block_on(async {
+            let token = CancellationToken::new();
+            let workers = (0..2).map(|worker| {
+                let (token, ended) = (token.clone(), ended.clone());
+                spawn_on(worker, move || async move {
+                    if worker == failing {
+                        return Err(std::io::Error::other("no more"));
+                    }
+                    token.cancelled().await;
+                    ended.fetch_add(1, Relaxed);
+                    Ok(())
+                })
+                .unwrap()
+            });
+            let address = SocketAddr::from(([127, 0, 0, 1], 1));
+            timeout(LIMIT, stop::serve(address, token.clone(), workers.collect())).await.unwrap()
+        });
+        assert_eq!(outcome.unwrap().unwrap_err().to_string(), "no more");
+        assert_eq!(ended.load(Relaxed), 1, "the other one has ended in good order");
+    }
 }
