@@ -5,6 +5,7 @@
 //! rivals in turn, several rounds, and keeps the best.
 
 use std::fmt::Display;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use crate::arguments::Arguments;
@@ -48,15 +49,22 @@ pub fn tell(name: &str, value: impl Display) {
     println!("{name} {value}");
 }
 
+/// The CPUs that the process may use, asked for before any thread is pinned: the main thread's set is the process's
+/// only until then, and so is that of a thread which a pinned one has started.
+static ALL: OnceLock<libc::cpu_set_t> = OnceLock::new();
+
 /// Pins this thread to the first or to the last of the CPUs that the process may use.
 pub fn pin(side: Side) {
-    // SAFETY: an all-zero set is an empty one.
-    let mut all: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     let size = size_of::<libc::cpu_set_t>();
-    // SAFETY: `all` is writable and `size` bytes long.
-    unsafe { libc::sched_getaffinity(libc::getpid(), size, &raw mut all) };
+    let all = ALL.get_or_init(|| {
+        // SAFETY: an all-zero set is an empty one.
+        let mut all: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `all` is writable and `size` bytes long.
+        unsafe { libc::sched_getaffinity(0, size, &raw mut all) };
+        all
+    });
     // SAFETY: the index is below CPU_SETSIZE.
-    let mut cpus = (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &all) });
+    let mut cpus = (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, all) });
     let chosen = match side {
         Side::First => cpus.next(),
         Side::Last => cpus.last(),
