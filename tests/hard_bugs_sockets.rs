@@ -102,7 +102,8 @@ fn an_interruption_comes_through_no_call() {
         let end = Instant::now() + Duration::from_millis(600);
         let sent = pattern(43, 100_000);
         let mut rounds = 0;
-        while Instant::now() < end || rounds < 3 {
+        // Signals that nobody was run for melt into one.
+        while Instant::now() < end || rounds < 3 || ALARMS.load(Ordering::Relaxed) <= 100 {
             let (mut near, mut far) = pair().await;
             let bytes = sent.clone();
             let writing = spawn(async move {
@@ -129,7 +130,6 @@ fn an_interruption_comes_through_no_call() {
             rounds += 1;
         }
     });
-    assert!(ALARMS.load(Ordering::Relaxed) > 100, "the process was interrupted");
 }
 
 /// Row 48, for each way of writing.
