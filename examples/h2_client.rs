@@ -1,4 +1,4 @@
-//! A small curl that speaks HTTP/2 with prior knowledge, and nothing else.
+//! A small curl that speaks HTTP/2 and nothing else: in cleartext with prior knowledge, or over TLS with the feature `tls-ring`.
 //!
 //! `cargo run --release --example h2_client -- -v http://127.0.0.1:8080/`
 //!
@@ -8,6 +8,12 @@
 mod progress;
 #[path = "support/request_line.rs"]
 mod request_line;
+#[cfg(feature = "tls-ring")]
+#[path = "support/client_tls.rs"]
+mod tls;
+#[cfg(not(feature = "tls-ring"))]
+#[path = "support/client_no_tls.rs"]
+mod tls;
 
 use std::{
     fmt,
@@ -70,7 +76,7 @@ impl From<client::Error> for Failure {
         let broken = error.connection_error().is_some_and(|error| error.is_peer());
         let code = match error.kind() {
             Kind::Resolve => 6,
-            Kind::Connect => 7,
+            Kind::Connect => tls::code(&error).unwrap_or(7),
             Kind::Timeout => 28,
             Kind::Refused | Kind::Reset(_) => 92,
             Kind::Closed if broken => 16,
@@ -99,6 +105,15 @@ async fn fetch_all(line: &RequestLine) -> u8 {
     if line.frames {
         builder = builder.log_frames(|_connection| Some(Box::new(|frame| eprintln!("{frame}"))));
     }
+    if line.urls.iter().any(|url| url.starts_with("https://")) {
+        match tls::trust(builder, line.authority.as_deref(), line.insecure) {
+            Ok(secured) => builder = secured,
+            Err(error) => {
+                eprintln!("h2_client: {error}");
+                return 77;
+            }
+        }
+    }
     let client = builder.build();
     let mut code = 0;
     for (number, url) in line.urls.iter().enumerate() {
@@ -117,8 +132,8 @@ async fn fetch_all(line: &RequestLine) -> u8 {
 
 async fn fetch(client: &Client, line: &RequestLine, url: &str, output: Option<&Path>) -> Result<(), Failure> {
     let uri = uri(url).ok_or_else(|| Failure::new(3, "not a URL"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(Failure::new(1, "only http is spoken here"));
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(Failure::new(1, "only http and https are spoken here"));
     }
     let request = request(line, uri)?;
     if line.verbose {

@@ -197,6 +197,11 @@ pub mod internals {
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// The examples of the page on TLS.
+#[cfg(all(doctest, feature = "tls-ring"))]
+#[doc = include_str!("../docs/tls.md")]
+struct Tls;
+
 /// The examples of the page on hangs.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/hangs.md")]

@@ -10,7 +10,7 @@ use lexopt::{
 use wakering::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 pub(crate) const HELP: &str = "\
-h2_client: fetches over HTTP/2 in cleartext, with prior knowledge
+h2_client: fetches over HTTP/2, in cleartext with prior knowledge or over TLS
 
 usage: h2_client [options] URL...
 
@@ -23,6 +23,8 @@ usage: h2_client [options] URL...
 -v, --verbose          tell what is sent (>) and received (<) on standard error
 -o, --output FILE      write to FILE instead of standard output; once for each URL
 -f, --fail             no content for a status of 400 or more, and code 22
+    --cacert FILE      trust the certificates in FILE (PEM), instead of the system's
+-k, --insecure         trust everybody
     --max-time SECONDS           how long each URL may take
     --connect-timeout SECONDS    how long connecting may take (default 10)
     --frames           tell every frame on standard error, as nghttp -v does
@@ -36,7 +38,9 @@ codes:
   3  not a URL                      28  a time limit passed
   6  the host's name is not known   55  the request's content failed
   7  no connection                  56  the connection ended early
- 16  the peer broke the protocol    92  the peer reset the stream
+ 16  the peer broke the protocol   60  the certificate is not trusted
+ 35  TLS could not be agreed on    77  whom to trust cannot be read
+                                   92  the peer reset the stream
 With several URLs the code is that of the last one that failed.
 ";
 
@@ -55,6 +59,8 @@ pub(crate) struct RequestLine {
     pub(crate) fail: bool,
     pub(crate) frames: bool,
     pub(crate) progress: bool,
+    pub(crate) authority: Option<PathBuf>,
+    pub(crate) insecure: bool,
     pub(crate) max_time: Duration,
     pub(crate) connect_timeout: Duration,
 }
@@ -75,6 +81,8 @@ impl RequestLine {
             fail: false,
             frames: false,
             progress: false,
+            authority: None,
+            insecure: false,
             max_time: Duration::MAX,
             connect_timeout: Duration::from_secs(10),
         };
@@ -91,6 +99,8 @@ impl RequestLine {
                 Short('f') | Long("fail") => all.fail = true,
                 Long("frames") => all.frames = true,
                 Long("progress") => all.progress = true,
+                Long("cacert") => all.authority = Some(parser.value()?.into()),
+                Short('k') | Long("insecure") => all.insecure = true,
                 Long("max-time") => all.max_time = parser.value()?.parse_with(seconds)?,
                 Long("connect-timeout") => all.connect_timeout = parser.value()?.parse_with(seconds)?,
                 Short('h') | Long("help") => return Ok(None),

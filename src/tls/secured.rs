@@ -100,8 +100,11 @@ impl<S: Stream> Secured<S> {
         let session = &mut *self.session.borrow_mut();
         loop {
             let flushed = self.poll_send(session, Sender::Writer, context);
+            if !session.is_handshaking() {
+                // What has gone wrong since then is for who reads, behind what came before it.
+                return flushed;
+            }
             match session.input() {
-                Input::Open | Input::Closed if !session.is_handshaking() => return flushed,
                 Input::Open => {}
                 // What is held is the alert that says why: it goes out if it can.
                 Input::Failed(error) => {

@@ -1,4 +1,5 @@
-// Go's net/http client, in cleartext with prior knowledge, against examples/h2_server. Argument: http://HOST:PORT.
+// Go's net/http client against examples/h2_server, in cleartext with prior knowledge or over TLS.
+// Argument: http://HOST:PORT or https://HOST:PORT.
 package main
 
 import (
@@ -24,6 +25,7 @@ var base = os.Args[1]
 func client() *http.Client {
 	transport := &http.Transport{Protocols: new(http.Protocols), ExpectContinueTimeout: 40 * time.Second}
 	transport.Protocols.SetUnencryptedHTTP2(true)
+	transport.Protocols.SetHTTP2(true)
 	return &http.Client{Transport: transport, Timeout: 40 * time.Second}
 }
 

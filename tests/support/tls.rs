@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, KeyPair};
 use wakering::tls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::ring,
@@ -32,6 +32,7 @@ pub(crate) struct Authority {
 /// A certificate and its key.
 pub(crate) struct Identity {
     pub(crate) certificate: CertificateDer<'static>,
+    pem: String,
     key: KeyPair,
 }
 
@@ -39,6 +40,7 @@ impl Authority {
     pub(crate) fn new() -> Authority {
         let mut params = CertificateParams::new([]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "an authority of tests");
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
         Authority { certificate, key }
@@ -48,15 +50,21 @@ impl Authority {
     pub(crate) fn identity(&self, names: &[&str]) -> Identity {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(names).expect("names");
+        let mut params = CertificateParams::new(names).expect("names");
+        // One that is named like its issuer would be taken for self-signed.
+        params.distinguished_name.push(DnType::CommonName, "a host of tests");
         let certificate = params.signed_by(&key, &self.certificate, &self.key).expect("a certificate");
-        Identity { certificate: certificate.der().clone(), key }
+        Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key }
     }
 
     pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone()).expect("a root");
         roots
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.certificate.pem()
     }
 
     /// A client that trusts this authority.
@@ -90,6 +98,14 @@ impl Authority {
 }
 
 impl Identity {
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    pub(crate) fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
     pub(crate) fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(self.key.serialize_der().into())
     }
@@ -148,9 +164,9 @@ impl Foreign {
 
     /// Shakes hands up to the last flight, which it gives out unsent, with `first` sealed behind it.
     pub(crate) fn last_flight(&mut self, first: &[u8]) -> Vec<u8> {
-        let hello = self.outgoing();
-        self.socket.write_all(&hello).expect("the server takes it");
         while self.tls.is_handshaking() {
+            let flight = self.outgoing();
+            self.socket.write_all(&flight).expect("the server takes it");
             assert!(self.take_in(), "the server ended the stream");
         }
         self.tls.writer().write_all(first).expect("memory takes all");

@@ -1,0 +1,13 @@
+//! In the place of TLS, where the example was built without it.
+
+use std::{error::Error, path::Path};
+
+use wakering::http::client::{self, ClientBuilder};
+
+pub(crate) fn trust(_: ClientBuilder, _: Option<&Path>, _: bool) -> Result<ClientBuilder, Box<dyn Error>> {
+    Err("https needs the feature tls-ring: cargo run --features tls-ring --example h2_client".into())
+}
+
+pub(crate) fn code(_: &client::Error) -> Option<u8> {
+    None
+}
