@@ -349,7 +349,7 @@ impl Builder {
             ceilings: self.ceilings.clone(),
             connections: self.connections,
             front: self.front.clone(),
-            tls: self.tls.clone(),
+            tls: self.tls.as_ref().map(|tls| tls.offering(self.older.protocols())),
             older: self.older.clone(),
             spawned,
         }
@@ -481,9 +481,10 @@ impl<H: Handler> Entrance<H> {
                 let wire = self.open(stream.into(), peer);
                 self.members.admit(wire.clone(), connection::drive(self.service.clone(), wire));
             }
-            Some(tls) => {
-                let (tls, entrance) = (tls.clone(), self.clone());
+            Some(_configured) => {
+                let entrance = self.clone();
                 self.members.admit_early(peer.ip(), |seat| async move {
+                    let Some(tls) = &entrance.tls else { return };
                     let Some(transport) = tls.shake(stream, peer).await else { return };
                     let wire = entrance.open(transport, peer);
                     seat.take(&wire);

@@ -346,9 +346,9 @@ impl Wire {
         let detached = self.find(key, |mailbox| mailbox.detached);
         let mut core = self.core.borrow_mut();
         if detached == Some(true) {
-            core.release_late(n)
+            core.release_late(n);
         } else {
-            core.release(key, n)
+            core.release(key, n);
         }
         if core::resumes(&core) {
             drop(core);

@@ -29,6 +29,11 @@ pub(in crate::http) enum Core {
 pub(in crate::http) struct Older(Option<Arc<Http1>>);
 
 impl Older {
+    /// What is spoken, by the names of ALPN.
+    pub(in crate::http) fn protocols(&self) -> &'static [&'static [u8]] {
+        if self.0.is_some() { &[b"h2", b"http/1.1"] } else { &[b"h2"] }
+    }
+
     /// Makes a server's end.
     pub(in crate::http) fn server(&self, config: Arc<Config>, now: u64) -> Core {
         let mut core = Connection::server(config, now);

@@ -14,6 +14,11 @@ pub(in crate::http) type Core = Connection;
 pub(in crate::http) struct Older;
 
 impl Older {
+    /// What is spoken, by the names of ALPN.
+    pub(in crate::http) fn protocols(&self) -> &'static [&'static [u8]] {
+        &[b"h2"]
+    }
+
     /// Makes a server's end.
     pub(in crate::http) fn server(&self, config: Arc<Config>, now: u64) -> Core {
         Connection::server(config, now)

@@ -16,7 +16,7 @@ use crate::{
     trace,
 };
 
-/// What may be spoken over TLS, by the names that ALPN has for it (RFC 9113 §3.2).
+/// What a client offers to speak, by the names that ALPN has for it (RFC 9113 §3.2).
 const OFFERED: &[&[u8]] = &[b"h2"];
 
 /// What a cleartext client is told that has come to the wrong port.
@@ -95,7 +95,12 @@ pub(crate) struct Security(TlsAcceptor);
 
 impl Security {
     pub(super) fn new(acceptor: TlsAcceptor) -> Security {
-        Security(acceptor.offering(OFFERED))
+        Security(acceptor)
+    }
+
+    /// As it is, offering these protocols by ALPN where the user's configuration offers none.
+    pub(crate) fn offering(&self, protocols: &[&[u8]]) -> Security {
+        Security(self.0.clone().offering(protocols))
     }
 
     /// Shakes hands; `None` if nothing comes of it, which the client has been told.
