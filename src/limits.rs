@@ -547,7 +547,7 @@ pub(crate) const MESSAGE_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const MESSAGE_LATE_HANDLERS: usize = 64;
 /// How long a peer has to say whether it takes part in a session. One that does not know of them may never answer.
 #[cfg(feature = "message")]
-pub(crate) const MESSAGE_OFFER_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const MESSAGE_OFFER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a node that ends waits for the last words of a connection to be written.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_LAST_WORDS: Duration = Duration::from_secs(1);

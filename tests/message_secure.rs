@@ -5,7 +5,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::Future,
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
     rc::Rc,
     time::Duration,
 };
@@ -546,4 +546,70 @@ fn an_offer_without_a_contribution_of_its_own_is_declined() {
         offering.fields.set_octets("offer", &[&[version][..], &key].concat());
         scene(&[1], |scene| assert!(session.accept(&offering, Order::Any, scene).is_none()));
     }
+}
+
+// Malformed input, where layers are at work. What frames can be wrong in has tests in `message` and `message_udp`.
+
+/// Sends frames by a connection of its own; what comes back until the server closes it.
+async fn reaction(server: &Server, frames: &[&[u8]]) -> Vec<Message> {
+    let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    stream.write_all(&frames.concat()).await.unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let (mut decoder, mut answers) = (Decoder::new(Kinds::new()), Vec::new());
+    let mut octets = [0; 4096];
+    while let Ok(n @ 1..) = stream.read(&mut octets).await {
+        decoder.receive(&octets[..n]);
+        while let Some(message) = decoder.poll_message().unwrap() {
+            answers.push(message);
+        }
+    }
+    answers
+}
+
+fn frame(kind: Kind) -> Vec<u8> {
+    Message::new(kind, "a", "").to_octets().unwrap()
+}
+
+#[test]
+fn what_is_not_signed_is_refused_and_errors_that_are_not_are_not_answered() {
+    run(async {
+        let (server, calls) = serve(Builder::new().layer(signed()));
+        let errors = [Kind::ERROR, Kind::AUTH_ERROR, Kind::NOT_FOUND, Kind::NOT_PERMITTED].map(frame);
+        let mut frames: Vec<&[u8]> = errors.iter().map(|frame| &frame[..]).collect();
+        let request = frame(Kind::REQUEST_URI);
+        frames.extend([&request[..], &request]);
+        let answers = reaction(&server, &frames).await;
+        assert_eq!(answers.len(), 2, "{answers:?}");
+        for answer in answers {
+            // In plain: nobody knows whether the sender could read anything else.
+            assert_eq!((answer.kind, &answer.uri[..]), (Kind::AUTH_ERROR, &b"ERROR"[..]));
+            assert_eq!((&answer.content[..], answer.fields.len()), (&b"HMAC auth failed"[..], 0));
+        }
+        assert_eq!(calls.get(), 0);
+    });
+}
+
+#[test]
+fn what_cannot_be_decrypted_is_answered_and_the_connection_goes_on() {
+    run(async {
+        let cipher = || StreamCipher::new("k").hide_uri(false);
+        let (server, calls) = serve(Builder::new().layer(Layer::new().cipher(cipher())));
+        let mut message = Message::new(Kind::REQUEST_URI, "a", "hello");
+        scene(&[1], |scene| cipher().encrypt(&mut message, scene).unwrap());
+        let encrypted = message.to_octets().unwrap();
+        let answers = reaction(&server, &[&frame(Kind::REQUEST_URI), &encrypted]).await;
+        let kinds: Vec<Kind> = answers.iter().map(|answer| answer.kind).collect();
+        assert_eq!((kinds, calls.get()), (vec![Kind::ERROR, Kind::RESPOND_URI], 1));
+    });
+}
+
+#[test]
+fn a_uri_that_is_longer_than_its_body_ends_the_connection_without_a_word() {
+    run(async {
+        let (server, calls) = serve(Builder::new());
+        // Nine octets of uri in a body that has three behind their length, and the checksum is right.
+        let octets = [0, 0, 3, 0, 5, 113, 79, 32, 71, 77, 64, 0, 0, 9, 97, 98, 99];
+        let answers = reaction(&server, &[&octets[..], &frame(Kind::REQUEST_URI)]).await;
+        assert_eq!((answers.len(), calls.get()), (0, 0));
+    });
 }
