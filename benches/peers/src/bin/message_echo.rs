@@ -72,7 +72,8 @@ async fn ask(remote: &Remote, content: &[u8], in_flight: usize, requests: u64) {
         scope.spawn(async move {
             while left.get() > 0 {
                 left.set(left.get() - 1);
-                let answer = remote.request(Kind::REQUEST_URI, "echo", content.clone()).await.expect("an answer");
+                let answer =
+                    remote.request(Kind::REQUEST_URI, "echo", content.clone()).await.expect("an answer");
                 assert!(answer.kind == Kind::RESPOND_URI && answer.content == content, "the wrong answer");
             }
         });
