@@ -12,7 +12,12 @@ use std::{
     rc::Rc,
 };
 
+use async_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::Role},
+};
 use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::{SinkExt, StreamExt};
 use support::{pair, pattern, run};
 use wakering::{
     http::{Body, Method, Reason, Request, Server, Tunnel, client},
@@ -160,4 +165,36 @@ fn a_tunnel_that_was_reset_or_lost_is_an_error_of_its_kind() {
         assert_eq!(broken.kind(), io::ErrorKind::BrokenPipe);
         drop(connection);
     });
+}
+
+#[test]
+fn a_crate_that_is_bound_to_the_traits_runs_over_our_sockets() {
+    run(async {
+        let (one, two) = UnixStream::pair().unwrap();
+        websockets(one, two).await;
+        let (one, two) = pair().await;
+        websockets(one, two).await;
+    });
+}
+
+/// A WebSocket each way over a connection, by a crate that knows the traits only.
+async fn websockets<T: AsyncRead + AsyncWrite + Unpin + 'static>(one: T, two: T) {
+    let server = WebSocketStream::from_raw_socket(one, Role::Server, None).await;
+    let mut client = WebSocketStream::from_raw_socket(two, Role::Client, None).await;
+    let echo = spawn(async move {
+        let mut server = server;
+        while let Some(Ok(message)) = server.next().await {
+            if !message.is_close() {
+                SinkExt::send(&mut server, message).await.expect("the client reads");
+            }
+        }
+    });
+    for length in [0, 5, 200_000] {
+        let sent = Message::binary(pattern(10, length));
+        SinkExt::send(&mut client, sent.clone()).await.expect("the server reads");
+        assert!(client.next().await.expect("an echo").expect("no error") == sent);
+    }
+    client.close(None).await.expect("it is open");
+    while let Some(Ok(_)) = client.next().await {}
+    echo.await.expect("no panic");
 }
