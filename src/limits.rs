@@ -453,10 +453,9 @@ pub(crate) const CLIENT_RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long a client that failed to open a further connection makes do with those that it has.
 pub(crate) const CLIENT_REDIAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// Connections of a worker from which something is read before HTTP begins: each has a deadline, and 1 KiB or so.
-pub(crate) const ARRIVALS_MAX: usize = 4096;
-/// How long those may take at a stop, at most: as long as a proxy may take for its header.
-pub(crate) const ARRIVALS_GRACE: Duration = Duration::from_secs(5);
+/// Connections of a worker that wait for a proxy's header, and count under no limit until it says whose they are: each has a
+/// deadline, and 1 KiB or so.
+pub(crate) const UNKNOWN_PEERS_MAX: usize = 4096;
 
 // console
 

@@ -165,14 +165,51 @@ fn a_header_that_does_not_come_in_time_ends_the_connection() {
 }
 
 #[test]
-fn a_stop_serves_those_whose_header_comes_and_ends_those_whose_does_not() {
+fn a_stop_waits_no_longer_than_its_grace_for_a_header_and_serves_who_sends_one() {
     wakering::run(async {
-        let server = start(ProxyHeaders::trusting([local()]));
+        let server = start(ProxyHeaders::trusting([local()]).timeout(LIMIT));
         let mut silent = TcpStream::connect(server.local_addr()).await.unwrap();
         silent.write_all(&HEADER[..10]).await.unwrap();
-        let stopped = timeout(LIMIT, server.stop(Duration::from_millis(100))).await.unwrap();
-        assert_eq!(stopped.aborted_connections, 0, "it was not one of HTTP yet");
+        let mut late = TcpStream::connect(server.local_addr()).await.unwrap();
+        late.write_all(&HEADER[..10]).await.unwrap();
+        let handle = server.handle();
+        let stopping = wakering::spawn(async move { handle.shutdown(LIMIT).await });
+        server.handle().stopping().await;
+        // It is accepted, and sends the rest when the server is about to end: its request is answered, or refused with
+        // GOAWAY, but the connection is one of HTTP.
+        late.write_all(&HEADER[10..]).await.unwrap();
+        late.write_all(REQUEST).await.unwrap();
+        let mut frames = bytes::BytesMut::new();
+        timeout(LIMIT, late.read_at_least(&mut frames, 9)).await.unwrap().unwrap();
+        assert_eq!(frames[3], 4, "it begins with SETTINGS: {frames:?}");
+        // The silent one is given up with the grace.
+        let stopped = timeout(LIMIT, server.stop(Duration::ZERO)).await.unwrap();
+        assert!(stopped.aborted_connections >= 1, "{stopped:?}");
         assert!(matches!(silent.read(&mut [0]).await, Ok(0) | Err(_)));
+        assert_eq!(timeout(LIMIT, stopping).await.unwrap().unwrap(), stopped);
+    })
+    .unwrap();
+}
+
+#[test]
+fn clients_behind_one_proxy_are_counted_one_by_one() {
+    wakering::run(async {
+        let handler = |_: Request<Body>| async { Response::new(Body::from("192.0.2.7 was told")) };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let builder = Server::builder().proxy_headers(ProxyHeaders::trusting([local()]));
+        let server = builder.max_connections_per_address(1).start(listener, handler).unwrap();
+        let open = async |header: &[u8]| {
+            let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+            stream.write_all(&[header, REQUEST].concat()).await.unwrap();
+            let mut frames = bytes::BytesMut::new();
+            timeout(LIMIT, stream.read_buf(&mut frames)).await.unwrap().map(|read| (read > 0, stream))
+        };
+        let (first, _kept) = open(HEADER).await.unwrap();
+        let (other, _kept_too) = open(b"PROXY TCP4 192.0.2.78 198.51.100.1 4660 443\r\n").await.unwrap();
+        assert!(first && other, "two clients, each with one connection");
+        let second = open(HEADER).await.is_ok_and(|(served, _)| served);
+        assert!(!second, "a second one of the first client");
+        server.stop(Duration::ZERO).await;
     })
     .unwrap();
 }

@@ -15,7 +15,7 @@ use crate::{
         life::{Part, Progress, Stopped},
         wire::Wire,
     },
-    limits::SHUTDOWN_LONGEST,
+    limits::{SHUTDOWN_LONGEST, UNKNOWN_PEERS_MAX},
     proto::h2::Reason,
     slab::{Key, Slab},
     task::JoinHandle,
@@ -29,11 +29,13 @@ pub(super) struct Members {
     /// They are told to end, and so is who comes late.
     leaving: Cell<bool>,
     admission: Admission,
+    /// Connections that are not counted by the admission yet: a proxy is to say first whose they are.
+    unknown: Cell<usize>,
     watch: Rc<Watch>,
 }
 
 struct Member {
-    /// None while TLS shakes hands.
+    /// None while a proxy has not said whose it is, and while TLS shakes hands.
     wire: Option<Rc<Wire>>,
     task: Option<JoinHandle<()>>,
 }
@@ -82,6 +84,7 @@ impl Members {
             open: RefCell::default(),
             leaving: Cell::new(false),
             admission: Admission::new(limits),
+            unknown: Cell::new(0),
             watch: Rc::default(),
         }
     }
@@ -96,7 +99,7 @@ impl Members {
     }
 
     pub(super) fn admit(self: &Rc<Self>, wire: Rc<Wire>, drive: impl Future<Output = ()> + 'static) {
-        let seat = self.seat(wire.peer_addr().ip(), Some(wire));
+        let seat = self.seat(Some(wire.peer_addr().ip()), Some(wire));
         let key = seat.key;
         let task = worker::spawn(async move {
             let _seat = seat;
@@ -105,8 +108,9 @@ impl Members {
         self.keep_task(key, task);
     }
 
-    /// As `admit`, for a connection that is not one yet: `drive` says when it is, to the seat that it is given.
-    pub(super) fn admit_early<F>(self: &Rc<Self>, peer: IpAddr, drive: impl FnOnce(Rc<Seat>) -> F)
+    /// As `admit`, for a connection that is not one yet: `drive` says when it is, to the seat that it is given. Without a
+    /// `peer` it has not been admitted either: `drive` asks the seat to.
+    pub(super) fn admit_early<F>(self: &Rc<Self>, peer: Option<IpAddr>, drive: impl FnOnce(Rc<Seat>) -> F)
     where
         F: Future<Output = ()> + 'static,
     {
@@ -120,7 +124,15 @@ impl Members {
         self.keep_task(key, task);
     }
 
-    fn seat(self: &Rc<Self>, peer: IpAddr, wire: Option<Rc<Wire>>) -> Seat {
+    /// Whether one more may come of which it is not known whose it is.
+    pub(super) fn takes_unknown(&self) -> bool {
+        self.unknown.get() < UNKNOWN_PEERS_MAX
+    }
+
+    fn seat(self: &Rc<Self>, peer: Option<IpAddr>, wire: Option<Rc<Wire>>) -> Seat {
+        let unknown = usize::from(peer.is_none());
+        self.unknown.set(self.unknown.get() + unknown);
+        let peer = Cell::new(peer);
         let key = self.open.borrow_mut().insert(Member { wire, task: None });
         Seat { members: self.clone(), key, peer }
     }
@@ -216,10 +228,20 @@ fn say_goodbye(wire: &Rc<Wire>) {
 pub(super) struct Seat {
     members: Rc<Members>,
     key: Key,
-    peer: IpAddr,
+    /// Whose it is, once it was admitted.
+    peer: Cell<Option<IpAddr>>,
 }
 
 impl Seat {
+    /// It is known now whose it is: is there room for it?
+    pub(super) fn admit(&self, peer: IpAddr) -> bool {
+        let admitted = self.members.admission.enter(peer);
+        if admitted && self.peer.replace(Some(peer)).is_none() {
+            self.members.unknown.set(self.members.unknown.get() - 1);
+        }
+        admitted
+    }
+
     /// It is a connection now.
     pub(super) fn take(&self, wire: &Rc<Wire>) {
         if let Some(member) = self.members.open.borrow_mut().get_mut(self.key) {
@@ -234,8 +256,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let member = self.members.open.borrow_mut().remove(self.key);
-        if member.is_some() {
-            self.members.admission.leave(self.peer);
+        match self.peer.get() {
+            Some(peer) => self.members.admission.leave(peer),
+            None => self.members.unknown.set(self.members.unknown.get() - 1),
         }
         drop(member);
         self.members.watch.notify();

@@ -21,7 +21,7 @@
 //!                hyper and tokio
 //! sending.rs     content that is made piece by piece, on its way to the peer
 //! client/        requests, and a pool of connections to send them on
-//! server.rs      accepting; arrivals.rs, front_*.rs: what is read before the protocol begins
+//! server.rs      accepting; front_*.rs: what is read before the protocol begins
 //! members.rs     the connections of a worker, and how they end; life.rs: who waits for that
 //! metrics.rs     what was done, in numbers
 //! pressure.rs    ceilings on memory
@@ -35,7 +35,6 @@
 //! requests have produced leaves in one vectored write after the tasks have run.
 
 mod admission;
-mod arrivals;
 mod body;
 #[cfg(feature = "tower")]
 mod body_parts;

@@ -16,7 +16,6 @@ use std::{
 use crate::{
     http::{
         admission::ConnectionLimits,
-        arrivals::Arrivals,
         connection,
         core::Older,
         date::Date,
@@ -25,7 +24,7 @@ use crate::{
         handler::Handler,
         hooks::{BadResponse, ConnectionInfo, ConnectionReport, Hooks},
         life::{Life, Part, ServerHandle, Stopped},
-        members::Members,
+        members::{Members, Seat},
         metrics::{Ledger, Meter, Meters, Metrics},
         pressure::{Ceilings, Pressure, Shed, Valve},
         secure::Security,
@@ -33,7 +32,6 @@ use crate::{
         transport::Transport,
         wire::Wire,
     },
-    limits::ARRIVALS_GRACE,
     net::{
         TcpListener, TcpStream,
         listen::{Share, Spread, listen},
@@ -435,12 +433,13 @@ struct Common {
     spawned: &'static Location<'static>,
 }
 
+const FULL: &str = "the server has as many connections as it may have";
+
 /// The way of a connection to its place among those that are served.
 struct Entrance<H: Handler> {
     config: Arc<Config>,
     front: Front,
     tls: Option<Security>,
-    arrivals: Rc<Arrivals>,
     members: Rc<Members>,
     meter: Arc<Meter>,
     service: Rc<Service<H>>,
@@ -448,20 +447,37 @@ struct Entrance<H: Handler> {
 
 impl<H: Handler> Entrance<H> {
     /// A connection was accepted.
-    fn enter(self: &Rc<Self>, mut stream: TcpStream, peer: SocketAddr) {
-        if !self.front.is_asked(peer) {
-            return self.admit(stream, peer);
+    fn enter(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.
+        let _ = stream.set_nodelay(true);
+        if self.front.is_asked(peer) {
+            return self.ask(stream, peer);
+        }
+        if !self.members.admission().enter(peer.ip()) {
+            return self.refuse(FULL);
+        }
+        if self.tls.is_none() {
+            let wire = self.open(stream.into(), peer);
+            return self.members.admit(wire.clone(), connection::drive(self.service.clone(), wire));
         }
         let entrance = self.clone();
-        let begun = self.arrivals.begin(async move {
+        let begin = |seat: Rc<Seat>| async move { entrance.begin(&seat, stream, peer).await };
+        self.members.admit_early(Some(peer.ip()), begin);
+    }
+
+    /// A proxy is to say whose connection it is.
+    fn ask(self: &Rc<Self>, mut stream: TcpStream, peer: SocketAddr) {
+        if !self.members.takes_unknown() {
+            return self.refuse("too many connections wait for a proxy's header");
+        }
+        let entrance = self.clone();
+        self.members.admit_early(None, |seat| async move {
             match entrance.front.pass(&mut stream, peer).await {
-                Ok(client) => entrance.admit(stream, client),
+                Ok(client) if seat.admit(client.ip()) => entrance.begin(&seat, stream, client).await,
+                Ok(_client) => entrance.refuse(FULL),
                 Err(error) => entrance.refuse(&error.to_string()),
             }
         });
-        if !begun {
-            self.refuse("too many connections have not begun yet");
-        }
     }
 
     fn refuse(&self, why: &str) {
@@ -469,29 +485,18 @@ impl<H: Handler> Entrance<H> {
         self.meter.refused();
     }
 
-    /// Serves a connection of `peer`, if there is room.
-    fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        if !self.members.admission().enter(peer.ip()) {
-            return self.refuse("the server has as many connections as it may have");
-        }
-        // Without it small answers would wait for the peer's acknowledgement; a socket that refuses is gone.
-        let _ = stream.set_nodelay(true);
-        match &self.tls {
-            None => {
-                let wire = self.open(stream.into(), peer);
-                self.members.admit(wire.clone(), connection::drive(self.service.clone(), wire));
-            }
-            Some(_configured) => {
-                let entrance = self.clone();
-                self.members.admit_early(peer.ip(), |seat| async move {
-                    let Some(tls) = &entrance.tls else { return };
-                    let Some(transport) = tls.shake(stream, peer).await else { return };
-                    let wire = entrance.open(transport, peer);
-                    seat.take(&wire);
-                    connection::drive(entrance.service.clone(), wire).await;
-                });
-            }
-        }
+    /// Begins to serve a connection that has its seat, after the handshake of TLS if there is one.
+    async fn begin(self: &Rc<Self>, seat: &Seat, stream: TcpStream, peer: SocketAddr) {
+        let transport = match &self.tls {
+            None => stream.into(),
+            Some(tls) => match tls.shake(stream, peer).await {
+                Some(transport) => transport,
+                None => return,
+            },
+        };
+        let wire = self.open(transport, peer);
+        seat.take(&wire);
+        connection::drive(self.service.clone(), wire).await;
     }
 
     /// A connection of its own right.
@@ -507,18 +512,10 @@ impl<H: Handler> Entrance<H> {
 /// Serves one worker until the word is said and the connections are gone.
 async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
     let Common { config, part, meter, hooks, ceilings, connections, front, older, tls, spawned } = common;
-    let (members, arrivals) = (Rc::new(Members::new(connections)), Rc::<Arrivals>::default());
+    let members = Rc::new(Members::new(connections));
     let shared = Shared { date: Date::new(), hooks, watch: members.watch(), older };
     let service = Service::new(handler, shared, Valve::new(&ceilings, &meter), spawned);
-    let entrance = Rc::new(Entrance {
-        config,
-        front,
-        tls,
-        arrivals: arrivals.clone(),
-        members: members.clone(),
-        meter,
-        service,
-    });
+    let entrance = Rc::new(Entrance { config, front, tls, members: members.clone(), meter, service });
     let (runtime, mut runtime_ends) = (Handle::current(), false);
     let mut ending = pin!(runtime.stopping());
     let mut word = poll_fn(|context| {
@@ -536,7 +533,6 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
             Err(_error) => word.await,
         };
     trace::server_phase("stopped accepting");
-    arrivals.finish(grace.min(ARRIVALS_GRACE)).await;
     let stopped = members.wind_down(&part, grace).await;
     trace::server_phase("ended");
     part.end(stopped);
