@@ -526,6 +526,18 @@ pub(crate) const MESSAGE_COMPLAINTS: u32 = 100;
 /// How long a node of datagrams waits after an error of its socket, which may come again.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_READ_PAUSE: Duration = Duration::from_millis(10);
+/// Peers that a node knows; further ones are not noted.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_PEERS: usize = 1024;
+/// Addresses of one peer; the one that it was not heard from for longest goes first.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_PEER_ADDRESSES: usize = 8;
+/// How often a node tells its group that it is there, as in the protocol's first implementation, …
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_ADVERTISE_EVERY: Duration = Duration::from_secs(20);
+/// … and how long a peer is known of which nothing is heard: three times that.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_PEER_EXPIRY: Duration = Duration::from_secs(60);
 /// Topics that one peer may have subscribed to.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_SUBSCRIPTIONS: usize = 1024;

@@ -94,8 +94,13 @@ impl Asks {
 
     /// Ends a request that could not be sent.
     pub(super) fn fail(&self, ticket: Ticket, error: RequestError) {
-        self.requests.borrow_mut().cancel(ticket);
+        self.withdraw(ticket);
         self.settle_if_waiting(ticket, error);
+    }
+
+    /// Takes back a request that was not sent.
+    pub(super) fn withdraw(&self, ticket: Ticket) {
+        self.requests.borrow_mut().withdraw(ticket);
     }
 
     /// Lets go of the requests that were not answered in their time.

@@ -24,6 +24,7 @@ use crate::{
         metrics::Metrics,
         node::Node,
         peer::Peer,
+        peers::PeerRecord,
         routes::{Incoming, Key, Route},
     },
     net::{Addresses, TcpStream},
@@ -142,6 +143,12 @@ impl Client {
         let remote = self.remote(stream.peer_addr()?);
         remote.inner.adopt(stream);
         Ok(remote)
+    }
+
+    /// Which servers have introduced themselves; see [`Builder::introduce`](super::Builder::introduce).
+    #[must_use]
+    pub fn known_peers(&self) -> Vec<PeerRecord> {
+        self.node.peers.all()
     }
 
     /// A server that is connected to when it is first asked for something.

@@ -74,6 +74,9 @@ pub enum SendError {
     /// The node has no multicast group.
     #[error("the node has no multicast group")]
     NoGroup,
+    /// The node has nothing to say of itself.
+    #[error("the node has no introduction")]
+    NoIntroduction,
     /// A plugin cannot do its work.
     #[error(transparent)]
     Plugin(#[from] PluginError),

@@ -84,6 +84,13 @@ impl Link {
         if self.guard.is_to_offer() {
             handlers.spawn(self.clone().agree());
         }
+        if self.guard.asks() && self.node.peers.own.is_some() {
+            let link = self.clone();
+            handlers.spawn(async move {
+                link.guard.agreed().await;
+                link.introduce(Kind::ADVERTISE_PEER);
+            });
+        }
         let reading = async {
             let end = self.read(&mut reader, &handlers).await;
             self.note_end(end.clone());
@@ -98,10 +105,19 @@ impl Link {
             let _ = timeout(patience, self.over.run_until_cancelled(self.idle())).await;
         }
         drop(handlers);
+        self.introduce(Kind::DISCONNECT);
         self.note_end(LinkEnd::Closed);
         self.queue.close();
         if !self.over.is_cancelled() {
             let _ = timeout(MESSAGE_LAST_WORDS, write.join()).await;
+        }
+    }
+
+    /// Says who this end is, or that it goes.
+    fn introduce(self: &Rc<Self>, kind: Kind) {
+        if let Some(message) = self.node.peers.introduction(kind) {
+            // Whether it is known matters only while there is a connection.
+            let _ = self.peer().send(message);
         }
     }
 

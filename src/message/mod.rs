@@ -13,6 +13,7 @@
 //! guard    what protects one connection: a layer, or a session    late    requests without an answer in time
 //! metrics  what a node has done
 //! udp      a node of datagrams: its sockets, the addresses that it knows, multicast
+//! peers    who has introduced itself, and by which addresses it is reached
 //! ```
 //!
 //! # What differs from the package
@@ -40,6 +41,7 @@ mod link;
 mod metrics;
 mod node;
 mod peer;
+mod peers;
 mod queue;
 mod routes;
 mod server;
@@ -54,6 +56,7 @@ pub use self::{
     metrics::Metrics,
     node::Builder,
     peer::Peer,
+    peers::{Introduction, PeerEvent, PeerRecord},
     queue::SlowPeer,
     routes::{Incoming, Key},
     server::{Server, Stopped},

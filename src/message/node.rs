@@ -15,6 +15,7 @@ use crate::{
         link::Link,
         metrics::{Counts, count},
         peer::{End, Peer},
+        peers::{Introduction, PeerEvent, Peers},
         queue::SlowPeer,
         routes::{Incoming, Key, Route, Routes},
         server::Server,
@@ -48,6 +49,7 @@ pub(super) struct Node {
     pub(super) topics: Topics,
     pub(super) lateness: Lateness,
     pub(super) counts: Counts,
+    pub(super) peers: Peers,
     pub(super) settings: Settings,
     /// Requests that nobody here answers are answered that way.
     pub(super) answers_unknown: bool,
@@ -102,6 +104,7 @@ impl Drop for Membership {
         count(&self.link.node.counts.dropped, self.link.dropped());
         let removed = self.link.node.links.borrow_mut().remove(self.key);
         drop(removed);
+        self.link.node.peers.leave(self.link.address);
         self.link.node.topics.leave_all(&End::Link(self.link.clone()));
     }
 }
@@ -142,6 +145,7 @@ pub struct Builder {
     kinds: Kinds,
     routes: Routes,
     lateness: Lateness,
+    peers: Peers,
     settings: Settings,
 }
 
@@ -164,6 +168,7 @@ impl Builder {
             kinds: Kinds::new(),
             routes: Routes::default(),
             lateness: Lateness::default(),
+            peers: Peers::default(),
             settings,
         }
     }
@@ -248,6 +253,21 @@ impl Builder {
         F: Future<Output = ()> + 'static,
     {
         self.lateness.set(handler);
+        self
+    }
+
+    /// Says of the node who it is, and learns who others are: ADVERTISE_PEER, PEER_DISCOVERED and DISCONNECT of the same
+    /// application go to no handler then. It is not done by default.
+    pub fn introduce(mut self, introduction: Introduction) -> Builder {
+        self.peers.own = Some(introduction);
+        self
+    }
+
+    /// Calls `hook` when a peer has introduced itself, and when it is gone.
+    ///
+    /// It holds the node up, and may not wait; its panic ends nothing.
+    pub fn on_peer(mut self, hook: impl Fn(PeerEvent) + 'static) -> Builder {
+        self.peers.hook = Some(Rc::new(hook));
         self
     }
 
@@ -353,6 +373,7 @@ impl Builder {
             lateness: self.lateness,
             counts: Counts::default(),
             topics: Topics::default(),
+            peers: self.peers,
             settings: self.settings,
             answers_unknown,
             links: RefCell::new(Slab::new()),

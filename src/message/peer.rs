@@ -23,6 +23,7 @@ use crate::{
         link::Link,
         metrics::count,
         node::Node,
+        peers::PeerRecord,
         routes::{Incoming, Route},
         udp::Far,
     },
@@ -64,6 +65,13 @@ pub(super) enum End {
 }
 
 impl End {
+    pub(super) fn address(&self) -> SocketAddr {
+        match self {
+            End::Link(link) => link.address,
+            End::Far(far) => far.address,
+        }
+    }
+
     pub(super) fn is(&self, other: &End) -> bool {
         match (self, other) {
             (End::Link(one), End::Link(other)) => Rc::ptr_eq(one, other),
@@ -136,10 +144,13 @@ impl Peer {
     /// Its address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        match &self.end {
-            End::Link(link) => link.address,
-            End::Far(far) => far.address,
-        }
+        self.end.address()
+    }
+
+    /// What it has said of itself, if it has: see [`Builder::introduce`](super::Builder::introduce).
+    #[must_use]
+    pub fn record(&self) -> Option<PeerRecord> {
+        self.node().peers.at(self.addr())
     }
 
     /// Whether what is said to it is sealed in a [`Session`](super::Session).
@@ -235,9 +246,8 @@ impl Peer {
     }
 
     /// What it has said of itself, if it has.
-    #[expect(clippy::unused_self, reason = "peers say nothing of themselves yet")]
     pub(super) fn said(&self) -> Option<Rc<Value>> {
-        None
+        self.node().peers.said(self.addr())
     }
 
     pub(super) fn guard(&self) -> &Guard {
@@ -295,9 +305,13 @@ impl Peer {
         let wrapped = self.guard().wrap_in(inner, &mut message, self.said().as_deref());
         let unsent = if asked.now { None } else { Some(message.clone()) };
         let answer = self.asks().answer(&asked, unsent);
-        wrapped.map_err(SendError::Plugin)?;
-        if asked.now {
-            self.send_outer(message)?;
+        let sent = wrapped
+            .map_err(SendError::Plugin)
+            .and_then(|()| if asked.now { self.send_outer(message) } else { Ok(()) });
+        if let Err(error) = sent {
+            self.asks().withdraw(asked.ticket);
+            self.send_waiting();
+            return Err(error.into());
         }
         let address = self.addr();
         let describe = move |out: &mut fmt::Formatter<'_>| {
@@ -374,6 +388,11 @@ impl Peer {
         if self.settled(&message, || Ok(message.clone())) || !serves {
             return None;
         }
+        self.node().peers.heard(self.addr());
+        if let Some(answer) = self.node().peers.take(&message, self.addr()) {
+            self.introduce(&message, answer);
+            return None;
+        }
         let Some(route) = self.node().routes.find(&message, self.addr()) else {
             if self.node().answers_unknown && may_be_answered(&message) {
                 self.complain(Some(&message), Kind::NOT_FOUND, "not found");
@@ -386,6 +405,17 @@ impl Peer {
         }
         self.node().routes.spend(&route);
         Some((route, message))
+    }
+
+    /// Answers an introduction.
+    fn introduce(&self, message: &Message, answer: Option<Message>) {
+        let Some(mut answer) = answer else { return };
+        // Somebody else's address may have been given.
+        if matches!(&self.end, End::Far(far) if !far.air.may_complain(far.address)) {
+            return;
+        }
+        repeat_number(message, &mut answer);
+        let _ = self.send_outer(answer);
     }
 
     /// A message that did not come through a layer. Who asked is told, in plain; answers end what they answer.

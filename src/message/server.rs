@@ -19,6 +19,7 @@ use crate::{
         metrics::Metrics,
         node::Node,
         peer::{End, Peer},
+        peers::PeerRecord,
         routes::{Incoming, Key, Route},
     },
     net::{TcpListener, listen},
@@ -128,6 +129,12 @@ impl Server {
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         Metrics::of(&self.inner.node)
+    }
+
+    /// Who has introduced itself; see [`Builder::introduce`](crate::message::Builder::introduce).
+    #[must_use]
+    pub fn known_peers(&self) -> Vec<PeerRecord> {
+        self.inner.node.peers.all()
     }
 
     /// Adds a handler, in the place of one that was there for the same; see

@@ -1,6 +1,6 @@
 //! Who wants to be told of what.
 
-use std::{cell::RefCell, collections::HashMap, fmt};
+use std::{cell::RefCell, collections::HashMap, fmt, net::SocketAddr};
 
 use bytes::Bytes;
 
@@ -50,6 +50,17 @@ impl Topics {
             subscribers.retain(|it| !it.is(end));
             !subscribers.is_empty()
         });
+    }
+
+    /// Who was at an address is gone.
+    pub(super) fn leave_address(&self, address: SocketAddr) {
+        let mut left = Vec::new();
+        self.subscribers.borrow_mut().retain(|_, subscribers| {
+            left.extend(subscribers.iter().filter(|it| it.address() == address).cloned());
+            subscribers.retain(|it| it.address() != address);
+            !subscribers.is_empty()
+        });
+        left.iter().for_each(End::unsubscribed);
     }
 
     /// The node is gone.

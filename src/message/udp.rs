@@ -24,12 +24,13 @@ use crate::{
         error::SendError,
         layer::Layer,
         node::Node,
-        peer::Peer,
+        peer::{End, Peer},
+        peers::PeerRecord,
         routes::{Incoming, Key, Route},
         server::Stopped,
     },
     net::UdpSocket,
-    proto::message::Message,
+    proto::message::{Kind, Message},
     task::JoinHandle,
     time::timeout,
     worker::{self, CancellationToken},
@@ -152,6 +153,46 @@ impl UdpNode {
         self.inner.air.node.tell(ends, &self.layer, message)
     }
 
+    /// Sends a message to every peer that has introduced itself, to each at one address, and returns how many that were.
+    ///
+    /// # Errors
+    ///
+    /// As [`notify`](UdpNode::notify).
+    pub fn broadcast(&self, message: Message) -> Result<usize, SendError> {
+        let air = &self.inner.air;
+        let addresses = air.node.peers.all().into_iter().filter_map(|record| record.addrs.first().copied());
+        let ends: Vec<End> = addresses.map(|address| End::Far(air.known(address))).collect();
+        air.node.tell(ends, &self.layer, message)
+    }
+
+    /// Says to an address who this node is, as its group is told again and again.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; `NoIntroduction` when the node has none.
+    pub fn introduce_to(&self, address: SocketAddr) -> Result<(), SendError> {
+        let introduction = self.inner.air.node.peers.introduction(Kind::ADVERTISE_PEER);
+        self.peer(address).within(self.layer.clone()).send(introduction.ok_or(SendError::NoIntroduction)?)
+    }
+
+    /// Who has introduced itself; see [`Builder::introduce`](crate::message::Builder::introduce).
+    #[must_use]
+    pub fn known_peers(&self) -> Vec<PeerRecord> {
+        self.inner.air.node.peers.all()
+    }
+
+    /// Who is known by an id, to be sent something or asked, at the address that it was heard from last.
+    #[must_use]
+    pub fn peer_by_id(&self, id: impl AsRef<[u8]>) -> Option<Peer> {
+        let record = self.inner.air.node.peers.get(id.as_ref())?;
+        record.addrs.first().map(|address| self.peer(*address))
+    }
+
+    /// Forgets a peer: all its addresses, and what they have subscribed to. False when it is not known.
+    pub fn remove_peer(&self, id: impl AsRef<[u8]>) -> bool {
+        self.inner.air.remove_peer(id.as_ref())
+    }
+
     /// Datagrams that it did not deal with.
     #[must_use]
     pub fn ignored(&self) -> Ignored {
@@ -169,6 +210,7 @@ impl UdpNode {
         let inner = &self.inner;
         inner.stopping.cancel();
         if timeout(grace, inner.closed.cancelled()).await.is_err() {
+            inner.air.say_farewell();
             let left = inner.air.handlers();
             let task = inner.task.take();
             if let Some(task) = task {

@@ -17,7 +17,7 @@ use std::{
     net::SocketAddr,
     rc::Rc,
     task::{Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -54,6 +54,8 @@ enum Phase {
     Serving,
     /// Only answers are taken any more.
     Stopping,
+    /// It has said that it goes.
+    Leaving,
     Over,
 }
 
@@ -121,6 +123,9 @@ impl Air {
             work.spawn(self.clone().read(Source::Ear, handlers.clone()));
         }
         work.spawn(self.clone().write());
+        if let Some(own) = &self.node.peers.own {
+            work.spawn(self.clone().advertise(own.every, own.expiry));
+        }
         until_told(stopping).await;
         self.phase.set(Phase::Stopping);
         poll_fn(|context| {
@@ -131,7 +136,51 @@ impl Air {
             Poll::Pending
         })
         .await;
+        self.say_farewell();
         let _ = timeout(MESSAGE_LAST_WORDS, self.drained()).await;
+    }
+
+    /// Tells the group that this node is there, and forgets peers that were not heard of.
+    async fn advertise(self: Rc<Self>, every: Duration, expiry: Duration) {
+        let mut told = None;
+        loop {
+            let now = Instant::now();
+            for lost in self.node.peers.expire(now) {
+                lost.addrs.iter().for_each(|address| self.node.topics.leave_address(*address));
+            }
+            if told.is_none_or(|told: Instant| now.saturating_duration_since(told) >= every) {
+                told = Some(now);
+                self.introduce(Kind::ADVERTISE_PEER);
+            }
+            sleep(every.min(expiry / 4).max(MESSAGE_READ_PAUSE)).await;
+        }
+    }
+
+    /// Says who this node is, or that it goes, to all that may hear it. A way that is not there now may be there next time.
+    fn introduce(self: &Rc<Self>, kind: Kind) {
+        let Some(message) = self.node.peers.introduction(kind) else { return };
+        if self.group.is_some() {
+            let _ = self.multicast(message, &Layer::new());
+        } else if kind == Kind::DISCONNECT {
+            let addresses = self.node.peers.all().into_iter().flat_map(|record| record.addrs);
+            for address in addresses {
+                let _ = Peer::far(self.known(address)).send(message.clone());
+            }
+        }
+    }
+
+    /// Says that this node goes, once.
+    pub(super) fn say_farewell(self: &Rc<Self>) {
+        if self.phase.replace(Phase::Leaving) != Phase::Leaving {
+            self.introduce(Kind::DISCONNECT);
+        }
+    }
+
+    /// Forgets a peer: all its addresses, and what they have subscribed to.
+    pub(super) fn remove_peer(&self, id: &[u8]) -> bool {
+        let Some(record) = self.node.peers.remove(id) else { return false };
+        record.addrs.iter().for_each(|address| self.node.topics.leave_address(*address));
+        true
     }
 
     pub(in crate::message) fn is_over(&self) -> bool {

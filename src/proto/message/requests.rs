@@ -155,6 +155,12 @@ impl Requests {
         }
     }
 
+    /// Takes back a request that was not sent: no answer will come.
+    pub fn withdraw(&mut self, ticket: Ticket) {
+        self.waiting.retain(|request| request.ticket != ticket);
+        self.under_way.retain(|request| request.ticket != ticket);
+    }
+
     /// A request whose time is over at `now`.
     pub fn expire(&mut self, now: u64) -> Option<Ticket> {
         let is_over = |request: &Request| request.deadline <= now;
@@ -346,6 +352,17 @@ mod tests {
         assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(None));
         assert_eq!(requests.next_to_send(), Some(third));
         assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(Some(third)));
+    }
+
+    #[test]
+    fn what_was_not_sent_stands_in_nobodys_way() {
+        let mut requests = Requests::new(Order::Any);
+        let first = now(&mut requests, "a");
+        let second = later(&mut requests, "a");
+        requests.withdraw(first);
+        assert_eq!(requests.next_to_send(), Some(second));
+        requests.withdraw(second);
+        assert!(requests.is_empty());
     }
 
     #[test]

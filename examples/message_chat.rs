@@ -1,0 +1,180 @@
+//! A chat without a server: its members find each other, and hear each other, by multicast.
+//!
+//! `cargo run --release --features message --example message_chat -- --name Ann`
+//!
+//! A second one on the same machine, in another terminal, finds the first. With `--interface 0.0.0.0` it is for the
+//! network.
+
+#[path = "support/ending.rs"]
+mod ending;
+
+use std::{
+    error::Error,
+    ffi::OsString,
+    io::{self, Write},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    process::{self, ExitCode},
+    thread,
+    time::Duration,
+};
+
+use lexopt::{
+    Arg::{Long, Short},
+    Parser, ValueExt,
+};
+use wakering::{
+    CancellationToken, TrySendError, channel,
+    message::{
+        Builder, Group, HmacAuth, Incoming, Introduction, Kind, Layer, Message, PeerEvent, PeerRecord,
+        StreamCipher, UdpNode, Value,
+    },
+    net::UdpSocket,
+};
+
+const HELP: &str = "\
+message_chat: a chat without a server, by multicast
+
+usage: message_chat [--name NAME] [--group IP:PORT] [--interface IP] [--secret S] [--key K]
+
+--name NAME      who you are (default: the number of the process)
+--group IP:PORT  the multicast group of the chat (default 239.255.88.88:8888)
+--interface IP   the address of the network interface that it is on; 0.0.0.0 lets the system choose
+                 (default 127.0.0.1: this machine only)
+--secret S       hear only who signs with this secret, and sign
+--key K          hear only who encrypts with this key, and encrypt
+-h, --help       this text
+
+What you type is sent line by line. Ctrl-C, SIGTERM and the end of the input end it.
+";
+
+/// What the members talk about.
+const TOPIC: &str = "chat";
+/// Lines that wait to be sent.
+const LINES: usize = 64;
+
+struct Line {
+    name: String,
+    group: SocketAddrV4,
+    interface: Ipv4Addr,
+    secret: Option<OsString>,
+    key: Option<OsString>,
+}
+
+fn main() -> ExitCode {
+    let line = match parse(Parser::from_env()) {
+        Ok(Some(line)) => line,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("message_chat: {}", error.to_string().replace('\n', " "));
+            return ExitCode::from(2);
+        }
+    };
+    match wakering::run(chat(&line)).map_err(Into::into).and_then(|outcome| outcome) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("message_chat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(mut parser: Parser) -> Result<Option<Line>, lexopt::Error> {
+    let mut line = Line {
+        name: process::id().to_string(),
+        group: SocketAddrV4::new(Ipv4Addr::new(239, 255, 88, 88), 8888),
+        interface: Ipv4Addr::LOCALHOST,
+        secret: None,
+        key: None,
+    };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("name") => line.name = parser.value()?.string()?,
+            Long("group") => line.group = parser.value()?.parse()?,
+            Long("interface") => line.interface = parser.value()?.parse()?,
+            Long("secret") => line.secret = Some(parser.value()?),
+            Long("key") => line.key = Some(parser.value()?),
+            Long("help") | Short('h') => return Ok(None),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(Some(line))
+}
+
+async fn chat(line: &Line) -> Result<(), Box<dyn Error>> {
+    let group = Group::v4(*line.group.ip(), line.group.port(), line.interface);
+    let name = (Value::Str("name".into()), Value::Str(line.name.clone()));
+    let node = Builder::new()
+        .layer(layer(line))
+        .group(group)
+        .introduce(Introduction::random().data(Value::Map(vec![name])).app(TOPIC))
+        .on_peer(|event| match event {
+            PeerEvent::Discovered(peer) => say(&format!("* {} is here", name_of(&peer))),
+            PeerEvent::Lost(peer) => say(&format!("* {} has left", name_of(&peer))),
+            _ => {}
+        })
+        .on((Kind::NOTIFY_URI, TOPIC), |incoming: Incoming| async move {
+            let from = incoming.peer.record().map(|peer| name_of(&peer));
+            let from = from.unwrap_or_else(|| incoming.peer.addr().to_string());
+            say(&format!("{from}: {}", String::from_utf8_lossy(&incoming.message.content)));
+            None
+        })
+        .node(UdpSocket::bind((line.interface, 0))?)?;
+    let over = CancellationToken::new();
+    wakering::spawn(send_lines(node.clone(), over.clone()));
+    over.run_until_cancelled(ending::first_signal(SocketAddr::V4(line.group))).await.transpose()?;
+    node.shutdown(Duration::from_secs(1)).await;
+    Ok(())
+}
+
+fn layer(line: &Line) -> Layer {
+    let mut layer = Layer::new();
+    if let Some(secret) = &line.secret {
+        layer = layer.auth(HmacAuth::new(secret.as_encoded_bytes()));
+    }
+    if let Some(key) = &line.key {
+        layer = layer.cipher(StreamCipher::new(key.as_encoded_bytes()));
+    }
+    layer
+}
+
+/// Tells the group what is typed, until there is no more.
+async fn send_lines(node: UdpNode, over: CancellationToken) {
+    let _over = over.drop_guard();
+    let (mut sender, mut receiver) = channel(LINES);
+    // Reading may take for ever, and is no reason not to end: a thread of its own goes with the process.
+    thread::spawn(move || {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            while let Err(TrySendError::Full(_)) = sender.try_send(line.clone()) {
+                thread::sleep(Duration::from_millis(10));
+            }
+            if sender.is_closed() {
+                return;
+            }
+        }
+    });
+    while let Some(line) = receiver.recv().await {
+        if let Err(error) = node.multicast(Message::new(Kind::NOTIFY_URI, TOPIC, line)) {
+            eprintln!("message_chat: {error}");
+        }
+    }
+}
+
+/// The name in what a peer says of itself; whatever it is, it is one line.
+fn name_of(peer: &PeerRecord) -> String {
+    let wanted = Value::Str("name".into());
+    let Value::Map(pairs) = &peer.data else { return "somebody".to_owned() };
+    match pairs.iter().find(|(name, _)| *name == wanted) {
+        Some((_, Value::Str(name))) => name.clone(),
+        _ => "somebody".to_owned(),
+    }
+}
+
+/// Prints a line that somebody else has chosen: without what a terminal would obey.
+fn say(line: &str) {
+    let line: String = line.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
+    // Nobody listens any more when this fails.
+    let _ = writeln!(io::stdout(), "{line}");
+}

@@ -1,0 +1,443 @@
+//! Who is who: what a node says of itself, and what others have said.
+//!
+//! A peer has an id and data of any kind, and is reached by one address or several. It is learnt from ADVERTISE_PEER, which is
+//! answered, and from PEER_DISCOVERED, which is not; it is forgotten when it says DISCONNECT from one of its addresses, when
+//! its connections are gone, and when nothing was heard of it for too long.
+//!
+//! Invariant: an address belongs to one peer, and every peer has one at least.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    limits::{MESSAGE_ADVERTISE_EVERY, MESSAGE_PEER_ADDRESSES, MESSAGE_PEER_EXPIRY, MESSAGE_PEERS},
+    proto::message::{Kind, Message, Value},
+};
+
+/// What a node says of itself to others, so that they know it.
+///
+/// On a connection the client says it first, on each that it makes. A node of datagrams says it to its group, again and
+/// again.
+///
+/// # Examples
+///
+/// ```
+/// use wakering::message::{BoxCipher, Builder, Introduction, Layer, Value};
+///
+/// let cipher = BoxCipher::new(&[7; 32]);
+/// let key = Value::Bytes(cipher.public_key().to_vec().into());
+/// let data = Value::Map(vec![(Value::Str("pubkey".into()), key)]);
+/// let builder = Builder::new().introduce(Introduction::new("a name").data(data).app("chat"));
+/// # drop((builder, Layer::new().cipher(cipher)));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use = "it is for Builder::introduce"]
+pub struct Introduction {
+    id: Bytes,
+    data: Value,
+    pub(super) app: Bytes,
+    pub(super) every: Duration,
+    pub(super) expiry: Duration,
+}
+
+impl Introduction {
+    /// One of a node that is known by `id`, which no other has; it says nothing else.
+    pub fn new(id: impl Into<Bytes>) -> Introduction {
+        Introduction {
+            id: id.into(),
+            data: Value::None,
+            app: Bytes::from_static(b"netaio"),
+            every: MESSAGE_ADVERTISE_EVERY,
+            expiry: MESSAGE_PEER_EXPIRY,
+        }
+    }
+
+    /// One of a node with an id of 16 random octets, which no other has.
+    pub fn random() -> Introduction {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).expect("a system that runs has random numbers");
+        Introduction::new(id.to_vec())
+    }
+
+    /// What else it says of itself; plugins look for keys in a map.
+    pub fn data(mut self, data: Value) -> Introduction {
+        self.data = data;
+        self
+    }
+
+    /// The application that it is for: others are none of its business. `netaio` by default, as in the Python package.
+    pub fn app(mut self, app: impl Into<Bytes>) -> Introduction {
+        self.app = app.into();
+        self
+    }
+
+    /// How often a node of datagrams tells its group; every 20 s by default.
+    pub fn every(mut self, every: Duration) -> Introduction {
+        self.every = every;
+        self
+    }
+
+    /// How long a peer is known of which nothing is heard, without a connection; 60 s by default.
+    pub fn expiry(mut self, expiry: Duration) -> Introduction {
+        self.expiry = expiry;
+        self
+    }
+
+    /// As it stands in messages: the id, and the data packed once more.
+    fn message(&self, kind: Kind) -> Message {
+        let data = if self.data == Value::None { Bytes::new() } else { self.data.packed().into() };
+        let packed = Value::Tuple(vec![Value::Bytes(self.id.clone()), Value::Bytes(data)]).packed();
+        Message::new(kind, self.app.clone(), packed)
+    }
+}
+
+/// What is known of a peer.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PeerRecord {
+    /// What it is known by.
+    pub id: Bytes,
+    /// What else it has said of itself: octets, if it is no packed value.
+    pub data: Value,
+    /// Where it is; the one that it was heard from last comes first.
+    pub addrs: Vec<SocketAddr>,
+}
+
+/// What has become known of a peer.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// It is there.
+    Discovered(PeerRecord),
+    /// It says something else of itself than before.
+    Changed(PeerRecord),
+    /// It is gone: it said so, its connections are, or nothing was heard of it for too long.
+    Lost(PeerRecord),
+}
+
+type Hook = Rc<dyn Fn(PeerEvent)>;
+
+/// The peers of a node.
+#[derive(Default)]
+pub(super) struct Peers {
+    pub(super) own: Option<Introduction>,
+    pub(super) hook: Option<Hook>,
+    table: RefCell<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    known: HashMap<Bytes, Known>,
+    addresses: HashMap<SocketAddr, Bytes>,
+}
+
+struct Known {
+    said: Rc<Value>,
+    addrs: Vec<SocketAddr>,
+    heard: Instant,
+}
+
+impl Known {
+    fn record(&self, id: Bytes) -> PeerRecord {
+        PeerRecord { id, data: (*self.said).clone(), addrs: self.addrs.clone() }
+    }
+}
+
+impl Peers {
+    /// What this node says of itself, as a message.
+    pub(super) fn introduction(&self, kind: Kind) -> Option<Message> {
+        self.own.as_ref().map(|own| own.message(kind))
+    }
+
+    /// Takes a message about a peer, if it is one; `Some` with what it is to be answered with.
+    pub(super) fn take(&self, message: &Message, from: SocketAddr) -> Option<Option<Message>> {
+        let own = self.own.as_ref().filter(|own| own.app == message.uri)?;
+        let (learns, answers) = match message.kind {
+            Kind::ADVERTISE_PEER => (true, true),
+            Kind::PEER_DISCOVERED => (true, false),
+            Kind::DISCONNECT => (false, false),
+            _ => return None,
+        };
+        let Some((id, said)) = introduced(&message.content) else { return Some(None) };
+        if id == own.id {
+            // Its own words, which a group sends back.
+            return Some(None);
+        }
+        if !learns {
+            let is_its_own = self.table.borrow().addresses.get(&from) == Some(&id);
+            if is_its_own {
+                self.remove(&id);
+            }
+            return Some(None);
+        }
+        let known = self.learn(id, said, from, Instant::now());
+        Some((known && answers).then(|| own.message(Kind::PEER_DISCOVERED)))
+    }
+
+    /// Notes who is at an address; false when there are too many to know.
+    fn learn(&self, id: Bytes, said: Value, from: SocketAddr, now: Instant) -> bool {
+        let mut table = self.table.borrow_mut();
+        if !table.known.contains_key(&id) && table.known.len() >= MESSAGE_PEERS {
+            return false;
+        }
+        let former = table.addresses.insert(from, id.clone()).filter(|former| *former != id);
+        let lost = former.and_then(|former| table.leave(&former, from));
+        let known = table.known.entry(id.clone()).or_insert_with(|| Known {
+            said: Rc::new(Value::None),
+            addrs: Vec::new(),
+            heard: now,
+        });
+        let is_new = known.addrs.is_empty();
+        let is_other = *known.said != said;
+        known.heard = now;
+        known.said = Rc::new(said);
+        known.addrs.retain(|address| *address != from);
+        known.addrs.insert(0, from);
+        let surplus: Vec<SocketAddr> =
+            known.addrs.drain(MESSAGE_PEER_ADDRESSES.min(known.addrs.len())..).collect();
+        let record = known.record(id);
+        for address in surplus {
+            table.addresses.remove(&address);
+        }
+        drop(table);
+        lost.into_iter().for_each(|record| self.tell(PeerEvent::Lost(record)));
+        if is_new {
+            self.tell(PeerEvent::Discovered(record));
+        } else if is_other {
+            self.tell(PeerEvent::Changed(record));
+        }
+        true
+    }
+
+    /// Something was heard from an address.
+    pub(super) fn heard(&self, from: SocketAddr) {
+        let mut table = self.table.borrow_mut();
+        if table.addresses.is_empty() {
+            return;
+        }
+        let Table { known, addresses } = &mut *table;
+        if let Some(known) = addresses.get(&from).and_then(|id| known.get_mut(id)) {
+            known.heard = Instant::now();
+        }
+    }
+
+    /// What the peer at an address has said of itself.
+    pub(super) fn said(&self, at: SocketAddr) -> Option<Rc<Value>> {
+        let table = self.table.borrow();
+        if table.addresses.is_empty() {
+            return None;
+        }
+        Some(table.known.get(table.addresses.get(&at)?)?.said.clone())
+    }
+
+    pub(super) fn at(&self, address: SocketAddr) -> Option<PeerRecord> {
+        let table = self.table.borrow();
+        let id = table.addresses.get(&address)?;
+        Some(table.known.get(id)?.record(id.clone()))
+    }
+
+    pub(super) fn get(&self, id: &[u8]) -> Option<PeerRecord> {
+        let table = self.table.borrow();
+        let (id, known) = table.known.get_key_value(id)?;
+        Some(known.record(id.clone()))
+    }
+
+    pub(super) fn all(&self) -> Vec<PeerRecord> {
+        let table = self.table.borrow();
+        table.known.iter().map(|(id, known)| known.record(id.clone())).collect()
+    }
+
+    /// Forgets a peer and all its addresses.
+    pub(super) fn remove(&self, id: &[u8]) -> Option<PeerRecord> {
+        let record = self.table.borrow_mut().remove(id)?;
+        self.tell(PeerEvent::Lost(record.clone()));
+        Some(record)
+    }
+
+    /// A connection is gone.
+    pub(super) fn leave(&self, address: SocketAddr) {
+        let mut table = self.table.borrow_mut();
+        let lost = table.addresses.remove(&address).and_then(|id| table.leave(&id, address));
+        drop(table);
+        lost.into_iter().for_each(|record| self.tell(PeerEvent::Lost(record)));
+    }
+
+    /// Forgets those of whom nothing was heard for too long.
+    pub(super) fn expire(&self, now: Instant) -> Vec<PeerRecord> {
+        let Some(own) = &self.own else { return Vec::new() };
+        let is_old = |known: &Known| now.saturating_duration_since(known.heard) >= own.expiry;
+        let mut table = self.table.borrow_mut();
+        let old: Vec<Bytes> =
+            table.known.iter().filter(|(_, known)| is_old(known)).map(|(id, _)| id.clone()).collect();
+        let lost: Vec<PeerRecord> = old.iter().filter_map(|id| table.remove(id)).collect();
+        drop(table);
+        lost.iter().for_each(|record| self.tell(PeerEvent::Lost(record.clone())));
+        lost
+    }
+
+    fn tell(&self, event: PeerEvent) {
+        if let Some(hook) = &self.hook {
+            // Its panic ends nothing, and has been told by the panic hook.
+            let _ = catch_unwind(AssertUnwindSafe(|| hook(event)));
+        }
+    }
+}
+
+impl Table {
+    fn remove(&mut self, id: &[u8]) -> Option<PeerRecord> {
+        let (id, known) = self.known.remove_entry(id)?;
+        for address in &known.addrs {
+            self.addresses.remove(address);
+        }
+        Some(known.record(id))
+    }
+
+    /// Takes an address from a peer, and the peer away if it was its last: it is returned then, with that address.
+    fn leave(&mut self, id: &Bytes, address: SocketAddr) -> Option<PeerRecord> {
+        let known = self.known.get_mut(id)?;
+        if known.addrs.len() > 1 {
+            known.addrs.retain(|other| *other != address);
+            return None;
+        }
+        let known = self.known.remove(id)?;
+        Some(known.record(id.clone()))
+    }
+}
+
+/// Who a message introduces, and what it says; `None` when it is no introduction.
+fn introduced(content: &Bytes) -> Option<(Bytes, Value)> {
+    let Value::Tuple(parts) = Value::unpack(content).ok()? else { return None };
+    let [id, data] = <[Value; 2]>::try_from(parts).ok()?;
+    let id = id.as_bytes()?.clone();
+    // The package drops peers whose data are none at all.
+    let data = data.as_bytes()?.clone();
+    if data.is_empty() {
+        return Some((id, Value::None));
+    }
+    let unpacked = Value::unpack(&data);
+    Some((id, unpacked.unwrap_or(Value::Bytes(data))))
+}
+
+impl fmt::Debug for Peers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_set().entries(self.table.borrow().known.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peers() -> (Peers, Rc<RefCell<Vec<PeerEvent>>>) {
+        let told: Rc<RefCell<Vec<PeerEvent>>> = Rc::default();
+        let tells = told.clone();
+        let hook: Hook = Rc::new(move |event| tells.borrow_mut().push(event));
+        (Peers { own: Some(Introduction::new("own")), hook: Some(hook), ..Peers::default() }, told)
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        ([127, 0, 0, 1], port).into()
+    }
+
+    fn words(id: &'static str, kind: Kind) -> Message {
+        Introduction::new(id).message(kind)
+    }
+
+    #[test]
+    fn an_introduction_is_that_of_the_document() {
+        let id: Vec<u8> = (0x10..0x20).collect();
+        let plain = Introduction::new(id.clone()).message(Kind::ADVERTISE_PEER);
+        let wanted = "0900030021a06ed44c4d400000066e657461696f\
+                      4c400212024110101112131415161718191a1b1c1d1e1f4100";
+        let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+        assert_eq!(hex(&plain.to_octets().unwrap()), wanted);
+        let data = Value::Map(vec![(Value::Str("a".into()), Value::Int(1))]);
+        let more = Introduction::new(id.clone()).data(data.clone()).message(Kind::ADVERTISE_PEER);
+        let wanted = "4c400212104110101112131415161718191a1b1c1d1e1f410e4d40010a4c400203024301614401";
+        assert_eq!(hex(&more.content), wanted);
+        assert_eq!(introduced(&more.content), Some((id.into(), data)));
+        for other in [&b""[..], b"\x00", b"\x4c\x40\x00", b"\x44\x05"] {
+            assert_eq!(introduced(&Bytes::copy_from_slice(other)), None);
+        }
+    }
+
+    #[test]
+    fn a_peer_with_three_addresses_is_removed_with_all_of_them() {
+        let (peers, told) = peers();
+        for port in 1..=3 {
+            let answer = peers.take(&words("a", Kind::ADVERTISE_PEER), address(port)).unwrap().unwrap();
+            assert_eq!((answer.kind, &answer.uri[..]), (Kind::PEER_DISCOVERED, &b"netaio"[..]));
+        }
+        assert_eq!(peers.take(&words("b", Kind::PEER_DISCOVERED), address(4)), Some(None));
+        let record = peers.get(b"a").unwrap();
+        assert_eq!(record.addrs, [3, 2, 1].map(address));
+        // Not from one of its addresses.
+        assert_eq!(peers.take(&words("a", Kind::DISCONNECT), address(4)), Some(None));
+        assert_eq!(peers.all().len(), 2);
+        assert_eq!(peers.take(&words("a", Kind::DISCONNECT), address(2)), Some(None));
+        assert!((1..=3).all(|port| peers.at(address(port)).is_none() && peers.said(address(port)).is_none()));
+        assert_eq!(peers.table.borrow().addresses.len(), 1);
+        assert!(matches!(told.borrow().last(), Some(PeerEvent::Lost(lost)) if *lost == record));
+    }
+
+    #[test]
+    fn ones_own_words_other_applications_and_nonsense_are_nothing() {
+        let (peers, told) = peers();
+        assert_eq!(peers.take(&words("own", Kind::ADVERTISE_PEER), address(1)), Some(None));
+        let nonsense = Message::new(Kind::ADVERTISE_PEER, "netaio", "nonsense");
+        assert_eq!(peers.take(&nonsense, address(1)), Some(None));
+        let other = Introduction::new("a").app("other").message(Kind::ADVERTISE_PEER);
+        assert_eq!(peers.take(&other, address(1)), None);
+        assert_eq!(peers.take(&Message::new(Kind::REQUEST_URI, "netaio", ""), address(1)), None);
+        assert!(peers.all().is_empty() && told.borrow().is_empty());
+    }
+
+    #[test]
+    fn an_address_has_one_peer_and_a_peer_without_any_is_lost() {
+        let (peers, told) = peers();
+        let _ = peers.take(&words("a", Kind::PEER_DISCOVERED), address(1));
+        let _ = peers.take(&words("b", Kind::PEER_DISCOVERED), address(1));
+        assert!(peers.get(b"a").is_none() && peers.get(b"b").is_some());
+        peers.leave(address(1));
+        assert!(peers.all().is_empty() && peers.table.borrow().addresses.is_empty());
+        let kinds: Vec<&str> = told
+            .borrow()
+            .iter()
+            .map(|event| match event {
+                PeerEvent::Discovered(_) => "discovered",
+                PeerEvent::Changed(_) => "changed",
+                PeerEvent::Lost(_) => "lost",
+            })
+            .collect();
+        assert_eq!(kinds, ["discovered", "lost", "discovered", "lost"]);
+    }
+
+    #[test]
+    fn peers_expire_and_are_bounded_in_number_and_addresses() {
+        let (peers, _) = peers();
+        let began = Instant::now();
+        for number in 0..=MESSAGE_PEERS {
+            let id = Bytes::from(number.to_string());
+            let port = u16::try_from(number).unwrap() + 1;
+            assert_eq!(peers.learn(id, Value::None, address(port), began), number < MESSAGE_PEERS);
+        }
+        for port in 1..100 {
+            assert!(peers.learn("0".into(), Value::None, address(20_000 + port), began));
+        }
+        assert_eq!(peers.get(b"0").unwrap().addrs.len(), MESSAGE_PEER_ADDRESSES);
+        assert!(peers.expire(began + MESSAGE_PEER_EXPIRY / 2).is_empty());
+        assert!(peers.learn("1".into(), Value::None, address(2), began + MESSAGE_PEER_EXPIRY / 2));
+        assert_eq!(peers.expire(began + MESSAGE_PEER_EXPIRY).len(), MESSAGE_PEERS - 1);
+        assert_eq!(peers.all().len(), 1);
+        assert_eq!(peers.table.borrow().addresses.len(), 1);
+    }
+}
