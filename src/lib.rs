@@ -49,7 +49,7 @@
 //! | `futures-io` | the traits `futures_io::{AsyncRead, AsyncWrite}` for stream sockets, tunnels and [`testing::Stream`] |
 //! | `hyper` | `adapters::hyper`: a hyper 1 server or client on these sockets, timers and tasks |
 //! | `http1` | HTTP/1.0 and 1.1 beside HTTP/2, on the same port: [`http::Builder`] gains `http1` |
-//! | `message` | the module `message`: requests, answers, publishing and subscribing over TCP |
+//! | `message` | the module `message`: requests, answers, publishing and subscribing over TCP and UDP |
 //! | `tokio-io` | the traits `tokio::io::{AsyncRead, AsyncWrite}` for the same as `futures-io`, without tokio's runtime |
 //! | `tower` | `adapters::tower`: tower's services, such as an axum router, as handlers; the client as a service |
 //! | `proxy-protocol` | `net::proxy_header` and `http::Builder::proxy_headers`: the addresses of clients behind proxies |

@@ -7,12 +7,28 @@
 
 mod support;
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::{OnceCell, RefCell},
+    net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use support::peer::{Peer, Role, Row, python, script};
+use support::peer::{Peer, Role, Row, python, script, skip_row};
 use support::server::{Server, Signal};
-use wakering::message::{Builder, HmacAuth, Incoming, Kind, Layer, Remote, StreamCipher};
-use wakering::{CancellationToken, Scope, net::UdpSocket, time};
+use wakering::message::{
+    Builder, Group, HmacAuth, Incoming, Introduction, Kind, Layer, Message, Remote, StreamCipher, UdpNode,
+    Value,
+};
+use wakering::{
+    BlockingHandle, CancellationToken, Scope,
+    net::{TcpListener, UdpSocket},
+    time,
+};
 
 const PEER: &str = "netaio";
 const MODES: [&[&str]; 3] = [&[], &["a secret"], &["a secret", "a key"]];
@@ -208,5 +224,152 @@ async fn ask_node(far: &wakering::message::Peer) {
     match far.request(Kind::DELETE_URI, "inner", "").await {
         Ok(answer) => assert_eq!(answer.kind, Kind::AUTH_ERROR),
         Err(error) => assert!(!error.is_timeout(), "{error}"),
+    }
+}
+
+// Peers.
+
+fn named(name: &'static str) -> Introduction {
+    let name_field = (Value::Str("name".into()), Value::Str(name.into()));
+    Introduction::new(name).data(Value::Map(vec![name_field])).every(Duration::from_millis(200))
+}
+
+async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn words(role: &str, more: &[&str], mode: &[&str]) -> Vec<String> {
+    let mut line = vec![script("message_peers.py").display().to_string(), role.to_owned()];
+    line.extend(more.iter().chain(mode).map(|word| (*word).to_owned()));
+    line
+}
+
+/// Follows a peer on a thread of its own; the number counts its turns, and what it returns is awaited by the peer.
+fn follow(peer: Peer, done: &Arc<AtomicUsize>) -> (Arc<AtomicUsize>, BlockingHandle<()>) {
+    let turns = Arc::new(AtomicUsize::new(0));
+    let (counts, done) = (turns.clone(), done.clone());
+    let followed = wakering::spawn_blocking(move || {
+        peer.follow(Duration::from_secs(120), || {
+            let turn = counts.fetch_add(1, Ordering::SeqCst) + 1;
+            let patience = Duration::from_secs(60);
+            assert!(support::eventually(patience, || done.load(Ordering::SeqCst) >= turn), "turn {turn}");
+        });
+    });
+    (turns, followed.unwrap())
+}
+
+/// A node in the group, which says what it heard.
+fn member(name: &'static str, group: Group, mode: &[&str]) -> UdpNode {
+    let own: Rc<OnceCell<UdpNode>> = Rc::default();
+    let speaks = own.clone();
+    let node = Builder::new()
+        .layer(layer(mode))
+        .group(group)
+        .introduce(named(name))
+        .on((Kind::NOTIFY_URI, "chat"), move |incoming: Incoming| {
+            let content = String::from_utf8_lossy(&incoming.message.content).into_owned();
+            // The others' words are heard as well.
+            if let Some(node) = speaks.get().filter(|_| content == "from python") {
+                let heard = Message::new(Kind::NOTIFY_URI, "chat", format!("{name} heard {content}"));
+                node.multicast(heard).unwrap();
+            }
+            async { None }
+        })
+        .on((Kind::NOTIFY_URI, "direct"), |incoming: Incoming| async move {
+            let content = format!("you sent {}", String::from_utf8_lossy(&incoming.message.content));
+            Some(incoming.answer(Kind::NOTIFY_URI, content))
+        })
+        .node(UdpSocket::bind("127.0.0.1:0").unwrap())
+        .unwrap();
+    let _ = own.set(node.clone());
+    node
+}
+
+#[test]
+fn the_node_of_netaio_and_ours_find_each_other_in_a_group() {
+    let Some(python) = python("netaio", PEER, Role::Node) else { return };
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|it| it.local_addr()).unwrap().port();
+    let group = Group::v4(Ipv4Addr::new(239, 255, 77, 78), port, Ipv4Addr::LOCALHOST);
+    let probe = wakering::run(async {
+        Builder::new().group(group).node(UdpSocket::bind("127.0.0.1:0").unwrap()).map(drop)
+    });
+    if let Err(error) = probe.unwrap() {
+        skip_row(PEER, Role::Node, &format!("the loopback interface has no multicast: {error}"));
+        return;
+    }
+    for mode in MODES {
+        let line = words("group", &[&group.addr().to_string()], mode);
+        let peer = Peer::start(Row::new(PEER, Role::Node), &python, &line);
+        wakering::run(async {
+            let [one, two] = ["one", "two"].map(|name| member(name, group, mode));
+            let done = Arc::new(AtomicUsize::new(0));
+            let (turns, followed) = follow(peer, &done);
+            until(|| turns.load(Ordering::SeqCst) >= 1 || followed.is_finished()).await;
+            two.shutdown(Duration::from_secs(20)).await;
+            done.store(1, Ordering::SeqCst);
+            until(|| turns.load(Ordering::SeqCst) >= 2 || followed.is_finished()).await;
+            until(|| one.known_peers().is_empty() || followed.is_finished()).await;
+            done.store(2, Ordering::SeqCst);
+            followed.await.unwrap();
+            one.shutdown(Duration::from_secs(20)).await;
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn the_client_of_netaio_and_our_server_introduce_themselves() {
+    let Some(python) = python("netaio", PEER, Role::Client) else { return };
+    for mode in MODES {
+        wakering::run(async {
+            let server = Builder::new()
+                .layer(layer(mode))
+                .introduce(named("wakering"))
+                .on((Kind::REQUEST_URI, "who"), |incoming: Incoming| async move {
+                    let id = incoming.peer.record().map(|record| record.id).unwrap_or_default();
+                    Some(incoming.answer(Kind::RESPOND_URI, id))
+                })
+                .serve(TcpListener::bind("127.0.0.1:0").unwrap())
+                .unwrap();
+            let line = words("client", &[&server.local_addr().to_string()], mode);
+            let done = Arc::new(AtomicUsize::new(0));
+            let (turns, followed) = follow(Peer::start(Row::new(PEER, Role::Client), &python, &line), &done);
+            until(|| turns.load(Ordering::SeqCst) >= 1 || followed.is_finished()).await;
+            until(|| server.known_peers().is_empty() || followed.is_finished()).await;
+            done.store(1, Ordering::SeqCst);
+            followed.await.unwrap();
+            server.shutdown(Duration::from_secs(20)).await;
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn our_client_and_the_server_of_netaio_introduce_themselves() {
+    let Some(python) = python("netaio", PEER, Role::Server) else { return };
+    for mode in MODES {
+        let mut peer = Peer::start(Row::new(PEER, Role::Server), &python, &words("server", &[], mode));
+        let address: SocketAddr = peer.listening().parse().unwrap();
+        wakering::run(async {
+            let known =
+                async |remote: &Remote| remote.request(Kind::REQUEST_URI, "known", "").await.unwrap().content;
+            let client = Builder::new().layer(layer(mode)).introduce(named("wakering")).client();
+            let first = client.connect(address).await.unwrap();
+            until(|| client.known_peers().len() == 1).await;
+            let server = &client.known_peers()[0];
+            let name = (Value::Str("name".into()), Value::Str("python".into()));
+            assert_eq!((&server.id[..], &server.data), (&b"python"[..], &Value::Map(vec![name])));
+            assert_eq!(known(&first).await, "wakering");
+            let watcher = Builder::new().layer(layer(mode)).client().connect(address).await.unwrap();
+            first.close().await;
+            while !known(&watcher).await.is_empty() {
+                time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .unwrap();
+        peer.row.ok("client and server introduce themselves, and say when they go");
+        peer.judge();
     }
 }

@@ -417,7 +417,7 @@ fn a_server_with_an_idle_client_ends_at_once() {
         assert_eq!((stopped.accepted, stopped.aborted, server.connections()), (1, 0, 0));
         assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
         assert!(matches!(remote.ended().await, LinkEnd::PeerClosed));
-        assert_eq!(server.closed().await, stopped);
+        assert_eq!(server.closed().await, Ok(stopped));
         assert_eq!(server.shutdown(Duration::ZERO).await, stopped);
     });
 }
@@ -481,6 +481,64 @@ fn the_end_of_the_runtime_ends_a_server_and_answers_first() {
     let began = Instant::now();
     drop(runtime);
     assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+}
+
+#[test]
+fn handlers_may_await_the_end_of_their_server_whose_other_handlers_are_answered() {
+    run(async {
+        let own: Rc<OnceCell<Server>> = Rc::default();
+        let (ends, waits) = (own.clone(), own.clone());
+        let (begun, release) = (CancellationToken::new(), CancellationToken::new());
+        let (tells, held) = (begun.clone(), release.clone());
+        let server = Builder::new()
+            .on((Kind::REQUEST_URI, "quit"), move |incoming: Incoming| {
+                let server = ends.get().unwrap().clone();
+                async move {
+                    let stopped = server.shutdown(LONG).await;
+                    Some(incoming.answer(Kind::RESPOND_URI, stopped.aborted.to_string()))
+                }
+            })
+            .on((Kind::REQUEST_URI, "closed"), move |incoming: Incoming| {
+                let server = waits.get().unwrap().clone();
+                async move {
+                    let refused = server.closed().await.is_err();
+                    Some(incoming.answer(Kind::RESPOND_URI, refused.to_string()))
+                }
+            })
+            .on((Kind::REQUEST_URI, "held"), move |incoming: Incoming| {
+                tells.cancel();
+                let held = held.clone();
+                async move {
+                    held.cancelled().await;
+                    Some(incoming.answer(Kind::RESPOND_URI, "held"))
+                }
+            })
+            .serve(listener())
+            .unwrap();
+        let _ = own.set(server.clone());
+        let remotes = [connected(&server).await, connected(&server).await, connected(&server).await];
+        let refused = remotes[0].request(Kind::REQUEST_URI, "closed", "").await.unwrap();
+        assert_eq!(refused.content, "true");
+        let asking = |remote: &Remote, uri: &'static str| {
+            let remote = remote.clone();
+            wakering::spawn(async move { remote.request(Kind::REQUEST_URI, uri, "").await })
+        };
+        let other = asking(&remotes[0], "held");
+        begun.cancelled().await;
+        // Both wait for the end, and neither for the other.
+        let quits = [asking(&remotes[1], "quit"), asking(&remotes[2], "quit")];
+        let (mut quits, mut over) = (Vec::from(quits), 0);
+        release.cancel();
+        while let Some(quit) = quits.pop() {
+            let answer = quit.await.unwrap();
+            // The second may come when the server takes no more.
+            over += usize::from(answer.is_ok_and(|answer| answer.content == "0"));
+        }
+        assert!(over >= 1);
+        assert_eq!(other.await.unwrap().unwrap().content, "held");
+        assert_eq!(server.closed().await.unwrap().aborted, 0);
+        drop(remotes);
+    });
 }
 
 #[test]

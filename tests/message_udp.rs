@@ -5,7 +5,7 @@
 mod support;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     future::Future,
     net::{SocketAddr, UdpSocket as StdSocket},
     process::{Command, Output, Stdio},
@@ -494,9 +494,48 @@ fn a_node_ends_at_once_or_when_what_it_handles_is_answered() {
         release.cancel();
         assert_eq!(asked.await.unwrap().unwrap().content, "x");
         assert_eq!(ended.await.unwrap().aborted, 0);
-        assert_eq!(one.closed().await, one.shutdown(Duration::ZERO).await);
+        assert_eq!(one.closed().await.unwrap(), one.shutdown(Duration::ZERO).await);
         let error = one.peer(other.local_addr()).send(Message::new(Kind::OK, "", "")).unwrap_err();
         assert_eq!(error, SendError::Closed);
+    });
+}
+
+#[test]
+fn a_handler_may_await_the_end_of_its_node_and_not_what_never_comes() {
+    run(async {
+        let own: Rc<OnceCell<UdpNode>> = Rc::default();
+        let (builder, begun, release) = held(Builder::new());
+        let (ends, waits) = (own.clone(), own.clone());
+        let one = node(
+            builder
+                .on((Kind::REQUEST_URI, "quit"), move |incoming: Incoming| {
+                    let node = ends.get().unwrap().clone();
+                    async move {
+                        let stopped = node.shutdown(LONG).await;
+                        Some(incoming.answer(Kind::RESPOND_URI, stopped.aborted.to_string()))
+                    }
+                })
+                .on((Kind::REQUEST_URI, "closed"), move |incoming: Incoming| {
+                    let node = waits.get().unwrap().clone();
+                    async move {
+                        let refused = node.closed().await.is_err();
+                        Some(incoming.answer(Kind::RESPOND_URI, refused.to_string()))
+                    }
+                }),
+        );
+        let _ = own.set(one.clone());
+        let other = node(Builder::new());
+        assert_eq!(ask(&other, &one, "closed", "").await.content, "true");
+        let peer = other.peer(one.local_addr());
+        let asked = wakering::spawn(async move { peer.request(Kind::REQUEST_URI, "held", "x").await });
+        begun.cancelled().await;
+        // The end waits for the other handler, and not for the one that waits for it.
+        let peer = other.peer(one.local_addr());
+        let first = wakering::spawn(async move { peer.request(Kind::REQUEST_URI, "quit", "").await });
+        release.cancel();
+        assert_eq!(first.await.unwrap().unwrap().content, "0");
+        assert_eq!(asked.await.unwrap().unwrap().content, "x");
+        assert_eq!(one.closed().await.unwrap().aborted, 0);
     });
 }
 

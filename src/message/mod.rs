@@ -1,8 +1,9 @@
-//! Typed messages between peers, over TCP: requests and answers, publishing and subscribing.
+//! Typed messages between peers, over TCP and UDP: requests and answers, publishing and subscribing.
 //!
 //! Octet for octet the protocol of the Python package `netaio` 0.0.9, in both roles, so that either end may be that. A
 //! message has a [`Kind`], a uri, content, and fields for plugins that authenticate it. A [`Server`] has handlers for kinds
-//! and uris; a [`Client`] connects to servers and asks them; on either end handlers get what comes unasked.
+//! and uris; a [`Client`] connects to servers and asks them; on either end handlers get what
+//! comes unasked. A [`UdpNode`] is both at once, by datagrams.
 //!
 //! ```text
 //! node     settings, and what connections have in common      server, client
@@ -33,6 +34,7 @@
 
 mod asks;
 mod client;
+mod ending;
 mod error;
 mod guard;
 mod late;
@@ -50,6 +52,7 @@ mod udp;
 
 pub use self::{
     client::{Client, Reconnect, Remote},
+    ending::{Stopped, WaitsForItself},
     error::{LinkEnd, RequestError, SendError},
     late::{AutoReconnect, Late, Waited},
     layer::Layer,
@@ -59,7 +62,7 @@ pub use self::{
     peers::{Introduction, PeerEvent, PeerRecord},
     queue::SlowPeer,
     routes::{Incoming, Key},
-    server::{Server, Stopped},
+    server::Server,
     udp::{Group, Ignored, UdpNode},
 };
 pub use crate::proto::message::{

@@ -8,6 +8,7 @@ use crate::{
     limits,
     message::{
         client::{Client, Reconnect},
+        ending::Work,
         error::SendError,
         guard::{Protection, Side, wrap_for_all},
         late::{Late, Lateness},
@@ -50,6 +51,7 @@ pub(super) struct Node {
     pub(super) lateness: Lateness,
     pub(super) counts: Counts,
     pub(super) peers: Peers,
+    pub(super) work: Rc<Work>,
     pub(super) settings: Settings,
     /// Requests that nobody here answers are answered that way.
     pub(super) answers_unknown: bool,
@@ -374,6 +376,7 @@ impl Builder {
             counts: Counts::default(),
             topics: Topics::default(),
             peers: self.peers,
+            work: Rc::default(),
             settings: self.settings,
             answers_unknown,
             links: RefCell::new(Slab::new()),

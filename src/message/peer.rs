@@ -460,7 +460,10 @@ impl Peer {
     /// Has a handler deal with a message, and sends what it answers.
     pub(super) async fn answer(&self, route: &Route, message: Message) {
         let incoming = Incoming { message: message.clone(), peer: self.clone() };
-        let Ok(answer) = contained(|| route.call(incoming)).await else {
+        let at_work = self.node().work.begin();
+        let answered = contained(|| route.call(incoming)).await;
+        drop(at_work);
+        let Ok(answer) = answered else {
             if may_be_answered(&message) {
                 self.complain(Some(&message), Kind::ERROR, "the handler failed");
             }

@@ -1,17 +1,10 @@
 //! Answering many peers.
 
-use std::{
-    cell::{Cell, RefCell},
-    fmt,
-    future::Future,
-    io,
-    net::SocketAddr,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::Cell, fmt, future::Future, io, net::SocketAddr, rc::Rc, time::Duration};
 
 use crate::{
     message::{
+        ending::{Ending, Stopped, WaitsForItself},
         error::SendError,
         guard::Side,
         layer::Layer,
@@ -24,10 +17,8 @@ use crate::{
     },
     net::{TcpListener, listen},
     proto::message::Message,
-    task::JoinHandle,
-    time::timeout,
     trace,
-    worker::{self, CancellationToken, Handle},
+    worker::{CancellationToken, Handle},
 };
 
 /// A server of messages, made by [`Builder::serve`](crate::message::Builder::serve); clones are the same one's.
@@ -75,36 +66,17 @@ pub struct Server {
 struct Inner {
     node: Rc<Node>,
     local_addr: SocketAddr,
-    stopping: CancellationToken,
-    closed: CancellationToken,
-    outcome: Cell<Stopped>,
-    task: RefCell<Option<JoinHandle<()>>>,
-}
-
-/// What a server left behind when it ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stopped {
-    /// Connections that it served.
-    pub accepted: u64,
-    /// Connections that the grace was too short for.
-    pub aborted: usize,
+    ending: Rc<Ending>,
 }
 
 impl Server {
     #[track_caller]
     pub(super) fn start(node: Rc<Node>, listener: TcpListener) -> io::Result<Server> {
-        let inner = Rc::new(Inner {
-            local_addr: listener.local_addr()?,
-            node,
-            stopping: CancellationToken::new(),
-            closed: CancellationToken::new(),
-            outcome: Cell::default(),
-            task: RefCell::default(),
-        });
-        let task = worker::spawn(serve(inner.clone(), listener));
-        inner.task.replace(Some(task));
-        Ok(Server { inner })
+        let local_addr = listener.local_addr()?;
+        let counted = node.clone();
+        let ending = Ending::new(node.work.clone(), move || counted.connections());
+        ending.start(serve(node.clone(), ending.clone(), listener));
+        Ok(Server { inner: Rc::new(Inner { node, local_addr, ending }) })
     }
 
     /// Where it listens.
@@ -187,54 +159,41 @@ impl Server {
     /// Ends the server: the queue of the listener is served and the port closed, handlers at work are answered, until `grace`
     /// is over; then what is left is aborted.
     ///
-    /// Any task may call it, once or often; the shortest grace counts. A handler that awaits it waits for itself, and is
-    /// aborted with its connection at the end of the grace: spawn it there.
+    /// Any task may call it, once or often; the shortest grace counts. Awaited inside a handler of this server it does not wait
+    /// for that handler, whose connection is closed last.
     ///
     /// # Cancellation
     ///
     /// The server ends all the same, but nobody aborts what is left.
     pub async fn shutdown(&self, grace: Duration) -> Stopped {
-        let inner = &self.inner;
-        inner.stopping.cancel();
-        if timeout(grace, inner.closed.cancelled()).await.is_err() {
-            let left = inner.node.connections();
-            let task = inner.task.take();
-            if let Some(task) = task {
-                inner.outcome.set(Stopped { aborted: left, ..inner.outcome.get() });
-                task.abort();
-            }
-            inner.closed.cancelled().await;
-        }
-        inner.outcome.get()
+        self.inner.ending.shutdown(grace).await
     }
 
     /// Waits until the server has ended; at once when it has.
     ///
+    /// # Errors
+    ///
+    /// [`WaitsForItself`] in a handler of this server, which would wait for ever. Only the handler's own task is known for
+    /// one.
+    ///
     /// # Cancellation
     ///
     /// Nothing is lost.
-    pub async fn closed(&self) -> Stopped {
-        self.inner.closed.cancelled().await;
-        self.inner.outcome.get()
+    pub async fn closed(&self) -> Result<Stopped, WaitsForItself> {
+        self.inner.ending.closed().await
     }
 }
 
-async fn serve(inner: Rc<Inner>, listener: TcpListener) {
-    let _closed = inner.closed.clone().drop_guard();
-    let (node, stopping) = (inner.node.clone(), inner.stopping.clone());
-    let accepted = Rc::new(Cell::new(0));
-    let count = accepted.clone();
-    let counted = {
-        let inner = inner.clone();
-        move |accepted: u64| inner.outcome.set(Stopped { accepted, ..inner.outcome.get() })
-    };
+async fn serve(node: Rc<Node>, ending: Rc<Ending>, listener: TcpListener) {
+    let stopping = ending.stopping.clone();
+    let accepted = Cell::new(0);
     let served = listen(listener)
         .limit(node.settings.connections)
         .grace(Duration::MAX)
-        .until(until_told(inner.stopping.clone()))
+        .until(until_told(stopping.clone()))
         .serve(move |stream, peer| {
-            count.set(count.get() + 1);
-            counted(count.get());
+            accepted.set(accepted.get() + 1);
+            ending.accepted(accepted.get());
             // What is sent is whole messages: waiting for more would only be late.
             let _ = stream.set_nodelay(true);
             let link = Link::new(node.clone(), Side::Answers, peer);

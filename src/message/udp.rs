@@ -8,32 +8,21 @@ mod storm;
 pub(super) use self::far::Far;
 pub use self::{air::Ignored, group::Group};
 
-use std::{
-    cell::{Cell, RefCell},
-    fmt,
-    future::Future,
-    io,
-    net::SocketAddr,
-    rc::Rc,
-    time::Duration,
-};
+use std::{fmt, future::Future, io, net::SocketAddr, rc::Rc, time::Duration};
 
 use self::air::{Air, Ended};
 use crate::{
     message::{
+        ending::{Ending, Stopped, WaitsForItself},
         error::SendError,
         layer::Layer,
         node::Node,
         peer::{End, Peer},
         peers::PeerRecord,
         routes::{Incoming, Key, Route},
-        server::Stopped,
     },
     net::UdpSocket,
     proto::message::{Kind, Message},
-    task::JoinHandle,
-    time::timeout,
-    worker::{self, CancellationToken},
 };
 
 /// A node of datagrams, made by [`Builder::node`](crate::message::Builder::node); clones are the same one's.
@@ -71,33 +60,25 @@ pub struct UdpNode {
 struct Inner {
     air: Rc<Air>,
     local_addr: SocketAddr,
-    stopping: CancellationToken,
-    closed: CancellationToken,
-    outcome: Cell<Stopped>,
-    task: RefCell<Option<JoinHandle<()>>>,
+    ending: Rc<Ending>,
 }
 
 impl UdpNode {
     #[track_caller]
     pub(super) fn start(node: Rc<Node>, socket: UdpSocket) -> io::Result<UdpNode> {
         let local_addr = socket.local_addr()?;
-        let inner = Rc::new(Inner {
-            air: Air::new(node, socket)?,
-            local_addr,
-            stopping: CancellationToken::new(),
-            closed: CancellationToken::new(),
-            outcome: Cell::default(),
-            task: RefCell::default(),
+        let air = Air::new(node, socket)?;
+        let leaving = air.clone();
+        let ending = Ending::new(air.node.work.clone(), move || {
+            leaving.say_farewell();
+            leaving.handlers()
         });
-        let (air, stopping, closed) = (inner.air.clone(), inner.stopping.clone(), inner.closed.clone());
-        let ended = Ended(air.clone());
-        let task = worker::spawn(async move {
-            let _closed = closed.drop_guard();
+        let (runs, ended, stopping) = (air.clone(), Ended(air.clone()), ending.stopping.clone());
+        ending.start(async move {
             let _ended = ended;
-            air.run(stopping).await;
+            runs.run(stopping).await;
         });
-        inner.task.replace(Some(task));
-        Ok(UdpNode { inner, layer: Layer::new() })
+        Ok(UdpNode { inner: Rc::new(Inner { air, local_addr, ending }), layer: Layer::new() })
     }
 
     /// The same node: what is sent by this value to many is within an inner layer.
@@ -201,35 +182,27 @@ impl UdpNode {
 
     /// Ends the node: nothing new is handled, what is being handled is answered, until `grace` is over; then it is aborted.
     ///
-    /// Any task may call it, once or often; the shortest grace counts.
+    /// Any task may call it, once or often; the shortest grace counts. Awaited inside a handler of this node it does not wait for
+    /// that handler, which is answered last.
     ///
     /// # Cancellation
     ///
     /// The node ends all the same, but nobody aborts what is left.
     pub async fn shutdown(&self, grace: Duration) -> Stopped {
-        let inner = &self.inner;
-        inner.stopping.cancel();
-        if timeout(grace, inner.closed.cancelled()).await.is_err() {
-            inner.air.say_farewell();
-            let left = inner.air.handlers();
-            let task = inner.task.take();
-            if let Some(task) = task {
-                inner.outcome.set(Stopped { aborted: left, ..inner.outcome.get() });
-                task.abort();
-            }
-            inner.closed.cancelled().await;
-        }
-        inner.outcome.get()
+        self.inner.ending.shutdown(grace).await
     }
 
     /// Waits until the node has ended; at once when it has.
     ///
+    /// # Errors
+    ///
+    /// [`WaitsForItself`] in a handler of this node, which would wait for ever. Only the handler's own task is known for one.
+    ///
     /// # Cancellation
     ///
     /// Nothing is lost.
-    pub async fn closed(&self) -> Stopped {
-        self.inner.closed.cancelled().await;
-        self.inner.outcome.get()
+    pub async fn closed(&self) -> Result<Stopped, WaitsForItself> {
+        self.inner.ending.closed().await
     }
 }
 
