@@ -1,8 +1,13 @@
 //! What a client of HTTP/1 reads: responses taken apart, strictly, so that one byte too many shows.
 
+#![expect(dead_code, reason = "every test file uses its own part of this")]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+/// Keeps the expectation above true in a program that happens to use everything.
+const UNUSED: () = ();
 
 /// Long enough for a loaded machine; only a failing test waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);

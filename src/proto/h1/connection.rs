@@ -125,6 +125,13 @@ impl Connection {
         if self.phase == Phase::Dead {
             return;
         }
+        if std::mem::take(&mut self.searched) > 0 {
+            // What came in pieces was not looked at since: it may be wrong already.
+            let found = if self.exchange.is_some() { self.read_content() } else { self.read_head() };
+            if let Err(refusal) = found {
+                return self.refuse(refusal);
+            }
+        }
         let text = match &mut self.exchange {
             Some(exchange) if exchange.receiving == Receiving::Tunnel => {
                 // Its other direction goes on.
@@ -401,7 +408,10 @@ impl Connection {
         if self.phase == Phase::Dead || self.output.len() >= self.config.output_bytes.saturating_mul(2) {
             return false;
         }
-        let Some(exchange) = &self.exchange else { return true };
+        let Some(exchange) = &self.exchange else {
+            // Requests wait in the input while the peer does not take its answers.
+            return self.output.len() < self.config.output_bytes || self.input.len() < self.http1.ahead_bytes;
+        };
         match exchange.receiving {
             Receiving::Length(_) | Receiving::Chunked(_) | Receiving::Tunnel => {
                 exchange.unreleased < self.config.stream_window as usize
@@ -502,7 +512,8 @@ impl Connection {
     pub fn stats(&self) -> Stats {
         Stats {
             bytes_received: self.input.offset(),
-            bytes_sent: self.written(),
+            // What was made when it ended is about to be written.
+            bytes_sent: if self.phase == Phase::Dead { self.output.end() } else { self.written() },
             streams: u64::from(self.tally.requests),
             streams_open: self.open_streams() as u64,
             resets_sent: u64::from(self.tally.resets),

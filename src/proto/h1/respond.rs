@@ -22,6 +22,21 @@ struct Checked {
 }
 
 impl Connection {
+    /// Sends a response's final head.
+    ///
+    /// # Errors
+    ///
+    /// As `respond_with`.
+    pub fn respond(
+        &mut self,
+        stream: StreamKey,
+        status: StatusCode,
+        headers: &HeaderMap,
+        end: bool,
+    ) -> Result<(), CommandError> {
+        self.respond_with(stream, ResponseHead { status, headers, date: None, content_length: None }, end)
+    }
+
     /// Sends a response's final head, or a 101 where one was asked for. `end`: there is no content.
     ///
     /// # Errors
