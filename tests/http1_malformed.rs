@@ -293,7 +293,7 @@ fn content_lengths() -> Vec<Case> {
     let two = Served("POST http://a/ hi");
     vec![
         post(at, "a length", "content-length: 2", "hi", two.clone()),
-        post(at, "a length with noughts", "content-length: 0002", "hi", two.clone()),
+        post(at, "a length with noughts", "content-length: 0002", "hi", two),
         post(at, "a length of nought", "content-length: 0", "", Served("POST http://a/")),
         post(at, "no length", "x: y", "", Served("POST http://a/")),
         case(
