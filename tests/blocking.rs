@@ -81,7 +81,7 @@ struct Queued(Option<Arc<Gate>>);
 impl Drop for Queued {
     fn drop(&mut self) {
         if let Some(gate) = &self.0 {
-            *gate.open.lock().unwrap() = true;
+            *gate.open.lock().expect("no job panics while it holds this") = true;
             gate.opened.notify_all();
         }
     }
