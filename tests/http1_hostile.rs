@@ -148,6 +148,8 @@ fn a_flood_of_requests_whose_answers_nobody_reads_is_held_back() {
     let served = victim.meters.read().requests;
     flood.shutdown(std::net::Shutdown::Both).unwrap();
     assert!(sending.join().unwrap() < 1000, "{served} requests were taken");
+    // Closed with answers unread it is reset: the server learns of it although it reads nothing.
+    drop(flood);
     victim.wait_for("it is gone", |metrics| metrics.held_output == 0 && metrics.held_received == 0);
     victim.server.stop(FOR_EVER);
 }
