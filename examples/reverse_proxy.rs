@@ -1,4 +1,4 @@
-//! A reverse proxy: HTTP/2 in, HTTP/2 out, to several servers in turn.
+//! A reverse proxy: HTTP/2 in (and HTTP/1.1, with the feature `http1`), HTTP/2 out, to several servers in turn.
 //!
 //! ```sh
 //! cargo run --release --example h2_server -- --addr 127.0.0.1:9001 &
@@ -23,6 +23,12 @@ mod ending;
 mod fields;
 #[path = "support/generations.rs"]
 mod generations;
+#[cfg(feature = "http1")]
+#[path = "support/http1.rs"]
+mod older;
+#[cfg(not(feature = "http1"))]
+#[path = "support/http2_only.rs"]
+mod older;
 
 use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
 
@@ -138,7 +144,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     let generation = Generation::begin(options.handover.as_deref(), options.addr).await?;
     let each = options.clone();
-    let server = Server::builder().start_on_all_from(generation.listener()?, move || proxy(&each))?;
+    let builder = older::serve_http1_too(Server::builder());
+    let server = builder.start_on_all_from(generation.listener()?, move || proxy(&each))?;
     generation.until_the_end().await?;
     server.stop(options.grace).await;
     Ok(())

@@ -9,13 +9,6 @@ mod support;
 #[cfg(not(wakering_fallback))]
 #[path = "support/console_browser.rs"]
 mod browser;
-#[cfg(not(wakering_fallback))]
-#[expect(dead_code, reason = "only haproxy is started here")]
-#[path = "support/daemon.rs"]
-mod daemon;
-#[cfg(not(wakering_fallback))]
-#[path = "support/exercise.rs"]
-mod exercise;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -146,6 +139,33 @@ fn a_name_that_could_be_pointed_here_is_refused() {
                 timeout(LIMIT, client.request(named(authority.clone(), None))).await.unwrap().unwrap();
             assert_eq!(response.status().as_u16(), expected, "{authority}");
         }
+    });
+}
+
+#[test]
+fn a_browser_speaks_http_1_1_and_is_asked_for_the_name_too() {
+    use std::io::{Read, Write};
+    with_console(async |console, _server| {
+        let address = console.local_addr();
+        let ask = |host: String| {
+            let asked = wakering::spawn_blocking(move || {
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                stream.set_read_timeout(Some(LIMIT)).unwrap();
+                let text = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+                stream.write_all(text.as_bytes()).unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).unwrap();
+                answer
+            });
+            asked.unwrap()
+        };
+        let page = ask(address.to_string()).await.unwrap();
+        assert!(
+            page.starts_with("HTTP/1.1 200") && page.contains("<title>wakering console</title>"),
+            "{page}"
+        );
+        let refused = ask("evil.example".to_owned()).await.unwrap();
+        assert!(refused.starts_with("HTTP/1.1 421"), "{refused}");
     });
 }
 

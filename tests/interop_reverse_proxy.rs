@@ -209,3 +209,28 @@ fn a_proxy_that_is_replaced_by_handover_refuses_nobody() {
     assert_eq!(current.wait(LIMIT).0.code(), Some(0));
     std::fs::remove_dir_all(&folder).expect("the folder");
 }
+
+#[cfg(feature = "http1")]
+#[test]
+fn a_client_of_http_1_1_is_passed_on_in_http_2_without_the_fields_of_its_connection() {
+    let Some(_curl) = program("curl") else { return };
+    let server = Server::start("h2_server", &[]);
+    let proxy = proxy(&[server.address], &[]);
+    let more =
+        ["-sS", "--http1.1", "--max-time", "50", "-H", "Connection: keep-alive, x-hop", "-H", "X-Hop: 1"];
+    let url = proxy.url("/headers");
+    let ran = run("curl", &[&more[..], &[url.as_str()]].concat(), LIMIT);
+    let told: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let fields = told["headers"].as_array().expect("a list");
+    let has = |name: &str| fields.iter().any(|field| field[0] == name);
+    assert!(!has("x-hop") && !has("connection") && !has("keep-alive"), "{told}");
+    let via = fields.iter().find(|field| field[0] == "via").expect("it went through the proxy");
+    assert_eq!(via[1], "1.1 wakering");
+    let file = Temporary::of("chunked", 1_000_000);
+    let upload = format!("@{}", file.0.display());
+    let url = proxy.url("/count");
+    let chunked =
+        ["-sS", "--http1.1", "--max-time", "50", "-H", "Transfer-Encoding: chunked", "--data-binary"];
+    let ran = run("curl", &[&chunked[..], &[upload.as_str(), url.as_str()]].concat(), LIMIT);
+    assert_eq!(ran.stdout, "1000000", "{ran:?}");
+}

@@ -20,6 +20,8 @@
 //! | `/json` | what it shows, as JSON |
 //! | `/metrics` | the numbers, as Prometheus reads them |
 //!
+//! Browsers speak HTTP/1.1 in cleartext, so that the feature `console` brings `http1`.
+//!
 //! Nothing is gathered while nobody looks: each request reads the [metrics](crate::metrics), which are kept anyway, and asks for a
 //! [dump](crate::dump), from a thread of the blocking pool. Requests within a quarter of a second share one.
 //!
@@ -49,7 +51,7 @@ use bytes::Bytes;
 
 use self::snapshot::Source;
 use crate::{
-    http::{self, Body, Meters, Server},
+    http::{self, Body, Http1, Meters, Server},
     limits::{CONSOLE_AGE, CONSOLE_CONNECTIONS},
     net::TcpListener,
     worker::{Handle, spawn_blocking},
@@ -141,7 +143,7 @@ impl Builder {
             let desk = desk.clone();
             async move { desk.answer(&request).await }
         };
-        let settings = Server::builder().max_connections(CONSOLE_CONNECTIONS);
+        let settings = Server::builder().max_connections(CONSOLE_CONNECTIONS).http1(Http1::default());
         let server = settings.start(TcpListener::bind(addr)?, handler)?;
         Ok(Console { server })
     }

@@ -1,4 +1,4 @@
-//! The page in a real browser: Chromium, headless, behind haproxy, which speaks HTTP/1.1 to it and HTTP/2 to the console.
+//! The page in a real browser: Chromium, headless, over HTTP/1.1.
 
 use std::{net::SocketAddr, path::Path, sync::mpsc, thread, time::Duration};
 
@@ -10,11 +10,9 @@ use wakering::{
 };
 
 use crate::{
-    LIMIT,
-    daemon::{Daemon, Folder},
-    loopback,
+    LIMIT, loopback,
     support::{
-        peer::{Role, installed, skip_row},
+        peer::{Role, Row, skip_row, version_of},
         run,
     },
 };
@@ -71,19 +69,9 @@ fn page_after_looks(browser: &str, folder: &Path, url: &str, more: &[&str]) -> (
 
 #[test]
 fn chromium_shows_the_page_and_finds_nothing_to_complain_of() {
-    let Some(haproxy) = installed("haproxy", "haproxy", Role::Proxy) else { return };
     let Some(browser) = browser() else { return skip_row("Chromium", Role::Client, "it is not installed") };
     let (address, server, thread) = console_beside();
-    let configure = |folder: &Folder, port: u16| {
-        let text = format!(
-            "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
-             frontend before\n bind 127.0.0.1:{port}\n default_backend behind\n\
-             backend behind\n server ours {address} proto h2\n"
-        );
-        vec!["-db".into(), "-f".into(), folder.configure(&text)]
-    };
-    let mut daemon = Daemon::start("haproxy", Role::Proxy, &haproxy, "-v", configure);
-    let url = format!("http://{}/", daemon.address);
+    let url = format!("http://{address}/");
     let folder = std::env::temp_dir().join(format!("wk-browser-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
 
@@ -103,8 +91,8 @@ fn chromium_shows_the_page_and_finds_nothing_to_complain_of() {
     let picture = std::fs::read(&shot).unwrap();
     assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000, "{} bytes", picture.len());
 
-    daemon.peer.row.ok("the console in Chromium, over HTTP/1.1");
-    daemon.peer.judge();
+    let version = version_of(browser.as_ref(), &["--version"]);
+    drop(Row::of_test("Chromium", Role::Client, version));
     drop(server.shutdown(Duration::ZERO));
     thread.join().unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
