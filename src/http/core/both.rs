@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The machine of a connection.
-#[expect(clippy::large_enum_variant, reason = "HTTP/2 is the common case, and HTTP/1 takes what is left")]
+// HTTP/2 is the common case and not boxed; HTTP/1 takes what is left.
 pub(in crate::http) enum Core {
     /// Also while it is not known which it is.
     Http2(Connection),
