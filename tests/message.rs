@@ -287,6 +287,8 @@ fn what_is_published_comes_to_all_who_subscribed_and_to_nobody_else() {
             remote.request(Kind::SUBSCRIBE_URI, "news", "").await.unwrap();
         }
         remotes[3].request(Kind::UNSUBSCRIBE_URI, "news", "").await.unwrap();
+        // It has been accepted when it is answered: all five are counted then.
+        remotes[4].request(Kind::REQUEST_URI, "a", "").await.unwrap();
         remotes[2].close().await;
         let left = async {
             while server.connections() > 4 {

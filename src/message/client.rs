@@ -340,6 +340,7 @@ impl Inner {
         let _ = stream.set_nodelay(true);
         let link = Link::new(self.node.clone(), Side::Asks, self.address);
         let member = Node::enter(&link);
+        link.greet();
         let running = link.clone().run(stream, CancellationToken::new());
         let task = worker::spawn(async move {
             running.await;

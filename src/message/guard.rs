@@ -86,11 +86,6 @@ impl Guard {
         }
     }
 
-    /// Whether this end is the one that connects.
-    pub(super) fn asks(&self) -> bool {
-        self.side == Side::Asks
-    }
-
     /// Waits until it is known how to speak to the peer.
     pub(super) async fn agreed(&self) {
         self.agreed.cancelled().await;

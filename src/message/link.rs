@@ -84,13 +84,6 @@ impl Link {
         if self.guard.is_to_offer() {
             handlers.spawn(self.clone().agree());
         }
-        if self.guard.asks() && self.node.peers.own.is_some() {
-            let link = self.clone();
-            handlers.spawn(async move {
-                link.guard.agreed().await;
-                link.introduce(Kind::ADVERTISE_PEER);
-            });
-        }
         let reading = async {
             let end = self.read(&mut reader, &handlers).await;
             self.note_end(end.clone());
@@ -110,6 +103,13 @@ impl Link {
         self.queue.close();
         if !self.over.is_cancelled() {
             let _ = timeout(MESSAGE_LAST_WORDS, write.join()).await;
+        }
+    }
+
+    /// Says who this end is before it asks for anything; once it is known how to speak to the peer.
+    pub(super) fn greet(self: &Rc<Self>) {
+        if !self.guard.is_to_offer() {
+            self.introduce(Kind::ADVERTISE_PEER);
         }
     }
 
@@ -203,6 +203,7 @@ impl Link {
         if self.guard.is_barred() {
             self.finish(LinkEnd::Session(PluginError::NoSession));
         }
+        self.introduce(Kind::ADVERTISE_PEER);
         self.guard.settle();
     }
 
