@@ -23,6 +23,17 @@ use hyper::{
 use lexopt::prelude::*;
 use wakering::{adapters::hyper::Executor, net::TcpConnector, spawn_blocking, time::timeout};
 
+const HELP: &str = "\
+Fetches URLs with hyper's client, on wakering.
+
+usage: hyper_client [--http2] URL...
+
+  --http2  HTTP/2 with prior knowledge instead of HTTP/1.1
+
+The content goes to standard output. Code 0 when every response came whole with a status below 400, otherwise 1;
+2 for mistakes on the command line.
+";
+
 /// How long each URL may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -30,7 +41,11 @@ type Failure = Box<dyn Error>;
 
 fn main() -> ExitCode {
     let (http2, urls) = match arguments() {
-        Ok(found) => found,
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
         Err(error) => {
             eprintln!("hyper_client: {error}\nusage: hyper_client [--http2] URL...");
             return ExitCode::from(2);
@@ -57,11 +72,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Result<(bool, Vec<Uri>), lexopt::Error> {
+/// What to do; nothing, where help was asked for.
+fn arguments() -> Result<Option<(bool, Vec<Uri>)>, lexopt::Error> {
     let (mut http2, mut urls) = (false, Vec::new());
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
+            Long("help") | Short('h') => return Ok(None),
             Long("http2") => http2 = true,
             Value(url) => urls.push(url.parse()?),
             Short(_) | Long(_) => return Err(argument.unexpected()),
@@ -70,7 +87,7 @@ fn arguments() -> Result<(bool, Vec<Uri>), lexopt::Error> {
     if urls.is_empty() {
         return Err("no URL".into());
     }
-    Ok((http2, urls))
+    Ok(Some((http2, urls)))
 }
 
 fn report(url: &Uri, error: &str) -> bool {
