@@ -400,7 +400,16 @@ fn two_tasks_that_wait_for_the_same_direction_are_both_woken() {
         for task in waiting {
             task.await.unwrap().unwrap();
         }
-        assert_eq!(ours.try_read(&mut [0; 4]).unwrap(), 1);
+        let read = loop {
+            match ours.try_read(&mut [0; 4]) {
+                // A call that fails on demand clears what was known; the wait after it brings it back.
+                Err(error) if error.kind() == ErrorKind::WouldBlock && exact::calls_may_fail() => {
+                    ours.readable().await.unwrap();
+                }
+                other => break other,
+            }
+        };
+        assert_eq!(read.unwrap(), 1);
     });
 }
 
