@@ -177,8 +177,8 @@ pub mod internals {
     }
     pub mod sys {
         pub use crate::sys::{
-            Bell, CLOSE_DEREGISTERS, Call, Event, Interest, Readiness, SHORT_READ_RULE, Selector, Token,
-            pin_to_cpu, process_id,
+            Bell, CLOSE_DEREGISTERS, Call, Event, Interest, Readiness, SHORT_READ_RULE, Selector,
+            TELLS_RESETS, Token, pin_to_cpu, process_id,
         };
     }
     pub mod faults {

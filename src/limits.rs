@@ -178,6 +178,10 @@ pub(crate) const H1_LINE_BYTES: usize = 8 * 1024;
 /// that a client which does so has gone.
 #[cfg(feature = "http1")]
 pub(crate) const H1_AHEAD_BYTES: usize = 16 * 1024;
+/// How long nothing of an answer moves towards a client that has ended its side: most have gone, and their handlers work
+/// for nobody; a script that waits has its answer sooner.
+#[cfg(feature = "http1")]
+pub(crate) const H1_HALF_CLOSED: Duration = Duration::from_secs(30);
 /// Octets of chunk extensions in one message, which mean nothing to us: far more than signatures of chunks take.
 #[cfg(feature = "http1")]
 pub(crate) const H1_CHUNK_EXTENSION_BYTES: u32 = 16 * 1024;

@@ -284,17 +284,20 @@ fn a_refusal_is_read_although_the_client_goes_on_sending() {
     sending.join().unwrap();
     // Little that is left over is passed over, and the connection stays.
     let few = b"POST /unread HTTP/1.1\r\nhost: a\r\ncontent-length: 900\r\n\r\n";
-    let request = [&few[..], &[7; 900], &last("/")].concat();
-    let seen: Vec<u16> =
-        answers(&exchange(server.address, &request, 100)).iter().map(|answer| answer.status).collect();
-    assert_eq!(seen, [200, 200]);
+    let chunks = b"POST /unread HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n";
+    let request = [&few[..], &[7; 900], chunks, &last("/")].concat();
+    for step in [100, 1, request.len()] {
+        let seen: Vec<u16> =
+            answers(&exchange(server.address, &request, step)).iter().map(|answer| answer.status).collect();
+        assert_eq!(seen, [200, 200, 200]);
+    }
     server.stop(FOR_EVER);
 }
 
-#[test]
-fn a_handler_ends_with_its_client() {
+/// A server whose handlers never answer; what becomes of them.
+fn stuck(http1: Http1) -> (Serving, Receiver<&'static str>) {
     let (events, seen) = mpsc::channel();
-    let server = Serving::start(builder(), move || {
+    let server = Serving::start(Server::builder().http1(http1), move || {
         move |_: Request<Body>| {
             let events = events.clone();
             async move {
@@ -304,12 +307,63 @@ fn a_handler_ends_with_its_client() {
             }
         }
     });
-    for request in [get("/"), b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhal".to_vec()] {
+    (server, seen)
+}
+
+#[test]
+fn a_handler_ends_with_its_client() {
+    for half_closed in [Duration::ZERO, Duration::from_millis(20)] {
+        let (server, seen) = stuck(Http1 { half_closed, ..Http1::default() });
+        for request in [get("/"), b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhal".to_vec()] {
+            let mut socket = connect(server.address);
+            socket.write_all(&request).unwrap();
+            assert_eq!(seen.recv_timeout(FOR_EVER).unwrap(), "begun");
+            drop(socket);
+            assert_eq!(seen.recv_timeout(FOR_EVER).unwrap(), "dropped");
+        }
+        server.stop(FOR_EVER);
+    }
+}
+
+#[test]
+fn a_client_that_resets_behind_its_end_ends_its_handler() {
+    // The fallback backend tells of no reset behind an end: there the time is short.
+    let half_closed = if cfg!(wakering_fallback) { Duration::from_millis(20) } else { 10 * FOR_EVER };
+    let (server, seen) = stuck(Http1 { half_closed, ..Http1::default() });
+    for _ in 0..20 {
         let mut socket = connect(server.address);
-        socket.write_all(&request).unwrap();
+        socket.write_all(&get("/")).unwrap();
         assert_eq!(seen.recv_timeout(FOR_EVER).unwrap(), "begun");
+        socket.shutdown(Shutdown::Write).unwrap();
+        let socket = wakering::net::TcpStream::from_std(socket).unwrap();
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
         drop(socket);
         assert_eq!(seen.recv_timeout(FOR_EVER).unwrap(), "dropped");
+    }
+    server.stop(FOR_EVER);
+}
+
+#[test]
+fn a_client_that_ends_its_side_is_answered_also_what_it_sent_ahead() {
+    let server = serving();
+    let post = |framed: &str| format!("POST /count HTTP/1.1\r\nhost: a\r\n{framed}").into_bytes();
+    for (requests, wanted) in [
+        (vec![get("/slow")], vec!["slow"]),
+        (vec![b"GET /slow HTTP/1.0\r\n\r\n".to_vec()], vec!["slow"]),
+        (vec![post("content-length: 5\r\n\r\nhello"), get("/slow"), get("/slow")], vec!["5", "slow", "slow"]),
+        (
+            vec![get("/slow"), post("transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")],
+            vec!["slow", "2"],
+        ),
+        // What was cut off is not served, and what came before it is.
+        (vec![get("/slow"), b"GET / HTT".to_vec()], vec!["slow"]),
+    ] {
+        let mut socket = connect(server.address);
+        socket.write_all(&requests.concat()).unwrap();
+        socket.shutdown(Shutdown::Write).unwrap();
+        let all = answers(&read_to_end(&mut socket));
+        let contents: Vec<_> = all.iter().map(|answer| String::from_utf8_lossy(&answer.content)).collect();
+        assert_eq!(contents, wanted);
     }
     server.stop(FOR_EVER);
 }

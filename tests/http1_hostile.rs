@@ -116,6 +116,16 @@ fn what_does_not_end_is_refused_at_its_bound() {
 }
 
 #[test]
+fn a_request_line_of_8000_octets_is_taken() {
+    let victim = Victim::start();
+    let mut socket = connect(victim.address());
+    let target = "a".repeat(8000 - "GET / HTTP/1.1\r\n".len());
+    socket.write_all(format!("GET /{target} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).unwrap();
+    assert_eq!(read_answer(&mut socket, false).status, 200);
+    victim.server.stop(FOR_EVER);
+}
+
+#[test]
 fn hundreds_of_half_heads_cost_what_they_are_long() {
     let victim = Victim::start();
     let half = b"GET / HTTP/1.1\r\nhost: a\r\nx: ";

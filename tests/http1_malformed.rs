@@ -158,7 +158,7 @@ fn request_lines() -> Vec<Case> {
         line("9112 §3.1", "an unknown method", "BREW / HTTP/1.1", Served("BREW http://a/")),
         line("9112 §3.1", "methods have a case", "get / HTTP/1.1", Served("get http://a/")),
         line(at, "a target that is too long", &format!("GET /{} HTTP/1.1", "a".repeat(9000)), Refused(414)),
-        line(at, "a method that is too long", &format!("{} / HTTP/1.1", "A".repeat(9000)), Refused(414)),
+        line(at, "a method that is too long", &format!("{} / HTTP/1.1", "A".repeat(9000)), Refused(501)),
     ]
 }
 

@@ -168,6 +168,12 @@ impl<R: Role> Driver<R> {
             if let Some(kind) = broken.filter(|_| !R::READS_TO_THE_END) {
                 return self.fail(kind);
             }
+            if self.input_ended {
+                // It may read on (RFC 9112 §9.6), or be gone: then nothing else would say so while nothing is written.
+                if let Poll::Ready(kind) = self.wire.poll_broken(context) {
+                    return self.fail(kind);
+                }
+            }
             if self.input_ended || !self.wire.core.borrow().wants_input() {
                 return broken.map_or(Poll::Pending, |kind| self.fail(kind));
             }

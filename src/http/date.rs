@@ -39,3 +39,22 @@ impl Date {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_is_that_of_when_it_was_asked_for_in_the_fixed_form() {
+        let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let date = Date::new();
+        for now in [0, u64::MAX / 2] {
+            let before = SystemTime::now();
+            let text = date.at(now).to_str().unwrap().to_owned();
+            let after = SystemTime::now();
+            assert!(text.len() == 29 && text.ends_with(" GMT"), "{text}");
+            let told = seconds(httpdate::parse_http_date(&text).unwrap());
+            assert!((seconds(before)..=seconds(after)).contains(&told), "{text}");
+        }
+    }
+}

@@ -66,6 +66,14 @@ impl Transport {
         }
     }
 
+    /// Ready once the socket is broken, for who has read to its end.
+    pub(crate) fn poll_broken(&self, context: &mut Context<'_>) -> Poll<io::Error> {
+        match self {
+            Transport::Tcp(stream) => stream.poll_broken(context),
+            Transport::Tls(layer) => layer.stream().poll_broken(context),
+        }
+    }
+
     /// Accepts bytes from several buffers in turn, and says how many. `Pending`: the socket takes nothing now.
     #[inline]
     pub(crate) fn poll_write_vectored(

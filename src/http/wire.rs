@@ -198,6 +198,14 @@ impl Wire {
         })
     }
 
+    /// Ready when the peer, whose end was read, is found to be gone altogether.
+    pub(super) fn poll_broken(&self, context: &mut Context<'_>) -> Poll<io::ErrorKind> {
+        match self.stream.borrow().as_ref() {
+            Some(stream) => stream.poll_broken(context).map(|error| error.kind()),
+            None => Poll::Pending,
+        }
+    }
+
     /// Goes on in another version of HTTP, as the core asked for; `false` when it is not spoken.
     pub(super) fn switch(&self, older: &Older, now: u64) -> bool {
         let mut core = self.core.borrow_mut();

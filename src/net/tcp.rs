@@ -6,7 +6,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, BytesMut};
@@ -22,7 +22,7 @@ use crate::{
         zero_copy::ZeroCopy,
     },
     reactor::Direction,
-    sys::socket,
+    sys::{TELLS_RESETS, socket},
 };
 
 /// A TCP connection.
@@ -399,6 +399,23 @@ impl TcpStream {
     /// Reads without regard to what the selector has reported.
     pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         self.io.try_recv_buf(buffer)
+    }
+
+    /// Ready once the connection is broken: for who has read to the end, and would not be told by reading. Where the
+    /// backend does not tell of it, never.
+    pub(crate) fn poll_broken(&self, context: &mut Context<'_>) -> Poll<io::Error> {
+        while TELLS_RESETS {
+            match self.take_error() {
+                Ok(None) => {}
+                Ok(Some(error)) | Err(error) => return Poll::Ready(error),
+            }
+            // What was reported is the end that is known.
+            self.io.clear_ready(Direction::Read);
+            if let Err(error) = ready!(self.io.poll_ready(context, Direction::Read)) {
+                return Poll::Ready(error);
+            }
+        }
+        Poll::Pending
     }
 
     pub(crate) fn poll_write_vectored(

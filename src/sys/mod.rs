@@ -26,6 +26,8 @@
 //! Closing a descriptor that nobody duplicated ends its registration where [`CLOSE_DEREGISTERS`] says so; elsewhere, and
 //! for descriptors that were lent out, `deregister` comes first.
 //!
+//! Where [`TELLS_RESETS`] says so, a connection that is reset after its end was read is reported once more, as an error.
+//!
 //! Dropping a selector closes its descriptors and deregisters nothing, and in a forked child `deregister` does nothing,
 //! so that the child may drop selector and sources and leave its parent's registrations alone.
 //!
@@ -268,7 +270,7 @@ mod backend;
 
 pub(crate) use affinity::Processors;
 pub use affinity::pin_to_cpu;
-pub use backend::{Bell, CLOSE_DEREGISTERS, SHORT_READ_RULE, Selector};
+pub use backend::{Bell, CLOSE_DEREGISTERS, SHORT_READ_RULE, Selector, TELLS_RESETS};
 pub(crate) use busy_poll::busy_poll;
 pub use call::Call;
 pub use event::{Event, Interest, Readiness, Token};

@@ -1,5 +1,7 @@
 //! What a user may set of HTTP/1 alone.
 
+use std::time::Duration;
+
 use crate::limits;
 
 /// How a server speaks HTTP/1.0 and 1.1. Deadlines, and the bounds of heads, content and memory, are those of
@@ -13,6 +15,11 @@ pub struct Http1 {
     pub content_bytes: u64,
     /// Octets of further requests (pipelining) that are read while one is answered.
     pub ahead_bytes: usize,
+    /// How long a client is answered that has ended its side of the connection, counted from when an answer's bytes last
+    /// went its way. It may have said only that it asks no more (`nc -N`, RFC 9112 §9.6), or have gone: over TCP both look
+    /// the same until something is sent. Then its handler is dropped; a client that resets the connection ends it at
+    /// once. Nought ends it with the client's side, as many servers do.
+    pub half_closed: Duration,
     /// Whether a client may change to HTTP/2 with its first request (`upgrade: h2c`, RFC 7540 §3.2).
     pub h2c_upgrade: bool,
 }
@@ -23,6 +30,7 @@ impl Default for Http1 {
             line_bytes: limits::H1_LINE_BYTES,
             content_bytes: u64::MAX,
             ahead_bytes: limits::H1_AHEAD_BYTES,
+            half_closed: limits::H1_HALF_CLOSED,
             h2c_upgrade: true,
         }
     }

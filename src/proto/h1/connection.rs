@@ -75,6 +75,8 @@ pub struct Connection {
     waiting: bool,
     /// `wants_input` was false when events had run out.
     paused: bool,
+    /// The peer sends nothing more.
+    pub(super) over: bool,
     spare: Option<Box<Request<()>>>,
     end_told: bool,
     /// The current date, for answers of our own.
@@ -106,6 +108,7 @@ impl Connection {
             timers: Timers::new(now),
             waiting: false,
             paused: false,
+            over: false,
             spare: None,
             end_told: false,
             date: None,
@@ -120,32 +123,48 @@ impl Connection {
         }
     }
 
-    /// Says that the peer will send nothing more. Call it when `poll_event` has returned `None`.
+    /// Says that the peer will send nothing more. Call it when `poll_event` has returned `None`, and that again afterwards.
     pub fn receive_end(&mut self) {
-        if self.phase == Phase::Dead {
-            return;
+        self.over = true;
+        // What came in pieces was not looked at since: it may be wrong already.
+        self.searched = 0;
+    }
+
+    /// Nothing more comes, and what came has been looked at: says whether that changes anything.
+    fn come_to_end(&mut self) -> bool {
+        if !self.over {
+            return false;
         }
-        if std::mem::take(&mut self.searched) > 0 {
-            // What came in pieces was not looked at since: it may be wrong already.
-            let found = if self.exchange.is_some() { self.read_content() } else { self.read_head() };
-            if let Err(refusal) = found {
-                return self.refuse(refusal);
-            }
-        }
+        let patient = !self.http1.half_closed.is_zero();
         let text = match &mut self.exchange {
-            Some(exchange) if exchange.receiving == Receiving::Tunnel => {
-                // Its other direction goes on.
-                exchange.receiving = Receiving::Ended;
-                self.notices.push_back(Notice::Ended(exchange.key()));
-                return self.settle();
+            None if self.input.is_empty() => {
+                self.close(None);
+                return true;
             }
-            Some(exchange) if exchange.sending != Sending::Ended => "the peer closed before it was answered",
-            // The answer is complete, and nobody reads what was still to come.
-            Some(_) => return self.close(None),
-            None if self.input.is_empty() => return self.close(None),
+            None if self.output.len() >= self.config.output_bytes => return false,
             None => "the peer closed inside a request",
+            Some(exchange) => match exchange.receiving {
+                Receiving::Tunnel => {
+                    // Its other direction goes on.
+                    exchange.receiving = Receiving::Ended;
+                    self.notices.push_back(Notice::Ended(exchange.key()));
+                    self.settle();
+                    return true;
+                }
+                // RFC 9112 §9.6: it may be interested in the answer all the same.
+                Receiving::Ended | Receiving::Undecided if patient => return false,
+                Receiving::Length(_) | Receiving::Chunked(_) if exchange.sending == Sending::Ended => {
+                    // The answer is complete, and nobody reads what was still to come.
+                    self.close(None);
+                    return true;
+                }
+                Receiving::Ended | Receiving::Undecided | Receiving::Length(_) | Receiving::Chunked(_) => {
+                    "the peer closed before it was answered"
+                }
+            },
         };
         self.close(Some(self.error(Reason::NO_ERROR, text, None)));
+        true
     }
 
     /// The next event; `None` when more bytes (or time, or room) are needed. [`Event::Http1`] asks for the connection to be
@@ -166,12 +185,15 @@ impl Connection {
             if self.phase == Phase::Dead {
                 return None;
             }
+            let before = self.input.offset();
             let found = match self.exchange {
                 Some(_) => self.read_content(),
                 None => self.read_head(),
             };
+            // What was thrown away is no event, and more may lie behind it.
+            let moved = self.input.offset() > before;
             match found {
-                Ok(None) if self.notices.is_empty() => break,
+                Ok(None) if !moved && self.notices.is_empty() && !self.come_to_end() => break,
                 Ok(None) => {}
                 Ok(event) => return event,
                 Err(refusal) => self.refuse(refusal),
@@ -224,7 +246,7 @@ impl Connection {
 
     /// What the head asks for is possible now: everything before it was written.
     fn may_become_http2(&self) -> bool {
-        self.http1.h2c_upgrade && !self.going && self.output.is_empty()
+        self.http1.h2c_upgrade && !self.going && !self.over && self.output.is_empty()
     }
 
     fn begin(&mut self, facts: Facts, request: Box<Request<()>>) -> Event {
@@ -398,8 +420,16 @@ impl Connection {
         if !self.notices.is_empty() {
             return true;
         }
-        let parses = self.waiting && self.exchange.is_none() && self.output.len() < self.config.output_bytes;
-        self.phase == Phase::Open && ((parses && self.searched == 0) || (self.paused && self.wants_input()))
+        let lies = match &self.exchange {
+            // Behind a head that came in part more of it is needed, or the end.
+            None if self.output.len() < self.config.output_bytes => {
+                self.over || (self.waiting && self.searched == 0)
+            }
+            None => false,
+            // It may have been opened long after its first bytes came.
+            Some(exchange) => exchange.receiving == Receiving::Tunnel && (self.over || self.waiting),
+        };
+        self.phase == Phase::Open && (lies || (self.paused && self.wants_input()))
     }
 
     /// Whether reading makes sense: not while the peer leaves too much unread, the application leaves content lying, or
@@ -491,6 +521,9 @@ impl Connection {
     pub fn transmitted(&mut self, n: usize) {
         let before = self.written();
         self.output.written(n);
+        if n > 0 {
+            self.timers.spoke(self.now);
+        }
         if n > 0 && self.output.is_empty() {
             self.timers.progress();
         } else if n > 0 {

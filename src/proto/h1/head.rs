@@ -61,6 +61,11 @@ pub(super) fn read(
     if octets.len() > bounds.line && !line.contains(&b'\n') {
         // Whatever else is wrong with the line comes first.
         parse(line, bounds, request)?;
+        if !line.contains(&b' ') {
+            // RFC 9112 §3: a method longer than any.
+            let text = "the method is longer than any";
+            return Err(Refusal::bound(StatusCode::NOT_IMPLEMENTED, text, Trip::HeaderBlock));
+        }
         return Err(Refusal::bound(
             StatusCode::URI_TOO_LONG,
             "the request line is too long",

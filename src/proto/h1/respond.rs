@@ -53,12 +53,14 @@ impl Connection {
         }
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let checked = check_fields(head.headers, switches)?;
-        let going = self.going;
+        let last = self.going || (self.over && self.input.is_empty());
         let exchange = open(self.find(stream))?;
         if exchange.sending != Sending::Head {
             return Err(CommandError::WrongState);
         }
-        if head.status.is_informational() && !(switches && exchange.asked == Asked::Upgrade) {
+        // RFC 9110 §15.2.2: a change of protocol says to which.
+        let may_switch = exchange.asked == Asked::Upgrade && head.headers.contains_key(header::UPGRADE);
+        if head.status.is_informational() && !(switches && may_switch) {
             return Err(CommandError::Status);
         }
         let tunnel = switches || (exchange.asked == Asked::Connect && head.status.is_success());
@@ -66,7 +68,7 @@ impl Connection {
         // Without the 100 that the peer waits for, nobody knows whether content follows (RFC 9110 §10.1.1); and behind a
         // tunnel that was refused, whether what follows is a request.
         let refused = exchange.asked == Asked::Connect && !tunnel;
-        exchange.persists &= !(tunnel || checked.closes || exchange.expects || refused || going);
+        exchange.persists &= !(tunnel || checked.closes || exchange.expects || refused || last);
         exchange.persists &= plan.frame != Frame::Close;
         (exchange.frame, exchange.to_send) = (plan.frame, plan.to_send);
         exchange.sending = if plan.end { Sending::Ended } else { Sending::Body };
@@ -337,6 +339,16 @@ impl Exchange {
             let length = head.content_length.filter(|_| !none && checked.length.is_none());
             let own_length = checked.length.is_some() && !none;
             let (frame, to_send) = (Frame::Length, Content::Forbidden);
+            return Ok(Plan { frame, to_send, length, own_length, end: true });
+        }
+        if head.status == StatusCode::RESET_CONTENT {
+            // RFC 9110 §15.3.6: whatever the application has made of it.
+            if checked.length.is_some_and(|length| length > 0) {
+                return Err(CommandError::ContentLength);
+            }
+            let own_length = checked.length.is_some();
+            let (frame, to_send) = (Frame::Length, Content::Forbidden);
+            let length = (!own_length).then_some(0);
             return Ok(Plan { frame, to_send, length, own_length, end: true });
         }
         if let (Some(own), Some(counted)) = (checked.length, head.content_length) {

@@ -27,6 +27,8 @@ pub(super) struct Timers {
     /// Since when content has been owed, and how much has come.
     owed_since: u64,
     owed_bytes: u64,
+    /// Since when a peer that has ended its side has got nothing.
+    silent_since: u64,
     /// Since when output has waited, and what had been written then.
     waiting_since: u64,
     waiting_from: u64,
@@ -45,6 +47,7 @@ impl Timers {
             discard: NEVER,
             owed_since: NEVER,
             owed_bytes: 0,
+            silent_since: NEVER,
             waiting_since: NEVER,
             waiting_from: 0,
         }
@@ -57,7 +60,7 @@ impl Timers {
 
     /// It is over.
     pub(super) fn idle(&mut self, now: u64) {
-        (self.idle_since, self.discard, self.owed_since) = (now, NEVER, NEVER);
+        (self.idle_since, self.discard, self.owed_since, self.silent_since) = (now, NEVER, NEVER, NEVER);
     }
 
     pub(super) fn go(&mut self, now: u64) {
@@ -71,6 +74,13 @@ impl Timers {
     /// Octets of content came.
     pub(super) fn moved(&mut self, n: usize) {
         self.owed_bytes = self.owed_bytes.saturating_add(n as u64);
+    }
+
+    /// Octets of an answer went out.
+    pub(super) fn spoke(&mut self, now: u64) {
+        if self.silent_since != NEVER {
+            self.silent_since = now;
+        }
     }
 
     /// Output waits to be written; so much was before.
@@ -110,6 +120,9 @@ impl Connection {
             }
             return;
         };
+        if self.over && self.timers.silent_since == NEVER {
+            self.timers.silent_since = now;
+        }
         if !wanted || !exchange.is_owed() || self.config.min_body_rate == 0 {
             self.timers.owed_since = NEVER;
         } else if self.timers.owed_since == NEVER {
@@ -127,6 +140,9 @@ impl Connection {
         }
         if timers.owed_since != NEVER {
             earliest = earliest.min(after(timers.owed_since, config.body_grace));
+        }
+        if timers.silent_since != NEVER {
+            earliest = earliest.min(after(timers.silent_since, self.http1.half_closed));
         }
         if timers.waiting_since != NEVER {
             earliest = earliest.min(after(timers.waiting_since, config.send_timeout));
@@ -163,6 +179,10 @@ impl Connection {
                 return self.refuse(Refusal::bound(StatusCode::REQUEST_TIMEOUT, text, Trip::BodyRate));
             }
             (self.timers.owed_since, self.timers.owed_bytes) = (now, 0);
+        }
+        if timers.silent_since != NEVER && after(timers.silent_since, self.http1.half_closed) <= now {
+            let text = "the peer closed, and was not answered in time";
+            return self.close(Some(self.error(Reason::NO_ERROR, text, None)));
         }
         let waits = timers.idle_since != NEVER && timers.head == NEVER;
         if waits && timers.leave <= now {
