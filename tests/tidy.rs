@@ -93,11 +93,13 @@ fn examples_declare_the_features_that_they_need() {
 }
 
 #[test]
-fn every_row_of_the_rfc_map_has_its_proof() {
-    let page = read("docs/h2-rfc-map.md");
-    let lookup = |path: &str| fs::read_to_string(root().join(path)).ok();
-    let faults = map::faults(&page.text, &lookup);
-    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+fn every_row_of_the_rfc_maps_has_its_proof() {
+    for page in ["docs/h1-rfc-map.md", "docs/h2-rfc-map.md"] {
+        let text = read(page).text;
+        let lookup = |path: &str| fs::read_to_string(root().join(path)).ok();
+        let faults = map::faults(&text, &lookup);
+        assert!(faults.is_empty(), "{page}: {} faults:\n{}", faults.len(), faults.join("\n"));
+    }
 }
 
 #[test]
