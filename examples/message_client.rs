@@ -22,7 +22,11 @@ use wakering::{
         UdpNode,
     },
     net::UdpSocket,
+    time::{sleep, timeout},
 };
+
+/// Between two attempts to reach a node of datagrams.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why it did not do what it was to do, and with which code it ends.
 enum Failure {
@@ -86,6 +90,7 @@ impl Asked {
         let (kind, uri, content) = (line.command.kind(), line.uri.clone(), line.content.clone());
         match self {
             Asked::Connection(remote) => remote.request(kind, uri, content).await,
+            Asked::Datagrams(_, peer) if line.reconnect => patiently(line, peer).await,
             Asked::Datagrams(_, peer) => peer.request(kind, uri, content).await,
         }
     }
@@ -114,6 +119,22 @@ impl Asked {
             }
         }
     }
+}
+
+/// Asks a node again while there is none, as long as there is time.
+async fn patiently(line: &ClientLine, peer: &Peer) -> Result<Message, RequestError> {
+    let mut last = RequestError::TimedOut;
+    let asked = async {
+        loop {
+            match peer.request(line.command.kind(), line.uri.clone(), line.content.clone()).await {
+                Err(error) if error.is_closed() => last = error,
+                other => return other,
+            }
+            sleep(PAUSE).await;
+        }
+    };
+    let answered = timeout(line.timeout, asked).await;
+    answered.unwrap_or(Err(last))
 }
 
 fn builder(line: &ClientLine) -> Builder {

@@ -12,20 +12,21 @@ mod ending;
 mod message_line;
 
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::OnceCell,
     collections::HashMap,
     error::Error,
     net::SocketAddr,
     process::ExitCode,
     rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use message_line::ServerLine;
 use wakering::{
-    message::{Builder, Incoming, Kind, Message, SendError, Server, UdpNode},
-    net::{TcpListener, UdpSocket},
+    message::{Builder, Incoming, Kind, Message, SendError, Servers, UdpNode},
+    net::UdpSocket,
 };
 
 /// How long what is being answered may go on after the first signal.
@@ -35,8 +36,7 @@ const MOST: usize = 256 << 20;
 
 fn main() -> ExitCode {
     let line = message_line::or_exit("message_server", message_line::SERVER_HELP, ServerLine::parse);
-    let served = wakering::run(serve(&line));
-    match served.map_err(Into::into).and_then(|outcome| outcome) {
+    match run(line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("message_server: {error}");
@@ -45,8 +45,29 @@ fn main() -> ExitCode {
     }
 }
 
-async fn serve(line: &ServerLine) -> Result<(), Box<dyn Error>> {
-    let (store, own) = (Rc::new(Store::default()), Rc::new(OnceCell::<Serving>::new()));
+fn run(line: ServerLine) -> Result<(), Box<dyn Error>> {
+    let runtime = wakering::Runtime::builder().workers(line.workers).build()?;
+    runtime.block_on(serve(line))?
+}
+
+async fn serve(line: ServerLine) -> Result<(), Box<dyn Error>> {
+    let (addr, store) = (line.addr, Arc::new(Store::default()));
+    let server = if line.udp {
+        let own: Rc<OnceCell<UdpNode>> = Rc::default();
+        let node = handlers(&line, &store, News::OfNode(own.clone())).node(UdpSocket::bind(addr)?)?;
+        let _ = own.set(node.clone());
+        Serving::Datagrams(node)
+    } else {
+        let factory = move |servers: &Servers| handlers(&line, &store, News::OfWorkers(servers.clone()));
+        Serving::Connections(Servers::start_on_all(addr, factory)?)
+    };
+    ending::first_signal(server.local_addr()).await?;
+    server.shutdown().await;
+    Ok(())
+}
+
+/// What one worker answers.
+fn handlers(line: &ServerLine, store: &Arc<Store>, news: News) -> Builder {
     let stored = |make: fn(&Store, &Incoming) -> Message| {
         let store = store.clone();
         move |incoming: Incoming| {
@@ -54,8 +75,7 @@ async fn serve(line: &ServerLine) -> Result<(), Box<dyn Error>> {
             async move { Some(answer) }
         }
     };
-    let publisher = own.clone();
-    let builder = Builder::new()
+    Builder::new()
         .layer(line.layer())
         .on((Kind::REQUEST_URI, "echo"), |incoming: Incoming| async move {
             Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
@@ -67,46 +87,46 @@ async fn serve(line: &ServerLine) -> Result<(), Box<dyn Error>> {
         .on(Kind::SUBSCRIBE_URI, stored(|_, incoming| subscribe(incoming)))
         .on(Kind::UNSUBSCRIBE_URI, stored(|_, incoming| unsubscribe(incoming)))
         .on(Kind::PUBLISH_URI, move |incoming: Incoming| {
-            let server = publisher.get().expect("set before the first message").clone();
-            async move { Some(publish(&server, &incoming)) }
-        });
-    let server = if line.udp {
-        Serving::Datagrams(builder.node(UdpSocket::bind(line.addr)?)?)
-    } else {
-        Serving::Connections(builder.serve(TcpListener::bind(line.addr)?)?)
-    };
-    let _ = own.set(server.clone());
-    ending::first_signal(server.local_addr()).await?;
-    server.shutdown().await;
-    Ok(())
+            let news = news.clone();
+            async move { Some(publish(&news, &incoming).await) }
+        })
 }
 
-#[derive(Clone)]
 enum Serving {
-    Connections(Server),
+    Connections(Servers),
     Datagrams(UdpNode),
 }
 
 impl Serving {
     fn local_addr(&self) -> SocketAddr {
         match self {
-            Serving::Connections(server) => server.local_addr(),
+            Serving::Connections(servers) => servers.local_addr(),
             Serving::Datagrams(node) => node.local_addr(),
-        }
-    }
-
-    fn notify(&self, topic: &[u8], news: Message) -> Result<usize, SendError> {
-        match self {
-            Serving::Connections(server) => server.notify(topic, news),
-            Serving::Datagrams(node) => node.notify(topic, news),
         }
     }
 
     async fn shutdown(&self) {
         match self {
-            Serving::Connections(server) => server.shutdown(GRACE).await,
+            Serving::Connections(servers) => servers.shutdown(GRACE).await,
             Serving::Datagrams(node) => node.shutdown(GRACE).await,
         };
+    }
+}
+
+/// By whom subscribers are told.
+#[derive(Clone)]
+enum News {
+    OfWorkers(Servers),
+    /// Set before the first message comes.
+    OfNode(Rc<OnceCell<UdpNode>>),
+}
+
+impl News {
+    async fn notify(&self, topic: Bytes, news: Message) -> Result<usize, SendError> {
+        match self {
+            News::OfWorkers(servers) => servers.notify(topic, news).await,
+            News::OfNode(node) => node.get().expect("set before the first message").notify(topic, news),
+        }
     }
 }
 
@@ -123,51 +143,70 @@ fn unsubscribe(incoming: &Incoming) -> Message {
     incoming.answer(Kind::CONFIRM_UNSUBSCRIBE, "")
 }
 
-fn publish(server: &Serving, incoming: &Incoming) -> Message {
-    let news = incoming.answer(Kind::NOTIFY_URI, incoming.message.content.clone());
-    match server.notify(&incoming.message.uri, news) {
+async fn publish(news: &News, incoming: &Incoming) -> Message {
+    let it = incoming.answer(Kind::NOTIFY_URI, incoming.message.content.clone());
+    match news.notify(incoming.message.uri.clone(), it).await {
         Ok(_subscribers) => incoming.answer(Kind::OK, ""),
         Err(error) => incoming.answer(Kind::ERROR, error.to_string()),
     }
 }
 
-/// Contents by uri.
+/// Contents by uri, of all workers. A call holds the lock for as long as a look into a map takes.
 #[derive(Default)]
 struct Store {
-    contents: RefCell<HashMap<Bytes, Bytes>>,
+    stored: Mutex<Stored>,
+}
+
+#[derive(Default)]
+struct Stored {
+    contents: HashMap<Bytes, Bytes>,
     /// Bytes of all keys and values.
-    size: Cell<usize>,
+    size: usize,
 }
 
 impl Store {
+    fn with<R>(&self, body: impl FnOnce(&mut Stored) -> R) -> R {
+        body(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn read(&self, incoming: &Incoming) -> Message {
-        match self.contents.borrow().get(&incoming.message.uri) {
-            Some(content) => incoming.answer(Kind::RESPOND_URI, content.clone()),
+        match self.with(|stored| stored.contents.get(&incoming.message.uri).cloned()) {
+            Some(content) => incoming.answer(Kind::RESPOND_URI, content),
             None => incoming.answer(Kind::NOT_FOUND, "not found"),
         }
     }
 
     fn write(&self, incoming: &Incoming) -> Message {
         let Message { uri, content, .. } = &incoming.message;
-        self.forget(uri);
-        let size = uri.len() + content.len();
-        if self.size.get() + size > MOST {
-            return incoming.answer(Kind::NOT_PERMITTED, "the store is full");
+        if self.with(|stored| stored.write(uri, content)) {
+            incoming.answer(Kind::OK, "")
+        } else {
+            incoming.answer(Kind::NOT_PERMITTED, "the store is full")
         }
-        self.size.set(self.size.get() + size);
-        // Copied: a slice of what was read would keep all of that.
-        self.contents.borrow_mut().insert(Bytes::copy_from_slice(uri), Bytes::copy_from_slice(content));
-        incoming.answer(Kind::OK, "")
     }
 
     fn delete(&self, incoming: &Incoming) -> Message {
-        self.forget(&incoming.message.uri);
+        self.with(|stored| stored.forget(&incoming.message.uri));
         incoming.answer(Kind::OK, "")
     }
+}
 
-    fn forget(&self, uri: &Bytes) {
-        if let Some(content) = self.contents.borrow_mut().remove(uri) {
-            self.size.set(self.size.get() - uri.len() - content.len());
+impl Stored {
+    fn write(&mut self, uri: &Bytes, content: &Bytes) -> bool {
+        self.forget(uri);
+        let size = uri.len() + content.len();
+        let fits = self.size + size <= MOST;
+        if fits {
+            self.size += size;
+            // Copied: a slice of what was read would keep all of that.
+            self.contents.insert(Bytes::copy_from_slice(uri), Bytes::copy_from_slice(content));
+        }
+        fits
+    }
+
+    fn forget(&mut self, uri: &Bytes) {
+        if let Some(content) = self.contents.remove(uri) {
+            self.size -= uri.len() + content.len();
         }
     }
 }

@@ -530,6 +530,9 @@ pub(crate) const MESSAGE_COMPLAINTS: u32 = 100;
 /// How long a node of datagrams waits after an error of its socket, which may come again.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_READ_PAUSE: Duration = Duration::from_millis(10);
+/// Attempts to send a datagram while errors of earlier ones come in its way; each of them takes all that are known by then.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_SEND_TRIES: u32 = 4;
 /// Peers that a node knows; further ones are not noted.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_PEERS: usize = 1024;

@@ -615,6 +615,70 @@ fn a_dump_says_which_answer_is_waited_for() {
     });
 }
 
+// Nobody there, and numbers.
+
+/// An address that nobody receives at, and what keeps it so.
+fn nobody() -> (SocketAddr, StdSocket) {
+    // Nobody else gets the port of all addresses meanwhile.
+    let keeps = StdSocket::bind("127.0.0.1:0").unwrap();
+    (SocketAddr::from(([127, 0, 0, 2], keeps.local_addr().unwrap().port())), keeps)
+}
+
+#[test]
+fn a_request_to_where_nobody_receives_ends_at_once_and_harms_no_other() {
+    if !cfg!(target_os = "linux") {
+        return support::skip("the system keeps no reports of datagrams that did not get there");
+    }
+    run(async {
+        let (one, other) = pair(echo(Builder::new()));
+        let (absent, _keeps) = nobody();
+        let absent = other.peer(absent);
+        let held = [absent.clone(), absent.clone()];
+        let asked = held.map(|peer| {
+            wakering::spawn(async move { peer.request(Kind::REQUEST_URI, "a", "").await.unwrap_err() })
+        });
+        for asked in asked {
+            let error = asked.await.unwrap();
+            let is_refused = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::ConnectionRefused;
+            assert!(
+                matches!(&error, RequestError::Lost(LinkEnd::Io(_, cause)) if is_refused(cause)),
+                "{error}"
+            );
+        }
+        for _ in 0..20 {
+            // The error of this comes in the way of what is sent next.
+            absent.send(Message::new(Kind::NOTIFY_URI, "news", "")).unwrap();
+            assert_eq!(ask(&other, &one, "echo", "x").await.content, "x");
+        }
+    });
+}
+
+#[test]
+fn numbers_tell_what_a_node_has_done() {
+    run(async {
+        let (one, other) = pair(echo(Builder::new()));
+        let late = Rc::new(Cell::new(0));
+        let counts = late.clone();
+        other.on_timeout(move |_late| {
+            counts.set(counts.get() + 1);
+            async {}
+        });
+        for _ in 0..3 {
+            assert_eq!(ask(&other, &one, "echo", "x").await.content, "x");
+        }
+        assert_eq!(ask(&other, &one, "unknown", "").await.kind, Kind::NOT_FOUND);
+        let silent = StdSocket::bind("127.0.0.1:0").unwrap();
+        let silent = other.peer(silent.local_addr().unwrap()).timeout(Duration::from_millis(20));
+        let error = silent.request(Kind::REQUEST_URI, "a", "").await.unwrap_err();
+        assert!(error.is_timeout() || error.is_closed(), "{error}");
+        let (mine, theirs) = (other.metrics(), one.metrics());
+        assert_eq!((mine.requests, mine.sent, mine.received, mine.handlers), (5, 5, 4, 0));
+        assert_eq!((mine.timeouts, late.get()), (u64::from(error.is_timeout()), mine.timeouts));
+        assert_eq!((theirs.received, theirs.sent, theirs.requests, theirs.connections), (4, 4, 0, 0));
+        assert!(theirs.to_string().contains("wakering_message_received_total 4\n"), "{theirs}");
+    });
+}
+
 // The programs.
 
 fn client(server: &Process, arguments: &[&str]) -> Output {
@@ -645,6 +709,29 @@ fn the_programs_speak_by_datagrams_too() {
     let addr = silent.local_addr().unwrap().to_string();
     let line = ["--addr", &addr, "--udp", "--timeout", "0.2", "get", "a"];
     assert_eq!(code(&Command::new(example("message_client")).args(line).output().unwrap()), 3);
+    let (absent, _keeps) = nobody();
+    let absent = absent.to_string();
+    let told = if cfg!(target_os = "linux") { 6 } else { 3 };
+    for more in [&["--timeout", "30"][..], &["--timeout", "0.3", "--reconnect"]] {
+        let mut command = Command::new(example("message_client"));
+        let output = command.args(["--addr", &absent, "--udp", "get", "a"]).args(more).output().unwrap();
+        assert_eq!(code(&output), told, "{output:?}");
+    }
+}
+
+#[test]
+fn the_client_program_asks_again_until_a_node_is_there() {
+    let (absent, _keeps) = nobody();
+    let absent = absent.to_string();
+    let mut client = Command::new(example("message_client"));
+    let line = ["--addr", &absent, "--udp", "--timeout", "60", "--reconnect", "new", "a", "one"];
+    let client = client.args(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut command = support::kill_with_parent(example("message_server"));
+    command.args(["--addr", &absent, "--udp"]).stdin(Stdio::null());
+    let server = Process::run("message_server", command);
+    let output = client.wait_with_output().unwrap();
+    assert_eq!((code(&output), &output.stderr[..]), (0, &b""[..]));
+    assert_eq!(self::client(&server, &["get", "a"]).stdout, b"one");
 }
 
 #[test]

@@ -19,12 +19,13 @@ use wakering::message::{HmacAuth, Kind, Layer, StreamCipher};
 pub(crate) const SERVER_HELP: &str = "\
 message_server: stores, echoes and publishes messages
 
-usage: message_server [--addr HOST:PORT] [--secret S] [--key K] [--udp]
+usage: message_server [--addr HOST:PORT] [--secret S] [--key K] [--udp] [--workers N]
 
 --addr HOST:PORT  where to listen; port 0 lets the system choose (default 127.0.0.1:8888)
 --secret S        take only messages that are signed with this secret, and sign all
 --key K           take only messages that are encrypted with this key, uri and content, and encrypt all
 --udp             messages are datagrams
+--workers N       how many threads serve connections (default 1)
 -h, --help        this text
 
 Ctrl-C and SIGTERM end it, with what is being answered; a second signal ends it at once.
@@ -45,9 +46,9 @@ pub URI CONTENT        publishes it
 --addr HOST:PORT   the server (default 127.0.0.1:8888)
 --secret S         sign messages with this secret, and take only those that are
 --key K            encrypt messages with this key, uri and content, and take only those that are
---udp              messages are datagrams; then nothing tells whether there is a server but its answers
+--udp              messages are datagrams; that nobody is there is known where the system tells (Linux: code 6, else 3)
 --timeout SECONDS  how long connecting and an answer may take together (default 10)
---reconnect        try again when there is no connection, within the timeout; `sub` does so when it is lost, too
+--reconnect        try again when nobody is there, within the timeout; `sub` does so when its connection is lost, too
 -h, --help         this text
 
 Content is written as it is; on a terminal a line's end follows.
@@ -61,6 +62,7 @@ codes: 0  done                    2  bad arguments        3  no answer in time
 pub(crate) struct ServerLine {
     pub(crate) addr: SocketAddr,
     pub(crate) udp: bool,
+    pub(crate) workers: usize,
     plugins: Plugins,
 }
 
@@ -110,16 +112,21 @@ pub(crate) fn or_exit<T>(name: &str, help: &str, parse: fn(Parser) -> Result<Opt
 
 impl ServerLine {
     pub(crate) fn parse(mut parser: Parser) -> Result<Option<ServerLine>, lexopt::Error> {
-        let mut line = ServerLine { addr: default_addr(), udp: false, plugins: Plugins::default() };
+        let mut line =
+            ServerLine { addr: default_addr(), udp: false, workers: 1, plugins: Plugins::default() };
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("addr") => line.addr = parser.value()?.parse_with(resolve)?,
                 Long("secret") => line.plugins.secret = Some(parser.value()?),
                 Long("key") => line.plugins.key = Some(parser.value()?),
                 Long("udp") => line.udp = true,
+                Long("workers") => line.workers = parser.value()?.parse()?,
                 Long("help") | Short('h') => return Ok(None),
                 _ => return Err(argument.unexpected()),
             }
+        }
+        if line.udp && line.workers > 1 {
+            return Err("datagrams are received by one worker: --workers is for connections".into());
         }
         Ok(Some(line))
     }

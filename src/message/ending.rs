@@ -96,17 +96,17 @@ impl Drop for AtWork {
 }
 
 /// A handler that waits for the end of its own node.
-struct Waits<'w>(&'w Work);
+pub(super) struct Waits(Rc<Work>);
 
-impl<'w> Waits<'w> {
-    fn new(work: &'w Work) -> Waits<'w> {
+impl Waits {
+    fn new(work: &Rc<Work>) -> Waits {
         work.waiting.set(work.waiting.get() + 1);
         work.changed();
-        Waits(work)
+        Waits(work.clone())
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for Waits {
     fn drop(&mut self) {
         self.0.waiting.set(self.0.waiting.get() - 1);
     }
@@ -162,8 +162,7 @@ impl Ending {
         }
         let until = Instant::now().checked_add(grace);
         let waits = Waits::new(&self.work);
-        let others = self.closed.run_until_cancelled(self.work.quiet());
-        if timeout(grace, others).await.is_err() {
+        if timeout(grace, self.quiet()).await.is_err() {
             // This handler ends with the others.
             self.abort();
         }
@@ -184,11 +183,26 @@ impl Ending {
     }
 
     pub(super) async fn closed(&self) -> Result<Stopped, WaitsForItself> {
-        if !self.closed.is_cancelled() && self.work.is_own(running()) {
+        if self.is_inside() {
             return Err(WaitsForItself);
         }
         self.closed.cancelled().await;
         Ok(self.outcome.get())
+    }
+
+    /// Whether a handler of this node runs now.
+    pub(super) fn is_inside(&self) -> bool {
+        !self.closed.is_cancelled() && self.work.is_own(running())
+    }
+
+    /// Notes that the handler that runs now waits for the end, if it is one of this node's; others do not wait for it then.
+    pub(super) fn wait_inside(&self) -> Option<Waits> {
+        self.is_inside().then(|| Waits::new(&self.work))
+    }
+
+    /// Waits until no handler is at work but those that wait for the end.
+    pub(super) async fn quiet(&self) {
+        let _quiet_or_closed = self.closed.run_until_cancelled(self.work.quiet()).await;
     }
 
     fn abort(&self) {

@@ -57,6 +57,9 @@ pub enum SendError {
     /// The peer reads too slowly: as much as may wait for it waits already.
     #[error("the peer reads too slowly: its queue is full")]
     Full,
+    /// A worker of the server has too many tasks on their way to it to be told, and its connections were not sent the message.
+    #[error("a worker of the server has too much to do to be told")]
+    Busy,
     /// The message is too long.
     #[error(transparent)]
     Encode(#[from] EncodeError),

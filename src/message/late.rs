@@ -97,6 +97,12 @@ impl Lateness {
         self.at_work.borrow_mut().get_or_insert_with(Scope::new).spawn(handling);
     }
 
+    /// Ends those at work.
+    pub(super) fn abort(&self) {
+        let scope = self.at_work.take();
+        drop(scope);
+    }
+
     /// Ends those at work, and waits until they are gone.
     pub(super) async fn end(&self) {
         let scope = self.at_work.take();

@@ -229,8 +229,13 @@ impl Link {
                 match decoder.poll_message() {
                     Ok(Some(message)) => self.take(message, handlers).await,
                     Ok(None) => break,
-                    Err(error) if error.is_recoverable() => self.peer().complain(None, Kind::ERROR, INVALID),
-                    Err(error) => return LinkEnd::Protocol(error),
+                    Err(error) => {
+                        count(&self.node.counts.malformed, 1);
+                        if !error.is_recoverable() {
+                            return LinkEnd::Protocol(error);
+                        }
+                        self.peer().complain(None, Kind::ERROR, INVALID);
+                    }
                 }
                 begun = None;
             }

@@ -20,9 +20,9 @@ pub struct Metrics {
     pub received: u64,
     /// Messages that were sent, or wait to be written.
     pub sent: u64,
-    /// Messages that were not sent because a peer read too slowly.
+    /// Messages that were not sent because a peer read too slowly, or over datagrams because the system took no more.
     pub dropped: u64,
-    /// Bytes that wait for peers to read them.
+    /// Bytes that wait for peers to read them, or for the system to send them.
     pub queued_bytes: u64,
     /// Requests that were made.
     pub requests: u64,
@@ -30,7 +30,13 @@ pub struct Metrics {
     pub timeouts: u64,
     /// Messages that did not come through a layer or a session.
     pub refused: u64,
-    /// Handlers of connections at work.
+    /// What came and was no message: with a wrong checksum, of an unknown type, of another protocol.
+    pub malformed: u64,
+    /// Datagrams that there was no room for: as many handlers as may be were at work.
+    pub surplus: u64,
+    /// Errors that a host was not told, because it was told many by datagrams just before.
+    pub untold: u64,
+    /// Handlers at work.
     pub handlers: u64,
 }
 
@@ -45,6 +51,7 @@ pub(super) struct Counts {
     pub(super) requests: Cell<u64>,
     pub(super) timeouts: Cell<u64>,
     pub(super) refused: Cell<u64>,
+    pub(super) malformed: Cell<u64>,
 }
 
 /// Counts one more, or some.
@@ -67,27 +74,52 @@ impl Metrics {
             requests: counts.requests.get(),
             timeouts: counts.timeouts.get(),
             refused: counts.refused.get(),
+            malformed: counts.malformed.get(),
+            surplus: 0,
+            untold: 0,
             handlers: sum(Link::handlers),
         }
+    }
+
+    /// Adds those of another worker.
+    pub(super) fn add(&mut self, other: &Metrics) {
+        self.connections += other.connections;
+        self.connections_open += other.connections_open;
+        self.sessions_open += other.sessions_open;
+        self.received += other.received;
+        self.sent += other.sent;
+        self.dropped += other.dropped;
+        self.queued_bytes += other.queued_bytes;
+        self.requests += other.requests;
+        self.timeouts += other.timeouts;
+        self.refused += other.refused;
+        self.malformed += other.malformed;
+        self.surplus += other.surplus;
+        self.untold += other.untold;
+        self.handlers += other.handlers;
     }
 }
 
 impl fmt::Display for Metrics {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Metrics { connections, connections_open, sessions_open, received, sent, .. } = *self;
-        let Metrics { dropped, queued_bytes, requests, timeouts, refused, handlers, .. } = *self;
+        let Metrics { dropped, queued_bytes, requests, timeouts, refused, .. } = *self;
+        let Metrics { malformed, surplus, untold, handlers, .. } = *self;
         let lines = [
             ("connections_total", "counter", "Connections that were opened.", connections),
             ("connections_open", "gauge", "Connections that are open.", connections_open),
             ("sessions_open", "gauge", "Connections that are sealed in a session.", sessions_open),
             ("received_total", "counter", "Messages that came.", received),
             ("sent_total", "counter", "Messages that were sent.", sent),
-            ("dropped_total", "counter", "Messages not sent because a peer read too slowly.", dropped),
-            ("queued_bytes", "gauge", "Bytes that wait for peers to read them.", queued_bytes),
+            ("dropped_total", "counter", "Messages not sent because as many waited as may.", dropped),
+            ("queued_bytes", "gauge", "Bytes that wait to be written.", queued_bytes),
             ("requests_total", "counter", "Requests that were made.", requests),
             ("timeouts_total", "counter", "Requests without an answer in their time.", timeouts),
             ("refused_total", "counter", "Messages that no layer let through.", refused),
-            ("handlers", "gauge", "Handlers of connections at work.", handlers),
+            ("malformed_total", "counter", "What came and was no message.", malformed),
+            ("surplus_total", "counter", "Datagrams that there was no room for.", surplus),
+            ("untold_total", "counter", "Errors that hosts were not told, being too many.", untold),
+            ("handlers", "gauge", "Handlers at work.", handlers),
         ];
         for (name, kind, help, value) in lines {
             writeln!(out, "# HELP wakering_message_{name} {help}")?;

@@ -2,7 +2,7 @@
 //!
 //! Octet for octet the protocol of the Python package `netaio` 0.0.9, in both roles, so that either end may be that. A
 //! message has a [`Kind`], a uri, content, and fields for plugins that authenticate it. A [`Server`] has handlers for kinds
-//! and uris; a [`Client`] connects to servers and asks them; on either end handlers get what
+//! and uris, and [`Servers`] are one on every worker; a [`Client`] connects to servers and asks them; on either end handlers get what
 //! comes unasked. A [`UdpNode`] is both at once, by datagrams.
 //!
 //! ```text
@@ -12,7 +12,7 @@
 //! routes   which handler a message goes to                    topics   who has subscribed to what
 //! layer    plugins around messages                            error    what goes wrong
 //! guard    what protects one connection: a layer, or a session    late    requests without an answer in time
-//! metrics  what a node has done
+//! metrics  what a node has done                              servers  a server on each worker
 //! udp      a node of datagrams: its sockets, the addresses that it knows, multicast
 //! peers    who has introduced itself, and by which addresses it is reached
 //! ```
@@ -47,6 +47,7 @@ mod peers;
 mod queue;
 mod routes;
 mod server;
+mod servers;
 mod topics;
 mod udp;
 
@@ -63,6 +64,7 @@ pub use self::{
     queue::SlowPeer,
     routes::{Incoming, Key},
     server::Server,
+    servers::{Servers, Stuck},
     udp::{Group, Ignored, UdpNode},
 };
 pub use crate::proto::message::{

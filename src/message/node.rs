@@ -1,6 +1,6 @@
 //! What the connections of a server, or of a client, have in common; and how one is set up.
 
-use std::{cell::RefCell, fmt, future::Future, io, rc::Rc, time::Duration};
+use std::{cell::RefCell, fmt, future::Future, io, rc::Rc, sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
 
@@ -191,6 +191,12 @@ impl Builder {
     /// Remembers the nonces of messages together with others that have the same [`Replays`]: a server's workers.
     pub fn replays(mut self, replays: Replays) -> Builder {
         self.protection.replays = replays;
+        self
+    }
+
+    /// The same with those of whoever comes first; for the workers of a server.
+    pub(super) fn sharing_replays(mut self, shared: &OnceLock<Replays>) -> Builder {
+        self.protection.replays = shared.get_or_init(|| self.protection.replays.clone()).clone();
         self
     }
 

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
+    hash::{Hash, Hasher},
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
@@ -504,6 +505,21 @@ pub(super) async fn contained<F: Future>(make: impl FnOnce() -> F) -> Result<F::
         Err(_payload) => Poll::Ready(Err(())),
     })
     .await
+}
+
+/// Those are one that are reached by the same connection, or at the same address by datagrams.
+impl PartialEq for Peer {
+    fn eq(&self, other: &Peer) -> bool {
+        self.end.is(&other.end)
+    }
+}
+
+impl Eq for Peer {}
+
+impl Hash for Peer {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.addr().hash(state);
+    }
 }
 
 impl fmt::Debug for Peer {

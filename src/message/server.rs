@@ -152,6 +152,10 @@ impl Server {
         self.tell(self.inner.node.links().into_iter().map(End::Link), message)
     }
 
+    pub(super) fn ending(&self) -> &Rc<Ending> {
+        &self.inner.ending
+    }
+
     fn tell(&self, ends: impl IntoIterator<Item = End>, message: Message) -> Result<usize, SendError> {
         self.inner.node.tell(ends, &Layer::new(), message)
     }
@@ -185,7 +189,7 @@ impl Server {
 }
 
 async fn serve(node: Rc<Node>, ending: Rc<Ending>, listener: TcpListener) {
-    let stopping = ending.stopping.clone();
+    let (stopping, late) = (ending.stopping.clone(), LateEnd(node.clone()));
     let accepted = Cell::new(0);
     let served = listen(listener)
         .limit(node.settings.connections)
@@ -206,6 +210,16 @@ async fn serve(node: Rc<Node>, ending: Rc<Ending>, listener: TcpListener) {
         });
     if let Err(error) = served.await {
         trace::say(&format!("a message server ends, its listener failed: {error}"));
+    }
+    drop(late);
+}
+
+/// Handlers of late requests end with the server, in whatever way it ends.
+struct LateEnd(Rc<Node>);
+
+impl Drop for LateEnd {
+    fn drop(&mut self) {
+        self.0.lateness.abort();
     }
 }
 

@@ -15,7 +15,9 @@ use crate::{
     message::{
         ending::{Ending, Stopped, WaitsForItself},
         error::SendError,
+        late::Late,
         layer::Layer,
+        metrics::Metrics,
         node::Node,
         peer::{End, Peer},
         peers::PeerRecord,
@@ -29,7 +31,8 @@ use crate::{
 ///
 /// A datagram is a message; it may be lost, and come twice, and nobody is told. What is too long for one is an error at
 /// once. A request waits for its answer as long as on a connection, and is not sent again: only the application knows
-/// whether that would do harm.
+/// whether that would do harm. Where the system tells that nobody receives at an address (Linux and Android, by an ICMP
+/// message), requests to it end with [`RequestError::Lost`](super::RequestError::Lost) at once.
 ///
 /// It lives in a task of its own and goes on when this is dropped.
 ///
@@ -110,7 +113,26 @@ impl UdpNode {
         self.inner.air.node.routes.add(key.into(), Route::new(Layer::new(), handler));
     }
 
-    /// Takes a handler away; false when there was none.
+    /// Adds a handler for one message; see [`Builder::once`](crate::message::Builder::once).
+    pub fn once<H, F>(&self, key: impl Into<Key>, handler: H)
+    where
+        H: Fn(Incoming) -> F + 'static,
+        F: Future<Output = Option<Message>> + 'static,
+    {
+        self.inner.air.node.routes.add_once(key.into(), Route::new(Layer::new(), handler));
+    }
+
+    /// Has `handler` deal with late requests, in the place of another; see
+    /// [`Builder::on_timeout`](crate::message::Builder::on_timeout).
+    pub fn on_timeout<H, F>(&self, handler: H)
+    where
+        H: Fn(Late) -> F + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        self.inner.air.node.lateness.set(handler);
+    }
+
+    /// Takes the handlers for `key` away, of one message and of all; false when there was none.
     pub fn remove(&self, key: impl Into<Key>) -> bool {
         self.inner.air.node.routes.remove(&key.into())
     }
@@ -172,6 +194,12 @@ impl UdpNode {
     /// Forgets a peer: all its addresses, and what they have subscribed to. False when it is not known.
     pub fn remove_peer(&self, id: impl AsRef<[u8]>) -> bool {
         self.inner.air.remove_peer(id.as_ref())
+    }
+
+    /// What it has done, and what it holds; it has no connections.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.inner.air.metrics()
     }
 
     /// Datagrams that it did not deal with.

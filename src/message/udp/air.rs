@@ -28,11 +28,14 @@ use super::{
     storm::Storm,
 };
 use crate::{
-    limits::{MESSAGE_HANDLERS, MESSAGE_LAST_WORDS, MESSAGE_NODE_HANDLERS, MESSAGE_READ_PAUSE},
+    limits::{
+        MESSAGE_HANDLERS, MESSAGE_LAST_WORDS, MESSAGE_NODE_HANDLERS, MESSAGE_READ_PAUSE, MESSAGE_SEND_TRIES,
+    },
     message::{
         error::{LinkEnd, SendError},
         guard::{Side, wrap_for_all},
         layer::Layer,
+        metrics::{Metrics, count},
         node::Node,
         peer::{INVALID, Peer},
         queue::SlowPeer,
@@ -81,6 +84,8 @@ pub(in crate::message) struct Air {
     own: Vec<SocketAddr>,
     queue: RefCell<VecDeque<(SocketAddr, Bytes)>>,
     queued_bytes: Cell<usize>,
+    /// Datagrams that were not sent because too many waited.
+    dropped: Cell<u64>,
     writer: Cell<Option<Waker>>,
     pub(super) fars: Fars,
     storm: RefCell<Storm>,
@@ -93,6 +98,8 @@ pub(in crate::message) struct Air {
 impl Air {
     pub(super) fn new(node: Rc<Node>, socket: UdpSocket) -> io::Result<Rc<Air>> {
         let local = socket.local_addr()?;
+        // Where the system keeps no reports, what nobody receives has no answer in its time, and that is all.
+        let _ = socket.set_error_reports(true);
         let group = node.settings.group;
         let ear = group.map_or(Ok(None), |group| group.join(&socket))?;
         let mut own = vec![local];
@@ -105,6 +112,7 @@ impl Air {
             own,
             queue: RefCell::default(),
             queued_bytes: Cell::new(0),
+            dropped: Cell::new(0),
             writer: Cell::new(None),
             fars: Fars::default(),
             storm: RefCell::default(),
@@ -191,6 +199,19 @@ impl Air {
         self.handlers.get()
     }
 
+    pub(super) fn metrics(&self) -> Metrics {
+        let Ignored { malformed, surplus, untold } = self.ignored.get();
+        Metrics {
+            dropped: self.dropped.get(),
+            queued_bytes: self.queued_bytes.get() as u64,
+            handlers: self.handlers.get() as u64,
+            malformed,
+            surplus,
+            untold,
+            ..Metrics::of(&self.node)
+        }
+    }
+
     /// The far end at an address that the program wants to reach, known from now on.
     pub(super) fn known(self: &Rc<Self>, address: SocketAddr) -> Rc<Far> {
         let far = self.far(address, Side::Asks);
@@ -232,20 +253,39 @@ impl Air {
         if frame.len() > longest {
             return Err(SendError::Datagram { octets: frame.len(), longest });
         }
-        if self.queue.borrow().is_empty() {
+        let (mut is_free, mut tries) = (self.queue.borrow().is_empty(), 0);
+        while is_free {
+            tries += 1;
             match self.socket.try_send_to(&frame, to) {
                 Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => is_free = false,
+                // An earlier datagram's; this one was not tried.
+                Err(_) if tries < MESSAGE_SEND_TRIES && self.take_reports() => {}
                 Err(error) => return Err(SendError::system(&error)),
             }
         }
         self.enqueue(to, frame)
     }
 
+    /// Deals with what is known of earlier datagrams that did not get there; false when that is nothing.
+    fn take_reports(&self) -> bool {
+        let mut found = false;
+        while let Ok(Some(report)) = self.socket.take_report() {
+            found = true;
+            let far = report.target.and_then(|target| self.fars.find(target));
+            // Anybody can send such a report who guesses the ports: it ends nothing that is sealed.
+            if let Some(far) = far.filter(|far| !far.guard.is_sealed()) {
+                far.asks.fail_all(&LinkEnd::io("reaching the peer", &report.error()));
+            }
+        }
+        found
+    }
+
     fn enqueue(&self, to: SocketAddr, frame: Bytes) -> Result<(), SendError> {
         let mut queue = self.queue.borrow_mut();
         let (bound, length) = (self.node.settings.queue_bytes, frame.len());
         while self.queued_bytes.get() + length > bound && !queue.is_empty() {
+            count(&self.dropped, 1);
             match self.node.settings.slow_peer {
                 // There is no connection to end.
                 SlowPeer::DropNewest | SlowPeer::Disconnect => return Err(SendError::Full),
@@ -275,8 +315,14 @@ impl Air {
                 Poll::Pending
             });
             let (to, frame) = next.await;
-            // An error is this datagram's alone: it is lost, as any may be.
-            let _ = self.socket.send_to(&frame, to).await;
+            let mut tries = 1;
+            // An error is an earlier datagram's, or this one's alone: it is lost then, as any may be.
+            while self.socket.send_to(&frame, to).await.is_err() {
+                if tries == MESSAGE_SEND_TRIES || !self.take_reports() {
+                    break;
+                }
+                tries += 1;
+            }
             // It stood in the queue meanwhile, so that none overtook it; the oldest may have been dropped.
             let mut queue = self.queue.borrow_mut();
             let is_first = queue.front().is_some_and(|(_, first)| first.as_ptr() == frame.as_ptr());
@@ -310,6 +356,7 @@ impl Air {
             match socket.recv_from(&mut buffer).await {
                 Ok(datagram) => self.take(&buffer[..datagram.len], datagram.source, &handlers),
                 // Of a datagram that was sent before, or memory is short: neither is the end.
+                Err(_error) if self.take_reports() => {}
                 Err(_error) => sleep(MESSAGE_READ_PAUSE).await,
             }
         }
@@ -385,6 +432,7 @@ impl Drop for Ended {
             far.asks.fail_all(&LinkEnd::Closed);
         }
         self.0.node.topics.clear();
+        self.0.node.lateness.abort();
     }
 }
 

@@ -1,0 +1,450 @@
+//! What goes wrong with the Python package and must not here, where no other test has it; see `docs/message-map.md`.
+#![cfg(all(feature = "message", not(loom)))]
+#![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashSet,
+    future::Future,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream as StdStream, UdpSocket as StdSocket},
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
+
+use wakering::{
+    CancellationToken, Scope,
+    internals::message::{Decoder, Kinds, plugins::Scene},
+    message::{
+        AuthPlugin, BoxCipher, Builder, HmacAuth, Incoming, Kind, Layer, Message, Peer, Remote, RequestError,
+        SendError, Server, StreamCipher, UdpNode,
+    },
+    net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, UdpSocket},
+    time::{sleep, timeout},
+};
+
+/// Longer than anything takes on a loaded machine; only a failing test waits so long.
+const LONG: Duration = Duration::from_secs(60);
+
+fn run<F: Future>(future: F) -> F::Output {
+    wakering::run(async { timeout(LONG, future).await.expect("it ends") }).unwrap()
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+fn node(builder: Builder) -> UdpNode {
+    builder.request_timeout(LONG).node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap()
+}
+
+async fn connected(builder: Builder, address: SocketAddr) -> Remote {
+    builder.request_timeout(LONG).client().connect(address).await.unwrap()
+}
+
+fn echo(builder: Builder) -> Builder {
+    builder.on((Kind::REQUEST_URI, "echo"), |incoming: Incoming| async move {
+        Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+    })
+}
+
+async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A peer as the Python package is one: it repeats no numbers.
+struct Original {
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    decoder: Decoder,
+}
+
+impl Original {
+    /// Has `live` deal with the one connection that is made to the address.
+    fn start<F: Future<Output = ()> + 'static>(live: impl FnOnce(Original) -> F + 'static) -> SocketAddr {
+        let listener = listener();
+        let address = listener.local_addr().unwrap();
+        wakering::spawn(async move {
+            let (reader, writer) = listener.accept().await.unwrap().0.into_split();
+            live(Original { reader, writer, decoder: Decoder::new(Kinds::new()) }).await;
+        });
+        address
+    }
+
+    /// What has come, one message at least; none at the end.
+    async fn receive(&mut self) -> Vec<Message> {
+        let (mut messages, mut octets) = (Vec::new(), vec![0; 70_000]);
+        while messages.is_empty() {
+            match self.reader.read(&mut octets).await {
+                Ok(0) | Err(_) => return messages,
+                Ok(read) => self.decoder.receive(&octets[..read]),
+            }
+            while let Some(message) = self.decoder.poll_message().unwrap() {
+                messages.push(message);
+            }
+        }
+        messages
+    }
+
+    async fn send(&mut self, octets: &[u8]) {
+        self.writer.write_all(octets).await.unwrap();
+    }
+}
+
+fn answer(request: &Message, content: &str) -> Vec<u8> {
+    Message::new(Kind::RESPOND_URI, request.uri.clone(), content.to_owned()).to_octets().unwrap()
+}
+
+fn text(message: &Message) -> String {
+    String::from_utf8_lossy(&message.content).into_owned()
+}
+
+// Requests.
+
+#[test]
+fn requests_at_once_to_a_peer_that_repeats_no_numbers_each_get_their_own_answer() {
+    run(async {
+        let most = Rc::new(Cell::new(0));
+        let counts = most.clone();
+        let address = Original::start(move |mut peer| async move {
+            loop {
+                let requests = peer.receive().await;
+                if requests.is_empty() {
+                    return;
+                }
+                let uris: HashSet<_> = requests.iter().map(|request| request.uri.clone()).collect();
+                assert_eq!(uris.len(), requests.len(), "two for one uri at a time cannot be told apart");
+                counts.set(counts.get().max(requests.len()));
+                for request in requests.iter().rev() {
+                    peer.send(&answer(request, &text(request))).await;
+                }
+            }
+        });
+        let remote = connected(Builder::new(), address).await;
+        let scope: Scope = Scope::new();
+        for number in 0..100u32 {
+            let remote = remote.clone();
+            scope.spawn(async move {
+                let content = number.to_string();
+                let uri = format!("uri {}", number % 10);
+                let answer = remote.request(Kind::REQUEST_URI, uri, content.clone()).await.unwrap();
+                assert_eq!(answer.content, content);
+            });
+        }
+        scope.join().await.unwrap();
+        assert!((2..=10).contains(&most.get()), "those for other uris need not wait: {}", most.get());
+    });
+}
+
+#[test]
+fn a_request_that_is_cancelled_between_head_and_body_of_its_answer_leaves_the_stream_whole() {
+    for cut in [1, 9, 11, 14] {
+        run(async move {
+            let (half, rest) = (CancellationToken::new(), CancellationToken::new());
+            let (tells, told) = (half.clone(), rest.clone());
+            let address = Original::start(move |mut peer| async move {
+                let first = answer(&peer.receive().await[0], "of the first");
+                peer.send(&first[..cut]).await;
+                tells.cancel();
+                told.cancelled().await;
+                peer.send(&first[cut..]).await;
+                let second = peer.receive().await;
+                peer.send(&answer(&second[0], "of the second")).await;
+                peer.receive().await;
+            });
+            let remote = connected(Builder::new(), address).await;
+            let asked = remote.request(Kind::REQUEST_URI, "a", "");
+            assert!(half.run_until_cancelled(asked).await.is_none(), "it is given up half way");
+            rest.cancel();
+            let second = remote.request(Kind::REQUEST_URI, "a", "").await.unwrap();
+            assert_eq!(second.content, "of the second");
+        });
+    }
+}
+
+#[test]
+fn what_could_not_be_sent_leaves_nothing_behind() {
+    run(async {
+        let address = Original::start(|mut peer| async move {
+            while let Some(request) = peer.receive().await.first() {
+                peer.send(&answer(request, "it")).await;
+            }
+        });
+        let remote = connected(Builder::new(), address).await;
+        let too_long = remote.request(Kind::REQUEST_URI, "a", vec![0; 65_422]).await;
+        assert!(matches!(too_long, Err(RequestError::Send(SendError::Encode(_)))), "{too_long:?}");
+        let keyless = remote.clone().within(Layer::new().cipher(BoxCipher::new(&[1; 32])));
+        let keyless = keyless.request(Kind::REQUEST_URI, "a", "").await;
+        assert!(matches!(keyless, Err(RequestError::Send(SendError::Plugin(_)))), "{keyless:?}");
+        // One that was not sent would keep the next for its uri waiting.
+        assert_eq!(remote.request(Kind::REQUEST_URI, "a", "").await.unwrap().content, "it");
+    });
+}
+
+// Layers.
+
+#[test]
+fn a_request_with_a_cipher_of_its_own_has_its_answer_decrypted_once() {
+    let inner = || Layer::new().cipher(StreamCipher::new("k").field("iv2"));
+    let outers = [Layer::new(), Layer::new().auth(HmacAuth::new("s")).cipher(StreamCipher::new("o"))];
+    for outer in outers {
+        run(async {
+            let serving = || {
+                let handler = |incoming: Incoming| async move {
+                    Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+                };
+                Builder::new().layer(outer.clone()).on_within(inner(), Kind::REQUEST_URI, handler)
+            };
+            let server = serving().serve(listener()).unwrap();
+            let remote = connected(Builder::new().layer(outer.clone()), server.local_addr()).await;
+            let (one, other) = (node(serving()), node(Builder::new().layer(outer.clone())));
+            let far = other.peer(one.local_addr());
+            for content in ["the content", ""] {
+                let asked = remote.clone().within(inner()).request(Kind::REQUEST_URI, "a", content).await;
+                let answer = asked.unwrap();
+                assert_eq!((&answer.uri[..], &answer.content[..]), (&b"a"[..], content.as_bytes()));
+                let answer =
+                    far.clone().within(inner()).request(Kind::REQUEST_URI, "a", content).await.unwrap();
+                assert_eq!((&answer.uri[..], &answer.content[..]), (&b"a"[..], content.as_bytes()));
+            }
+        });
+    }
+}
+
+const ERRORS: [Kind; 4] = [Kind::ERROR, Kind::AUTH_ERROR, Kind::NOT_FOUND, Kind::NOT_PERMITTED];
+
+/// Handlers of errors, behind an outer layer or an inner one, that count how often they run.
+fn heeding_errors(is_outer: bool) -> (Builder, Rc<Cell<u32>>) {
+    let calls: Rc<Cell<u32>> = Rc::default();
+    let signed = Layer::new().auth(HmacAuth::new("s"));
+    let (outer, inner) = if is_outer { (signed, Layer::new()) } else { (Layer::new(), signed) };
+    let mut builder = echo(Builder::new().layer(outer));
+    for kind in ERRORS {
+        let calls = calls.clone();
+        builder = builder.on_within(inner.clone(), kind, move |_| {
+            calls.set(calls.get() + 1);
+            async { None }
+        });
+    }
+    (builder, calls)
+}
+
+#[test]
+fn errors_that_are_not_signed_reach_no_handler_and_are_not_answered() {
+    for is_outer in [true, false] {
+        run(async {
+            let (builder, calls) = heeding_errors(is_outer);
+            let server = builder.serve(listener()).unwrap();
+            let (builder, far_calls) = heeding_errors(is_outer);
+            let one = node(builder);
+            let (address, far) = (server.local_addr(), one.local_addr());
+            let strange = wakering::spawn_blocking(move || {
+                let mut frames: Vec<Vec<u8>> =
+                    ERRORS.map(|kind| Message::new(kind, "a", "").to_octets().unwrap()).into();
+                // What comes back for this comes behind what would for those.
+                frames.push(Message::new(Kind::REQUEST_URI, "echo", "").to_octets().unwrap());
+                let mut stream = StdStream::connect(address).unwrap();
+                stream.write_all(&frames.concat()).unwrap();
+                let mut first = [0];
+                stream.read_exact(&mut first).unwrap();
+                let socket = StdSocket::bind("127.0.0.1:0").unwrap();
+                socket.set_read_timeout(Some(LONG)).unwrap();
+                frames.iter().for_each(|frame| _ = socket.send_to(frame, far).unwrap());
+                let mut datagram = [0; 1000];
+                socket.recv_from(&mut datagram).unwrap();
+                (first[0], datagram[0])
+            });
+            let wanted = if is_outer { Kind::AUTH_ERROR } else { Kind::RESPOND_URI }.number();
+            assert_eq!(strange.unwrap().await.unwrap(), (wanted, wanted));
+            assert_eq!((calls.get(), far_calls.get()), (0, 0));
+            // Who has the secret is heard.
+            let signed = || Layer::new().auth(HmacAuth::new("s"));
+            let (outer, inner) = if is_outer { (signed(), Layer::new()) } else { (Layer::new(), signed()) };
+            let remote = connected(Builder::new().layer(outer.clone()), server.local_addr()).await;
+            let other = node(Builder::new().layer(outer));
+            let peer = remote.peer().unwrap().within(inner.clone());
+            peer.send(Message::new(Kind::ERROR, "a", "")).unwrap();
+            let peer = other.peer(one.local_addr()).within(inner);
+            peer.send(Message::new(Kind::ERROR, "a", "")).unwrap();
+            until(|| (calls.get(), far_calls.get()) == (1, 1)).await;
+        });
+    }
+}
+
+/// A signed datagram that is bound to its type and time.
+fn bound_datagram(kind: Kind) -> Vec<u8> {
+    let auth = HmacAuth::new("s");
+    let mut message = Message::new(kind, "echo", "it");
+    let mut random = |octets: &mut [u8]| octets.fill(9);
+    let unix_time = u32::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    auth.sign(&mut message, &mut Scene { unix_time, random: &mut random, peer: None }).unwrap();
+    auth.bind(&mut message);
+    message.to_octets().unwrap()
+}
+
+#[test]
+fn a_bound_datagram_passes_once_from_whatever_address_and_as_what_it_was() {
+    run(async {
+        let calls: Rc<Cell<u32>> = Rc::default();
+        let deleted = calls.clone();
+        let builder = echo(Builder::new().layer(Layer::new().auth(HmacAuth::new("s"))));
+        let one = node(builder.on(Kind::DELETE_URI, move |incoming: Incoming| {
+            deleted.set(deleted.get() + 1);
+            async move { Some(incoming.answer(Kind::OK, "")) }
+        }));
+        let address = one.local_addr();
+        let answers = wakering::spawn_blocking(move || {
+            let ask = |octets: &[u8]| {
+                let socket = StdSocket::bind("127.0.0.1:0").unwrap();
+                socket.set_read_timeout(Some(LONG)).unwrap();
+                socket.send_to(octets, address).unwrap();
+                let mut answer = [0; 1000];
+                socket.recv_from(&mut answer).unwrap();
+                answer[0]
+            };
+            let request = bound_datagram(Kind::REQUEST_URI);
+            let mut deleting = request.clone();
+            deleting[0] = Kind::DELETE_URI.number();
+            [ask(&deleting), ask(&request), ask(&request), ask(&deleting)]
+        });
+        let [refused, passes] = [Kind::AUTH_ERROR, Kind::RESPOND_URI].map(Kind::number);
+        assert_eq!(answers.unwrap().await.unwrap(), [refused, passes, refused, refused]);
+        assert_eq!((calls.get(), one.metrics().refused), (0, 3));
+    });
+}
+
+// Peers.
+
+#[test]
+fn peers_can_be_kept_in_a_set_and_a_clone_is_the_same_one() {
+    run(async {
+        let kept: Rc<RefCell<HashSet<Peer>>> = Rc::default();
+        let keeps = kept.clone();
+        let builder = || {
+            let keeps = keeps.clone();
+            Builder::new().on(Kind::REQUEST_URI, move |incoming: Incoming| {
+                keeps.borrow_mut().insert(incoming.peer.clone().timeout(LONG));
+                let count = keeps.borrow().len();
+                async move { Some(incoming.answer(Kind::RESPOND_URI, count.to_string())) }
+            })
+        };
+        let (server, one) = (builder().serve(listener()).unwrap(), node(builder()));
+        let mut counts = Vec::new();
+        for _ in 0..2 {
+            let remote = connected(Builder::new(), server.local_addr()).await;
+            let other = node(Builder::new());
+            for _ in 0..3 {
+                counts.push(text(&remote.request(Kind::REQUEST_URI, "", "").await.unwrap()));
+                let far = other.peer(one.local_addr());
+                counts.push(text(&far.request(Kind::REQUEST_URI, "", "").await.unwrap()));
+            }
+        }
+        assert_eq!(counts, ["1", "2", "2", "2", "2", "2", "3", "4", "4", "4", "4", "4"]);
+        assert!(kept.borrow().iter().all(|peer| kept.borrow().contains(&peer.clone())));
+    });
+}
+
+// Bounds.
+
+#[test]
+fn no_more_connections_are_served_than_may_be_and_the_next_waits_for_its_turn() {
+    run(async {
+        let server = echo(Builder::new()).max_connections(2).serve(listener()).unwrap();
+        let address = server.local_addr();
+        let first = connected(Builder::new(), address).await;
+        let second = connected(Builder::new(), address).await;
+        for remote in [&first, &second] {
+            assert_eq!(remote.request(Kind::REQUEST_URI, "echo", "x").await.unwrap().content, "x");
+        }
+        // The system takes it, and the server will.
+        let third = connected(Builder::new(), address).await;
+        let waiting = third.clone();
+        let asked = wakering::spawn(async move { waiting.request(Kind::REQUEST_URI, "echo", "y").await });
+        assert_eq!(second.request(Kind::REQUEST_URI, "echo", "x").await.unwrap().content, "x");
+        assert_eq!((server.connections(), server.metrics().connections), (2, 2));
+        first.close().await;
+        assert_eq!(asked.await.unwrap().unwrap().content, "y");
+        assert_eq!(server.metrics().connections, 3);
+    });
+}
+
+#[test]
+fn a_peer_that_takes_nothing_of_what_is_written_is_disconnected_when_its_time_is_over() {
+    run(async {
+        let builder = echo(Builder::new()).write_timeout(Duration::from_millis(50)).queue_bytes(64 << 20);
+        let server = builder.serve(listener()).unwrap();
+        let stream = StdStream::connect(server.local_addr()).unwrap();
+        until(|| server.connections() == 1).await;
+        let peer = server.peers().remove(0);
+        // More than any socket holds.
+        for _ in 0..500 {
+            peer.send(Message::new(Kind::NOTIFY_URI, "news", vec![1; 60_000])).unwrap();
+        }
+        until(|| server.connections() == 0).await;
+        assert_eq!(peer.send(Message::new(Kind::OK, "", "")), Err(SendError::Closed));
+        drop(stream);
+    });
+}
+
+#[test]
+fn a_connection_has_as_many_topics_and_handlers_at_work_as_may_be() {
+    run(async {
+        let (now, most, go_on) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), CancellationToken::new());
+        let (counts, highest, waits) = (now.clone(), most.clone(), go_on.clone());
+        let builder = echo(Builder::new())
+            .on((Kind::REQUEST_URI, "held"), move |incoming: Incoming| {
+                let (counts, waits) = (counts.clone(), waits.clone());
+                counts.set(counts.get() + 1);
+                highest.set(highest.get().max(counts.get()));
+                async move {
+                    waits.cancelled().await;
+                    counts.set(counts.get() - 1);
+                    Some(incoming.answer(Kind::RESPOND_URI, ""))
+                }
+            })
+            .on(Kind::SUBSCRIBE_URI, |incoming: Incoming| async move {
+                let subscribed = (0..2000).filter(|topic| incoming.peer.subscribe(topic.to_string())).count();
+                Some(incoming.answer(Kind::CONFIRM_SUBSCRIBE, subscribed.to_string()))
+            });
+        let server: Server = builder.serve(listener()).unwrap();
+        let remote = connected(Builder::new(), server.local_addr()).await;
+        assert_eq!(text(&remote.request(Kind::SUBSCRIBE_URI, "", "").await.unwrap()), "1024");
+        let scope: Scope = Scope::new();
+        for _ in 0..200 {
+            let remote = remote.clone();
+            scope.spawn(async move { assert!(remote.request(Kind::REQUEST_URI, "held", "").await.is_ok()) });
+        }
+        until(|| now.get() == 64).await;
+        assert_eq!(server.metrics().handlers, 64);
+        go_on.cancel();
+        scope.join().await.unwrap();
+        assert_eq!((most.get(), now.get()), (64, 0));
+    });
+}
+
+// Strangers.
+
+#[test]
+fn a_datagram_whose_uri_is_longer_than_its_body_is_ignored_and_counted() {
+    run(async {
+        let one = node(echo(Builder::new()));
+        let address = one.local_addr();
+        let answer = wakering::spawn_blocking(move || {
+            let socket = StdSocket::bind("127.0.0.1:0").unwrap();
+            socket.set_read_timeout(Some(LONG)).unwrap();
+            // Nine octets of uri in a body that has three behind their length, and the checksum is right.
+            let octets = [0, 0, 3, 0, 5, 113, 79, 32, 71, 77, 64, 0, 0, 9, 97, 98, 99];
+            socket.send_to(&octets, address).unwrap();
+            let request = Message::new(Kind::REQUEST_URI, "echo", "it").to_octets().unwrap();
+            socket.send_to(&request, address).unwrap();
+            let mut answer = [0; 1000];
+            socket.recv_from(&mut answer).unwrap();
+            answer[0]
+        });
+        assert_eq!(answer.unwrap().await.unwrap(), Kind::RESPOND_URI.number());
+        let numbers = one.metrics();
+        assert_eq!((numbers.malformed, numbers.received, one.ignored().malformed), (1, 1, 1));
+    });
+}
