@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::peer::Served;
+use support::served::Served;
 use support::server::Server;
 use support::{Ran, run};
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::peer::Served;
+use support::served::Served;
 use support::server::{Server, Signal};
 use support::{eventually, run};
 

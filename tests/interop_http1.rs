@@ -4,9 +4,24 @@
 
 mod support;
 
+// Foreign programs need not be served twice: the fallback backend has curl, wrk and ab.
+#[cfg(not(wakering_fallback))]
+#[path = "support/browser.rs"]
+mod browser;
+#[cfg(not(wakering_fallback))]
+#[path = "support/http1_clients.rs"]
+mod clients;
+#[cfg(not(wakering_fallback))]
+#[path = "support/serving.rs"]
+mod serving;
+
 use std::{fs, time::Duration};
 
-use support::{Ran, peer::Served, run, server::Server};
+use support::{
+    Ran, run,
+    served::{Served, judge_ab},
+    server::Server,
+};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -34,7 +49,7 @@ fn parts(answer: &str) -> (&str, &str, &str) {
 
 #[test]
 fn curl_gets_a_page_in_either_version_and_the_old_one_closes() {
-    let Some(server) = Served::to("curl", &[]) else { return };
+    let Some(server) = Served::as_peer("curl", "curl, HTTP/1.1", &[]) else { return };
     let new = curl(&server, "/", &["--http1.1"]);
     let (line, fields, content) = parts(&new);
     assert_eq!((line, content), ("HTTP/1.1 200 OK", "Hello, World!"));
@@ -51,7 +66,7 @@ fn curl_gets_a_page_in_either_version_and_the_old_one_closes() {
 
 #[test]
 fn curl_asks_again_on_the_same_connection() {
-    let Some(server) = Served::to("curl", &[]) else { return };
+    let Some(server) = Served::as_peer("curl", "curl, HTTP/1.1", &[]) else { return };
     let (url, format) = (server.url("/"), "%{num_connects} ");
     let line = ["-sS", "--http1.1", "-o", "/dev/null", "-o", "/dev/null", "-o", "/dev/null", "-w", format];
     let ran = run("curl", &[&line[..], &[&url, &url, &url]].concat(), LIMIT);
@@ -60,7 +75,7 @@ fn curl_asks_again_on_the_same_connection() {
 
 #[test]
 fn curl_changes_a_connection_to_http_2() {
-    let Some(server) = Served::to("curl", &[]) else { return };
+    let Some(server) = Served::as_peer("curl", "curl, h2c upgrade", &[]) else { return };
     let answer = curl(&server, "/headers", &["--http2"]);
     assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{answer}");
     let (line, _, content) = parts(&answer);
@@ -74,7 +89,7 @@ fn curl_changes_a_connection_to_http_2() {
 
 #[test]
 fn curl_sends_content_by_length_in_chunks_and_on_invitation() {
-    let Some(server) = Served::to("curl", &[]) else { return };
+    let Some(server) = Served::as_peer("curl", "curl, HTTP/1.1", &[]) else { return };
     let text: String = (0..200_000).map(|line| format!("{line:07}\n")).collect();
     let file = std::env::temp_dir().join(format!("wakering-http1-{}", server.pid()));
     fs::write(&file, &text).expect("a temporary file");
@@ -102,7 +117,7 @@ fn curl_sends_content_by_length_in_chunks_and_on_invitation() {
 
 #[test]
 fn curl_is_sent_what_has_a_length_and_what_has_none() {
-    let Some(server) = Served::to("curl", &[]) else { return };
+    let Some(server) = Served::as_peer("curl", "curl, HTTP/1.1", &[]) else { return };
     for version in ["--http1.1", "--http1.0"] {
         for path in ["/bytes?n=0", "/bytes?n=1", "/bytes?n=10000000"] {
             let url = server.url(path);
@@ -122,7 +137,7 @@ fn curl_is_sent_what_has_a_length_and_what_has_none() {
 
 #[test]
 fn wrk_has_no_errors() {
-    let Some(server) = Served::to("wrk", &["--workers", "2"]) else { return };
+    let Some(server) = Served::as_peer("wrk", "wrk, HTTP/1.1", &["--workers", "2"]) else { return };
     for path in ["/", "/json", "/bytes?n=100000"] {
         let url = server.url(path);
         let ran = run("wrk", &["-t1", "-c20", "-d1", "--timeout", "60s", &url], LIMIT);
@@ -134,16 +149,10 @@ fn wrk_has_no_errors() {
 
 #[test]
 fn ab_completes_every_request_with_and_without_keep_alive() {
-    let Some(server) = Served::to("ab", &[]) else { return };
+    let Some(server) = Served::as_peer("ab", "ab, HTTP/1.1", &[]) else { return };
     let url = server.url("/");
-    for keep in [&[][..], &["-k"]] {
+    for (keep, kept) in [(&[][..], 0), (&["-k"], 2000)] {
         let ran = run("ab", &[&["-q", "-n", "2000", "-c", "20"], keep, &[&url]].concat(), LIMIT);
-        assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
-        let line = |name: &str| {
-            let found = ran.stdout.lines().find_map(|line| line.strip_prefix(name));
-            found.map_or(0, |count| count.trim().parse().expect("a number"))
-        };
-        assert_eq!((line("Complete requests:"), line("Failed requests:")), (2000, 0), "{}", ran.stdout);
-        assert_eq!(line("Keep-Alive requests:"), if keep.is_empty() { 0 } else { 2000 }, "{}", ran.stdout);
+        judge_ab(&ran, 2000, kept);
     }
 }

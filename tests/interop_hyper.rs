@@ -27,7 +27,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use exercise::{TEN_MIB, Target, check, pattern};
-use support::peer::{Role, Row, Served, locked_version};
+use support::peer::{Role, Row, locked_version};
+use support::served::Served;
 use support::server::Server;
 
 /// Runs a client on tokio's single-threaded runtime, with a time limit.

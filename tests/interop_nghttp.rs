@@ -4,8 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use support::peer::Served;
 use support::run;
+use support::served::Served;
 use support::server::Server;
 
 const LIMIT: Duration = Duration::from_secs(60);

@@ -1,5 +1,5 @@
-// Go's net/http client against examples/h2_server, in cleartext with prior knowledge or over TLS.
-// Argument: http://HOST:PORT or https://HOST:PORT.
+// Go's net/http client against examples/h2_server: HTTP/2, in cleartext with prior knowledge or over TLS, or HTTP/1.1.
+// Arguments: [--http1] http://HOST:PORT or https://HOST:PORT.
 package main
 
 import (
@@ -20,12 +20,18 @@ import (
 
 const tenMiB = 10 << 20
 
-var base = os.Args[1]
+var base = os.Args[len(os.Args)-1]
+var version = "HTTP/2.0"
 
 func client() *http.Client {
 	transport := &http.Transport{Protocols: new(http.Protocols), ExpectContinueTimeout: 40 * time.Second}
-	transport.Protocols.SetUnencryptedHTTP2(true)
-	transport.Protocols.SetHTTP2(true)
+	if os.Args[1] == "--http1" {
+		version = "HTTP/1.1"
+		transport.Protocols.SetHTTP1(true)
+	} else {
+		transport.Protocols.SetUnencryptedHTTP2(true)
+		transport.Protocols.SetHTTP2(true)
+	}
 	return &http.Client{Transport: transport, Timeout: 40 * time.Second}
 }
 
@@ -70,7 +76,7 @@ func ask(method, path string, body io.Reader, change ...func(*http.Request)) (*h
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
 	if err == nil {
-		err = same(fmt.Sprint(response.Proto, " ", response.StatusCode), "HTTP/2.0 200")
+		err = same(fmt.Sprint(response.Proto, " ", response.StatusCode), version+" 200")
 	}
 	return response, content, err
 }

@@ -69,7 +69,9 @@ fn page_after_looks(browser: &str, folder: &Path, url: &str, more: &[&str]) -> (
 
 #[test]
 fn chromium_shows_the_page_and_finds_nothing_to_complain_of() {
-    let Some(browser) = browser() else { return skip_row("Chromium", Role::Client, "it is not installed") };
+    let Some(browser) = browser() else {
+        return skip_row("Chromium, HTTP/1.1", Role::Client, "it is not installed");
+    };
     let (address, server, thread) = console_beside();
     let url = format!("http://{address}/");
     let folder = std::env::temp_dir().join(format!("wk-browser-{}", std::process::id()));
@@ -92,7 +94,8 @@ fn chromium_shows_the_page_and_finds_nothing_to_complain_of() {
     assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000, "{} bytes", picture.len());
 
     let version = version_of(browser.as_ref(), &["--version"]);
-    drop(Row::of_test("Chromium", Role::Client, version));
+    let version = version.split(" built on").next().unwrap_or_default().to_owned();
+    drop(Row::of_test("Chromium, HTTP/1.1", Role::Client, version));
     drop(server.shutdown(Duration::ZERO));
     thread.join().unwrap();
     std::fs::remove_dir_all(&folder).unwrap();

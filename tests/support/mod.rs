@@ -11,6 +11,7 @@ pub(crate) mod idle;
 pub(crate) mod octets;
 pub(crate) mod peer;
 pub(crate) mod scripted;
+pub(crate) mod served;
 pub(crate) mod server;
 
 use std::ffi::OsStr;

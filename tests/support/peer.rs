@@ -55,8 +55,7 @@ impl Row {
 
     /// A row whose only check is the running test, by its name.
     pub(crate) fn of_test(peer: &'static str, role: Role, version: String) -> Row {
-        let name = thread::current().name().unwrap_or("a test").replace('_', " ");
-        Row { peer, role, version, checks: vec![("test", name)] }
+        Row { peer, role, version, checks: vec![("test", running_test())] }
     }
 
     /// What the row calls the peer's version, so far.
@@ -111,9 +110,8 @@ impl Drop for Row {
     fn drop(&mut self) {
         let Some(file) = env::var_os("WAKERING_ROWS") else { return };
         if thread::panicking() && self.failures().is_empty() {
-            let name = thread::current().name().unwrap_or("a test").replace('_', " ");
             self.checks.retain(|(how, _)| *how != "test");
-            self.failed(&name);
+            self.failed(&running_test());
         }
         let role = self.role.name();
         let lines: String = self
@@ -131,45 +129,18 @@ impl Drop for Row {
     }
 }
 
+/// The claim of the running test.
+fn running_test() -> String {
+    let current = thread::current();
+    let path = current.name().unwrap_or("a test");
+    path.rsplit("::").next().unwrap_or(path).replace('_', " ")
+}
+
 /// Skips the running test and says why in the table too.
 pub(crate) fn skip_row(peer: &'static str, role: Role, reason: &str) {
     let mut row = Row::new(peer, role);
     row.checks.push(("skipped", reason.to_owned()));
     skip(reason);
-}
-
-/// An example of ours with the row of the running test, which a client program is about to use.
-pub(crate) struct Served {
-    pub(crate) server: Server,
-    _row: Row,
-}
-
-impl Served {
-    /// Starts `h2_server`; `None` after a word if the client is not installed.
-    pub(crate) fn to(client: &'static str, arguments: &[&str]) -> Option<Served> {
-        let program = installed(client, client, Role::Client)?;
-        let version = version_of(&program, &[if client == "ab" { "-V" } else { "--version" }]);
-        let version = version.split(" (").next().unwrap_or_default().to_owned();
-        Some(Served::to_version(client, version, arguments))
-    }
-
-    /// The same for a client that is a crate.
-    pub(crate) fn to_crate(name: &'static str) -> Served {
-        Served::to_version(name, locked_version(name), &[])
-    }
-
-    fn to_version(client: &'static str, version: String, arguments: &[&str]) -> Served {
-        let row = Row::of_test(client, Role::Client, version);
-        Served { server: Server::start("h2_server", arguments), _row: row }
-    }
-}
-
-impl std::ops::Deref for Served {
-    type Target = Server;
-
-    fn deref(&self) -> &Server {
-        &self.server
-    }
 }
 
 /// A crate with the version that Cargo has chosen.
