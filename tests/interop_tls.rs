@@ -1,10 +1,12 @@
-//! Other people's clients and servers over TLS: clients against `examples/h2_server --tls`, and a browser against a page: what they do in cleartext they do
-//! over TLS, with a certificate that they check.
+//! Other people's clients and servers over TLS: clients against `examples/h2_server --tls`, and a browser against a page: what
+//! they do in cleartext they do over TLS, with a certificate that they check; in HTTP/2, and in HTTP/1.1.
 
 // Foreign programs need not be served twice, as in `interop_clients`.
 #![cfg(not(any(loom, wakering_fallback)))]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+#[path = "support/browser.rs"]
+mod browser;
 #[path = "support/daemon.rs"]
 #[expect(dead_code, reason = "only nghttpd is started here")]
 mod daemon;
@@ -21,6 +23,7 @@ use std::{
     fs,
     io::Write,
     net::SocketAddr,
+    ops::Deref,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -29,21 +32,38 @@ use std::{
 use daemon::{Daemon, Folder};
 use exercise::{TEN_MIB, pattern};
 use identity::Authority;
-use serving::Serving;
 use support::{
     kill_with_parent,
-    peer::{Peer, Role, Row, installed, prepared, python, script, stop, version_of},
+    peer::{Role, Row, installed, prepared, python, script, version_of},
     run,
+    served::{self, followed},
     server::Server,
 };
-use wakering::http::{self, Body, Request, Response, client::Client, header};
+use wakering::http::{self, Body, Http1, Request, client::Client};
 
 const LIMIT: Duration = Duration::from_secs(150);
 
 /// `h2_server --tls` with a certificate for this host, and the authority's certificate in a file.
 struct Secured {
     server: Server,
-    folder: PathBuf,
+    folder: Temporary,
+}
+
+/// A folder that is deleted afterwards.
+struct Temporary(PathBuf);
+
+impl Deref for Temporary {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
 }
 
 impl Secured {
@@ -52,6 +72,7 @@ impl Secured {
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("wakering-tls-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
+        let folder = Temporary(folder);
         let authority = Authority::new();
         let identity = authority.identity(&["localhost", "127.0.0.1"]);
         let path = |name: &str| folder.join(name).display().to_string();
@@ -73,16 +94,14 @@ impl Secured {
     }
 }
 
-impl Drop for Secured {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.folder));
-    }
-}
-
 /// The row of a program's only check, and where the program is.
 fn client(program: &'static str, peer: &'static str) -> Option<(PathBuf, Row)> {
     let path = installed(program, peer, Role::Client)?;
-    let flag = if program == "openssl" { "version" } else { "--version" };
+    let flag = match program {
+        "openssl" => "version",
+        "ab" => "-V",
+        _ => "--version",
+    };
     let version = version_of(&path, &[flag]);
     let version = version.split(['(']).next().unwrap_or_default();
     let version = version.split(" built on").next().unwrap_or_default().trim().to_owned();
@@ -90,20 +109,12 @@ fn client(program: &'static str, peer: &'static str) -> Option<(PathBuf, Row)> {
 }
 
 /// Has a program with a report of its own served over TLS; the environment names whom it is to trust.
-fn serve(peer: &'static str, program: &Path, arguments: &[PathBuf], trust: &str) {
+fn serve(peer: &'static str, program: &Path, arguments: &[OsString], trust: &str) {
     let secured = Secured::start(&["--grace", "30"]);
-    let mut line: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+    let mut line = vec![format!("{trust}={}", secured.authority()).into(), program.into()];
+    line.extend_from_slice(arguments);
     line.push(secured.url("").into());
-    let wrapped: Vec<OsString> =
-        [format!("{trust}={}", secured.authority()).into(), program.into()].into_iter().chain(line).collect();
-    let mut stopping = false;
-    Peer::start(Row::new(peer, Role::Client), Path::new("/usr/bin/env"), &wrapped).follow(LIMIT, || {
-        stop(&secured.server);
-        stopping = true;
-    });
-    if !stopping {
-        stop(&secured.server);
-    }
+    followed(peer, secured.server, Path::new("/usr/bin/env"), &line);
 }
 
 #[test]
@@ -161,7 +172,7 @@ fn h2load_gets_every_answer() {
     assert!(ran.stdout.contains(all), "{}", ran.stdout);
 }
 
-/// Runs `openssl s_client` with these words on standard input; the pipe stays open until its output has `until`.
+/// Runs `openssl s_client` with these words on standard input, and gives what it says to its end.
 fn s_client(secured: &Secured, options: &[&str], words: &[u8]) -> String {
     let address = secured.server.address.to_string();
     let mut child = kill_with_parent("openssl")
@@ -182,8 +193,9 @@ fn openssl_verifies_and_resumes() {
     let secured = Secured::start(&[]);
     let session = secured.folder.join("session").display().to_string();
     for version in ["-tls1_2", "-tls1_3"] {
-        // HTTP/2's preface and SETTINGS: what answers them comes behind the tickets.
-        let words = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        // HTTP/2's preface, SETTINGS, and SETTINGS of a stream, upon which the server ends the connection: what it
+        // says comes behind the tickets.
+        let words = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\0\0\0\0\x01";
         let first = s_client(&secured, &[version, "-alpn", "h2", "-ign_eof", "-sess_out", &session], words);
         assert!(first.contains("Verify return code: 0 (ok)"), "{first}");
         assert!(first.contains("ALPN protocol: h2"), "{first}");
@@ -204,90 +216,130 @@ fn openssl_renegotiates_in_vain() {
     assert_eq!(ran.stdout, "Hello, World!", "{}", ran.stderr);
 }
 
+/// With each of these peers HTTP/1.1 is agreed on, or assumed where ALPN is not spoken.
 #[test]
-fn the_client_of_go_is_served_over_tls() {
-    let peer = "Go net/http, TLS";
-    let Some(program) = prepared("bin/go_client", peer, Role::Client) else { return };
-    serve(peer, &program, &[], "SSL_CERT_FILE");
+fn curl_speaks_http_1_over_tls() {
+    let Some((_program, _row)) = client("curl", "curl, HTTP/1.1, TLS") else { return };
+    let secured = Secured::start(&[]);
+    let authority = secured.authority();
+    let asked = |options: &[&str], path: &str| {
+        let report = ["-sS", "--max-time", "60", "-w", "|%{http_version} %{num_connects}"];
+        let url = secured.url(path);
+        run("curl", &[&report[..], &["--cacert", &authority], options, &[&url]].concat(), LIMIT)
+    };
+    for version in [&["--http1.1"][..], &["--http1.0"], &["--no-alpn"], &["--http1.1", "--tls-max", "1.2"]] {
+        let ran = asked(version, "/");
+        assert_eq!(ran.stdout, "Hello, World!|1.1 1", "{version:?}: {}", ran.stderr);
+        let ran = asked(&[version, &["-d", "some words"]].concat(), "/echo");
+        assert_eq!(ran.stdout, "some words|1.1 1", "{version:?}: {}", ran.stderr);
+        let ran = asked(&[version, &["-o", "/dev/null"]].concat(), "/bytes?n=3000000");
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "|1.1 1"), "{version:?}: {}", ran.stderr);
+    }
+    let again = secured.url("/json");
+    let ran = asked(&["--http1.1", &again], "/");
+    let both = "{\"message\":\"Hello, World!\"}|1.1 1Hello, World!|1.1 0";
+    assert_eq!(ran.stdout, both, "the same connection: {}", ran.stderr);
 }
 
 #[test]
-fn the_client_of_node_is_served_over_tls() {
-    let peer = "node http2, TLS";
-    let Some(program) = installed("node", peer, Role::Client) else { return };
-    serve(peer, &program, &[script("client.mjs")], "NODE_EXTRA_CA_CERTS");
+fn h2load_gets_every_answer_in_http_1() {
+    let Some((_program, _row)) = client("h2load", "h2load, HTTP/1.1, TLS") else { return };
+    let secured = Secured::start(&["--workers", "2"]);
+    let ran = run("h2load", &["--h1", "-n", "5000", "-c", "50", "-m", "4", &secured.url("/")], LIMIT);
+    let all = "5000 total, 5000 started, 5000 done, 5000 succeeded, 0 failed, 0 errored, 0 timeout";
+    assert!(ran.stdout.contains(all), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Application protocol: http/1.1"), "{}", ran.stdout);
+}
+
+#[test]
+fn wrk_has_no_errors() {
+    let Some((_program, _row)) = client("wrk", "wrk, HTTP/1.1, TLS") else { return };
+    let secured = Secured::start(&["--workers", "2"]);
+    for path in ["/", "/bytes?n=100000"] {
+        let ran = run("wrk", &["-t1", "-c20", "-d1", "--timeout", "60s", &secured.url(path)], LIMIT);
+        assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+        assert!(!ran.stdout.contains("errors") && !ran.stdout.contains("Non-2xx"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("requests in"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn ab_completes_every_request_with_and_without_keep_alive() {
+    let Some((_program, _row)) = client("ab", "ab, HTTP/1.1, TLS") else { return };
+    let secured = Secured::start(&[]);
+    for (keep, kept) in [(&[][..], 0), (&["-k"], 1000)] {
+        let url = secured.url("/");
+        let ran = run("ab", &[&["-q", "-n", "1000", "-c", "20"], keep, &[&url]].concat(), LIMIT);
+        served::judge_ab(&ran, 1000, kept);
+    }
+}
+
+#[test]
+fn the_client_of_go_is_served_over_tls() {
+    for (peer, options) in
+        [("Go net/http, TLS", &[][..]), ("Go net/http, HTTP/1.1, TLS", &["--http1".into()])]
+    {
+        let Some(program) = prepared("bin/go_client", peer, Role::Client) else { continue };
+        serve(peer, &program, options, "SSL_CERT_FILE");
+    }
+}
+
+#[test]
+fn the_clients_of_node_are_served_over_tls() {
+    for (peer, program) in
+        [("node http2, TLS", "client.mjs"), ("node http, HTTP/1.1, TLS", "client_http1.mjs")]
+    {
+        let Some(node) = installed("node", peer, Role::Client) else { continue };
+        serve(peer, &node, &[script(program).into()], "NODE_EXTRA_CA_CERTS");
+    }
 }
 
 #[test]
 fn httpx_is_served_over_tls() {
-    let peer = "httpx, TLS";
-    let Some(program) = python("httpx, h2", peer, Role::Client) else { return };
-    serve(peer, &program, &[script("client_httpx.py")], "SSL_CERT_FILE");
+    for (peer, options) in [("httpx, TLS", &[][..]), ("httpx, HTTP/1.1, TLS", &["--http1"])] {
+        let Some(python) = python("httpx, h2", peer, Role::Client) else { continue };
+        let line = served::line("client_httpx.py", options);
+        serve(peer, &python, &line, "SSL_CERT_FILE");
+    }
+}
+
+#[test]
+fn requests_is_served_over_tls() {
+    let peer = "requests, HTTP/1.1, TLS";
+    let Some(python) = python("requests", peer, Role::Client) else { return };
+    serve(peer, &python, &[script("client_requests.py").into()], "REQUESTS_CA_BUNDLE");
+}
+
+#[test]
+fn the_standard_library_of_python_is_served_over_tls() {
+    let peer = "Python http.client, HTTP/1.1, TLS";
+    let Some(python) = python("ssl", peer, Role::Client) else { return };
+    serve(peer, &python, &[script("client_stdlib.py").into()], "SSL_CERT_FILE");
 }
 
 #[test]
 fn the_client_of_java_is_served_over_tls() {
-    let peer = "Java HttpClient, TLS";
-    let Some(java) = installed("java", peer, Role::Client) else { return };
-    // A source is run as it is where the compiler is there too.
-    if installed("javac", peer, Role::Client).is_none() {
-        return;
+    for (peer, options) in
+        [("Java HttpClient, TLS", &[][..]), ("Java HttpClient, HTTP/1.1, TLS", &["--http1"])]
+    {
+        let Some(java) = served::java(peer) else { continue };
+        let line = served::line("Client.java", options);
+        serve(peer, &java, &line, "WAKERING_AUTHORITY");
     }
-    serve(peer, &java, &[script("ClientTls.java")], "WAKERING_AUTHORITY");
-}
-
-const PAGE: &str = "<!doctype html><title>A page</title><link rel=stylesheet href=style.css>
-<p id=out>nothing yet</p><script type=module src=script.js></script>";
-const STYLE: &str = "p { color: rgb(1, 2, 3) }";
-const SCRIPT: &str = "
-const found = await Promise.all([...Array(30).keys()].map(async (n) => (await fetch(`/number?${n}`)).text()));
-const sent = 'x'.repeat(300000);
-const back = await (await fetch('/echo', { method: 'POST', body: sent })).text();
-const colour = getComputedStyle(document.getElementById('out')).color;
-const protocols = new Set(performance.getEntriesByType('resource').map((entry) => entry.nextHopProtocol));
-document.getElementById('out').textContent =
-    `${found.length} answers, sum ${found.reduce((sum, text) => sum + Number(text), 0)}, ` +
-    `echo ${back === sent}, ${colour}, by ${[...protocols]}`;
-";
-
-async fn page(request: Request<Body>) -> Response<Body> {
-    let (kind, text) = match request.uri().path() {
-        "/" => ("text/html", PAGE.to_owned()),
-        "/style.css" => ("text/css", STYLE.to_owned()),
-        "/script.js" => ("text/javascript", SCRIPT.to_owned()),
-        "/number" => ("text/plain", request.uri().query().unwrap_or_default().to_owned()),
-        "/echo" => return Response::new(request.into_body()),
-        _ => ("text/plain", String::new()),
-    };
-    let mut response = Response::new(Body::from(text));
-    response.headers_mut().insert(header::CONTENT_TYPE, kind.parse().unwrap());
-    response
 }
 
 #[test]
 fn chromium_shows_a_page() {
-    let Some((program, _row)) = client("chromium", "Chromium, TLS") else { return };
-    let authority = Authority::new();
-    let config = authority.identity(&["localhost"]).server();
-    let server = Serving::start(http::Server::builder().tls(config), || page);
-    let folder = std::env::temp_dir().join(format!("wakering-chromium-{}", std::process::id()));
-    let arguments = [
-        "--headless=new".to_owned(),
-        "--no-sandbox".to_owned(),
-        "--disable-gpu".to_owned(),
-        "--disable-dev-shm-usage".to_owned(),
-        // The authority is made for this test: chromium knows it no way but in its own store.
-        "--ignore-certificate-errors".to_owned(),
-        "--virtual-time-budget=60000".to_owned(),
-        format!("--user-data-dir={}", folder.display()),
-        "--dump-dom".to_owned(),
-        format!("https://localhost:{}/", server.address.port()),
-    ];
-    let ran = run(&program.display().to_string(), &arguments, LIMIT);
-    drop(fs::remove_dir_all(&folder));
-    let expected = "30 answers, sum 435, echo true, rgb(1, 2, 3), by h2";
-    assert!(ran.stdout.contains(expected), "{}\n{}", ran.stdout, ran.stderr);
-    let _ = server.stop(Duration::from_secs(10));
+    let config = Authority::new().identity(&["localhost"]).server();
+    browser::shows_a_page("Chromium, TLS", http::Server::builder().tls(config), "https", "h2");
+}
+
+#[test]
+fn chromium_shows_a_page_in_http_1() {
+    let mut config = Authority::new().identity(&["localhost"]).server();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let builder = http::Server::builder().http1(Http1::default()).tls(config);
+    browser::shows_a_page("Chromium, HTTP/1.1, TLS", builder, "https", "http/1.1");
 }
 
 #[test]

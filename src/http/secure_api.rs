@@ -10,7 +10,7 @@ impl Builder {
     /// Speaks TLS with every client, by a configuration of rustls or an acceptor that was made of one.
     ///
     /// The protocol is agreed on by ALPN: `h2` is offered unless the configuration names protocols, and with HTTP/1 switched
-    /// on `http/1.1`, too. A client that does not use ALPN is served if it speaks one of them. A client that speaks cleartext is told 400 in HTTP/1.1.
+    /// on `http/1.1` and `http/1.0`, too. A client that does not use ALPN is served if it speaks one of them. A client that speaks cleartext is told 400 in HTTP/1.1.
     ///
     /// Keep a clone of the acceptor to give it other certificates later ([`TlsAcceptor::replace`]), and to read how
     /// handshakes go ([`TlsAcceptor::metrics`]): connections count among those of the server from the handshake on, but

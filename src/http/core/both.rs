@@ -31,7 +31,8 @@ pub(in crate::http) struct Older(Option<Arc<Http1>>);
 impl Older {
     /// What is spoken, by the names of ALPN.
     pub(in crate::http) fn protocols(&self) -> &'static [&'static [u8]] {
-        if self.0.is_some() { &[b"h2", b"http/1.1"] } else { &[b"h2"] }
+        // Who knows 1.0 alone, such as `curl --http1.0`, offers nothing else, and would not be let in (RFC 7301 §3.2).
+        if self.0.is_some() { &[b"h2", b"http/1.1", b"http/1.0"] } else { &[b"h2"] }
     }
 
     /// Makes a server's end.
