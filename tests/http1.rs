@@ -9,7 +9,7 @@ mod http1;
 mod serving;
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
     sync::mpsc::{self, Receiver, Sender},
     thread,
@@ -242,7 +242,7 @@ fn a_response_that_the_framing_forbids_becomes_a_500() {
             let (name, value) = match request.uri().path() {
                 "/coding" => (header::TRANSFER_ENCODING, "chunked"),
                 "/length" => (header::CONTENT_LENGTH, "5"),
-                _ => (header::UPGRADE, "x/1"),
+                _ => (header::TE, "trailers"),
             };
             response.headers_mut().insert(name, HeaderValue::from_static(value));
             response
@@ -251,7 +251,7 @@ fn a_response_that_the_framing_forbids_becomes_a_500() {
     for (path, error) in [
         ("/coding", CommandError::ForbiddenField),
         ("/length", CommandError::ContentLength),
-        ("/upgrade", CommandError::ForbiddenField),
+        ("/te", CommandError::ForbiddenField),
     ] {
         let all = answers(&exchange(server.address, &last(path), usize::MAX));
         assert_eq!(all.iter().map(|answer| answer.status).collect::<Vec<_>>(), [500], "{path}");
@@ -267,6 +267,11 @@ fn a_handler_that_panics_is_a_500_and_content_that_breaks_off_shows() {
     assert_eq!(all.iter().map(|answer| answer.status).collect::<Vec<_>>(), [500]);
     let text = String::from_utf8(exchange(server.address, &get("/broken"), usize::MAX)).unwrap();
     assert!(text.ends_with("6\r\na part\r\n"), "no last chunk: {text}");
+    // In HTTP/1.0 the end of the connection would pass for that of the content.
+    let mut socket = connect(server.address);
+    socket.write_all(b"GET /broken HTTP/1.0\r\n\r\n").unwrap();
+    let ended = socket.read_to_end(&mut Vec::new());
+    assert_eq!(ended.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
     server.stop(FOR_EVER);
 }
 
@@ -483,6 +488,19 @@ fn without_being_told_a_server_speaks_http_2_alone() {
     let server = Serving::plain(|| route);
     let came = exchange(server.address, &get("/"), usize::MAX);
     assert!(came.starts_with(b"HTTP/1.1 505 "), "{:?}", String::from_utf8_lossy(&came));
+    server.stop(FOR_EVER);
+}
+
+#[test]
+fn who_pauses_longer_than_last_words_may_take_gets_all_of_a_last_answer() {
+    const LENGTH: usize = 20_000_000;
+    let server =
+        Serving::start(builder(), || |_: Request<Body>| async { Response::new(Body::from(vec![7; LENGTH])) });
+    let mut socket = connect(server.address);
+    socket.write_all(&last("/")).unwrap();
+    // 10 s are for the last words of a connection that was at fault.
+    thread::sleep(Duration::from_secs(12));
+    assert_eq!(answers(&read_to_end(&mut socket))[0].content.len(), LENGTH);
     server.stop(FOR_EVER);
 }
 

@@ -30,6 +30,7 @@ struct Machine {
     /// How it closed, once it has: the error's text.
     closed: Option<Option<&'static str>>,
     trip: Option<Trip>,
+    asked_for_http2: usize,
 }
 
 impl Machine {
@@ -43,6 +44,7 @@ impl Machine {
             ends: 0,
             closed: None,
             trip: None,
+            asked_for_http2: 0,
         }
     }
 
@@ -87,6 +89,7 @@ impl Machine {
                     self.closed = Some(error.map(|error| error.text));
                 }
                 Event::Writable { .. } => {}
+                Event::Http1 => self.asked_for_http2 += 1,
                 other => panic!("{other:?}"),
             }
         }
@@ -363,7 +366,6 @@ fn fields_that_frame_or_concern_the_connection_are_not_the_applications() {
         ("te", "trailers", CommandError::ForbiddenField),
         ("keep-alive", "timeout=5", CommandError::ForbiddenField),
         ("proxy-connection", "close", CommandError::ForbiddenField),
-        ("upgrade", "x/1", CommandError::ForbiddenField),
         ("content-length", "+4", CommandError::ContentLength),
         ("content-length", "4, 4", CommandError::ContentLength),
     ] {
@@ -378,6 +380,11 @@ fn fields_that_frame_or_concern_the_connection_are_not_the_applications() {
     // Of `connection` the wish to close is heard, and nothing is handed on.
     let sent = response(GET, 200, &[("connection", "x-secret, close"), ("content-length", "4")]);
     assert!(sent.contains("\r\nconnection: close\r\n") && !sent.contains("x-secret"), "{sent}");
+    // What the peer might change to may be named in any response.
+    let sent = response(GET, 426, &[("upgrade", "x/1"), ("content-length", "4")]);
+    assert!(sent.contains("\r\nupgrade: x/1\r\n") && sent.contains("\r\nconnection: upgrade\r\n"), "{sent}");
+    let sent = response(GET, 426, &[("upgrade", "x/1"), ("content-length", "4"), ("connection", "close")]);
+    assert!(sent.contains("\r\nconnection: close, upgrade\r\n"), "{sent}");
 }
 
 #[test]
@@ -406,10 +413,19 @@ fn a_target_with_a_host_stands_above_the_field() {
 
 #[test]
 fn options_of_a_server_look_the_same_in_both_forms() {
-    for target in ["*", "http://a:81"] {
+    for (target, path) in [
+        ("*", "*"),
+        ("http://a:81", "*"),
+        ("HTTP://a:81", "*"),
+        ("http://a:81/", "/"),
+        ("http://a:81/a:81", "/a:81"),
+        ("http://a:81/?from=http://a:81", "/?from=http://a:81"),
+        ("http://a:81?a:81", "?a:81"),
+    ] {
         let machine = Machine::given(&format!("OPTIONS {target} HTTP/1.1\r\nhost: a:81\r\n\r\n"));
         let uri = machine.requests[0].uri();
-        assert_eq!((uri.path(), uri.authority().unwrap().as_str()), ("*", "a:81"), "{target}");
+        let seen = (uri.path_and_query().unwrap().as_str(), uri.authority().unwrap().as_str());
+        assert_eq!(seen, (path, "a:81"), "{target}");
     }
 }
 
@@ -543,6 +559,95 @@ fn every_part_of_a_request_has_its_time() {
     assert_eq!(machine.due_in(), Some(config().send_timeout.as_secs()));
     machine.wait(config().send_timeout.as_secs() * SECOND);
     assert_eq!((machine.trip, machine.core.has_output()), (Some(Trip::SendStall), false));
+}
+
+#[test]
+fn clocks_start_when_a_command_is_given_and_not_when_the_machine_was_last_asked() {
+    let (idle, grace) = (Config::default().idle_timeout.as_secs(), Config::default().body_grace.as_secs());
+    // A handler may take longer than a connection may be idle.
+    let mut machine = Machine::given(GET);
+    machine.now = 1000 * SECOND;
+    machine.answer(0, "done");
+    assert_eq!(machine.due_in(), Some(idle));
+    machine.wait((idle - 1) * SECOND);
+    machine.receive(GET);
+    assert_eq!((machine.closed, machine.streams.len()), (None, 2));
+    // The peer owes content from when it was told to send it.
+    let mut machine =
+        Machine::given("POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n");
+    machine.now = 1000 * SECOND;
+    machine.core.inform(machine.stream(0), StatusCode::CONTINUE, &HeaderMap::new()).unwrap();
+    assert!(machine.sent().starts_with("HTTP/1.1 100 "));
+    assert_eq!(machine.due_in(), Some(grace));
+    machine.wait((grace - 1) * SECOND);
+    assert_eq!(machine.closed, None);
+    // Content is thrown away from when it is left over.
+    let mut machine = Machine::given("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n");
+    machine.wait(SECOND);
+    machine.receive("x");
+    machine.now += 2 * SECOND;
+    machine.answer(0, "done");
+    assert_eq!((machine.closed, machine.due_in()), (None, Some(Config::default().discard_timeout.as_secs())));
+}
+
+#[test]
+fn who_still_reads_an_answer_is_neither_idle_nor_slow_with_the_next_head() {
+    let config = Config { output_bytes: 1000, ..Config::default() };
+    let (idle, send) = (config.idle_timeout.as_secs(), config.send_timeout.as_secs());
+    let mut machine = Machine::with(config, Http1::default());
+    machine.receive(GET);
+    let stream = machine.stream(0);
+    machine.core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).unwrap();
+    machine.core.send_data(stream, Bytes::from(vec![b'x'; 1_000_000]), true).unwrap();
+    machine.core.finish(stream);
+    // The next request is there already, and waits until this is read.
+    machine.receive(GET);
+    assert_eq!(machine.streams.len(), 1);
+    for _ in 0..20 {
+        let mut slices = [IoSlice::new(&[]); 4];
+        assert!(machine.core.poll_transmit(machine.now, &mut slices) > 0);
+        machine.core.transmitted(20_000);
+        machine.wait((send - 1) * SECOND);
+        assert_eq!(machine.closed, None);
+    }
+    machine.sent();
+    assert_eq!((machine.streams.len(), machine.closed), (2, None));
+    machine.answer(1, "done");
+    assert_eq!(machine.due_in(), Some(idle));
+}
+
+#[test]
+fn a_head_that_has_begun_when_the_server_goes_has_little_time_left() {
+    let mut machine = Machine::given("GET / HTT");
+    machine.core.shutdown();
+    assert_eq!(machine.due_in(), Some(1));
+    machine.wait(SECOND);
+    assert_eq!(machine.trip, Some(Trip::HeaderTimeout));
+    // One that comes whole is answered, and is the last.
+    let mut machine = Machine::given("GET / HTT");
+    machine.core.shutdown();
+    machine.receive("P/1.1\r\nhost: a\r\n\r\n");
+    machine.wait(100 * SECOND);
+    assert!(machine.answer(0, "done").contains("connection: close"));
+    assert_eq!(machine.closed, Some(None));
+}
+
+#[test]
+fn only_the_first_request_changes_to_http_2_and_only_where_that_was_allowed() {
+    let ask = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n\
+        http2-settings: AAMAAABk\r\n\r\n";
+    let allowed = || Http1 { h2c_upgrade: true, ..Http1::default() };
+    for (http1, before, asks) in [(Http1::default(), "", 0), (allowed(), "", 1), (allowed(), GET, 0)] {
+        let mut machine = Machine::with(Config::default(), http1);
+        if !before.is_empty() {
+            machine.receive(before);
+            machine.answer(0, "done");
+        }
+        machine.receive(ask);
+        assert_eq!(machine.asked_for_http2, asks);
+        // Who is asked and does not do it goes on with the request.
+        machine.answer(usize::from(!before.is_empty()), "done");
+    }
 }
 
 #[test]

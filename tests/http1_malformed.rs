@@ -476,7 +476,7 @@ fn the_table_has_more_than_a_hundred_rows_and_none_twice() {
 
 #[test]
 fn every_malformed_or_tricky_request_is_answered_as_the_rfc_asks() {
-    let http1 = Http1 { content_bytes: 1 << 20, ..Http1::default() };
+    let http1 = Http1 { content_bytes: 1 << 20, h2c_upgrade: true, ..Http1::default() };
     let server = Serving::start(Server::builder().http1(http1), || tell);
     let (cases, address) = (all(), server.address);
     // Whole, octet by octet, and in pieces that end anywhere. Long ones are not sent octet by octet.

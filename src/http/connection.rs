@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Serving ──► Ending ──► Lingering ──► done
-//!  read, act    last words  our side is shut: read and forget
-//!               go out      until the peer ends too, one second at most
+//!  read, act    what is     our side is shut: read and forget
+//!               left goes   until the peer ends too, one second at most
+//!               out
 //! ```
 //!
 //! Lingering matters: closing a socket with unread input makes the kernel send RST, and that can overtake
@@ -21,7 +22,7 @@ use ::http::Request;
 
 use crate::{
     clock::{TimerKey, nanos},
-    http::{mailbox::Death, wire::Wire},
+    http::{core, mailbox::Death, wire::Wire},
     limits::{COOPERATIVE_BUDGET, LAST_WORDS, LINGER, REQUESTS_PER_POLL},
     proto::h2::{ConnectionError, Event, StreamKey},
     trace,
@@ -88,6 +89,7 @@ pub(super) async fn drive<R: Role>(role: R, wire: Rc<Wire>) {
         timer: Timer::default(),
         input_ended: false,
         told: false,
+        parting: Parting { patience: LAST_WORDS, left: 0 },
     };
     poll_fn(|context| driver.poll(context)).await;
 }
@@ -100,6 +102,13 @@ struct Driver<R: Role> {
     input_ended: bool,
     /// The end was told.
     told: bool,
+    parting: Parting,
+}
+
+/// The last output of a connection: how long none of it may move, and what was left when that time began.
+struct Parting {
+    patience: Duration,
+    left: usize,
 }
 
 impl<R: Role> Driver<R> {
@@ -115,7 +124,7 @@ impl<R: Role> Driver<R> {
                         self.arm(context);
                         return Poll::Pending;
                     }
-                    self.timer.set_after(LAST_WORDS, context);
+                    self.await_writing(context);
                 }
                 Phase::Ending => {
                     if self.wire.broken().is_some() {
@@ -124,8 +133,11 @@ impl<R: Role> Driver<R> {
                     }
                     if self.wire.has_output() {
                         if self.timer.is_due() {
-                            self.phase = Phase::Done; // the peer takes nothing
-                            continue;
+                            if !self.is_taken() {
+                                self.phase = Phase::Done;
+                                continue;
+                            }
+                            self.await_writing(context);
                         }
                         self.wire.ask_flush(); // wakes us when it is through
                         return Poll::Pending;
@@ -186,6 +198,20 @@ impl<R: Role> Driver<R> {
         }
     }
 
+    /// Gives the peer its time to take what is left.
+    fn await_writing(&mut self, context: &Context<'_>) {
+        self.parting.left = self.wire.core.borrow().output_left();
+        self.timer.set_after(self.parting.patience, context);
+    }
+
+    /// Whether the peer has taken its last output at the least rate.
+    fn is_taken(&self) -> bool {
+        let core = self.wire.core.borrow();
+        let taken = self.parting.left.saturating_sub(core.output_left()) as u64;
+        let least = u64::from(core.config().min_body_rate) * self.parting.patience.as_secs();
+        taken > 0 && taken >= least
+    }
+
     /// The socket failed: nothing more can be said.
     fn fail(&mut self, kind: io::ErrorKind) -> Poll<()> {
         self.end(Cause::Failed(kind));
@@ -238,8 +264,16 @@ impl<R: Role> Driver<R> {
                     if let Some(error) = &error {
                         trace::connection_failed(&self.wire.peer_addr(), error);
                     }
+                    if error.is_none() {
+                        // In good order: its last answer is one like others.
+                        self.parting.patience = self.wire.core.borrow().config().send_timeout;
+                    }
                     self.end(Cause::Closed(error));
                     self.phase = Phase::Ending;
+                    if core::breaks_off(&self.wire.core.borrow()) {
+                        self.wire.reset_on_close();
+                        self.phase = Phase::Done;
+                    }
                     return false;
                 }
                 Some(

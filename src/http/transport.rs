@@ -12,6 +12,7 @@ use std::{
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -119,6 +120,16 @@ impl Transport {
             Transport::Tcp(_stream) => Poll::Ready(Ok(())),
             Transport::Tls(layer) => layer.poll_flush(context),
         }
+    }
+
+    /// Has the socket reset when it is closed: what was not sent is thrown away, and the peer sees no end.
+    pub(crate) fn reset_on_close(&self) {
+        let stream = match self {
+            Transport::Tcp(stream) => stream,
+            Transport::Tls(layer) => layer.stream(),
+        };
+        // A socket that refuses is gone already.
+        let _ = stream.set_linger(Some(Duration::ZERO));
     }
 
     /// Ends our side: the peer reads what was written before, and then the end of the stream.

@@ -234,6 +234,13 @@ impl Wire {
         }
     }
 
+    /// Has the socket reset when it is closed.
+    pub(super) fn reset_on_close(&self) {
+        if let Some(stream) = self.stream.borrow().as_ref() {
+            stream.reset_on_close();
+        }
+    }
+
     /// Closes the socket now.
     pub(super) fn close(&self) {
         let stream = self.stream.borrow_mut().take();

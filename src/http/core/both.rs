@@ -121,6 +121,14 @@ pub(in crate::http) fn takes_end(core: &mut Core) -> bool {
     }
 }
 
+/// Whether the socket must be reset, so that nobody takes what was sent for whole.
+pub(in crate::http) fn breaks_off(core: &Core) -> bool {
+    match core {
+        Core::Http2(_) => false,
+        Core::Http1(core) => core.breaks_off(),
+    }
+}
+
 /// Whether a 101 would open a tunnel.
 #[inline]
 pub(in crate::http) fn may_upgrade(core: &Core, stream: StreamKey) -> bool {
@@ -201,6 +209,20 @@ impl Core {
         match self {
             Core::Http2(core) => core.open_streams(),
             Core::Http1(core) => core.open_streams(),
+        }
+    }
+
+    pub(in crate::http) fn output_left(&self) -> usize {
+        match self {
+            Core::Http2(core) => core.output_left(),
+            Core::Http1(core) => core.output_left(),
+        }
+    }
+
+    pub(in crate::http) fn config(&self) -> Arc<Config> {
+        match self {
+            Core::Http2(core) => core.config(),
+            Core::Http1(core) => core.config(),
         }
     }
 

@@ -42,6 +42,11 @@ pub(in crate::http) fn takes_end(_core: &mut Core) -> bool {
     false
 }
 
+/// Whether the socket must be reset, so that nobody takes what was sent for whole.
+pub(in crate::http) fn breaks_off(_core: &Core) -> bool {
+    false
+}
+
 /// Whether a 101 would open a tunnel.
 #[inline]
 pub(in crate::http) fn may_upgrade(_core: &Core, _stream: StreamKey) -> bool {

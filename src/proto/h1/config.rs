@@ -20,7 +20,9 @@ pub struct Http1 {
     /// the same until something is sent. Then its handler is dropped; a client that resets the connection ends it at
     /// once. Nought ends it with the client's side, as many servers do.
     pub half_closed: Duration,
-    /// Whether a client may change to HTTP/2 with its first request (`upgrade: h2c`, RFC 7540 §3.2).
+    /// Whether a client may change to HTTP/2 with its first request (`upgrade: h2c`, RFC 7540 §3.2), as `curl --http2` and
+    /// Java's client ask in cleartext. Not so by default, and not to be where a proxy is in front: one that hands the
+    /// change on (haproxy does unless told otherwise) sees none of the requests that follow, and its rules are passed by.
     pub h2c_upgrade: bool,
 }
 
@@ -31,7 +33,7 @@ impl Default for Http1 {
             content_bytes: u64::MAX,
             ahead_bytes: limits::H1_AHEAD_BYTES,
             half_closed: limits::H1_HALF_CLOSED,
-            h2c_upgrade: true,
+            h2c_upgrade: false,
         }
     }
 }

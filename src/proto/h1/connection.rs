@@ -77,6 +77,8 @@ pub struct Connection {
     paused: bool,
     /// The peer sends nothing more.
     pub(super) over: bool,
+    /// The end of the connection would pass for that of an answer which was broken off.
+    pub(super) breaks_off: bool,
     spare: Option<Box<Request<()>>>,
     end_told: bool,
     /// The current date, for answers of our own.
@@ -109,6 +111,7 @@ impl Connection {
             waiting: false,
             paused: false,
             over: false,
+            breaks_off: false,
             spare: None,
             end_told: false,
             date: None,
@@ -170,7 +173,7 @@ impl Connection {
     /// The next event; `None` when more bytes (or time, or room) are needed. [`Event::Http1`] asks for the connection to be
     /// changed to HTTP/2; who does not do it asks again.
     pub fn poll_event(&mut self, now: u64) -> Option<Event> {
-        self.now = now;
+        self.look(now);
         if let Some(upgrade) = self.upgrade.take() {
             let Upgrade { facts, request, .. } = *upgrade;
             return Some(self.begin(facts, request));
@@ -246,7 +249,12 @@ impl Connection {
 
     /// What the head asks for is possible now: everything before it was written.
     fn may_become_http2(&self) -> bool {
-        self.http1.h2c_upgrade && !self.going && !self.over && self.output.is_empty()
+        // RFC 7540 §3.2 speaks of any request; later ones are not what clients ask with.
+        self.http1.h2c_upgrade
+            && self.tally.requests == 0
+            && !self.going
+            && !self.over
+            && self.output.is_empty()
     }
 
     fn begin(&mut self, facts: Facts, request: Box<Request<()>>) -> Event {
@@ -324,7 +332,7 @@ impl Connection {
         if left > 0 && goes_on && left <= u64::from(self.config.discard_bytes) {
             if exchange.discard.is_none() {
                 exchange.discard = Some(u64::from(self.config.discard_bytes));
-                self.timers.discard(self.now, &self.config);
+                self.timers.discard();
             }
             return;
         }
@@ -332,7 +340,7 @@ impl Connection {
         if left > 0 || !goes_on {
             return self.close(None);
         }
-        self.timers.idle(self.now);
+        self.timers.idle();
     }
 
     /// Ends the connection for what the peer did; it is told, if it has not been answered yet.
@@ -375,7 +383,7 @@ impl Connection {
     pub fn shutdown(&mut self) {
         if self.phase == Phase::Open && !self.going {
             self.going = true;
-            self.timers.go(self.now);
+            self.timers.go();
         }
     }
 
@@ -395,6 +403,16 @@ impl Connection {
     /// Whether the connection is over: once the output is written the socket can be closed.
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Dead
+    }
+
+    /// Whether the socket must be reset: an answer that ends with the connection was broken off.
+    pub(crate) fn breaks_off(&self) -> bool {
+        self.breaks_off
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn output_left(&self) -> usize {
+        self.output.len()
     }
 
     /// Our direction of a tunnel is over, and the peer must read an end.
@@ -510,7 +528,7 @@ impl Connection {
 
     /// Fills `slices` for one vectored write; `transmitted` is due afterwards.
     pub fn poll_transmit<'a>(&'a mut self, now: u64, slices: &mut [IoSlice<'a>]) -> usize {
-        self.now = now;
+        self.look(now);
         if !self.output.is_empty() {
             self.timers.waiting(now, self.written());
         }
@@ -526,6 +544,7 @@ impl Connection {
         }
         if n > 0 && self.output.is_empty() {
             self.timers.progress();
+            self.timers.drained(self.now);
         } else if n > 0 {
             self.timers.waiting(self.now, before);
         }

@@ -19,6 +19,8 @@ struct Checked {
     /// The application wants the connection closed.
     closes: bool,
     date: bool,
+    /// It names protocols that the peer may change to, or has.
+    upgrade: bool,
 }
 
 impl Connection {
@@ -52,7 +54,7 @@ impl Connection {
             return Err(CommandError::ConnectionClosed);
         }
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        let checked = check_fields(head.headers, switches)?;
+        let checked = check_fields(head.headers, true)?;
         let last = self.going || (self.over && self.input.is_empty());
         let exchange = open(self.find(stream))?;
         if exchange.sending != Sending::Head {
@@ -88,12 +90,13 @@ impl Connection {
 
     fn write_head(&mut self, head: &ResponseHead<'_>, checked: &Checked, plan: &Plan, tunnel: bool) {
         let Some(exchange) = &self.exchange else { return };
-        let option: &[u8] = match (exchange.persists, exchange.old) {
-            _ if tunnel && head.status == StatusCode::SWITCHING_PROTOCOLS => b"connection: upgrade\r\n",
-            _ if tunnel => b"",
-            (false, _) => b"connection: close\r\n",
-            (true, true) => b"connection: keep-alive\r\n",
-            (true, false) => b"",
+        let option: &[u8] = match (exchange.persists || tunnel, exchange.old && !tunnel, checked.upgrade) {
+            (false, _, true) => b"connection: close, upgrade\r\n",
+            (false, _, false) => b"connection: close\r\n",
+            (true, true, true) => b"connection: keep-alive, upgrade\r\n",
+            (true, true, false) => b"connection: keep-alive\r\n",
+            (true, false, true) => b"connection: upgrade\r\n",
+            (true, false, false) => b"",
         };
         self.output.append(|out| {
             write_status(head.status, out);
@@ -173,7 +176,9 @@ impl Connection {
             headers.iter().for_each(|(name, value)| write_field(name, value, out));
             out.extend_from_slice(b"\r\n");
         });
-        self.watch();
+        if status == StatusCode::CONTINUE && self.config.min_body_rate > 0 {
+            self.invited();
+        }
         Ok(())
     }
 
@@ -286,6 +291,7 @@ impl Connection {
                 self.settle();
             }
             Sending::Body => {
+                self.breaks_off = exchange.frame == Frame::Close;
                 self.tally.resets = self.tally.resets.saturating_add(1);
                 self.close(Some(self.error(reason, "the answer was broken off", None)));
             }
@@ -382,8 +388,8 @@ fn open(exchange: Option<&mut Exchange>) -> Result<&mut Exchange, CommandError> 
 }
 
 /// Checks fields that are to be sent. The framing is ours, and so is what concerns the connection but for the wish to
-/// close it, and for the protocol that a 101 names.
-fn check_fields(headers: &HeaderMap, switches: bool) -> Result<Checked, CommandError> {
+/// close it, and in a `response`, not in trailers, for protocols that it names (RFC 9110 §7.8).
+fn check_fields(headers: &HeaderMap, response: bool) -> Result<Checked, CommandError> {
     let mut checked = Checked::default();
     for (name, value) in headers {
         let forbidden = match *name {
@@ -396,7 +402,10 @@ fn check_fields(headers: &HeaderMap, switches: bool) -> Result<Checked, CommandE
                 checked.closes |= list(value).any(|option| option.eq_ignore_ascii_case(b"close"));
                 false
             }
-            header::UPGRADE => !switches,
+            header::UPGRADE => {
+                checked.upgrade = true;
+                !response
+            }
             header::TRANSFER_ENCODING | header::TE => true,
             _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
         };

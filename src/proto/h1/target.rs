@@ -95,7 +95,7 @@ fn absolute(method: &Method, target: Bytes, secure: bool) -> Result<(Uri, Hosted
     let named = authority(named.as_str().as_bytes()).ok_or(wrong)?;
     let host = HeaderValue::from_bytes(named.as_str().as_bytes()).map_err(|_| wrong)?;
     // RFC 9112 §3.2.4: OPTIONS of a whole server, as a proxy would pass it on.
-    let bare = target.ends_with(named.as_str().as_bytes());
+    let bare = target.len() == uri.scheme_str().map_or(0, str::len) + "://".len() + named.as_str().len();
     if bare && *method == Method::OPTIONS {
         let mut parts = uri.into_parts();
         parts.path_and_query = Some(PathAndQuery::from_static("*"));

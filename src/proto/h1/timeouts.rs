@@ -6,9 +6,12 @@ use http::StatusCode;
 
 use super::connection::{Connection, Phase};
 use super::refusal::Refusal;
+use crate::limits;
 use crate::proto::h2::{Config, Reason, Trip};
 
 pub(super) const NEVER: u64 = u64::MAX;
+/// From when the time is told next: commands come without it, and what was told last may be long ago.
+const SOON: u64 = u64::MAX - 1;
 
 fn after(now: u64, timeout: Duration) -> u64 {
     now.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(NEVER))
@@ -59,16 +62,40 @@ impl Timers {
     }
 
     /// It is over.
-    pub(super) fn idle(&mut self, now: u64) {
-        (self.idle_since, self.discard, self.owed_since, self.silent_since) = (now, NEVER, NEVER, NEVER);
+    pub(super) fn idle(&mut self) {
+        (self.idle_since, self.discard, self.owed_since, self.silent_since) = (SOON, NEVER, NEVER, NEVER);
     }
 
-    pub(super) fn go(&mut self, now: u64) {
-        self.leave = now;
+    pub(super) fn go(&mut self) {
+        self.leave = SOON;
     }
 
-    pub(super) fn discard(&mut self, now: u64, config: &Config) {
-        self.discard = after(now, config.discard_timeout);
+    pub(super) fn discard(&mut self) {
+        self.discard = SOON;
+    }
+
+    /// Starts what was to start soon.
+    fn start(&mut self, now: u64, config: &Config) {
+        for clock in [&mut self.idle_since, &mut self.owed_since, &mut self.leave] {
+            if *clock == SOON {
+                *clock = now;
+            }
+        }
+        if self.discard == SOON {
+            self.discard = after(now, config.discard_timeout);
+        }
+    }
+
+    /// By when the head that has begun is to be whole: soon, once we go.
+    fn head_by(&self) -> u64 {
+        if self.head == NEVER { NEVER } else { self.head.min(after(self.leave, limits::H2_LAST_PREFACE)) }
+    }
+
+    /// All of the output was written: a peer that reads is not idle before.
+    pub(super) fn drained(&mut self, now: u64) {
+        if self.idle_since != NEVER {
+            self.idle_since = now;
+        }
     }
 
     /// Octets of content came.
@@ -109,11 +136,19 @@ fn least(config: &Config, elapsed: u64) -> u64 {
 }
 
 impl Connection {
+    /// The time is told.
+    #[inline]
+    pub(super) fn look(&mut self, now: u64) {
+        self.now = now;
+        self.timers.start(now, &self.config);
+    }
+
     /// Starts or stops the clocks of what is incomplete.
     pub(super) fn watch(&mut self) {
         let (now, wanted) = (self.now, self.wants_input());
         let Some(exchange) = &self.exchange else {
-            if self.input.is_empty() {
+            if self.input.is_empty() || self.output.len() >= self.config.output_bytes {
+                // Nothing has begun, or what has is not looked at.
                 self.timers.head = NEVER;
             } else if self.timers.head == NEVER {
                 self.timers.head = after(now, self.config.header_timeout);
@@ -130,12 +165,17 @@ impl Connection {
         }
     }
 
+    /// The peer was told to send what it owes.
+    pub(super) fn invited(&mut self) {
+        (self.timers.owed_since, self.timers.owed_bytes) = (SOON, 0);
+    }
+
     /// When `handle_timeout` is due at the latest, if at all.
     pub fn next_deadline(&mut self, now: u64) -> Option<u64> {
-        self.now = now;
+        self.look(now);
         let (timers, config) = (&self.timers, &self.config);
-        let mut earliest = timers.head.min(timers.discard);
-        if timers.idle_since != NEVER && timers.head == NEVER {
+        let mut earliest = timers.head_by().min(timers.discard);
+        if timers.idle_since != NEVER && timers.head == NEVER && self.output.is_empty() {
             earliest = earliest.min(after(timers.idle_since, config.idle_timeout)).min(timers.leave);
         }
         if timers.owed_since != NEVER {
@@ -152,7 +192,7 @@ impl Connection {
 
     /// Acts on every deadline that has passed. Calling it early does nothing.
     pub fn handle_timeout(&mut self, now: u64) {
-        self.now = now;
+        self.look(now);
         let timers = self.timers;
         if timers.waiting_since != NEVER
             && after(timers.waiting_since, self.config.send_timeout) <= now
@@ -165,7 +205,7 @@ impl Connection {
         if self.phase == Phase::Dead {
             return;
         }
-        if timers.head <= now {
+        if timers.head_by() <= now {
             let text = "the request's head takes too long";
             return self.refuse(Refusal::bound(StatusCode::REQUEST_TIMEOUT, text, Trip::HeaderTimeout));
         }
@@ -184,7 +224,7 @@ impl Connection {
             let text = "the peer closed, and was not answered in time";
             return self.close(Some(self.error(Reason::NO_ERROR, text, None)));
         }
-        let waits = timers.idle_since != NEVER && timers.head == NEVER;
+        let waits = timers.idle_since != NEVER && timers.head == NEVER && self.output.is_empty();
         if waits && timers.leave <= now {
             self.close(None);
         } else if waits && after(timers.idle_since, self.config.idle_timeout) <= now {

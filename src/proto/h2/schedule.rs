@@ -4,7 +4,9 @@
 //! frame, so that a large download cannot hold up a small one of its level. Frames other than DATA never wait here.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
+use super::config::Config;
 use super::connection::{Connection, Notice};
 use super::frame::{END_STREAM, Head, Kind};
 use super::stream::{Content, Piece, Room, Sending, StreamKey};
@@ -31,6 +33,15 @@ impl Connection {
     /// Bytes that were written since the connection began.
     pub fn output_written(&self) -> u64 {
         self.output.end() - self.output.len() as u64
+    }
+
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.clone()
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn output_left(&self) -> usize {
+        self.output.len()
     }
 
     /// Whether `poll_event` has something to say without new bytes.

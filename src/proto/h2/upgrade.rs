@@ -45,10 +45,6 @@ impl Connection {
         self.beside_http1 = true;
     }
 
-    pub(crate) fn config(&self) -> Arc<Config> {
-        self.config.clone()
-    }
-
     /// Whether it was told to go.
     pub(crate) fn is_leaving(&self) -> bool {
         self.going != Going::No

@@ -62,7 +62,7 @@ pub(crate) fn run(data: &[u8]) {
             }
         }
     }
-    let http1 = Http1 { content_bytes: 1 << 20, ..Http1::default() };
+    let http1 = Http1 { content_bytes: 1 << 20, h2c_upgrade: true, ..Http1::default() };
     let whole = outcome(&http1, &octets, |rest| rest);
     let one = 1 + tape.below(7);
     let steady = outcome(&http1, &octets, |rest| rest.min(one));
