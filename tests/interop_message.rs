@@ -21,8 +21,8 @@ use std::{
 use support::peer::{Peer, Role, Row, python, script, skip_row};
 use support::server::{Server, Signal};
 use wakering::message::{
-    Builder, Group, HmacAuth, Incoming, Introduction, Kind, Layer, Message, Remote, StreamCipher, UdpNode,
-    Value,
+    BoxCipher, Builder, Group, HmacAuth, Incoming, Introduction, Kind, Layer, Message, Remote, StreamCipher,
+    UdpNode, Value, WitnessAuth,
 };
 use wakering::{
     BlockingHandle, CancellationToken, Scope,
@@ -371,5 +371,186 @@ fn our_client_and_the_server_of_netaio_introduce_themselves() {
         .unwrap();
         peer.row.ok("client and server introduce themselves, and say when they go");
         peer.judge();
+    }
+}
+
+// Boxes and signatures.
+
+const SEALED_MODES: [&str; 3] = ["plain", "signed", "witness"];
+
+fn seed(first: u8) -> [u8; 32] {
+    std::array::from_fn(|at| first + at as u8)
+}
+
+/// The package's end has this seed, ours the next 32 octets.
+const PYTHON: u8 = 0x40;
+const OURS: u8 = 0x60;
+
+fn own_witness() -> WitnessAuth {
+    let theirs = WitnessAuth::new(&seed(PYTHON)).public_key();
+    WitnessAuth::new(&seed(OURS)).lock(&theirs).unwrap()
+}
+
+fn sealed_outer(mode: &str) -> Layer {
+    match mode {
+        "signed" => Layer::new().auth(HmacAuth::new("a secret")),
+        "witness" => Layer::new().auth(own_witness()),
+        _ => Layer::new(),
+    }
+}
+
+fn boxed(hides_uri: bool) -> Layer {
+    Layer::new().cipher(BoxCipher::new(&seed(OURS)).hide_uri(hides_uri))
+}
+
+/// A lock that nothing opens, but for that of what the peer says of itself.
+fn their_lock() -> Layer {
+    let nobodys = WitnessAuth::new(&seed(1)).public_key();
+    Layer::new().auth(own_witness().field("inner").lock(&nobodys).unwrap().heed_peers())
+}
+
+fn witnessed() -> Layer {
+    Layer::new().auth(own_witness().field("inner"))
+}
+
+fn with_keys() -> Introduction {
+    let octets = |octets: &[u8]| Value::Bytes(octets.to_vec().into());
+    let key = BoxCipher::new(&seed(OURS)).public_key();
+    let data = [("pubkey", octets(&key)), ("lock", octets(&own_witness().own_lock()))];
+    let data = data.map(|(name, value)| (Value::Str(name.into()), value));
+    Introduction::new("wakering").data(Value::Map(data.into()))
+}
+
+/// Handlers with plugins of their own, as the package's end has them.
+fn handling(mode: &str) -> Builder {
+    let echo = |incoming: Incoming| async move {
+        Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+    };
+    let update =
+        |incoming: Incoming| async move { Some(incoming.answer(Kind::OK, incoming.message.content.clone())) };
+    let both = witnessed().cipher(BoxCipher::new(&seed(OURS)));
+    Builder::new()
+        .layer(sealed_outer(mode))
+        .introduce(with_keys())
+        .on_within(boxed(false), (Kind::REQUEST_URI, "box"), echo)
+        .on_within(witnessed(), (Kind::REQUEST_URI, "witness"), echo)
+        .on_within(both, (Kind::REQUEST_URI, "both"), echo)
+        .on_within(their_lock(), (Kind::REQUEST_URI, "their lock"), echo)
+        .on_within(boxed(true), Kind::UPDATE_URI, update)
+}
+
+/// Asks the package's handlers by `peer`.
+async fn ask_sealed(peer: &wakering::message::Peer, hidden: &CancellationToken) {
+    let both = witnessed().cipher(BoxCipher::new(&seed(OURS)));
+    for (uri, layer) in
+        [("box", boxed(false)), ("witness", witnessed()), ("both", both), ("their lock", their_lock())]
+    {
+        for content in ["hello", ""] {
+            let asked = peer.clone().within(layer.clone()).request(Kind::REQUEST_URI, uri, content).await;
+            let answer = asked.unwrap_or_else(|error| panic!("{uri}: {error}"));
+            assert_eq!((answer.kind, &answer.content[..]), (Kind::RESPOND_URI, content.as_bytes()), "{uri}");
+        }
+    }
+    let refused =
+        peer.clone().timeout(Duration::from_secs(60)).request(Kind::REQUEST_URI, "witness", "").await;
+    match refused {
+        Ok(answer) => assert_eq!(answer.kind, Kind::AUTH_ERROR),
+        Err(error) => assert!(!error.is_timeout(), "{error}"),
+    }
+    // The answer's uri is hidden, too, and the package repeats no number: only a handler can know it.
+    let update = Message::new(Kind::UPDATE_URI, "hidden", "hello");
+    peer.clone().within(boxed(true)).send(update).unwrap();
+    time::timeout(Duration::from_secs(60), hidden.cancelled()).await.expect("the hidden answer comes");
+}
+
+/// A handler of answers that are boxed with their uri, and what it cancels.
+fn heeding_hidden(builder: Builder) -> (Builder, CancellationToken) {
+    let heard = CancellationToken::new();
+    let tells = heard.clone();
+    let builder = builder.on_within(boxed(true), Kind::OK, move |incoming: Incoming| {
+        let message = incoming.message;
+        assert_eq!((&message.uri[..], &message.content[..]), (&b"hidden"[..], &b"hello"[..]));
+        tells.cancel();
+        async { None }
+    });
+    (builder, heard)
+}
+
+fn sealed_python(role: Role) -> Option<std::path::PathBuf> {
+    let python = python("netaio", PEER, role)?;
+    let known = std::process::Command::new(&python).args(["-c", "import netaio.asymmetric"]).output();
+    if known.is_ok_and(|known| known.status.success()) {
+        return Some(python);
+    }
+    skip_row(PEER, role, "boxes and witnesses: PyNaCl and tapescript are not installed");
+    None
+}
+
+fn sealed_line(role: &str, more: &[&str]) -> Vec<String> {
+    let line = [&script("message_sealed.py").display().to_string(), role];
+    line.iter().chain(more).map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn boxes_and_witnesses_are_understood_by_the_server_of_netaio() {
+    let Some(python) = sealed_python(Role::Server) else { return };
+    for mode in SEALED_MODES {
+        let mut peer = Peer::start(Row::new(PEER, Role::Server), &python, &sealed_line("server", &[mode]));
+        let address: SocketAddr = peer.listening().parse().unwrap();
+        wakering::run(async {
+            let builder = Builder::new().layer(sealed_outer(mode)).introduce(with_keys());
+            let (builder, hidden) = heeding_hidden(builder);
+            let client = builder.client();
+            let remote = client.connect(address).await.unwrap();
+            until(|| client.known_peers().len() == 1).await;
+            ask_sealed(&remote.peer().unwrap(), &hidden).await;
+            remote.close().await;
+        })
+        .unwrap();
+        peer.row.ok(&format!("boxes and witnesses in requests and handlers ({mode})"));
+        peer.judge();
+    }
+}
+
+#[test]
+fn boxes_and_witnesses_are_understood_by_the_node_of_netaio() {
+    let Some(python) = sealed_python(Role::Node) else { return };
+    for mode in SEALED_MODES {
+        let mut peer = Peer::start(Row::new(PEER, Role::Node), &python, &sealed_line("serve", &[mode]));
+        let address: SocketAddr = peer.listening().parse().unwrap();
+        wakering::run(async {
+            let (builder, hidden) = heeding_hidden(handling(mode));
+            let node = builder.node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+            node.introduce_to(address).unwrap();
+            until(|| !node.known_peers().is_empty()).await;
+            ask_sealed(&node.peer(address), &hidden).await;
+            node.shutdown(Duration::from_secs(60)).await;
+        })
+        .unwrap();
+        peer.row.ok(&format!("boxes and witnesses in requests and handlers ({mode})"));
+        peer.judge();
+    }
+}
+
+#[test]
+fn boxes_and_witnesses_of_the_client_and_the_node_of_netaio_are_understood() {
+    let (Some(python), Some(_)) = (sealed_python(Role::Client), sealed_python(Role::Node)) else { return };
+    for mode in SEALED_MODES {
+        wakering::run(async {
+            let server = handling(mode).serve(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+            let node = handling(mode).node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+            for (role, name, address) in [
+                (Role::Client, "client", server.local_addr().to_string()),
+                (Role::Node, "ask", node.local_addr().to_string()),
+            ] {
+                let line = sealed_line(name, &[&address, mode]);
+                let peer = Peer::start(Row::new(PEER, role), &python, &line);
+                let (_turns, followed) = follow(peer, &Arc::default());
+                followed.await.unwrap();
+            }
+            server.shutdown(Duration::from_secs(20)).await;
+            node.shutdown(Duration::from_secs(20)).await;
+        })
+        .unwrap();
     }
 }

@@ -258,6 +258,31 @@ fn witnesses_are_those_of_the_package_both_ways() {
     });
 }
 
+#[test]
+fn a_witness_is_judged_by_the_lock_that_the_peer_has_told_of_where_that_is_wanted() {
+    let (theirs, own) = (WitnessAuth::new(&seed(0)), WitnessAuth::new(&seed(1)).heed_peers());
+    let lock = theirs.own_lock();
+    assert_eq!(hex(&lock), format!("0320{}2300", hex(&theirs.public_key())));
+    let tells = |lock: &[u8]| {
+        Value::Map(vec![(Value::Str("lock".to_owned()), Value::Bytes(Bytes::copy_from_slice(lock)))])
+    };
+    let received = read(octets(WITNESS)).unwrap();
+    let judged = |auth: &WitnessAuth, data: Option<&Value>| {
+        scene(&[], data, |scene| auth.is_genuine(&received, scene))
+    };
+    assert!(judged(&own, Some(&tells(&lock))));
+    assert!(!judged(&WitnessAuth::new(&seed(1)), Some(&tells(&lock))), "unless it is wanted");
+    assert!(judged(&theirs.clone().heed_peers(), None), "who has told of none is judged by the own one");
+    for other in [&own.own_lock()[..], &lock[1..], b""] {
+        assert!(!judged(&theirs.clone().heed_peers(), Some(&tells(other))));
+    }
+    let mut elsewhere = request("");
+    let renamed = theirs.clone().field("inner");
+    scene(&[0x10], None, |scene| renamed.sign(&mut elsewhere, scene).unwrap());
+    assert!(scene(&[], None, |scene| renamed.is_genuine(&elsewhere, scene)));
+    assert!(!scene(&[], None, |scene| theirs.is_genuine(&elsewhere, scene)));
+}
+
 // Bounds and what is no message.
 
 #[test]

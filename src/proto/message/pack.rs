@@ -219,6 +219,13 @@ impl Value {
             Value::Map(_) | Value::Named { .. } => None,
         }
     }
+
+    /// What a map has under a name.
+    pub fn entry(&self, name: &str) -> Option<&Value> {
+        let Value::Map(pairs) = self else { return None };
+        let is_it = |key: &Value| matches!(key, Value::Str(text) if text == name);
+        pairs.iter().find(|(key, _)| is_it(key)).map(|(_, value)| value)
+    }
 }
 
 fn packed(items: &[Value]) -> Vec<Vec<u8>> {

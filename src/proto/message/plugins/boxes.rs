@@ -46,9 +46,7 @@ impl BoxCipher {
 
 /// The key in what a peer says of itself.
 fn peer_key(data: &Value) -> Option<[u8; 32]> {
-    let Value::Map(pairs) = data else { return None };
-    let key = pairs.iter().find(|(name, _)| *name == Value::Str("pubkey".to_owned()));
-    key?.1.as_bytes()?[..].try_into().ok()
+    data.entry("pubkey")?.as_bytes()?[..].try_into().ok()
 }
 
 impl CipherPlugin for BoxCipher {

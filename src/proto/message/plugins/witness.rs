@@ -3,13 +3,17 @@
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use super::{AuthPlugin, NONCE_FIELD, PluginError, Scene, stamp, time_of};
-use crate::proto::message::Message;
+use crate::proto::message::{Message, Value};
 
-const FIELD: &str = "witness";
 /// The script of a witness: push 64 octets.
 const PUSH_SIGNATURE: [u8; 2] = [3, 64];
 /// Octets of a signature.
 const SIGNATURE: usize = 64;
+/// The script of a lock: push 32 octets, the key, check the signature.
+const PUSH_KEY: [u8; 2] = [3, 32];
+const CHECK_SIGNATURE: [u8; 2] = [0x23, 0];
+/// Octets of such a lock.
+const LOCK: usize = 36;
 
 /// An Ed25519 signature (RFC 8032) over body, nonce and time, in the form in which the Python package's scripts have it.
 ///
@@ -19,13 +23,22 @@ const SIGNATURE: usize = 64;
 pub struct WitnessAuth {
     key: SigningKey,
     lock: VerifyingKey,
+    heeds_peers: bool,
+    field: &'static str,
 }
 
 impl WitnessAuth {
     /// Signs with the key of `seed` and takes what is signed with it.
     pub fn new(seed: &[u8; 32]) -> WitnessAuth {
         let key = SigningKey::from_bytes(seed);
-        WitnessAuth { lock: key.verifying_key(), key }
+        WitnessAuth { lock: key.verifying_key(), key, heeds_peers: false, field: "witness" }
+    }
+
+    /// Puts the signature into another field than `witness`, as one of two layers has to.
+    #[must_use]
+    pub fn field(mut self, name: &'static str) -> WitnessAuth {
+        self.field = name;
+        self
     }
 
     /// Takes what was signed with another key than its own; `None` when the octets are no key.
@@ -34,9 +47,35 @@ impl WitnessAuth {
         Some(self)
     }
 
+    /// Takes from a peer that has told of a lock of its own what that one opens, in the place of this one's: `lock` in what it
+    /// says of itself. That says that it is the peer that introduced itself, and nothing about who may do that.
+    #[must_use]
+    pub fn heed_peers(mut self) -> WitnessAuth {
+        self.heeds_peers = true;
+        self
+    }
+
     /// The public key, by which others know what this one has signed.
     pub fn public_key(&self) -> [u8; 32] {
         self.key.verifying_key().to_bytes()
+    }
+
+    /// The lock that its own signatures open, to be told to peers under `lock`.
+    pub fn own_lock(&self) -> [u8; LOCK] {
+        let mut script = [0; LOCK];
+        script[..2].copy_from_slice(&PUSH_KEY);
+        script[2..34].copy_from_slice(&self.public_key());
+        script[34..].copy_from_slice(&CHECK_SIGNATURE);
+        script
+    }
+
+    /// The key that a message has to be signed with; none, when the peer's lock is no such one.
+    fn lock_for(&self, peer: Option<&Value>) -> Option<VerifyingKey> {
+        let Some(script) = peer.filter(|_| self.heeds_peers).and_then(|data| data.entry("lock")) else {
+            return Some(self.lock);
+        };
+        let key = script.as_bytes()?.strip_prefix(&PUSH_KEY)?.strip_suffix(&CHECK_SIGNATURE)?;
+        VerifyingKey::from_bytes(key.try_into().ok()?).ok()
     }
 }
 
@@ -49,17 +88,17 @@ impl AuthPlugin for WitnessAuth {
     fn sign(&self, message: &mut Message, scene: &mut Scene<'_>) -> Result<(), PluginError> {
         let (nonce, time) = stamp(&mut message.fields, scene);
         let signature = self.key.sign(&signed(message, &nonce, &time)).to_bytes();
-        message.fields.set_octets(FIELD, &[&PUSH_SIGNATURE[..], &signature].concat());
+        message.fields.set_octets(self.field, &[&PUSH_SIGNATURE[..], &signature].concat());
         Ok(())
     }
 
-    fn is_genuine(&self, message: &Message, _scene: &Scene<'_>) -> bool {
+    fn is_genuine(&self, message: &Message, scene: &Scene<'_>) -> bool {
         let fields = &message.fields;
         let (Some(time), Some(nonce)) = (time_of(fields), fields.octets(NONCE_FIELD)) else { return false };
-        let signature = fields.octets(FIELD).and_then(|script| script.strip_prefix(&PUSH_SIGNATURE));
+        let signature = fields.octets(self.field).and_then(|script| script.strip_prefix(&PUSH_SIGNATURE));
         let Some(Ok(signature)) = signature.map(<[u8; SIGNATURE]>::try_from) else { return false };
-        let signed = signed(message, nonce, &time);
-        self.lock.verify_strict(&signed, &Signature::from_bytes(&signature)).is_ok()
+        let Some(lock) = self.lock_for(scene.peer) else { return false };
+        lock.verify_strict(&signed(message, nonce, &time), &Signature::from_bytes(&signature)).is_ok()
     }
 
     fn refusal(&self) -> &str {
