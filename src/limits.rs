@@ -427,8 +427,14 @@ pub(crate) const REQUESTS_PER_POLL: usize = 256;
 /// Bytes held for peers of which a worker tells the rest of the process: seldom enough that the number they share is
 /// not written by every request.
 pub(crate) const HELD_UNIT: usize = 64 * 1024;
+/// Received content up to which small pieces are put together: a piece costs 70 bytes beside its octets.
+pub(crate) const MERGED_CONTENT: usize = 4 * 1024;
 /// How long a connection that was ended by us waits for the peer to end it too.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
+/// As long as it goes on sending, where it may not have read our answer yet: what nginx allows.
+pub(crate) const LINGER_MOST: Duration = Duration::from_secs(30);
+/// What may come in each of those seconds: uploads that are faster fill the time before they end.
+pub(crate) const LINGER_BYTES: usize = 8 << 20;
 /// How much longer than the grace a thread waits for a server whose worker does not come out of a poll.
 pub(crate) const SHUTDOWN_SLACK: Duration = Duration::from_millis(100);
 /// The longest grace: for ever, in numbers that can be added to the time.

@@ -10,14 +10,14 @@ mod serving;
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::mpsc::{self, Receiver, Sender},
     thread,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http1::{answers, connect, exchange, read_answer, read_to_end};
+use http1::{Answer, answers, connect, exchange, read_answer, read_to_end};
 use serving::Serving;
 use wakering::http::{
     Body, BodyError, Builder, CommandError, Config, ConnectionEnd, Frame, HeaderMap, HeaderValue, Http1,
@@ -260,6 +260,33 @@ fn a_response_that_the_framing_forbids_becomes_a_500() {
     server.stop(FOR_EVER);
 }
 
+/// Sends half a megabyte to who has answered already, never silent for as long as a server lingers, and reads then. `None`
+/// when this thread was held up for so long that it was silent after all.
+fn upload_in_vain(address: SocketAddr) -> Option<Vec<Answer>> {
+    let mut socket = connect(address);
+    let head = "POST /unread HTTP/1.1\r\nhost: a\r\ncontent-length: 500000\r\n\r\n";
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut last = Instant::now();
+    for _ in 0..25 {
+        let sent = socket.write_all(&[7; 20_000]);
+        if last.elapsed() > Duration::from_millis(500) {
+            return None;
+        }
+        sent.unwrap();
+        last = Instant::now();
+        thread::sleep(Duration::from_millis(100));
+    }
+    Some(answers(&read_to_end(&mut socket)))
+}
+
+#[test]
+fn a_client_that_reads_when_it_has_sent_everything_finds_its_refusal() {
+    let server = serving();
+    let all = (0..20).find_map(|_| upload_in_vain(server.address)).expect("a machine that is not held up");
+    assert_eq!((all.len(), &all[0].content[..]), (1, &b"no, thanks"[..]));
+    server.stop(FOR_EVER);
+}
+
 #[test]
 fn a_handler_that_panics_is_a_500_and_content_that_breaks_off_shows() {
     let server = serving();
@@ -286,6 +313,7 @@ fn a_refusal_is_read_although_the_client_goes_on_sending() {
     let sending = thread::spawn(move || sender.write_all(&vec![7; 900_000]).is_ok());
     let all = answers(&read_to_end(&mut socket));
     assert_eq!((all.len(), &all[0].content[..]), (1, &b"no, thanks"[..]));
+    assert_eq!(all[0].field("connection"), Some("close"), "so much will not be read");
     sending.join().unwrap();
     // Little that is left over is passed over, and the connection stays.
     let few = b"POST /unread HTTP/1.1\r\nhost: a\r\ncontent-length: 900\r\n\r\n";

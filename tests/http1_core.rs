@@ -693,6 +693,22 @@ fn content_that_is_thrown_away_has_a_bound_and_a_time() {
 }
 
 #[test]
+fn an_answer_to_more_than_will_be_read_says_that_the_connection_ends() {
+    let discard = Config::default().discard_bytes as usize;
+    for (more, closes) in [(0, false), (1, true)] {
+        let length = discard + more;
+        let mut machine =
+            Machine::given(&format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n"));
+        assert_eq!(machine.answer(0, "").contains("connection: close"), closes);
+        assert_eq!(machine.closed.is_some(), closes);
+    }
+    // One that goes on may still read it.
+    let mut machine = Machine::given("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 999999\r\n\r\n");
+    machine.core.respond(machine.stream(0), StatusCode::OK, &HeaderMap::new(), false).unwrap();
+    assert!(!machine.sent().contains("connection: close"));
+}
+
+#[test]
 fn an_answer_that_breaks_off_is_not_taken_for_whole() {
     for fields in [&[][..], &[("content-length", "9")]] {
         let mut machine = Machine::given(&GET.repeat(2));

@@ -181,6 +181,43 @@ fn a_download_that_nobody_reads_holds_no_more_than_it_is() {
 }
 
 #[test]
+fn content_octet_by_octet_that_nobody_reads_lies_in_few_pieces() {
+    const OCTETS: usize = 50_000;
+    let meters = Meters::new();
+    let builder = Server::builder().http1(Http1::default()).meters(meters.clone());
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
+    let server = Serving::start(builder, move || {
+        move |mut request: Request<Body>| {
+            let gate = gate.clone();
+            async move {
+                let wait = wakering::spawn_blocking(move || gate.lock().unwrap().recv().is_ok());
+                wait.unwrap().await.unwrap();
+                let (mut pieces, mut octets) = (0, 0);
+                while octets < OCTETS {
+                    octets += request.body_mut().data().await.unwrap().unwrap().len();
+                    pieces += 1;
+                }
+                Response::new(Body::from(pieces.to_string()))
+            }
+        }
+    });
+    let mut socket = connect(server.address);
+    socket.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    socket.write_all(&b"1\r\nx\r\n".repeat(OCTETS)).unwrap();
+    let end = Instant::now() + FOR_EVER;
+    while meters.read().held_received < OCTETS as u64 {
+        assert!(Instant::now() < end, "{:?}", meters.read());
+        thread::sleep(Duration::from_millis(2));
+    }
+    open.send(()).unwrap();
+    socket.write_all(b"0\r\n\r\n").unwrap();
+    let pieces: usize = String::from_utf8(read_answer(&mut socket, false).content).unwrap().parse().unwrap();
+    assert!(pieces < 50, "{pieces} pieces");
+    server.stop(FOR_EVER);
+}
+
+#[test]
 fn content_octet_by_octet_in_chunks_is_counted_and_not_gathered() {
     let victim = Victim::start();
     let mut socket = connect(victim.address());

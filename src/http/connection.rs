@@ -3,7 +3,7 @@
 //! ```text
 //! Serving ──► Ending ──► Lingering ──► done
 //!  read, act    what is     our side is shut: read and forget
-//!               left goes   until the peer ends too, one second at most
+//!               left goes   until the peer ends too, or is silent for a second
 //!               out
 //! ```
 //!
@@ -23,7 +23,7 @@ use ::http::Request;
 use crate::{
     clock::{TimerKey, nanos},
     http::{core, mailbox::Death, wire::Wire},
-    limits::{COOPERATIVE_BUDGET, LAST_WORDS, LINGER, REQUESTS_PER_POLL},
+    limits::{COOPERATIVE_BUDGET, LAST_WORDS, LINGER, LINGER_BYTES, LINGER_MOST, REQUESTS_PER_POLL},
     proto::h2::{ConnectionError, Event, StreamKey},
     trace,
     worker::context,
@@ -89,7 +89,7 @@ pub(super) async fn drive<R: Role>(role: R, wire: Rc<Wire>) {
         timer: Timer::default(),
         input_ended: false,
         told: false,
-        parting: Parting { patience: LAST_WORDS, left: 0 },
+        parting: Parting { patience: LAST_WORDS, left: 0, heard: 0, lingered: LINGER },
     };
     poll_fn(|context| driver.poll(context)).await;
 }
@@ -105,10 +105,14 @@ struct Driver<R: Role> {
     parting: Parting,
 }
 
-/// The last output of a connection: how long none of it may move, and what was left when that time began.
+/// How a connection parts.
 struct Parting {
+    /// How long none of the last output may move, and what was left when that time began.
     patience: Duration,
     left: usize,
+    /// Bytes that came in this period of lingering, and how long it has been going on.
+    heard: usize,
+    lingered: Duration,
 }
 
 impl<R: Role> Driver<R> {
@@ -149,8 +153,10 @@ impl<R: Role> Driver<R> {
                 Phase::Lingering => match self.wire.poll_discard(context) {
                     _ if self.input_ended => self.phase = Phase::Done,
                     Poll::Ready(Ok(0) | Err(_)) => self.phase = Phase::Done,
-                    Poll::Ready(Ok(_more)) => {}
-                    Poll::Pending if self.timer.is_due() => self.phase = Phase::Done,
+                    Poll::Ready(Ok(count)) => self.parting.heard += count,
+                    Poll::Pending if self.timer.is_due() && !self.hears_on(context) => {
+                        self.phase = Phase::Done;
+                    }
                     Poll::Pending => return Poll::Pending,
                 },
                 Phase::Done => return Poll::Ready(()),
@@ -210,6 +216,19 @@ impl<R: Role> Driver<R> {
         let taken = self.parting.left.saturating_sub(core.output_left()) as u64;
         let least = u64::from(core.config().min_body_rate) * self.parting.patience.as_secs();
         taken > 0 && taken >= least
+    }
+
+    /// Whether to go on forgetting what comes: a client that is sending content reads its answer only when it is through,
+    /// and loses it to the reset of a socket that is closed before (RFC 9112 §9.6).
+    fn hears_on(&mut self, context: &Context<'_>) -> bool {
+        let heard = std::mem::take(&mut self.parting.heard);
+        let goes_on = heard > 0 && heard <= LINGER_BYTES && self.parting.lingered < LINGER_MOST;
+        if !goes_on || !core::hears_out(&self.wire.core.borrow()) {
+            return false;
+        }
+        self.parting.lingered += LINGER;
+        self.timer.set_after(LINGER, context);
+        true
     }
 
     /// The socket failed: nothing more can be said.

@@ -12,7 +12,7 @@ use ::http::{HeaderMap, Method, Response, StatusCode};
 use crate::{
     http::{
         body::{Body, BodyError, Kind},
-        core::Older,
+        core::{self, Older},
         date::Date,
         hooks::Hooks,
         members::Watch,
@@ -85,10 +85,14 @@ impl Exchange {
         let has_content = switches || may_have_content(status);
         let end = self.asked == Asked::HeadOnly || !has_content || body.is_empty();
         let content_length = if has_content { body.exact_length() } else { None };
+        let whole = matches!(body.kind, Kind::Empty | Kind::Full(_));
         let now = context::with(context::Context::turn_time);
         let date = self.shared.date.at(now);
         let head = ResponseHead { status, headers: response.headers(), date: Some(&date), content_length };
         let mut core = self.place.wire.core.borrow_mut();
+        if whole {
+            core::answer_is_whole(&mut core, self.place.key);
+        }
         if let Err(error) = core.respond_with(self.place.key, head, end) {
             drop((core, date));
             self.refuse(error, response.headers());

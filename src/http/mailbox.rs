@@ -8,13 +8,15 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    mem,
     task::Waker,
 };
 
 use ::http::{HeaderMap, Response, StatusCode};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
+    limits::MERGED_CONTENT,
     proto::h2::{Reason, StreamKey},
     task::{JoinHandle, Started},
 };
@@ -162,6 +164,19 @@ impl Mailbox {
         }
     }
 
+    /// Keeps content that came. Small pieces are put together, so that what lies here is not mostly their own upkeep.
+    pub(super) fn keep(&mut self, data: Bytes) {
+        match self.received.back_mut() {
+            Some(last) if last.len() + data.len() <= MERGED_CONTENT => {
+                let merged = mem::take(last).try_into_mut();
+                let mut merged = merged.unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+                merged.extend_from_slice(&data);
+                *last = merged.freeze();
+            }
+            Some(_) | None => self.received.push_back(data),
+        }
+    }
+
     /// The task of the handler that is at work on the stream.
     pub(super) fn handler(&self) -> Option<u64> {
         match &self.work {
@@ -176,5 +191,28 @@ impl Mailbox {
             Ending::Trailers(_) | Ending::Ended => true,
             Ending::Open | Ending::Reset(_) | Ending::Lost => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pieces_are_put_together_and_large_ones_are_kept_as_they_are() {
+        let mut mailbox = Mailbox::new(StreamKey::from_bits(0));
+        let large = Bytes::from(vec![1; 10_000]);
+        let content: Vec<u8> = (0..60_000u32).map(|at| (at % 251) as u8).collect();
+        mailbox.keep(large.clone());
+        content.iter().for_each(|octet| mailbox.keep(Bytes::copy_from_slice(&[*octet])));
+        mailbox.keep(large.clone());
+        assert!(
+            mailbox.received.len() <= 2 + content.len() / MERGED_CONTENT + 1,
+            "{}",
+            mailbox.received.len()
+        );
+        assert_eq!(mailbox.received[0].as_ptr(), large.as_ptr(), "it was not copied");
+        let all: Vec<u8> = mailbox.received.iter().flatten().copied().collect();
+        assert!(all[..10_000] == large && all[10_000..70_000] == content && all[70_000..] == large);
     }
 }

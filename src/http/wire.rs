@@ -316,7 +316,7 @@ impl Wire {
                 mailbox.ending = Ending::Ended;
             }
             if mailbox.wanted && length > 0 {
-                mailbox.received.push_back(data);
+                mailbox.keep(data);
             }
             (mailbox.wanted, mailbox.reader.take(), end && mailbox.heads.is_some())
         });

@@ -129,6 +129,20 @@ pub(in crate::http) fn breaks_off(core: &Core) -> bool {
     }
 }
 
+/// Whether a client that still sends should be heard out for some time, so that it reads its last answer.
+pub(in crate::http) fn hears_out(core: &Core) -> bool {
+    matches!(core, Core::Http1(_))
+}
+
+/// Says that the answer that is about to be sent does not depend on what is still to come of its request.
+#[inline]
+pub(in crate::http) fn answer_is_whole(core: &mut Core, stream: StreamKey) {
+    match core {
+        Core::Http2(_) => {}
+        Core::Http1(core) => core.answer_is_whole(stream),
+    }
+}
+
 /// Whether a 101 would open a tunnel.
 #[inline]
 pub(in crate::http) fn may_upgrade(core: &Core, stream: StreamKey) -> bool {

@@ -47,6 +47,15 @@ pub(in crate::http) fn breaks_off(_core: &Core) -> bool {
     false
 }
 
+/// Whether a client that still sends should be heard out for some time, so that it reads its last answer.
+pub(in crate::http) fn hears_out(_core: &Core) -> bool {
+    false
+}
+
+/// Says that the answer that is about to be sent does not depend on what is still to come of its request.
+#[inline]
+pub(in crate::http) fn answer_is_whole(_core: &mut Core, _stream: StreamKey) {}
+
 /// Whether a 101 would open a tunnel.
 #[inline]
 pub(in crate::http) fn may_upgrade(_core: &Core, _stream: StreamKey) -> bool {

@@ -49,6 +49,8 @@ pub(super) struct Exchange {
     pub(super) old: bool,
     /// The connection may be used for another request.
     pub(super) persists: bool,
+    /// The answer has no part that waits for more of the request.
+    pub(super) whole: bool,
     /// The peer waits for a 100, and has sent no content.
     pub(super) expects: bool,
     /// How content goes out.
@@ -92,6 +94,7 @@ impl Exchange {
             asked,
             old: facts.old,
             persists: facts.persists,
+            whole: false,
             expects: facts.expects,
             frame: Frame::Length,
             to_send: Content::Free,

@@ -56,6 +56,7 @@ impl Connection {
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let checked = check_fields(head.headers, true)?;
         let last = self.going || (self.over && self.input.is_empty());
+        let discard_bytes = u64::from(self.config.discard_bytes);
         let exchange = open(self.find(stream))?;
         if exchange.sending != Sending::Head {
             return Err(CommandError::WrongState);
@@ -72,6 +73,9 @@ impl Connection {
         let refused = exchange.asked == Asked::Connect && !tunnel;
         exchange.persists &= !(tunnel || checked.closes || exchange.expects || refused || last);
         exchange.persists &= plan.frame != Frame::Close;
+        // More than is thrown away behind an answer: the peer should know that it need not send it.
+        let unread = matches!(exchange.receiving, Receiving::Length(left) if left > discard_bytes);
+        exchange.persists &= !(unread && (plan.end || exchange.whole));
         (exchange.frame, exchange.to_send) = (plan.frame, plan.to_send);
         exchange.sending = if plan.end { Sending::Ended } else { Sending::Body };
         if tunnel {
@@ -139,6 +143,13 @@ impl Connection {
                 out.push(b'\n');
             }
         });
+    }
+
+    /// Says that the answer that is about to be sent is whole: nothing of it waits for the request's content.
+    pub(crate) fn answer_is_whole(&mut self, stream: StreamKey) {
+        if let Some(exchange) = self.find(stream) {
+            exchange.whole = true;
+        }
     }
 
     /// Sends an interim response, 1xx but not 101. HTTP/1.0 knows none: there nothing is sent (RFC 9110 §15.2).
