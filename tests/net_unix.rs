@@ -128,7 +128,9 @@ fn sockets_of_the_standard_library_are_peers_and_come_in_and_go_out() {
         let folder = Folder::new();
         let path = folder.file("std");
         let listener = UnixListener::from_std(StdListener::bind(&path).unwrap()).unwrap();
-        assert_eq!(listener.try_accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+        // In a build with faults a call may be refused for another reason.
+        let refusal = listener.try_accept().unwrap_err().kind();
+        assert!(refusal == ErrorKind::WouldBlock || wakering::internals::faults::ON, "{refusal:?}");
         let mut client = StdStream::connect(&path).unwrap();
         client.write_all(b"from std").unwrap();
         let (mut server, _) = listener.accept().await.unwrap();
@@ -417,7 +419,7 @@ fn half_close_ends_one_direction_and_halves_close_what_they_own() {
         other.read_exact(&mut buffer[..10]).await.unwrap();
         assert_eq!(other.read(&mut buffer).await.unwrap(), 0);
         other.write_all(b"answer").await.unwrap();
-        assert_eq!(one.read(&mut buffer).await.unwrap(), 6);
+        one.read_exact(&mut buffer[..6]).await.unwrap();
         drop(other);
         assert_eq!(one.read(&mut buffer).await.unwrap(), 0);
         assert_eq!(one.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
@@ -427,7 +429,8 @@ fn half_close_ends_one_direction_and_halves_close_what_they_own() {
         drop(writer);
         assert_eq!(other.read(&mut buffer).await.unwrap(), 0);
         other.write_all(b"more").await.unwrap();
-        assert_eq!(reader.read(&mut buffer).await.unwrap(), 4);
+        reader.read_exact(&mut buffer[..4]).await.unwrap();
+        assert_eq!(&buffer[..4], b"more");
     });
 }
 

@@ -88,8 +88,13 @@ fn a_task_that_waits_to_read_names_the_descriptor_and_the_peer() {
         let said =
             format!("waits to read from descriptor {} (TCP {local} with {address})", descriptor.number);
         assert!(dump.to_string().contains(&said), "{said} in:\n{dump}");
-        let [Wait::Read(listening)] = named(&dump, "accepts").waits[..] else { panic!("{dump}") };
-        assert_eq!((listening.local, listening.peer), (Some(address), None));
+        let accepts = named(&dump, "accepts");
+        // In a build with faults the system may be out of descriptors, and the call waits for time to pass.
+        let rests = wakering::internals::faults::ON && matches!(accepts.waits[..], [Wait::Timer { .. }]);
+        if !rests {
+            let [Wait::Read(listening)] = accepts.waits[..] else { panic!("{dump}") };
+            assert_eq!((listening.local, listening.peer), (Some(address), None));
+        }
     })
     .unwrap();
 }

@@ -255,7 +255,9 @@ fn descriptors_that_are_ready_come_before_time() {
             server.await.unwrap();
         })
         .unwrap();
-    assert_eq!(clock.elapsed(), Duration::ZERO);
+    // In a build with faults the system may be out of descriptors, and accepting waits for 50 ms to pass.
+    let most = if wakering::internals::faults::ON { HOUR } else { Duration::ZERO };
+    assert!(clock.elapsed() <= most, "{:?}", clock.elapsed());
 }
 
 #[test]
