@@ -236,3 +236,40 @@ fn a_console_at_which_nobody_looks_has_no_timer_and_polls_nothing() {
     })
     .unwrap();
 }
+
+#[test]
+fn requests_that_come_while_it_is_gathered_share_one_job() {
+    const AT_ONCE: usize = 64;
+    // A pool of one thread, which is taken: what is to be gathered waits until all have come.
+    let runtime = wakering::Runtime::builder().blocking_threads(1).build().unwrap();
+    let work = async {
+        let console = console::serve(loopback()).unwrap();
+        let client = Client::new();
+        let ask = |path: &str| {
+            let call = client.get(format!("http://{}{path}", console.local_addr()));
+            async move { call.await.unwrap().into_body().collect(10_000_000).await.unwrap() }
+        };
+        // The one connection that the others use, too: so what is asked later is answered later.
+        ask("/page.css").await;
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let gate = wakering::spawn_blocking(move || held.recv_timeout(LIMIT)).unwrap();
+        let others: Vec<_> = (0..AT_ONCE).map(|_| wakering::spawn(ask("/json"))).collect();
+        wakering::yield_now().await;
+        ask("/page.css").await;
+        assert_eq!(wakering::Handle::current().metrics().blocking.jobs, 2, "the gate, and one for all");
+
+        // Who goes takes nothing along: neither the first, which began it, nor another.
+        others[0].abort();
+        others[1].abort();
+        release.send(()).unwrap();
+        gate.await.unwrap().unwrap();
+        let mut told = Vec::new();
+        for other in others.into_iter().skip(2) {
+            told.push(timeout(LIMIT, other).await.unwrap().unwrap());
+        }
+        assert!(told.iter().all(|it| *it == told[0]), "all are told the same");
+        assert!(serde_json::from_slice::<Value>(&told[0]).unwrap()["workers"].is_array());
+        console.stop(Duration::ZERO).await;
+    };
+    runtime.block_on(work).unwrap();
+}

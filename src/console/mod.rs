@@ -23,7 +23,8 @@
 //! Browsers speak HTTP/1.1 in cleartext, so that the feature `console` brings `http1`.
 //!
 //! Nothing is gathered while nobody looks: each request reads the [metrics](crate::metrics), which are kept anyway, and asks for a
-//! [dump](crate::dump), from a thread of the blocking pool. Requests within a quarter of a second share one.
+//! [dump](crate::dump), from a thread of the blocking pool, of which it takes one at a time however many look: requests within a
+//! quarter of a second share what is gathered, and so do those that come while it is.
 //!
 //! # Who may look
 //!
@@ -33,28 +34,31 @@
 //! address, as `localhost`, or by a name that the [builder was told](Builder::host), so that nobody's name can be
 //! pointed at this machine afterwards (DNS rebinding).
 
+mod gathering;
 mod json;
 mod page;
 mod prometheus;
 mod snapshot;
 
 use std::{
-    cell::RefCell,
     fmt, io,
     net::{IpAddr, SocketAddr},
     rc::Rc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 
-use self::snapshot::Source;
+use self::{
+    gathering::{Gatherings, Untold},
+    snapshot::Source,
+};
 use crate::{
     http::{self, Body, Http1, Meters, Server},
-    limits::{CONSOLE_AGE, CONSOLE_CONNECTIONS},
+    limits::CONSOLE_CONNECTIONS,
     net::TcpListener,
-    worker::{Handle, spawn_blocking},
+    worker::Handle,
 };
 
 /// Serves the page of the current runtime at `addr`, on the current worker; see the [module](self).
@@ -134,11 +138,8 @@ impl Builder {
                 format!("the console at {addr} could be seen from other machines, which was not asked for");
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
-        let desk = Rc::new(Desk {
-            source: Source::new(Handle::current(), servers),
-            hosts,
-            latest: RefCell::new(None),
-        });
+        let gatherings = Gatherings::new(Source::new(Handle::current(), servers));
+        let desk = Rc::new(Desk { gatherings, hosts });
         let handler = move |request: Request<Body>| {
             let desk = desk.clone();
             async move { desk.answer(&request).await }
@@ -179,10 +180,8 @@ impl fmt::Debug for Console {
 
 /// What requests are answered from.
 struct Desk {
-    source: Source,
+    gatherings: Gatherings,
     hosts: Vec<String>,
-    /// What was told last, and when.
-    latest: RefCell<Option<(Instant, Bytes)>>,
 }
 
 impl Desk {
@@ -197,9 +196,10 @@ impl Desk {
         }
         match request.uri().path() {
             "/json" => self.json().await,
-            "/metrics" => {
-                content("text/plain; version=0.0.4; charset=utf-8", self.source.prometheus().into())
-            }
+            "/metrics" => content(
+                "text/plain; version=0.0.4; charset=utf-8",
+                self.gatherings.source().prometheus().into(),
+            ),
             path => match page::file(path) {
                 Some((kind, text)) => content(kind, Bytes::from_static(text.as_bytes())),
                 None => plain(StatusCode::NOT_FOUND, "there is no such page"),
@@ -224,24 +224,11 @@ impl Desk {
     }
 
     async fn json(&self) -> Response<Body> {
-        let young = |latest: &(Instant, Bytes)| latest.0.elapsed() < CONSOLE_AGE;
-        let known = self.latest.borrow().as_ref().filter(|it| young(it)).map(|(_, text)| text.clone());
-        let text = match known {
-            Some(text) => text,
-            None => {
-                let source = self.source.clone();
-                // A dump waits for the other workers; this one has its own work.
-                let Ok(job) = spawn_blocking(move || source.json()) else {
-                    return plain(StatusCode::SERVICE_UNAVAILABLE, "the blocking pool is full");
-                };
-                let Ok(text) = job.await else {
-                    return plain(StatusCode::SERVICE_UNAVAILABLE, "the runtime ends");
-                };
-                *self.latest.borrow_mut() = Some((Instant::now(), text.clone()));
-                text
-            }
-        };
-        content("application/json", text)
+        match self.gatherings.json().await {
+            Ok(text) => content("application/json", text),
+            Err(Untold::PoolFull) => plain(StatusCode::SERVICE_UNAVAILABLE, "the blocking pool is full"),
+            Err(Untold::Lost) => plain(StatusCode::SERVICE_UNAVAILABLE, "nothing can be gathered"),
+        }
     }
 }
 
