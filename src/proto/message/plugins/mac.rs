@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq;
 
 use super::{
     AuthPlugin, Binding, NONCE_FIELD, PluginError, Scene, TIME_FIELD,
-    digest::{DIGEST, derive_key, sha256},
+    digest::{DIGEST, Derivation, sha256},
     stamp, time_of,
 };
 use crate::proto::message::{Message, NUMBER, REPEATED};
@@ -35,7 +35,8 @@ const BLOCK: usize = 136;
 /// ```
 #[derive(Clone)]
 pub struct HmacAuth {
-    secret: [u8; DIGEST],
+    keys: Derivation,
+    binding_keys: Derivation,
     field: &'static str,
     bound: String,
 }
@@ -43,7 +44,9 @@ pub struct HmacAuth {
 impl HmacAuth {
     /// With a secret that both ends have.
     pub fn new(secret: impl AsRef<[u8]>) -> HmacAuth {
-        HmacAuth { secret: sha256(&[secret.as_ref()]), field: "hmac", bound: "hmac+".to_owned() }
+        let secret = sha256(&[secret.as_ref()]);
+        let (keys, binding_keys) = (Derivation::new(&secret, b"mac"), Derivation::new(&secret, b"bind"));
+        HmacAuth { keys, binding_keys, field: "hmac", bound: "hmac+".to_owned() }
     }
 
     /// Puts the code into another field than `hmac`, as one of two layers has to; the second one into a field of that name
@@ -58,7 +61,7 @@ impl HmacAuth {
     /// HMAC (RFC 2104) over the type and the named fields, of which the first code is one: it stands for the body.
     fn second_code(&self, names: &str, message: &Message) -> Option<Hmac<Sha256>> {
         let nonce = message.fields.octets(NONCE_FIELD)?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(&derive_key(&self.secret, nonce, b"bind")).ok()?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.binding_keys.key(nonce)).ok()?;
         mac.update(&[message.kind.number()]);
         mac.update(&u16::try_from(names.len()).ok()?.to_be_bytes());
         mac.update(names.as_bytes());
@@ -72,7 +75,7 @@ impl HmacAuth {
 
     fn code(&self, nonce: &[u8], time: &[u8], message: &Message) -> [u8; DIGEST] {
         let mut key = [0; BLOCK];
-        key[..DIGEST].copy_from_slice(&derive_key(&self.secret, nonce, b"mac"));
+        key[..DIGEST].copy_from_slice(&self.keys.key(nonce));
         let length = (message.uri.len() as u16).to_be_bytes();
         let inner = sha256(&[&key.map(|octet| octet ^ 0x36), time, &length, &message.uri, &message.content]);
         sha256(&[&key.map(|octet| octet ^ 0x5c), &inner])

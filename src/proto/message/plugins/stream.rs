@@ -2,7 +2,7 @@
 
 use super::{
     CipherPlugin, NONCE, PluginError, Scene, ciphertext,
-    digest::{DIGEST, apply_key_stream, derive_key, sha256},
+    digest::{Derivation, apply_key_stream, sha256},
     plaintext, put_ciphertext, put_plaintext,
 };
 use crate::proto::message::Message;
@@ -12,7 +12,7 @@ use crate::proto::message::Message;
 /// Nothing in it tells whether the message was changed: use it inside a code that authenticates.
 #[derive(Clone)]
 pub struct StreamCipher {
-    key: [u8; DIGEST],
+    keys: Derivation,
     field: &'static str,
     hides_uri: bool,
 }
@@ -20,7 +20,8 @@ pub struct StreamCipher {
 impl StreamCipher {
     /// With a key that both ends have; the uri is hidden, too.
     pub fn new(key: impl AsRef<[u8]>) -> StreamCipher {
-        StreamCipher { key: sha256(&[key.as_ref()]), field: "iv", hides_uri: true }
+        let keys = Derivation::new(&sha256(&[key.as_ref()]), b"enc");
+        StreamCipher { keys, field: "iv", hides_uri: true }
     }
 
     /// Puts the initial value into another field than `iv`, as one of two layers has to.
@@ -39,7 +40,7 @@ impl StreamCipher {
 
     /// Applies the key stream, which is the same both ways.
     fn apply(&self, iv: &[u8], octets: &mut [u8]) {
-        apply_key_stream(&derive_key(&self.key, iv, b"enc"), octets);
+        apply_key_stream(&self.keys.key(iv), octets);
     }
 }
 
