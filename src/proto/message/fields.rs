@@ -1,5 +1,7 @@
 //! The authentication fields of a message: names and packed values.
 
+use std::{borrow::Cow, ops::Range};
+
 use bytes::Bytes;
 
 use super::pack::{UnpackError, Value, pack_pairs};
@@ -8,10 +10,16 @@ use super::pack::{UnpackError, Value, pack_pairs};
 ///
 /// A handful of pairs, looked up one after the other. Names that are no text are left out when fields are read, and of
 /// two of one name the later counts.
+///
+/// Invariant: `more` is empty while there is no `first`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fields {
-    pairs: Vec<(String, Value)>,
+    /// In place: most messages between two of ours have just a number.
+    first: Option<Pair>,
+    more: Vec<Pair>,
 }
+
+type Pair = (Cow<'static, str>, Value);
 
 /// Why octets are no fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,12 +39,12 @@ impl Fields {
 
     /// No fields.
     pub const fn new() -> Fields {
-        Fields { pairs: Vec::new() }
+        Fields { first: None, more: Vec::new() }
     }
 
     /// The value of a field.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.pairs.iter().find(|(found, _)| found == name).map(|(_, value)| value)
+        self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 
     /// The octets of a field, if that is what it has.
@@ -46,9 +54,9 @@ impl Fields {
 
     /// Sets a field.
     pub fn set(&mut self, name: &str, value: Value) {
-        match self.pairs.iter_mut().find(|(found, _)| found == name) {
+        match self.first.iter_mut().chain(&mut self.more).find(|(found, _)| found == name) {
             Some(pair) => pair.1 = value,
-            None => self.pairs.push((name.to_owned(), value)),
+            None => self.push((owned(name), value)),
         }
     }
 
@@ -59,56 +67,76 @@ impl Fields {
 
     /// Takes a field away; false when there was none.
     pub fn remove(&mut self, name: &str) -> bool {
-        let before = self.pairs.len();
-        self.pairs.retain(|(found, _)| found != name);
-        self.pairs.len() < before
+        let before = self.len();
+        if self.first.as_ref().is_some_and(|(found, _)| found == name) {
+            self.first = if self.more.is_empty() { None } else { Some(self.more.remove(0)) };
+        } else {
+            self.more.retain(|(found, _)| found != name);
+        }
+        self.len() < before
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.first.is_none()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.pairs.len()
+        usize::from(self.first.is_some()) + self.more.len()
     }
 
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.pairs.iter().map(|(name, value)| (name.as_str(), value))
+        self.first.iter().chain(&self.more).map(|(name, value)| (&**name, value))
+    }
+
+    /// Adds a field of another name than there are.
+    fn push(&mut self, pair: Pair) {
+        match self.first {
+            None => self.first = Some(pair),
+            Some(_) => self.more.push(pair),
+        }
     }
 
     pub(crate) fn pack(&self, out: &mut Vec<u8>) {
-        if self.pairs.is_empty() {
-            out.extend_from_slice(&Fields::EMPTY);
-            return;
-        }
-        if let [(name, Value::Int(number))] = &self.pairs[..] {
+        let Some((name, value)) = &self.first else { return out.extend_from_slice(&Fields::EMPTY) };
+        if let (Value::Int(number), true) = (value, self.more.is_empty()) {
             if pack_numbered(name, *number, out) {
                 return;
             }
         }
-        let packed =
-            self.pairs.iter().map(|(name, value)| (Value::Str(name.clone()).packed(), value.packed()));
+        let packed = self.iter().map(|(name, value)| (Value::Str(name.to_owned()).packed(), value.packed()));
         pack_pairs(packed, out);
     }
 
-    pub(crate) fn unpack(octets: &Bytes) -> Result<Fields, FieldsError> {
-        if octets[..] == Fields::EMPTY {
+    /// The fields in `range` of a frame.
+    pub(crate) fn unpack(frame: &Bytes, range: Range<usize>) -> Result<Fields, FieldsError> {
+        let octets = &frame[range.clone()];
+        if octets == Fields::EMPTY {
             return Ok(Fields::new());
         }
-        if let Some(pair) = unpack_numbered(octets) {
-            return Ok(Fields { pairs: vec![pair] });
-        }
-        let Value::Map(pairs) = Value::unpack(octets)? else { return Err(FieldsError::NoMap) };
         let mut fields = Fields::new();
+        if let Some(pair) = unpack_numbered(octets) {
+            fields.push(pair);
+            return Ok(fields);
+        }
+        let Value::Map(pairs) = Value::unpack(&frame.slice(range))? else { return Err(FieldsError::NoMap) };
         for (name, value) in pairs {
             if let Value::Str(name) = name {
                 fields.set(&name, value);
             }
         }
         Ok(fields)
+    }
+}
+
+/// A name that outlives what it stands in; those that plugins and requests use need no memory.
+fn owned(name: &str) -> Cow<'static, str> {
+    const KNOWN: [&str; 7] = ["id", "re", "hmac", "nonce", "ts", "iv", "seal"];
+    match KNOWN.into_iter().find(|known| *known == name) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(name.to_owned()),
     }
 }
 
@@ -141,7 +169,7 @@ fn pack_numbered(name: &str, number: i128, out: &mut Vec<u8>) -> bool {
 }
 
 /// Reads what [`pack_numbered`] writes; what is written otherwise is no less right, and read otherwise.
-fn unpack_numbered(octets: &[u8]) -> Option<(String, Value)> {
+fn unpack_numbered(octets: &[u8]) -> Option<Pair> {
     let (length, rest) = octets.strip_prefix(&ONE_PAIR)?.split_first()?;
     let [of_name, of_value, TEXT, name, rest @ ..] = rest.strip_prefix(&PAIR)? else { return None };
     let is_tight = usize::from(*of_name) == usize::from(*name) + 2
@@ -156,7 +184,7 @@ fn unpack_numbered(octets: &[u8]) -> Option<(String, Value)> {
         return None;
     }
     let number = number.iter().fold(0i128, |number, octet| number << 8 | i128::from(*octet));
-    Some((std::str::from_utf8(name).ok()?.to_owned(), Value::Int(number)))
+    Some((owned(std::str::from_utf8(name).ok()?), Value::Int(number)))
 }
 
 #[cfg(test)]
@@ -170,6 +198,21 @@ mod tests {
     }
 
     #[test]
+    fn fields_keep_their_order_whichever_goes() {
+        let all = ["a", "b", "c"];
+        for gone in all {
+            let mut fields = Fields::new();
+            all.iter().for_each(|name| fields.set(name, Value::Str((*name).to_owned())));
+            assert!(fields.remove(gone) && !fields.remove(gone) && fields.get(gone).is_none(), "{gone}");
+            let left: Vec<&str> = fields.iter().map(|(name, _)| name).collect();
+            assert_eq!(left, all.into_iter().filter(|name| *name != gone).collect::<Vec<_>>());
+            assert_eq!((fields.len(), fields.is_empty()), (2, false));
+            fields.set(gone, Value::None);
+            assert_eq!(fields.iter().last(), Some((gone, &Value::None)));
+        }
+    }
+
+    #[test]
     fn one_number_is_packed_as_any_value_is_and_read_as_any_is() {
         for name in ["", "id", "re", "\u{e4}", &"n".repeat(63), &"n".repeat(64), &"n".repeat(300)] {
             for number in [0, 1, 255, 256, 65_535, 65_536, u32::MAX.into(), 1 << 32, 1 << 40, -1, i128::MAX] {
@@ -178,7 +221,7 @@ mod tests {
                 let pair = (Value::Str(name.to_owned()), Value::Int(number));
                 let octets = packed(&fields);
                 assert_eq!(octets, Value::Map(vec![pair]).packed(), "{name} {number}");
-                assert_eq!(Fields::unpack(&octets), Ok(fields), "{name} {number}");
+                assert_eq!(Fields::unpack(&octets, 0..octets.len()), Ok(fields), "{name} {number}");
             }
         }
     }
@@ -196,7 +239,7 @@ mod tests {
                 changed[at] = value;
                 let Some((name, number)) = unpack_numbered(&changed) else { continue };
                 let long = Value::unpack(&Bytes::from(changed));
-                assert_eq!(long, Ok(Value::Map(vec![(Value::Str(name), number)])), "{at} {value}");
+                assert_eq!(long, Ok(Value::Map(vec![(Value::Str(name.into()), number)])), "{at} {value}");
                 read += 1;
             }
         }

@@ -130,16 +130,17 @@ impl Message {
             out.truncate(start);
             return Err(EncodeError::Fields(fields));
         };
+        let begins = out.len();
         // Not longer than the body, which fits.
-        let uri = (self.uri.len() as u16).to_be_bytes();
-        let checksum = checksum(&[&uri, &self.uri, &self.content]);
-        out[start] = self.kind.number();
-        out[start + 1..start + 3].copy_from_slice(&fields.to_be_bytes());
-        out[start + 3..start + 5].copy_from_slice(&body.to_be_bytes());
-        out[start + 5..start + HEADER].copy_from_slice(&checksum.to_be_bytes());
-        for part in [&uri[..], &self.uri, &self.content] {
-            out.extend_from_slice(part);
-        }
+        out.extend_from_slice(&(self.uri.len() as u16).to_be_bytes());
+        out.extend_from_slice(&self.uri);
+        out.extend_from_slice(&self.content);
+        let checksum = crc32fast::hash(&out[begins..]);
+        let head = &mut out[start..start + HEADER];
+        head[0] = self.kind.number();
+        head[1..3].copy_from_slice(&fields.to_be_bytes());
+        head[3..5].copy_from_slice(&body.to_be_bytes());
+        head[5..].copy_from_slice(&checksum.to_be_bytes());
         Ok(())
     }
 
@@ -169,15 +170,6 @@ impl Message {
         }
         head.message(rest.split_to(head.frame()))
     }
-}
-
-/// The checksum of a body in parts.
-fn checksum(parts: &[&[u8]]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    for part in parts {
-        hasher.update(part);
-    }
-    hasher.finalize()
 }
 
 /// The first octets of a frame.
@@ -211,17 +203,18 @@ impl Head {
 
     /// The message in a whole frame.
     fn message(self, mut frame: Bytes) -> Result<Message, DecodeError> {
-        frame.advance(HEADER);
-        let fields = frame.split_to(self.fields);
-        let found = checksum(&[&frame]);
+        let body = HEADER + self.fields;
+        let found = crc32fast::hash(&frame[body..]);
         if found != self.checksum {
             return Err(DecodeError::Checksum { kind: self.kind, said: self.checksum, found });
         }
-        let uri = usize::from(frame.get_u16());
-        if uri > frame.len() {
-            return Err(DecodeError::Uri { uri, body: frame.len() });
+        // The body has two octets at least.
+        let uri = usize::from(u16::from_be_bytes([frame[body], frame[body + 1]]));
+        if uri > self.body - 2 {
+            return Err(DecodeError::Uri { uri, body: self.body - 2 });
         }
-        let fields = Fields::unpack(&fields)?;
+        let fields = Fields::unpack(&frame, HEADER..body)?;
+        frame.advance(body + 2);
         let uri = frame.split_to(uri);
         Ok(Message { kind: self.kind, fields, uri, content: frame })
     }
