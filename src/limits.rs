@@ -521,6 +521,9 @@ pub(crate) const MESSAGE_BATCH_FRAMES: usize = 64;
 /// Bytes after which no more messages go into a write.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_BATCH_BYTES: usize = 192 * 1024;
+/// A message to many that is no longer than this is copied for each: referring to it costs as much.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_COPIED_BYTES: usize = 1024;
 /// Handlers of one connection at a time; further messages wait in the socket.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_HANDLERS: usize = 64;

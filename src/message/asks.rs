@@ -1,28 +1,32 @@
 //! The requests to one peer, and who waits for their answers.
 //!
 //! A request has a slot from its beginning until its answer is given away. What is sent, and how, is its caller's: here
-//! are the turns and the waiting.
+//! are the turns and the waiting. So is who sees that time is over, and calls [`Asks::expire`]: a connection has one timer
+//! for all of its requests, which is armed for [`Asks::due`].
 
 use std::{
     cell::RefCell,
     collections::HashMap,
+    fmt,
     future::Future,
+    hash::{BuildHasherDefault, Hasher},
+    net::SocketAddr,
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
 };
 
 use crate::{
     message::error::{LinkEnd, RequestError},
     proto::message::{Begun, Message, Requests, Ticket, TooMany},
+    worker::notes::{DescribePart, Place, Source},
 };
 
-/// The requests to one peer.
+/// The requests to one peer. Times are those of the worker's clock.
 pub(super) struct Asks {
-    began: Instant,
+    address: SocketAddr,
     requests: RefCell<Requests>,
-    slots: RefCell<HashMap<Ticket, Slot>>,
+    slots: RefCell<HashMap<Ticket, Slot, BuildHasherDefault<Spread>>>,
 }
 
 /// A request that has not given its answer away.
@@ -39,8 +43,9 @@ pub(super) struct Asked {
 }
 
 impl Asks {
-    pub(super) fn new(requests: Requests) -> Rc<Asks> {
-        Rc::new(Asks { began: Instant::now(), requests: RefCell::new(requests), slots: RefCell::default() })
+    /// None, to a peer at this address.
+    pub(super) fn new(address: SocketAddr, requests: Requests) -> Rc<Asks> {
+        Rc::new(Asks { address, requests: RefCell::new(requests), slots: RefCell::default() })
     }
 
     /// Whether somebody waits for an answer.
@@ -49,9 +54,7 @@ impl Asks {
     }
 
     /// Begins a request and writes its number into its message.
-    pub(super) fn begin(&self, message: &mut Message, patience: Duration) -> Result<Asked, TooMany> {
-        let patience = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-        let deadline = self.now().saturating_add(patience);
+    pub(super) fn begin(&self, message: &mut Message, deadline: u64) -> Result<Asked, TooMany> {
         let mut requests = self.requests.borrow_mut();
         let asked = match requests.begin(message.kind, message.uri.clone(), deadline)? {
             Begun::Now(ticket) => Asked { ticket, now: true },
@@ -64,20 +67,13 @@ impl Asks {
     /// The answer to a request that has begun; a message that is not to be sent now is kept until its turn.
     pub(super) fn answer(self: &Rc<Self>, asked: &Asked, unsent: Option<Message>) -> Answer {
         self.slots.borrow_mut().insert(asked.ticket, Slot::Waiting { waker: None, unsent });
-        Answer { asks: self.clone(), ticket: asked.ticket }
+        Answer { asks: self.clone(), ticket: asked.ticket, place: Place::default(), is_given: false }
     }
 
-    /// Ends the request that a message answers; false when it answers none.
-    pub(super) fn answered(
-        &self,
-        message: &Message,
-        outcome: impl FnOnce() -> Result<Message, RequestError>,
-    ) -> bool {
-        let Some(answered) = self.requests.borrow_mut().answered(message) else { return false };
-        if let Some(ticket) = answered {
-            self.settle(ticket, outcome());
-        }
-        true
+    /// Which request a message answers, which is under way no longer: `Some(None)` when nobody waits for it any more,
+    /// `None` when it answers nothing.
+    pub(super) fn answered(&self, message: &Message) -> Option<Option<Ticket>> {
+        self.requests.borrow_mut().answered(message)
     }
 
     /// A request whose turn it is now.
@@ -95,7 +91,7 @@ impl Asks {
     /// Ends a request that could not be sent.
     pub(super) fn fail(&self, ticket: Ticket, error: RequestError) {
         self.withdraw(ticket);
-        self.settle_if_waiting(ticket, error);
+        self.settle(ticket, Err(error));
     }
 
     /// Takes back a request that was not sent.
@@ -104,44 +100,47 @@ impl Asks {
     }
 
     /// Lets go of the requests that were not answered in their time.
-    pub(super) fn expire(&self) {
-        let now = self.now();
+    pub(super) fn expire(&self, now: u64) {
         loop {
             let Some(ticket) = self.requests.borrow_mut().expire(now) else { return };
-            self.settle_if_waiting(ticket, RequestError::TimedOut);
+            self.settle(ticket, Err(RequestError::TimedOut));
         }
     }
 
-    /// When the next request's time is over.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let deadline = self.requests.borrow().next_deadline()?;
-        self.began.checked_add(Duration::from_nanos(deadline))
+    /// Before this nobody's time is over; see [`Requests::due`].
+    pub(super) fn due(&self) -> u64 {
+        self.requests.borrow().due()
     }
 
     /// Ends all requests: the peer is gone.
     pub(super) fn fail_all(&self, end: &LinkEnd) {
         loop {
             let Some(ticket) = self.requests.borrow_mut().fail() else { return };
-            self.settle_if_waiting(ticket, RequestError::after(end.clone()));
+            self.settle(ticket, Err(RequestError::after(end.clone())));
         }
     }
 
-    fn settle(&self, ticket: Ticket, outcome: Result<Message, RequestError>) {
-        let former = self.slots.borrow_mut().insert(ticket, Slot::Done(outcome));
-        if let Some(Slot::Waiting { waker: Some(waker), .. }) = former {
+    /// Gives a request its outcome, if somebody waits for it.
+    pub(super) fn settle(&self, ticket: Ticket, outcome: Result<Message, RequestError>) {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get_mut(&ticket) else { return };
+        let former = std::mem::replace(slot, Slot::Done(outcome));
+        drop(slots);
+        if let Slot::Waiting { waker: Some(waker), .. } = former {
             waker.wake();
         }
     }
+}
 
-    fn settle_if_waiting(&self, ticket: Ticket, error: RequestError) {
-        let waits = self.slots.borrow().contains_key(&ticket);
-        if waits {
-            self.settle(ticket, Err(error));
+impl DescribePart for Asks {
+    fn describe_part(&self, number: u64, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let requests = self.requests.try_borrow().ok();
+        match requests.as_ref().and_then(|requests| requests.subject(number)) {
+            Some((kind, uri)) => write!(out, "the answer to {kind} {}", String::from_utf8_lossy(uri))?,
+            // It has come, or is being dealt with.
+            None => out.write_str("an answer")?,
         }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        write!(out, " from {}", self.address)
     }
 }
 
@@ -149,30 +148,62 @@ impl Asks {
 pub(super) struct Answer {
     asks: Rc<Asks>,
     ticket: Ticket,
+    place: Place,
+    is_given: bool,
 }
 
 impl Future for Answer {
     type Output = Result<Message, RequestError>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut slots = self.asks.slots.borrow_mut();
-        match slots.remove(&self.ticket) {
-            Some(Slot::Done(outcome)) => Poll::Ready(outcome),
-            Some(Slot::Waiting { waker: former, unsent }) => {
-                let waker = Some(context.waker().clone());
-                slots.insert(self.ticket, Slot::Waiting { waker, unsent });
-                drop((slots, former));
-                Poll::Pending
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut slots = this.asks.slots.borrow_mut();
+        if let Some(Slot::Waiting { waker, .. }) = slots.get_mut(&this.ticket) {
+            let former = waker.replace(context.waker().clone());
+            drop((slots, former));
+            this.place.enter(|| {
+                let asks: Weak<Asks> = Rc::downgrade(&this.asks);
+                Source::Part(asks, this.ticket.number())
+            });
+            return Poll::Pending;
+        }
+        match slots.remove(&this.ticket) {
+            Some(Slot::Done(outcome)) => {
+                this.is_given = true;
+                this.place.leave();
+                Poll::Ready(outcome)
             }
-            None => panic!("the answer to a request was asked for after it was given"),
+            Some(Slot::Waiting { .. }) | None => panic!("an answer was asked for after it was given"),
         }
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
+        if self.is_given {
+            return;
+        }
         self.asks.requests.borrow_mut().cancel(self.ticket);
         let slot = self.asks.slots.borrow_mut().remove(&self.ticket);
         drop(slot);
+    }
+}
+
+/// Spreads tickets over a table. They are counted up here, so that no peer can choose any.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write_u64(&mut self, number: u64) {
+        // 2^64 divided by the golden ratio: the upper bits, of which the table takes some, change with every number.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        octets.iter().for_each(|octet| self.write_u64(u64::from(*octet)));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

@@ -230,15 +230,25 @@ impl Remote {
         let message = Message::new(kind, uri, content);
         let uri = message.uri.clone();
         let (asked_by, waited) = (Cell::new(Weak::new()), Cell::new(Waited::Connection));
-        let asked = async {
-            let link = self.inner.link().await?;
-            asked_by.set(Rc::downgrade(&link));
-            let peer = link.peer();
-            peer.guard().agreed().await;
-            waited.set(Waited::Answer);
-            peer.ask(message, &self.layer, self.patience).await
+        let answered = match self.inner.agreed() {
+            // What is asked on a connection has its time there.
+            Some(link) => {
+                asked_by.set(Rc::downgrade(&link));
+                waited.set(Waited::Answer);
+                link.peer().ask(message, &self.layer, self.patience).await
+            }
+            None => {
+                let asked = async {
+                    let link = self.inner.link().await?;
+                    asked_by.set(Rc::downgrade(&link));
+                    let peer = link.peer();
+                    peer.guard().agreed().await;
+                    waited.set(Waited::Answer);
+                    peer.ask(message, &self.layer, self.patience).await
+                };
+                timeout(self.patience, asked).await.unwrap_or(Err(RequestError::TimedOut))
+            }
         };
-        let answered = timeout(self.patience, asked).await.unwrap_or(Err(RequestError::TimedOut));
         answered.inspect_err(|error| {
             let lateness = &self.inner.node.lateness;
             if error.is_timeout() && lateness.is_heard() {
@@ -334,6 +344,11 @@ impl Inner {
     fn open(&self) -> Option<Rc<Link>> {
         let link = self.link.borrow();
         link.as_ref().filter(|connected| !connected.link.is_over()).map(|connected| connected.link.clone())
+    }
+
+    /// The connection that is open, when it is known how to speak on it.
+    fn agreed(&self) -> Option<Rc<Link>> {
+        self.open().filter(|link| !link.guard.is_to_offer())
     }
 
     fn adopt(&self, stream: TcpStream) -> Rc<Link> {

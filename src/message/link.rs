@@ -1,38 +1,39 @@
 //! One connection: a reader, a writer, and the handlers at work.
 //!
-//! There is one reader, always. What it reads goes to the request that it answers or to a handler. A peer that numbers
-//! its requests has its handlers run side by side, bounded; the messages of others are handled one after the other, since
-//! nothing but their order tells their answers apart.
+//! There is one reader, always. What it reads goes to the request that it answers or to a [handler](super::handlers). The
+//! writer writes what is queued, all at once where it can. What either waits for, and those who ask, is seen to be over
+//! by [one timer](super::deadlines).
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     fmt,
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
 
 use crate::{
-    limits::{MESSAGE_HANDLERS, MESSAGE_LAST_WORDS, MESSAGE_OFFER_TIMEOUT, MESSAGE_SUBSCRIPTIONS},
+    limits::{MESSAGE_LAST_WORDS, MESSAGE_OFFER_TIMEOUT, MESSAGE_SUBSCRIPTIONS},
     message::{
         asks::Asks,
+        deadlines::Deadlines,
         error::{LinkEnd, SendError},
         guard::{Guard, Side},
+        handlers::Handlers,
         layer::Layer,
         metrics::count,
         node::Node,
         peer::{End, INVALID, Peer},
-        queue::{Queue, Rejected, SlowPeer},
-        routes::Route,
+        queue::{Batch, Queue, Rejected, SlowPeer},
     },
     net::{OwnedReadHalf, OwnedWriteHalf, TcpStream},
-    proto::message::{Decoder, Kind, Message, Order, Requests, is_numbered, plugins::PluginError},
+    proto::message::{Decoder, Kind, Message, Order, Requests, plugins::PluginError},
     time::timeout,
     worker::{CancellationToken, Scope},
 };
@@ -43,10 +44,8 @@ pub(super) struct Link {
     queue: Queue,
     pub(super) guard: Guard,
     pub(super) asks: Rc<Asks>,
-    /// Messages that wait for the handler of the one before.
-    in_order: RefCell<VecDeque<(Route, Message)>>,
-    handlers: Cell<usize>,
-    reader: Cell<Option<Waker>>,
+    pub(super) handlers: Handlers,
+    pub(super) deadlines: Deadlines,
     subscriptions: Cell<usize>,
     end: RefCell<Option<LinkEnd>>,
     /// Cancelled when the connection is to end as soon as what is queued has gone out.
@@ -63,10 +62,9 @@ impl Link {
             node,
             address,
             queue,
-            asks: Asks::new(Requests::new(Order::AsAsked)),
-            in_order: RefCell::default(),
-            handlers: Cell::new(0),
-            reader: Cell::new(None),
+            asks: Asks::new(address, Requests::new(Order::AsAsked)),
+            handlers: Handlers::new(),
+            deadlines: Deadlines::new(),
             subscriptions: Cell::new(0),
             end: RefCell::default(),
             leaving: CancellationToken::new(),
@@ -76,16 +74,28 @@ impl Link {
 
     /// Carries the connection to its end. When `stopping` is cancelled, what is being handled is answered first.
     pub(super) async fn run(self: Rc<Self>, stream: TcpStream, stopping: CancellationToken) {
+        let mut carried = pin!(self.clone().carry(stream, stopping));
+        poll_fn(|context| {
+            let polled = carried.as_mut().poll(context);
+            if polled.is_pending() {
+                self.poll_deadlines(context);
+            }
+            polled
+        })
+        .await;
+    }
+
+    async fn carry(self: Rc<Self>, stream: TcpStream, stopping: CancellationToken) {
         let _ended = Ended(&self);
         let (mut reader, writer) = stream.into_split();
-        let handlers = Scope::new();
+        self.handlers.begin();
         let write = Scope::<std::convert::Infallible>::new();
         write.spawn(self.clone().write(writer));
         if self.guard.is_to_offer() {
-            handlers.spawn(self.clone().agree());
+            self.handlers.spawn(self.clone().agree());
         }
         let reading = async {
-            let end = self.read(&mut reader, &handlers).await;
+            let end = self.read(&mut reader).await;
             self.note_end(end.clone());
             // A peer that sends no more may still read.
             matches!(end, LinkEnd::PeerClosed)
@@ -93,11 +103,12 @@ impl Link {
         let stopped = async { stopping.run_until_cancelled(reading).await.unwrap_or(true) };
         let stays = async { self.leaving.run_until_cancelled(stopped).await.unwrap_or(false) };
         let finish = self.over.run_until_cancelled(stays).await.unwrap_or(false);
+        self.awaits_nothing();
         if finish {
             let patience = if stopping.is_cancelled() { Duration::MAX } else { MESSAGE_LAST_WORDS };
-            let _ = timeout(patience, self.over.run_until_cancelled(self.idle())).await;
+            let _ = timeout(patience, self.over.run_until_cancelled(self.handlers.at_most(0))).await;
         }
-        drop(handlers);
+        self.handlers.end();
         self.introduce(Kind::DISCONNECT);
         self.note_end(LinkEnd::Closed);
         self.queue.close();
@@ -138,7 +149,12 @@ impl Link {
 
     /// Ends the connection when what is queued has gone out.
     pub(super) fn retire(&self) {
-        self.note_end(LinkEnd::Closed);
+        self.leave(LinkEnd::Closed);
+    }
+
+    /// The same, for this reason unless there was one before.
+    pub(super) fn leave(&self, end: LinkEnd) {
+        self.note_end(end);
         self.leaving.cancel();
     }
 
@@ -162,15 +178,26 @@ impl Link {
     }
 
     pub(super) fn handlers(&self) -> u64 {
-        self.handlers.get() as u64
+        self.handlers.at_work() as u64
     }
 
-    pub(super) fn push(&self, frame: Bytes) -> Result<(), SendError> {
-        match self.queue.push(frame) {
+    /// Queues a message, as it is.
+    pub(super) fn send(&self, message: &Message) -> Result<(), SendError> {
+        self.queued(self.queue.put(message))
+    }
+
+    /// Queues a frame that goes to others, too.
+    pub(super) fn push(&self, frame: &Bytes) -> Result<(), SendError> {
+        self.queued(self.queue.share(frame))
+    }
+
+    fn queued(&self, taken: Result<(), Rejected>) -> Result<(), SendError> {
+        match taken {
             Ok(()) => {
                 count(&self.node.counts.sent, 1);
                 Ok(())
             }
+            Err(Rejected::Unfit(error)) => Err(error.into()),
             Err(Rejected::Closed) => Err(SendError::Closed),
             Err(Rejected::Full) => {
                 if self.queue.policy() == SlowPeer::Disconnect {
@@ -179,6 +206,11 @@ impl Link {
                 Err(SendError::Full)
             }
         }
+    }
+
+    /// Whether the connection is kept though nothing comes.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.subscriptions.get() > 0 || self.asks.is_any()
     }
 
     /// Counts a subscription in; false when there are too many.
@@ -209,25 +241,46 @@ impl Link {
 
     async fn write(self: Rc<Self>, mut writer: OwnedWriteHalf) {
         while let Some(batch) = poll_fn(|context| self.queue.poll_batch(context)).await {
-            let mut slices: Vec<io::IoSlice<'_>> =
-                batch.iter().map(|frame| io::IoSlice::new(frame)).collect();
-            match timeout(self.node.settings.write_timeout, writer.write_all_vectored(&mut slices)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return self.finish(LinkEnd::io("writing", &error)),
-                Err(_over) => return self.finish(LinkEnd::SlowReader),
+            let written = match &batch {
+                Batch::Own(octets, start) => self.in_time(writer.write_all(&octets[*start..])).await,
+                Batch::Shared(frames) => {
+                    let mut slices: Vec<io::IoSlice<'_>> =
+                        frames.iter().map(|frame| io::IoSlice::new(frame)).collect();
+                    self.in_time(writer.write_all_vectored(&mut slices)).await
+                }
+            };
+            match written {
+                Some(Ok(())) => batch.return_memory(),
+                Some(Err(error)) => return self.finish(LinkEnd::io("writing", &error)),
+                None => return self.finish(LinkEnd::SlowReader),
             }
         }
     }
 
+    /// Waits for a write; `None` when it takes too long. One that need not wait has no timer, and does not ask for the time.
+    async fn in_time(&self, write: impl Future<Output = io::Result<()>>) -> Option<io::Result<()>> {
+        let mut write = pin!(write);
+        match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
+            Poll::Ready(written) => Some(written),
+            Poll::Pending => timeout(self.node.settings.write_timeout, write).await.ok(),
+        }
+    }
+
     /// Reads until there is no more to read.
-    async fn read(self: &Rc<Self>, reader: &mut OwnedReadHalf, handlers: &Scope) -> LinkEnd {
+    async fn read(self: &Rc<Self>, reader: &mut OwnedReadHalf) -> LinkEnd {
         let mut decoder = Decoder::new(self.node.kinds);
-        // When the message under way began: one that drips in has no more time than any.
-        let mut begun = None;
         loop {
             loop {
-                match decoder.poll_message() {
-                    Ok(Some(message)) => self.take(message, handlers).await,
+                let polled = decoder.poll_message();
+                if !matches!(polled, Ok(None)) {
+                    self.awaits_nothing();
+                }
+                match polled {
+                    Ok(Some(message)) => {
+                        if let Some(taken) = self.peer().take(message, true) {
+                            self.handle(taken).await;
+                        }
+                    }
                     Ok(None) => break,
                     Err(error) => {
                         count(&self.node.counts.malformed, 1);
@@ -237,85 +290,19 @@ impl Link {
                         self.peer().complain(None, Kind::ERROR, INVALID);
                     }
                 }
-                begun = None;
             }
-            begun = if decoder.is_inside() { begun.or_else(|| Some(Instant::now())) } else { None };
-            let (patience, late) = self.patience(begun);
+            self.awaits(decoder.is_inside());
             let read = reader.read_with(|octets| {
                 decoder.receive(octets);
                 octets.len()
             });
-            match timeout(patience, read).await {
-                Ok(Ok(0)) if decoder.is_inside() => return LinkEnd::CutOff,
-                Ok(Ok(0)) => return LinkEnd::PeerClosed,
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return LinkEnd::io("reading", &error),
-                Err(_over) => return late,
+            match read.await {
+                Ok(0) if decoder.is_inside() => return LinkEnd::CutOff,
+                Ok(0) => return LinkEnd::PeerClosed,
+                Ok(_) => {}
+                Err(error) => return LinkEnd::io("reading", &error),
             }
         }
-    }
-
-    /// How long the next octets may take, and what the connection ends by when they do not come.
-    fn patience(&self, begun: Option<Instant>) -> (Duration, LinkEnd) {
-        let settings = &self.node.settings;
-        if let Some(begun) = begun {
-            return (settings.read_timeout.saturating_sub(begun.elapsed()), LinkEnd::SlowWriter);
-        }
-        let is_wanted = self.subscriptions.get() > 0 || self.asks.is_any();
-        let idle = settings.idle_timeout.filter(|_| !is_wanted);
-        (idle.unwrap_or(Duration::MAX), LinkEnd::Idle)
-    }
-
-    /// Gives a message to the request that it answers, or to its handler.
-    async fn take(self: &Rc<Self>, message: Message, handlers: &Scope) {
-        let Some((route, message)) = self.peer().take(message, true) else { return };
-        poll_fn(|context| self.poll_room(context)).await;
-        self.handlers.set(self.handlers.get() + 1);
-        if is_numbered(&message) {
-            handlers.spawn(self.clone().handle(route, message));
-            return;
-        }
-        let mut in_order = self.in_order.borrow_mut();
-        in_order.push_back((route, message));
-        if in_order.len() == 1 {
-            handlers.spawn(self.clone().handle_in_order());
-        }
-    }
-
-    async fn handle(self: Rc<Self>, route: Route, message: Message) {
-        let _at_work = AtWork(&self);
-        self.peer().answer(&route, message).await;
-    }
-
-    async fn handle_in_order(self: Rc<Self>) {
-        loop {
-            // It stands in the queue until it is answered, so that nobody else begins to work it off.
-            let Some((route, message)) = self.in_order.borrow().front().cloned() else { return };
-            let at_work = AtWork(&self);
-            self.peer().answer(&route, message).await;
-            drop(at_work);
-            self.in_order.borrow_mut().pop_front();
-        }
-    }
-
-    fn poll_room(&self, context: &Context<'_>) -> Poll<()> {
-        if self.handlers.get() < MESSAGE_HANDLERS {
-            return Poll::Ready(());
-        }
-        self.reader.set(Some(context.waker().clone()));
-        Poll::Pending
-    }
-
-    /// Waits until no handler is at work.
-    async fn idle(&self) {
-        poll_fn(|context| {
-            if self.handlers.get() == 0 {
-                return Poll::Ready(());
-            }
-            self.reader.set(Some(context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
     }
 
     fn note_end(&self, end: LinkEnd) {
@@ -334,7 +321,7 @@ impl fmt::Debug for Link {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = out.debug_struct("Link");
         debug.field("address", &self.address).field("queue", &self.queue);
-        debug.field("handlers", &self.handlers.get()).field("end", &self.end.borrow()).finish_non_exhaustive()
+        debug.field("handlers", &self.handlers).field("end", &self.end.borrow()).finish_non_exhaustive()
     }
 }
 
@@ -345,15 +332,6 @@ impl Drop for Ended<'_> {
     fn drop(&mut self) {
         self.0.finish(LinkEnd::Closed);
         self.0.queue.close();
-    }
-}
-
-/// A handler at work.
-struct AtWork<'l>(&'l Link);
-
-impl Drop for AtWork<'_> {
-    fn drop(&mut self) {
-        self.0.handlers.set(self.0.handlers.get() - 1);
-        self.0.reader.take().into_iter().for_each(Waker::wake);
+        self.0.handlers.end();
     }
 }

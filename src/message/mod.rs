@@ -8,7 +8,8 @@
 //! ```text
 //! node     settings, and what connections have in common      server, client
 //! peer     the far end: what it is told, and asked          asks     who waits for which answer
-//! link     one connection: reader, writer, handlers         queue    what waits to be written
+//! link     one connection: reader, writer                     queue    what waits to be written
+//! handlers those of one connection, at work                   deadlines    one timer for all that it waits for
 //! routes   which handler a message goes to                    topics   who has subscribed to what
 //! layer    plugins around messages                            error    what goes wrong
 //! guard    what protects one connection: a layer, or a session    late    requests without an answer in time
@@ -34,9 +35,11 @@
 
 mod asks;
 mod client;
+mod deadlines;
 mod ending;
 mod error;
 mod guard;
+mod handlers;
 mod late;
 mod layer;
 mod link;

@@ -93,7 +93,7 @@ impl Node {
         wrap_for_all(inner, Side::Answers, &mut message)?;
         wrap_for_all(&self.protection.layer, Side::Answers, &mut message)?;
         let frame = Bytes::from(message.to_octets()?);
-        Ok(own + others.iter().filter(|end| end.push(frame.clone()).is_ok()).count())
+        Ok(own + others.iter().filter(|end| end.push(&frame).is_ok()).count())
     }
 
     pub(super) fn connections(&self) -> usize {

@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    clock::nanos,
     message::{
         asks::{Answer, Asks},
         error::{LinkEnd, RequestError, SendError},
@@ -28,9 +29,8 @@ use crate::{
         routes::{Incoming, Route},
         udp::Far,
     },
-    proto::message::{Kind, Message, Value, is_answer, repeat_number},
-    time::{timeout, timeout_at},
-    worker::dump::waiting,
+    proto::message::{Kind, Message, Ticket, Value, is_answer, repeat_number, stub},
+    worker::timer::{Timer, now, turn_time},
 };
 
 /// What a message is answered with that cannot be, in the words of the protocol's first implementation.
@@ -102,11 +102,11 @@ impl End {
         }
     }
 
-    pub(super) fn push(&self, frame: Bytes) -> Result<(), SendError> {
+    pub(super) fn push(&self, frame: &Bytes) -> Result<(), SendError> {
         match self {
             End::Link(link) => link.push(frame),
             End::Far(far) => {
-                far.air.push(far.address, frame)?;
+                far.air.push(far.address, frame.clone())?;
                 count(&far.air.node.counts.sent, 1);
                 Ok(())
             }
@@ -286,7 +286,10 @@ impl Peer {
 
     /// Sends a message as it is.
     fn send_plain(&self, message: &Message) -> Result<(), SendError> {
-        self.end.push(message.to_octets()?.into())
+        match &self.end {
+            End::Link(link) => link.send(message),
+            End::Far(_) => self.end.push(&message.to_octets()?.into()),
+        }
     }
 
     /// Asks, and waits for the answer, in an inner layer.
@@ -299,10 +302,11 @@ impl Peer {
         if let Some(end) = self.over() {
             return Err(RequestError::after(end));
         }
-        let (kind, uri) = (message.kind, message.uri.clone());
-        self.expire();
+        let now = now();
+        self.expire(now);
         count(&self.node().counts.requests, 1);
-        let asked = self.asks().begin(&mut message, patience)?;
+        let deadline = now.saturating_add(nanos(patience));
+        let asked = self.asks().begin(&mut message, deadline)?;
         let wrapped = self.guard().wrap_in(inner, &mut message, self.said().as_deref());
         let unsent = if asked.now { None } else { Some(message.clone()) };
         let answer = self.asks().answer(&asked, unsent);
@@ -314,43 +318,44 @@ impl Peer {
             self.send_waiting();
             return Err(error.into());
         }
-        let address = self.addr();
-        let describe = move |out: &mut fmt::Formatter<'_>| {
-            write!(out, "the answer to {kind} {} from {address}", String::from_utf8_lossy(&uri))
-        };
-        let mut answer = if asked.now {
-            timeout(patience, waiting(describe, answer)).await.unwrap_or(Err(RequestError::TimedOut))
-        } else {
-            waiting(describe, pin!(self.outwait(answer))).await
-        }
-        .inspect_err(|error| {
-            if error.is_timeout() {
-                count(&self.node().counts.timeouts, 1);
-                self.expire();
+        let answered = match &self.end {
+            End::Link(link) => {
+                link.look_at(deadline);
+                answer.await
             }
-        })?;
+            End::Far(_) => self.outwait(answer).await,
+        };
+        let mut answer = answered
+            .inspect_err(|error| count(&self.node().counts.timeouts, u64::from(error.is_timeout())))?;
         let opened = self.guard().unwrap_in(inner, &mut answer, self.said().as_deref());
         opened.map_err(|refused| RequestError::NotGenuine(refused.to_string()))?;
         Ok(answer)
     }
 
-    /// Waits for the answer of a request whose turn has not come. Nobody else may be left to see that the time of those
-    /// before it is over.
+    /// Waits for an answer where nobody else sees that time is over: its own, or that of the requests before it.
     async fn outwait(&self, answer: Answer) -> Result<Message, RequestError> {
-        let mut answer = pin!(answer);
-        while let Some(due) = self.asks().next_deadline() {
-            if let Ok(outcome) = timeout_at(due, answer.as_mut()).await {
-                return outcome;
+        let (mut answer, mut timer) = (pin!(answer), Timer::at(self.asks().due()));
+        poll_fn(|context| {
+            loop {
+                if let Poll::Ready(outcome) = answer.as_mut().poll(context) {
+                    return Poll::Ready(outcome);
+                }
+                if timer.poll_elapsed(context).is_pending() {
+                    return Poll::Pending;
+                }
+                self.expire(turn_time());
+                timer.set_deadline(self.asks().due());
             }
-            self.expire();
-        }
-        answer.await
+        })
+        .await
     }
 
     /// Lets go of the requests that were not answered in their time, and sends those that waited for them.
-    fn expire(&self) {
-        self.asks().expire();
-        self.send_waiting();
+    pub(super) fn expire(&self, now: u64) {
+        if self.asks().due() <= now {
+            self.asks().expire(now);
+            self.send_waiting();
+        }
     }
 
     /// Sends the requests whose turn it is.
@@ -362,13 +367,12 @@ impl Peer {
         }
     }
 
-    /// Ends the request that a message answers, if it answers any.
-    fn settled(&self, message: &Message, outcome: impl FnOnce() -> Result<Message, RequestError>) -> bool {
-        let settled = self.asks().answered(message, outcome);
-        if settled {
-            self.send_waiting();
+    /// Gives a request its outcome, if anybody waits for it; its turn is over.
+    fn settle(&self, answered: Option<Ticket>, outcome: Result<Message, RequestError>) {
+        if let Some(ticket) = answered {
+            self.asks().settle(ticket, outcome);
         }
-        settled
+        self.send_waiting();
     }
 
     /// Gives a message to the request that it answers; else says which handler it is for, if any is. When the node `serves`
@@ -386,7 +390,11 @@ impl Peer {
             self.refuse(&message, &refused);
             return None;
         }
-        if self.settled(&message, || Ok(message.clone())) || !serves {
+        if let Some(answered) = self.asks().answered(&message) {
+            self.settle(answered, Ok(message));
+            return None;
+        }
+        if !serves {
             return None;
         }
         self.node().peers.heard(self.addr());
@@ -426,8 +434,11 @@ impl Peer {
             return self.fail(LinkEnd::Session(*error));
         }
         if !may_be_answered(message) {
-            let text = if message.kind.is_error() { lossy(&message.content) } else { refused.to_string() };
-            self.settled(message, || Err(RequestError::NotGenuine(text)));
+            if let Some(answered) = self.asks().answered(message) {
+                let is_error = message.kind.is_error();
+                let text = if is_error { lossy(&message.content) } else { refused.to_string() };
+                self.settle(answered, Err(RequestError::NotGenuine(text)));
+            }
             return;
         }
         match refused {
@@ -460,27 +471,28 @@ impl Peer {
 
     /// Has a handler deal with a message, and sends what it answers.
     pub(super) async fn answer(&self, route: &Route, message: Message) {
-        let incoming = Incoming { message: message.clone(), peer: self.clone() };
+        let asked = stub(&message);
+        let incoming = Incoming { message, peer: self.clone() };
         let at_work = self.node().work.begin();
         let answered = contained(|| route.call(incoming)).await;
         drop(at_work);
         let Ok(answer) = answered else {
-            if may_be_answered(&message) {
-                self.complain(Some(&message), Kind::ERROR, "the handler failed");
+            if may_be_answered(&asked) {
+                self.complain(Some(&asked), Kind::ERROR, "the handler failed");
             }
             return;
         };
         let Some(mut answer) = answer else { return };
-        if route.is_default && !(may_be_answered(&message) && answer.kind.ends_an_exchange()) {
+        if route.is_default && !(may_be_answered(&asked) && answer.kind.ends_an_exchange()) {
             return;
         }
-        repeat_number(&message, &mut answer);
+        repeat_number(&asked, &mut answer);
         let wrapped = self.guard().wrap_in(&route.layer, &mut answer, self.said().as_deref());
         match wrapped.map_err(SendError::from).and_then(|()| self.send_outer(answer)) {
             Ok(()) | Err(SendError::Closed | SendError::Full) => {}
             // It is too long for a message: nobody would learn that.
-            Err(error) if may_be_answered(&message) => {
-                self.complain(Some(&message), Kind::ERROR, &error.to_string());
+            Err(error) if may_be_answered(&asked) => {
+                self.complain(Some(&asked), Kind::ERROR, &error.to_string());
             }
             Err(_error) => {}
         }

@@ -1,6 +1,6 @@
 //! Which handler a message goes to.
 
-use std::{cell::RefCell, collections::HashMap, fmt, future::Future, net::SocketAddr, pin::Pin, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, fmt, future::Future, net::SocketAddr, pin::Pin, rc::Rc};
 
 use bytes::Bytes;
 
@@ -23,7 +23,7 @@ use crate::{
 /// let of_one_peer = Key::from((Kind::NOTIFY_URI, "news")).from_peer(([127, 0, 0, 1], 8888).into());
 /// # let _ = (all, one, of_one_peer);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     kind: Kind,
     uri: Option<Bytes>,
@@ -103,9 +103,9 @@ impl Route {
 /// The handlers of a node.
 #[derive(Default)]
 pub(super) struct Routes {
-    table: RefCell<HashMap<Key, Route>>,
+    table: RefCell<BTreeMap<Key, Route>>,
     default: RefCell<Option<Route>>,
-    once: RefCell<HashMap<Key, Route>>,
+    once: RefCell<BTreeMap<Key, Route>>,
 }
 
 impl Routes {

@@ -30,12 +30,19 @@ pub(crate) trait Describe {
     fn describe(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
+/// The same for something that many wait for parts of, each for another one.
+pub(crate) trait DescribePart {
+    fn describe_part(&self, part: u64, out: &mut fmt::Formatter<'_>) -> fmt::Result;
+}
+
 /// Where a note's text comes from; nothing is kept alive for it.
 pub(crate) enum Source {
     /// A closure of its own.
     Shared(sync::Weak<Shared>),
     /// What the waiting future shares with others on its worker.
     Local(rc::Weak<dyn Describe>),
+    /// A part of it.
+    Part(rc::Weak<dyn DescribePart>, u64),
     /// Words that are always the same.
     Words(&'static str),
 }
@@ -45,6 +52,7 @@ impl Source {
         match self {
             Source::Shared(text) => text.upgrade().map(Text::Shared),
             Source::Local(text) => text.upgrade().map(Text::Local),
+            Source::Part(text, part) => text.upgrade().map(|text| Text::Part(text, *part)),
             Source::Words(words) => Some(Text::Words(words)),
         }
     }
@@ -53,6 +61,7 @@ impl Source {
         match self {
             Source::Shared(text) => text.strong_count() == 0,
             Source::Local(text) => text.strong_count() == 0,
+            Source::Part(text, _) => text.strong_count() == 0,
             Source::Words(_) => false,
         }
     }
@@ -108,6 +117,7 @@ impl Notes {
 enum Text {
     Shared(Arc<Shared>),
     Local(Rc<dyn Describe>),
+    Part(Rc<dyn DescribePart>, u64),
     Words(&'static str),
 }
 
@@ -129,6 +139,7 @@ impl fmt::Display for Text {
         match self {
             Text::Shared(describe) => describe(out),
             Text::Local(it) => it.describe(out),
+            Text::Part(it, part) => it.describe_part(*part, out),
             Text::Words(words) => out.write_str(words),
         }
     }

@@ -110,3 +110,9 @@ impl fmt::Debug for Timer {
 pub(crate) fn now() -> u64 {
     context::try_with(|worker| worker.map_or_else(|| Clock::real().now(), |worker| worker.now()))
 }
+
+/// The time at which the worker's clock was last read, at most a turn ago: for what may be late by that. Outside a runtime
+/// as [`now`].
+pub(crate) fn turn_time() -> u64 {
+    context::try_with(|worker| worker.map_or_else(|| Clock::real().now(), |worker| worker.turn_time()))
+}

@@ -41,7 +41,7 @@ impl Far {
         Rc::new(Far {
             air: air.clone(),
             address,
-            asks: Asks::new(requests),
+            asks: Asks::new(address, requests),
             guard: Guard::new(air.node.protection.clone(), side, Order::Any),
             handlers: Cell::new(0),
             subscriptions: Cell::new(0),

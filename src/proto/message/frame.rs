@@ -172,6 +172,12 @@ impl Message {
     }
 }
 
+/// Octets of the frame that `octets` begin with, one of ours.
+pub(crate) fn frame_bytes(octets: &[u8]) -> usize {
+    let length = |at: usize| usize::from(u16::from_be_bytes([octets[at], octets[at + 1]]));
+    HEADER + length(1) + length(3)
+}
+
 /// The first octets of a frame.
 #[derive(Clone, Copy, Debug)]
 struct Head {

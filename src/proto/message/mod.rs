@@ -20,7 +20,6 @@ mod replays;
 mod requests;
 mod session;
 
-pub(crate) use self::requests::{NUMBER, REPEATED, is_answer, is_numbered};
 pub use self::{
     fields::{Fields, FieldsError},
     frame::{DecodeError, Decoder, EncodeError, Message},
@@ -29,4 +28,8 @@ pub use self::{
     replays::Replays,
     requests::{Begun, Order, Requests, Ticket, TooMany, repeat_number},
     session::{Channel, Offer, Session},
+};
+pub(crate) use self::{
+    frame::frame_bytes,
+    requests::{NUMBER, REPEATED, is_answer, is_numbered, stub},
 };

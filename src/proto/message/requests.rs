@@ -30,6 +30,13 @@ const UNREAD: &str = "ERROR";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
+impl Ticket {
+    /// Counted up, for one peer.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// Whether a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begun {
@@ -69,16 +76,18 @@ pub struct Requests {
     order: Order,
     repeats_numbers: bool,
     last: u64,
-    /// Sent, in that order.
-    under_way: Vec<Request>,
+    /// Sent, in that order, in which most answers come, too.
+    under_way: VecDeque<Request>,
     waiting: VecDeque<Request>,
+    /// Before this nobody's time is over; it may be earlier than anybody's is.
+    due: u64,
 }
 
 impl Requests {
     /// None, to a peer that answers in this order.
     pub fn new(order: Order) -> Requests {
-        let (under_way, waiting) = (Vec::new(), VecDeque::new());
-        Requests { order, repeats_numbers: false, last: 0, under_way, waiting }
+        let (under_way, waiting) = (VecDeque::new(), VecDeque::new());
+        Requests { order, repeats_numbers: false, last: 0, under_way, waiting, due: u64::MAX }
     }
 
     /// None, to a peer that answers in this order; the first one's number is the one after `number`.
@@ -94,15 +103,16 @@ impl Requests {
     pub fn begin(&mut self, kind: Kind, uri: Bytes, deadline: u64) -> Result<Begun, TooMany> {
         let ticket = Ticket(self.last + 1);
         let request = Request { ticket, kind, uri, deadline, abandoned: false };
-        if self.waiting.is_empty() && self.may_go(&request) {
-            self.last += 1;
-            self.under_way.push(request);
-            return Ok(Begun::Now(ticket));
-        }
-        if self.waiting.len() >= MESSAGE_WAITING {
+        let goes = self.waiting.is_empty() && self.may_go(&request);
+        if !goes && self.waiting.len() >= MESSAGE_WAITING {
             return Err(TooMany);
         }
         self.last += 1;
+        self.due = self.due.min(deadline);
+        if goes {
+            self.under_way.push_back(request);
+            return Ok(Begun::Now(ticket));
+        }
         self.waiting.push_back(request);
         // It may be another uri than the one that the others wait for.
         Ok(if self.send_waiting(ticket) { Begun::Now(ticket) } else { Begun::Later(ticket) })
@@ -118,7 +128,7 @@ impl Requests {
         let at = self.waiting.iter().position(|request| self.may_go(request))?;
         let request = self.waiting.remove(at)?;
         let ticket = request.ticket;
-        self.under_way.push(request);
+        self.under_way.push_back(request);
         Some(ticket)
     }
 
@@ -161,8 +171,17 @@ impl Requests {
         self.under_way.retain(|request| request.ticket != ticket);
     }
 
+    /// What the request of this number is about.
+    pub fn subject(&self, number: u64) -> Option<(Kind, &Bytes)> {
+        let mut all = self.under_way.iter().chain(&self.waiting);
+        all.find(|request| request.ticket.0 == number).map(|request| (request.kind, &request.uri))
+    }
+
     /// A request whose time is over at `now`.
     pub fn expire(&mut self, now: u64) -> Option<Ticket> {
+        if now < self.due {
+            return None;
+        }
         let is_over = |request: &Request| request.deadline <= now;
         if let Some(at) = self.waiting.iter().position(is_over) {
             return self.waiting.remove(at).map(|request| request.ticket);
@@ -172,12 +191,19 @@ impl Requests {
                 return Some(ticket);
             }
         }
+        self.due = self.next_deadline().unwrap_or(u64::MAX);
         None
     }
 
     /// When the next request's time is over.
     pub fn next_deadline(&self) -> Option<u64> {
         self.under_way.iter().chain(&self.waiting).map(|request| request.deadline).min()
+    }
+
+    /// A time before which none's is over; `u64::MAX` when nothing has a time. It costs nothing to know, and may be earlier
+    /// than [`next_deadline`](Requests::next_deadline), until [`expire`](Requests::expire) has looked.
+    pub fn due(&self) -> u64 {
+        self.due
     }
 
     /// A request that will not be answered, since the peer is gone.
@@ -220,7 +246,7 @@ impl Requests {
     }
 
     fn take(&mut self, at: usize) -> Option<Ticket> {
-        let request = self.under_way.remove(at);
+        let request = self.under_way.remove(at)?;
         (!request.abandoned).then_some(request.ticket)
     }
 }
@@ -240,6 +266,17 @@ pub fn repeat_number(request: &Message, answer: &mut Message) {
     if let Some(number) = request.fields.get(NUMBER) {
         answer.fields.set(REPEATED, number.clone());
     }
+}
+
+/// A message of the same type and with the same numbers, about nothing: what is left to be known of one that is given away.
+pub(crate) fn stub(message: &Message) -> Message {
+    let mut stub = Message::new(message.kind, Bytes::new(), Bytes::new());
+    for name in [NUMBER, REPEATED] {
+        if let Some(number) = message.fields.get(name) {
+            stub.fields.set(name, number.clone());
+        }
+    }
+    stub
 }
 
 /// Whether a message of type `answer` may answer one of type `asked`.
@@ -376,7 +413,19 @@ mod tests {
         over.sort_unstable();
         assert_eq!((over, requests.expire(100)), ([first, waits], None));
         requests.cancel(long);
-        assert_eq!((requests.expire(200), requests.next_deadline()), (None, None));
+        assert_eq!((requests.expire(200), requests.next_deadline(), requests.due()), (None, None, u64::MAX));
+    }
+
+    #[test]
+    fn what_is_due_is_never_later_than_the_next_deadline() {
+        let mut requests = Requests::numbered_from(Order::Any, 0);
+        requests.repeats_numbers = true;
+        let Ok(Begun::Now(first)) = requests.begin(Kind::REQUEST_URI, "a".into(), 50) else { panic!() };
+        now(&mut requests, "a");
+        assert_eq!((requests.due(), requests.next_deadline()), (50, Some(50)));
+        assert_eq!(requests.answered(&numbered(&requests, first)), Some(Some(first)));
+        assert_eq!((requests.due(), requests.next_deadline()), (50, Some(100)), "it costs nothing to know");
+        assert_eq!((requests.expire(50), requests.due()), (None, 100));
     }
 
     #[test]

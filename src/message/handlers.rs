@@ -1,0 +1,181 @@
+//! The handlers of what one connection has brought.
+//!
+//! A peer that numbers its requests has its handlers run side by side, bounded; the messages of others are handled one after
+//! the other, since nothing but their order tells their answers apart.
+//!
+//! Most handlers never wait, so a task for each would cost more than they do. One task, the runner, calls them one after
+//! the other. A handler that waits keeps the task that it was begun in, and the next message gets another runner.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    fmt,
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use crate::{
+    limits::MESSAGE_HANDLERS,
+    message::{link::Link, routes::Route},
+    proto::message::{Message, is_numbered},
+    worker::Scope,
+};
+
+type Taken = (Route, Message);
+
+pub(super) struct Handlers {
+    /// `None` before the connection is carried, and behind.
+    tasks: RefCell<Option<Scope>>,
+    /// Begun or waiting for that.
+    at_work: Cell<usize>,
+    /// Waits for there to be fewer.
+    reader: Cell<Option<Waker>>,
+    numbered: RefCell<VecDeque<Taken>>,
+    runner: Cell<Runner>,
+    in_order: RefCell<VecDeque<Taken>>,
+    /// Somebody works off what is in order.
+    is_ordered: Cell<bool>,
+}
+
+/// The task that calls the handlers of numbered messages.
+#[derive(Default)]
+enum Runner {
+    #[default]
+    None,
+    Awake,
+    Asleep(Waker),
+}
+
+impl Handlers {
+    pub(super) fn new() -> Handlers {
+        Handlers {
+            tasks: RefCell::default(),
+            at_work: Cell::new(0),
+            reader: Cell::new(None),
+            numbered: RefCell::default(),
+            runner: Cell::default(),
+            in_order: RefCell::default(),
+            is_ordered: Cell::new(false),
+        }
+    }
+
+    pub(super) fn begin(&self) {
+        self.tasks.replace(Some(Scope::new()));
+    }
+
+    /// Drops all that are at work.
+    pub(super) fn end(&self) {
+        let tasks = self.tasks.take();
+        drop(tasks);
+    }
+
+    pub(super) fn at_work(&self) -> usize {
+        self.at_work.get()
+    }
+
+    /// Starts a task that ends with the handlers.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        if let Some(tasks) = &*self.tasks.borrow() {
+            tasks.spawn(task);
+        }
+    }
+
+    /// Waits until no more than `most` are at work.
+    pub(super) async fn at_most(&self, most: usize) {
+        poll_fn(|context| {
+            if self.at_work.get() <= most {
+                return Poll::Ready(());
+            }
+            self.reader.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn poll_numbered(&self, context: &Context<'_>) -> Poll<Taken> {
+        let taken = self.numbered.borrow_mut().pop_front();
+        match taken {
+            Some(taken) => Poll::Ready(taken),
+            None => {
+                self.runner.set(Runner::Asleep(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Has a message handled, when there are not too many.
+    pub(super) async fn handle(self: &Rc<Self>, taken: Taken) {
+        let handlers = &self.handlers;
+        handlers.at_most(MESSAGE_HANDLERS - 1).await;
+        handlers.at_work.set(handlers.at_work.get() + 1);
+        if is_numbered(&taken.1) {
+            handlers.numbered.borrow_mut().push_back(taken);
+            return self.rouse();
+        }
+        handlers.in_order.borrow_mut().push_back(taken);
+        if !handlers.is_ordered.replace(true) {
+            handlers.spawn(self.clone().run_in_order());
+        }
+    }
+
+    /// Has somebody look for numbered messages.
+    fn rouse(self: &Rc<Self>) {
+        match self.handlers.runner.replace(Runner::Awake) {
+            Runner::None => self.handlers.spawn(self.clone().run_numbered()),
+            Runner::Awake => {}
+            Runner::Asleep(runner) => runner.wake(),
+        }
+    }
+
+    async fn run_numbered(self: Rc<Self>) {
+        let handlers = &self.handlers;
+        loop {
+            let (route, message) = poll_fn(|context| handlers.poll_numbered(context)).await;
+            let at_work = AtWork(handlers);
+            let peer = self.peer();
+            let mut handling = pin!(peer.answer(&route, message));
+            if poll_fn(|context| Poll::Ready(handling.as_mut().poll(context))).await.is_ready() {
+                continue;
+            }
+            handlers.runner.set(Runner::None);
+            if !handlers.numbered.borrow().is_empty() {
+                self.rouse();
+            }
+            handling.await;
+            drop(at_work);
+            match handlers.runner.replace(Runner::Awake) {
+                Runner::None => {}
+                other => return handlers.runner.set(other),
+            }
+        }
+    }
+
+    async fn run_in_order(self: Rc<Self>) {
+        let next = || self.handlers.in_order.borrow_mut().pop_front();
+        while let Some((route, message)) = next() {
+            let _at_work = AtWork(&self.handlers);
+            self.peer().answer(&route, message).await;
+        }
+        self.handlers.is_ordered.set(false);
+    }
+}
+
+/// A handler at work.
+struct AtWork<'h>(&'h Handlers);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.at_work.set(self.0.at_work.get() - 1);
+        self.0.reader.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Handlers").field("at_work", &self.at_work.get()).finish_non_exhaustive()
+    }
+}
