@@ -145,6 +145,28 @@ fn a_peer_that_is_still_reading_is_not_asked_behind_what_it_reads() {
     assert!(wire.sent_of(PING).is_empty());
 }
 
+/// The stream has ended for us, but not for who is still reading its last frames.
+#[test]
+fn a_connection_is_not_idle_while_its_last_answer_is_being_read() {
+    let mut wire = Wire::server(Config { send_timeout: Duration::from_secs(10), ..Config::default() });
+    wire.feed(&get(1));
+    let stream = wire.stream();
+    wire.core.respond(stream, OK, &HeaderMap::new(), false).unwrap();
+    wire.core.send_data(stream, Bytes::from(vec![1; 30_000]), true).unwrap();
+    wire.core.finish(stream);
+    for second in 1..=90 {
+        write(&mut wire.core, second * SECOND, 300);
+        wire.core.handle_timeout(second * SECOND);
+        while wire.core.poll_event(second * SECOND).is_some() {}
+        assert_eq!(wire.core.stats().trips.of(Trip::IdleTimeout), 0, "second {second}");
+    }
+    wire.now = 90 * SECOND;
+    wire.flush();
+    assert_eq!(wire.core.stats().streams_open, 0);
+    silent(&mut wire, 60);
+    assert_eq!(trips(&wire, Trip::IdleTimeout), 1);
+}
+
 #[test]
 fn nobody_is_asked_unless_it_is_configured() {
     let mut wire = Wire::server(Config::default());

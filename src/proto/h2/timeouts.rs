@@ -218,7 +218,12 @@ impl Connection {
         } else if timers.announced <= now {
             self.go_finally(Reason::NO_ERROR, &[]);
         } else if timers.idle_since != NEVER && after(timers.idle_since, self.config.idle_timeout) <= now {
-            self.time_out(Trip::IdleTimeout);
+            if timers.waiting_since == NEVER {
+                self.time_out(Trip::IdleTimeout);
+            } else {
+                // The last answer is still being read; `send_timeout` is for who does not read.
+                self.timers.idle_since = now;
+            }
         }
     }
 
