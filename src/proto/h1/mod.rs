@@ -12,6 +12,7 @@
 //!     framing    how much content         refusal    what is answered to a peer at fault
 //!     fields     what concerns the connection
 //!   content    content, by length or in chunks
+//!     write    what goes out alike in both directions
 //! ```
 
 mod chunks;
@@ -27,6 +28,7 @@ mod refusal;
 mod respond;
 mod target;
 mod timeouts;
+mod write;
 
 pub use config::Http1;
 pub use connection::Connection;

@@ -3,13 +3,13 @@
 //! Names and values are of types that cannot hold a line's end, so that nothing can be injected into a head.
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header;
 use http::{HeaderMap, StatusCode};
 
 use super::connection::{Connection, Notice, Phase};
 use super::exchange::{Asked, Exchange, Frame, Receiving, Sending};
 use super::fields::list;
-use crate::limits;
+use super::write::{write_content, write_field};
 use crate::proto::h2::{CommandError, Content, Mismatch, Reason, ResponseHead, StreamKey, parse_length};
 
 /// What the fields of a response mean to us.
@@ -216,7 +216,7 @@ impl Connection {
             exchange.sending = Sending::Ended;
         }
         let chunked = exchange.frame == Frame::Chunked;
-        self.write_content(data, chunked);
+        write_content(&mut self.output, data, chunked);
         if end && chunked {
             self.output.copy(b"0\r\n\r\n");
         }
@@ -224,23 +224,6 @@ impl Connection {
             self.settle();
         }
         Ok(())
-    }
-
-    fn write_content(&mut self, data: Bytes, chunked: bool) {
-        if data.is_empty() {
-            return;
-        }
-        if chunked {
-            self.output.append(|out| write_hex(data.len(), out));
-        }
-        if data.len() <= limits::H2_COPY_BYTES {
-            self.output.copy(&data);
-        } else {
-            self.output.splice(data);
-        }
-        if chunked {
-            self.output.copy(b"\r\n");
-        }
     }
 
     /// Sends trailers, which end the message. Where the framing has no place for them they are left out (RFC 9110 §6.5.1).
@@ -436,37 +419,4 @@ fn write_status(status: StatusCode, out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-fn write_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
-    let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// A chunk's line.
-fn write_hex(length: usize, out: &mut Vec<u8>) {
-    let digits = (usize::BITS - length.leading_zeros()).div_ceil(4).max(1);
-    for at in (0..digits).rev() {
-        let digit = (length >> (4 * at) & 0xf) as u8;
-        out.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::write_hex;
-
-    #[test]
-    fn a_chunks_line_is_its_length_in_hex() {
-        for length in [0, 1, 9, 10, 15, 16, 255, 4096, 65_536, usize::MAX] {
-            let mut out = Vec::new();
-            write_hex(length, &mut out);
-            assert_eq!(out, format!("{length:x}\r\n").into_bytes());
-        }
-    }
 }
