@@ -153,7 +153,7 @@ pub mod internals {
     }
     #[cfg(feature = "http1")]
     pub mod h1 {
-        pub use crate::proto::h1::{Connection, Http1};
+        pub use crate::proto::h1::{Client, Connection, Http1};
     }
     pub mod hpack {
         pub use crate::proto::h2::hpack::{

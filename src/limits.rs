@@ -185,6 +185,10 @@ pub(crate) const H1_HALF_CLOSED: Duration = Duration::from_secs(30);
 /// Octets of chunk extensions in one message, which mean nothing to us: far more than signatures of chunks take.
 #[cfg(feature = "http1")]
 pub(crate) const H1_CHUNK_EXTENSION_BYTES: u32 = 16 * 1024;
+/// Interim heads (1xx) of one response: far more than early hints and signs of life take, and few enough that a server cannot
+/// keep a request for ever with them.
+#[cfg(feature = "http1")]
+pub(crate) const H1_INTERIM_HEADS: u32 = 100;
 
 // proto::message
 

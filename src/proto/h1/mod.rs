@@ -1,4 +1,4 @@
-//! HTTP/1.0 and 1.1 (RFC 9112), the server's end, without I/O and without a clock.
+//! HTTP/1.0 and 1.1 (RFC 9112), without I/O and without a clock: the server's end, and in `client` the other.
 //!
 //! [`Connection`] is driven as that of [`h2`](super::h2) is, by the same calls, and tells of the same events: a request is
 //! a stream, of which there is one at a time. Requests that a client sends ahead (pipelining) wait where they lie until
@@ -16,6 +16,7 @@
 //! ```
 
 mod chunks;
+mod client;
 mod config;
 mod connection;
 mod content;
@@ -30,5 +31,6 @@ mod target;
 mod timeouts;
 mod write;
 
+pub use client::Client;
 pub use config::Http1;
 pub use connection::Connection;
