@@ -147,6 +147,10 @@ impl<R: Role> Driver<R> {
                         return Poll::Pending;
                     }
                     self.wire.shutdown_write();
+                    if !self.wire.lingers() {
+                        self.phase = Phase::Done;
+                        continue;
+                    }
                     self.timer.set_after(LINGER, context);
                     self.phase = Phase::Lingering;
                 }

@@ -420,7 +420,8 @@ mod tests {
     fn two_workers_are_summed_and_a_closed_connection_leaves_its_sums_but_no_levels() {
         let meters = Meters::new();
         let (one, two) = (meters.join(), meters.join());
-        let core = Core::client(std::sync::Arc::new(crate::proto::h2::Config::default()), 0);
+        let config = std::sync::Arc::new(crate::proto::h2::Config::default());
+        let core = crate::http::core::client(config, ::http::Version::HTTP_2, 0);
         let first = Ledger::open(one);
         first.publish(&core);
         let second = Ledger::open(two.clone());

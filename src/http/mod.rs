@@ -88,7 +88,7 @@ mod tunnel_traits;
 mod wire;
 
 pub use ::http::{
-    Error, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+    Error, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
 };
 
 #[cfg(feature = "http1")]

@@ -96,6 +96,21 @@ impl Transport {
         }
     }
 
+    /// Whether the peer has ended it, or has said something that nobody asked for; looks without waiting. What comes over
+    /// TLS may be TLS's own.
+    pub(crate) fn is_stale(&self) -> bool {
+        let mut octet = [0];
+        let (stream, secure) = match self {
+            Transport::Tcp(stream) => (stream, false),
+            Transport::Tls(layer) => (layer.stream(), true),
+        };
+        match stream.try_peek(&mut octet) {
+            Ok(0) => true,
+            Ok(_more) => !secure,
+            Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+        }
+    }
+
     /// Whether it is TLS.
     pub(crate) fn is_secure(&self) -> bool {
         match self {

@@ -17,7 +17,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use ::http::HeaderMap;
+use ::http::{HeaderMap, Version};
 use bytes::Bytes;
 
 use crate::{
@@ -239,6 +239,17 @@ impl Wire {
         if let Some(stream) = self.stream.borrow().as_ref() {
             stream.reset_on_close();
         }
+    }
+
+    /// Whether a connection without requests is of no more use, although nobody has been told.
+    pub(super) fn is_stale(&self) -> bool {
+        core::version(&self.core.borrow()) != Version::HTTP_2
+            && self.stream.borrow().as_ref().is_none_or(Transport::is_stale)
+    }
+
+    /// Whether the socket stays open until the peer can have read our last words.
+    pub(super) fn lingers(&self) -> bool {
+        core::lingers(&self.core.borrow())
     }
 
     /// Closes the socket now.

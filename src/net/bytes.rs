@@ -102,6 +102,11 @@ impl Io {
         self.poll_io(cx, Direction::Read, |fd| socket::peek(fd, buffer))
     }
 
+    /// Looks at what comes next, without regard to what the selector has reported.
+    pub(crate) fn try_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.try_io(Direction::Read, |fd| socket::peek(fd, buffer))
+    }
+
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(self.poll_io(cx, Direction::Write, |fd| socket::send(fd, bytes)))?;
         charge(written);

@@ -418,6 +418,10 @@ impl TcpStream {
         Poll::Pending
     }
 
+    pub(crate) fn try_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.io.try_peek(buffer)
+    }
+
     pub(crate) fn poll_write_vectored(
         &self,
         cx: &mut Context<'_>,

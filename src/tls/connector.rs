@@ -72,6 +72,17 @@ impl TlsConnector {
         }
         self
     }
+
+    /// Whether this protocol is offered by ALPN.
+    pub(crate) fn offers(&self, protocol: &[u8]) -> bool {
+        self.config.alpn_protocols.iter().any(|it| it == protocol)
+    }
+
+    /// What is offered, in words.
+    pub(crate) fn offered(&self) -> String {
+        let names: Vec<_> = self.config.alpn_protocols.iter().map(|it| String::from_utf8_lossy(it)).collect();
+        names.join(", ")
+    }
 }
 
 impl From<ClientConfig> for TlsConnector {

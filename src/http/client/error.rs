@@ -21,6 +21,7 @@ pub struct Error {
 struct Inner {
     kind: Kind,
     unprocessed: bool,
+    unanswered: bool,
     text: Cow<'static, str>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -55,7 +56,15 @@ pub enum Kind {
 
 impl Error {
     pub(super) fn new(kind: Kind, text: impl Into<Cow<'static, str>>) -> Error {
-        Error { inner: Box::new(Inner { kind, unprocessed: false, text: text.into(), source: None }) }
+        Error {
+            inner: Box::new(Inner {
+                kind,
+                unprocessed: false,
+                unanswered: false,
+                text: text.into(),
+                source: None,
+            }),
+        }
     }
 
     pub(super) fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Error {
@@ -66,6 +75,12 @@ impl Error {
     /// The request is known not to have been processed.
     pub(super) fn unprocessed(mut self) -> Error {
         self.inner.unprocessed = true;
+        self
+    }
+
+    /// The peer closed a connection that it had used before, and said nothing about the request.
+    pub(super) fn unanswered(mut self) -> Error {
+        self.inner.unanswered = true;
         self
     }
 
@@ -133,10 +148,16 @@ impl Error {
     }
 
     /// Whether the peer is known not to have processed the request, so that it may be sent again whatever its
-    /// method is.
+    /// method is. [`ResponseFuture::take_request`](super::ResponseFuture::take_request) may have it also when this is not
+    /// known, but likely: then it depends on the method.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.inner.unprocessed
+    }
+
+    /// Whether a request that may be repeated should be: the connection was most likely closed before it came.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.inner.unanswered
     }
 
     /// Whether a time limit passed.
@@ -194,7 +215,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, unprocessed, text, source } = &*self.inner;
+        let Inner { kind, unprocessed, unanswered: _, text, source } = &*self.inner;
         out.debug_struct("Error")
             .field("kind", kind)
             .field("text", text)

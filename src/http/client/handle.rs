@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ::http::Request;
+use ::http::{Request, Version};
 
 use super::{
     error::Error,
@@ -22,7 +22,7 @@ use crate::{
     http::{
         body::Body,
         connection,
-        core::Core,
+        core::{self, Choice},
         hooks::{ConnectionInfo, Hooks},
         metrics::{Ledger, Meter, Meters},
         secure::ClientSecurity,
@@ -95,6 +95,7 @@ pub struct Builder {
     /// What this builder's connections write to, all on one worker.
     meter: Rc<OnceCell<Arc<Meter>>>,
     hooks: Hooks,
+    pub(super) choice: Choice,
     pub(in crate::http) tls: Option<ClientSecurity>,
 }
 
@@ -117,6 +118,7 @@ impl Default for Builder {
             meters: Meters::new(),
             meter: Rc::default(),
             hooks: Hooks::default(),
+            choice: Choice::default(),
             tls: None,
         }
     }
@@ -191,6 +193,11 @@ impl Builder {
         self
     }
 
+    /// Whether a connection in cleartext carries one request at a time.
+    pub(super) fn is_narrow_in_cleartext(&self) -> bool {
+        self.choice.in_cleartext() != Version::HTTP_2
+    }
+
     pub(super) fn time_to_connect(&self) -> Duration {
         self.connect_timeout
     }
@@ -229,8 +236,8 @@ impl Builder {
         let attempt = async {
             let stream = self.connector.connect(addresses).await?;
             match security {
-                None => Ok(stream.into()),
-                Some((host, tls)) => tls.secure(host, stream).await,
+                None => Ok((stream.into(), self.choice.in_cleartext())),
+                Some((host, tls)) => tls.secure(host, stream, self.choice).await,
             }
         };
         let late = |_elapsed| {
@@ -238,7 +245,8 @@ impl Builder {
             Err(io::Error::new(io::ErrorKind::TimedOut, text))
         };
         let connected = time::timeout(self.connect_timeout, attempt).await;
-        Ok(self.speak(connected.unwrap_or_else(late).map_err(Error::connect)?))
+        let (stream, version) = connected.unwrap_or_else(late).map_err(Error::connect)?;
+        Ok(self.speak(stream, version))
     }
 
     /// Speaks HTTP/2 on a connection that was made otherwise.
@@ -248,15 +256,15 @@ impl Builder {
     /// Outside a runtime.
     #[must_use]
     pub fn handshake(&self, stream: TcpStream) -> SendRequest {
-        self.speak(stream.into())
+        self.speak(stream.into(), self.choice.in_cleartext())
     }
 
-    fn speak(&self, stream: Transport) -> SendRequest {
+    fn speak(&self, stream: Transport, version: Version) -> SendRequest {
         let now = context::with(context::Context::turn_time);
         let meter = self.meter.get_or_init(|| self.meters.join());
         // A peer that is gone already has no address; the first write says so.
         let peer = stream.peer_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-        let core = Core::client(self.config.clone(), now);
+        let core = core::client(self.config.clone(), version, now);
         let wire = Wire::new(core, stream, Ledger::open(meter.clone()), peer);
         self.hooks.connected(&wire);
         let link = Link::new(wire.clone(), self.timeout, self.max_streams.max(1));
@@ -401,6 +409,16 @@ impl SendRequest {
     /// Whether nothing is under way, and nothing about to be.
     pub(super) fn is_idle(&self) -> bool {
         self.link.is_idle()
+    }
+
+    /// Whether it has nothing to do, and its peer has ended it without a word.
+    pub(super) fn is_stale(&self) -> bool {
+        self.link.is_stale()
+    }
+
+    /// Whether it carries one request at a time.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.link.is_narrow()
     }
 
     pub(super) fn set_owner(&self, owner: Weak<dyn Owner>) {

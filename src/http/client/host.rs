@@ -2,7 +2,8 @@
 //!
 //! Whoever comes first is served first. A connection is opened when all that there are have no room; one is being
 //! opened at a time, and everybody who waits shares the outcome: the room of a success, or the error when there is
-//! no other connection to hope for.
+//! no other connection to hope for. Connections of HTTP/1.1 carry one request each: once it is known that these are all
+//! that there will be, one is opened for everybody who waits, up to the bound.
 
 use std::{
     cell::{Cell, RefCell},
@@ -36,7 +37,11 @@ pub(super) struct Host {
     pool: Weak<Pool>,
     me: Weak<Host>,
     connections: RefCell<Vec<Pooled>>,
-    dial: RefCell<Option<JoinHandle<()>>>,
+    /// Connections that are being opened, by number.
+    dials: RefCell<Vec<(u32, JoinHandle<()>)>>,
+    dialled: Cell<u32>,
+    /// The last one that was opened carries one request at a time.
+    narrow: Cell<bool>,
     /// When connecting may be tried again although it failed, by the worker's clock.
     redial_at: Cell<u64>,
     line: RefCell<VecDeque<Rc<Waiter>>>,
@@ -50,6 +55,8 @@ struct Pooled {
 
 struct Waiter {
     state: RefCell<State>,
+    /// The request cannot be sent twice.
+    once: bool,
 }
 
 enum State {
@@ -63,32 +70,34 @@ enum State {
 impl Host {
     pub(super) fn new(key: Key, pool: &Rc<Pool>) -> Rc<Host> {
         Rc::new_cyclic(|me| Host {
-            key,
             settings: pool.settings.clone(),
             pool: Rc::downgrade(pool),
             me: me.clone(),
             connections: RefCell::default(),
-            dial: RefCell::default(),
+            dials: RefCell::default(),
+            dialled: Cell::new(0),
+            narrow: Cell::new(key.secure_host().is_none() && pool.settings.builder.is_narrow_in_cleartext()),
             redial_at: Cell::new(0),
+            key,
             line: RefCell::default(),
         })
     }
 
-    /// A handle with room for a request.
-    pub(super) fn checkout(self: &Rc<Host>) -> Checkout {
-        Checkout { host: self.clone(), waiter: None }
+    /// A handle with room for a request. `once`: it cannot be sent twice, so that a connection is looked at first which
+    /// its peer may have ended unnoticed.
+    pub(super) fn checkout(self: &Rc<Host>, once: bool) -> Checkout {
+        Checkout { host: self.clone(), waiter: None, once }
     }
 
     /// Connections that are open or being opened.
     pub(super) fn connections(&self) -> usize {
-        self.connections.borrow().len() + usize::from(self.dial.borrow().is_some())
+        self.connections.borrow().len() + self.dials.borrow().len()
     }
 
     /// Ends every connection in good order, and fails everybody who waits.
     pub(super) fn leave(&self) -> Vec<SendRequest> {
-        if let Some(dial) = self.dial.borrow_mut().take() {
-            dial.abort();
-        }
+        let dials = self.dials.take();
+        dials.iter().for_each(|(_number, dial)| dial.abort());
         self.fail_all(&Error::new(Kind::Closed, "the client was shut down").unprocessed());
         let connections = std::mem::take(&mut *self.connections.borrow_mut());
         self.count(-(connections.len() as isize));
@@ -118,8 +127,33 @@ impl Host {
         self.forget_if_empty();
     }
 
+    /// Gives up the connections that have nothing to do and are like one that turned out to be of no use: the peer has most
+    /// likely ended them, too.
+    pub(super) fn distrust(&self) {
+        self.part_with(|it| it.handle.is_narrow() && it.handle.is_idle());
+        self.forget_if_empty();
+    }
+
+    /// Drops connections; what is under way on them goes on.
+    fn part_with(&self, unwanted: impl Fn(&Pooled) -> bool) {
+        let parted: Vec<Pooled> = {
+            let mut connections = self.connections.borrow_mut();
+            if !connections.iter().any(&unwanted) {
+                return;
+            }
+            let (parted, kept) = connections.drain(..).partition(unwanted);
+            *connections = kept;
+            parted
+        };
+        self.count(-(parted.len() as isize));
+        drop(parted);
+    }
+
     /// Takes a place on a connection that has room.
-    fn take_room(&self) -> Option<SendRequest> {
+    fn take_room(&self, once: bool) -> Option<SendRequest> {
+        if once {
+            self.part_with(|it| it.handle.is_stale());
+        }
         self.connections.borrow().iter().find_map(|pooled| {
             let handle = pooled.handle.with_room()?;
             pooled.used.set(context::with(context::Context::turn_time));
@@ -129,24 +163,15 @@ impl Host {
 
     /// Drops the connections that take no more requests; what is under way on them goes on.
     fn drop_closed(&self) {
-        let closed: Vec<Pooled> = {
-            let mut connections = self.connections.borrow_mut();
-            if !connections.iter().any(|it| it.handle.is_closed()) {
-                return;
-            }
-            let (closed, open) = connections.drain(..).partition(|it| it.handle.is_closed());
-            *connections = open;
-            closed
-        };
-        self.count(-(closed.len() as isize));
-        drop(closed);
+        self.part_with(|it| it.handle.is_closed());
     }
 
     /// Serves those in line as far as there is room, and sees to more room.
     fn advance(&self) {
         self.drop_closed();
-        while !self.line.borrow().is_empty() {
-            let Some(handle) = self.take_room() else { break };
+        loop {
+            let next = self.line.borrow().front().map(|waiter| waiter.once);
+            let Some(handle) = next.and_then(|once| self.take_room(once)) else { break };
             let next = self.line.borrow_mut().pop_front();
             match next {
                 Some(waiter) => waiter.tell(State::Served(handle)),
@@ -160,28 +185,39 @@ impl Host {
         }
     }
 
-    /// Opens a connection, unless one is being opened or there are enough.
+    /// Opens connections, unless enough are being opened or there are enough.
     fn dial(&self) {
         let open = self.connections.borrow().len();
-        let resting = open > 0 && context::with(context::Context::turn_time) < self.redial_at.get();
-        if self.dial.borrow().is_some() || open >= self.settings.connections_per_host || resting {
+        // With something to hope for it is not tried again at once.
+        if self.connections() > 0 && context::with(context::Context::turn_time) < self.redial_at.get() {
             return;
         }
+        let wanted = if self.narrow.get() { self.line.borrow().len() } else { 1 };
+        let most = wanted.min(self.settings.connections_per_host.saturating_sub(open));
+        while self.dials.borrow().len() < most {
+            self.dial_one();
+        }
+    }
+
+    fn dial_one(&self) {
         // Only a weak reference: the last client may be dropped meanwhile, which ends the attempt.
         let (host, key, settings) = (self.me.clone(), self.key.clone(), self.settings.clone());
+        let number = self.dialled.get();
+        self.dialled.set(number.wrapping_add(1));
         let task = worker::spawn(async move {
             let connected = connect(&settings, &key).await;
             if let Some(host) = host.upgrade() {
-                host.dialled(connected);
+                host.connected(number, connected);
             }
         });
-        *self.dial.borrow_mut() = Some(task);
+        self.dials.borrow_mut().push((number, task));
     }
 
-    fn dialled(&self, connected: Result<SendRequest, Error>) {
-        drop(self.dial.borrow_mut().take());
+    fn connected(&self, number: u32, connected: Result<SendRequest, Error>) {
+        self.dials.borrow_mut().retain(|(other, _dial)| *other != number);
         match connected {
             Ok(handle) => {
+                self.narrow.set(handle.is_narrow());
                 let owner: Weak<dyn Owner> = self.me.clone();
                 handle.set_owner(owner);
                 let used = Cell::new(context::with(context::Context::turn_time));
@@ -192,7 +228,7 @@ impl Host {
                 self.drop_closed();
                 let now = context::with(context::Context::turn_time);
                 self.redial_at.set(now.saturating_add(nanos(CLIENT_REDIAL_PAUSE)));
-                if self.connections.borrow().is_empty() {
+                if self.connections() == 0 {
                     self.fail_all(&error);
                 }
             }
@@ -239,9 +275,7 @@ impl Owner for Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        if let Some(dial) = self.dial.get_mut().take() {
-            dial.abort();
-        }
+        self.dials.get_mut().iter().for_each(|(_number, dial)| dial.abort());
     }
 }
 
@@ -257,6 +291,7 @@ impl Waiter {
 pub(super) struct Checkout {
     host: Rc<Host>,
     waiter: Option<Rc<Waiter>>,
+    once: bool,
 }
 
 impl Checkout {
@@ -264,14 +299,15 @@ impl Checkout {
         let host = &self.host;
         if host.line.borrow().is_empty() {
             host.drop_closed();
-            if let Some(handle) = host.take_room() {
+            if let Some(handle) = host.take_room(self.once) {
                 return Poll::Ready(Ok(handle));
             }
         }
         if host.line.borrow().len() >= CLIENT_WAITING {
             return Poll::Ready(Err(Error::new(Kind::Busy, "too many wait for the host").unprocessed()));
         }
-        let waiter = Rc::new(Waiter { state: RefCell::new(State::InLine(context.waker().clone())) });
+        let state = RefCell::new(State::InLine(context.waker().clone()));
+        let waiter = Rc::new(Waiter { state, once: self.once });
         host.line.borrow_mut().push_back(waiter.clone());
         self.waiter = Some(waiter);
         host.dial();

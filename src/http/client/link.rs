@@ -12,13 +12,14 @@ use std::{
     time::Duration,
 };
 
-use ::http::Request;
+use ::http::{Request, Version};
 use bytes::Bytes;
 
 use super::error::{Error, Kind};
 use crate::{
     http::{
         connection::{Cause, Role},
+        core,
         wire::Wire,
     },
     limits::CLIENT_WAITING,
@@ -110,6 +111,16 @@ impl Link {
     /// Whether nothing is under way, and nothing about to be.
     pub(super) fn is_idle(&self) -> bool {
         self.streams() == 0 && self.permits.get() == 0
+    }
+
+    /// Whether it has nothing to do, and its peer has ended it without a word; looked for where HTTP/2 would tell.
+    pub(super) fn is_stale(&self) -> bool {
+        self.is_idle() && self.wire.is_stale()
+    }
+
+    /// Whether it carries one request at a time.
+    pub(super) fn is_narrow(&self) -> bool {
+        core::version(&self.wire.core.borrow()) != Version::HTTP_2
     }
 
     /// Requests under way.
@@ -229,13 +240,17 @@ impl Link {
 
     /// Why a request that was sent has no response: the connection ended. `end` is where its head ends in all
     /// that was sent.
-    pub(super) fn lost(&self, end: u64) -> Error {
+    pub(super) fn lost(&self, stream: StreamKey, end: u64) -> Error {
         let error = match self.ended.borrow().as_ref() {
             Some(cause) => self.end_error(cause),
             None => Error::new(Kind::Closed, "the connection has ended"),
         };
+        let core = self.wire.core.borrow();
         // A head of which the last byte was not written cannot have been understood.
-        if self.wire.core.borrow().output_written() < end { error.unprocessed() } else { error }
+        if core.output_written() < end {
+            return error.unprocessed();
+        }
+        if core::was_unanswered(&core, stream) { error.unanswered() } else { error }
     }
 
     fn end_error(&self, cause: &Cause) -> Error {
@@ -244,7 +259,7 @@ impl Link {
                 Error::new(Kind::Timeout, "the connection timed out").caused_by(*error)
             }
             (_, Some(farewell)) => farewell.error(Kind::Closed),
-            (Cause::Closed(Some(error)), None) => closed(*error),
+            (Cause::Closed(Some(error)), None) => closed(*error, core::version(&self.wire.core.borrow())),
             (Cause::Closed(None) | Cause::Http1, None) => {
                 Error::new(Kind::Closed, "the connection has ended")
             }
@@ -257,8 +272,8 @@ impl Link {
 }
 
 /// The peer broke the protocol, or closed at the wrong time.
-fn closed(error: ConnectionError) -> Error {
-    let text = if error.is_peer() && error.offset == 0 {
+fn closed(error: ConnectionError, version: Version) -> Error {
+    let text = if error.is_peer() && error.offset == 0 && version == Version::HTTP_2 {
         "the peer does not speak HTTP/2"
     } else if error.is_peer() {
         "the peer broke the protocol"

@@ -1,4 +1,4 @@
-//! HTTP/2 clients: requests on one connection, or on a pool of them.
+//! HTTP clients: requests on one connection, or on a pool of them.
 //!
 //! [`Client`] keeps connections to as many hosts as it is asked for, and sends a request again where that is safe.
 //!
@@ -13,6 +13,7 @@
 //! link.rs      a connection as its handles see it: who waits for room, why it ended
 //! response.rs  one request under way
 //! target.rs    a request as HTTP/2 wants it
+//! older.rs     HTTP/1.1 instead
 //! error.rs     why there is no response
 //! ```
 //!
@@ -43,6 +44,8 @@ mod error;
 mod handle;
 mod host;
 mod link;
+#[cfg(feature = "http1")]
+mod older;
 mod pool;
 mod response;
 mod target;

@@ -24,7 +24,11 @@ use super::{
     target,
 };
 use crate::{
-    http::{body::Body, hooks::ConnectionInfo, metrics::Meters},
+    http::{
+        body::{Body, Kind as BodyKind},
+        hooks::ConnectionInfo,
+        metrics::Meters,
+    },
     limits::{
         CLIENT_CONNECTIONS, CLIENT_IDLE_CONNECTIONS, CLIENT_IDLE_TIMEOUT, CLIENT_RETRIES, CLIENT_RETRY_PAUSE,
     },
@@ -404,10 +408,10 @@ impl Call {
         let key = key.or_else(|_homeless| Key::of(request.uri()))?;
         // A limit beyond all time is none.
         let limit = timeout.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
-        let mut attempts = 0;
+        let (mut attempts, mut repeated) = (0, false);
         loop {
             let wanted = request.uri().clone();
-            let checkout = pool.host(key.clone()).checkout();
+            let checkout = pool.host(key.clone()).checkout(!is_repeatable(&request));
             let checkout =
                 dump::waiting(move |out| write!(out, "a connection with room for {wanted}"), checkout);
             let mut handle = match limit {
@@ -434,8 +438,16 @@ impl Call {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            let again = future.take_request().filter(|_| error.is_retryable());
+            // RFC 9112 §9.3.1: a request that may have been processed is sent again once, if that does no harm.
+            let repeats = error.is_unanswered() && !repeated;
+            let again = future
+                .take_request()
+                .filter(|request| error.is_retryable() || (repeats && is_idempotent(request.method())));
             let Some(again) = again.filter(|_| attempts < pool.settings.retries) else { return Err(error) };
+            if !error.is_retryable() {
+                repeated = true;
+                pool.host(key.clone()).distrust();
+            }
             request = again;
             attempts += 1;
             if error.kind() == Kind::Refused && attempts > 1 {
@@ -444,6 +456,20 @@ impl Call {
             }
         }
     }
+}
+
+/// Whether a request may be sent again without knowing what has become of it.
+fn is_repeatable(request: &Request<Body>) -> bool {
+    let whole = match &request.body().kind {
+        BodyKind::Empty | BodyKind::Full(_) => true,
+        BodyKind::Incoming(_) | BodyKind::Streaming(_) => false,
+    };
+    whole && is_idempotent(request.method())
+}
+
+/// RFC 9110 §9.2.2: twice is as good as once.
+fn is_idempotent(method: &Method) -> bool {
+    method.is_safe() || matches!(*method, Method::PUT | Method::DELETE)
 }
 
 impl IntoFuture for Call {

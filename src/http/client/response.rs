@@ -292,7 +292,7 @@ impl Waiting {
         }
         match headless {
             Headless::Died(death) => Error::died(death),
-            Headless::Lost => ticket.link.lost(self.head_end),
+            Headless::Lost => ticket.link.lost(ticket.key, self.head_end),
         }
     }
 
@@ -410,7 +410,8 @@ impl Future for ResponseFuture {
         match (std::mem::replace(&mut self.state, State::Done(None)), head) {
             (State::Waiting(waiting), Some(Ok(head))) => Poll::Ready(Ok(waiting.into_response(head))),
             (State::Waiting(waiting), Some(Err(error))) => {
-                let request = if error.is_retryable() { waiting.into_request() } else { None };
+                let again = error.is_retryable() || error.is_unanswered();
+                let request = if again { waiting.into_request() } else { None };
                 self.state = State::Done(request.map(Box::new));
                 Poll::Ready(Err(error))
             }

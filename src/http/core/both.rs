@@ -2,7 +2,7 @@
 
 use std::{io::IoSlice, sync::Arc};
 
-use ::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use bytes::Bytes;
 
 use crate::{
@@ -22,6 +22,8 @@ pub(in crate::http) enum Core {
     /// Also while it is not known which it is.
     Http2(Connection),
     Http1(Box<h1::Connection>),
+    /// A client's end of HTTP/1.
+    Http1Client(Box<h1::Client>),
 }
 
 /// What a server's builder was told of other versions.
@@ -99,8 +101,84 @@ pub(in crate::http) fn switch(core: &mut Core, older: &Older, secure: bool, now:
             new.receive(old.take_input());
             *core = Core::Http2(new);
         }
+        // It never asks for it.
+        Core::Http1Client(_) => return false,
     }
     true
+}
+
+/// Which versions a client speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::http) enum Choice {
+    /// In cleartext HTTP/2, and over TLS what the server prefers.
+    #[default]
+    Newest,
+    /// In cleartext HTTP/1.1, and over TLS what the server prefers.
+    OlderInCleartext,
+    /// HTTP/1.1 alone.
+    Older,
+}
+
+impl Choice {
+    /// What is spoken without being asked.
+    pub(in crate::http) fn in_cleartext(self) -> Version {
+        match self {
+            Choice::Newest => Version::HTTP_2,
+            Choice::OlderInCleartext | Choice::Older => Version::HTTP_11,
+        }
+    }
+}
+
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nobody asks without TLS"))]
+impl Choice {
+    const HTTP1: &'static [u8] = b"http/1.1";
+    /// What is offered over TLS, by the names of ALPN.
+    pub(in crate::http) const OFFERED: &'static [&'static [u8]] = &[b"h2", Choice::HTTP1];
+    /// The same of a client that speaks HTTP/1.1 alone.
+    pub(in crate::http) const OFFERED_OLDER: &'static [&'static [u8]] = &[Choice::HTTP1];
+
+    pub(in crate::http) fn is_older(self) -> bool {
+        self == Choice::Older
+    }
+
+    /// What is spoken after this answer by ALPN. A server that knows none of it speaks HTTP/1.1, if that was offered.
+    pub(in crate::http) fn over_tls(
+        self,
+        chosen: Option<&[u8]>,
+        offered: impl Fn(&[u8]) -> bool,
+    ) -> Option<Version> {
+        match chosen {
+            Some(b"h2") if self != Choice::Older => Some(Version::HTTP_2),
+            Some(Choice::HTTP1) => Some(Version::HTTP_11),
+            None if offered(Choice::HTTP1) => Some(Version::HTTP_11),
+            Some(_) | None => None,
+        }
+    }
+}
+
+/// Makes a client's end of a connection that speaks this version.
+pub(in crate::http) fn client(config: Arc<Config>, version: Version, now: u64) -> Core {
+    if version == Version::HTTP_2 {
+        Core::Http2(Connection::client(config, now))
+    } else {
+        Core::Http1Client(Box::new(h1::Client::new(config, now)))
+    }
+}
+
+/// The version that it speaks.
+pub(in crate::http) fn version(core: &Core) -> Version {
+    match core {
+        Core::Http2(_) => Version::HTTP_2,
+        Core::Http1(_) | Core::Http1Client(_) => Version::HTTP_11,
+    }
+}
+
+/// Whether the peer ended the connection without a word on this request, although it had answered others.
+pub(in crate::http) fn was_unanswered(core: &Core, stream: StreamKey) -> bool {
+    match core {
+        Core::Http2(_) | Core::Http1(_) => false,
+        Core::Http1Client(core) => core.was_unanswered(stream),
+    }
 }
 
 /// Whether reading may go on that had to wait.
@@ -109,6 +187,7 @@ pub(in crate::http) fn resumes(core: &Core) -> bool {
     match core {
         Core::Http2(_) => false,
         Core::Http1(core) => core.has_events(),
+        Core::Http1Client(core) => core.has_events(),
     }
 }
 
@@ -118,6 +197,16 @@ pub(in crate::http) fn takes_end(core: &mut Core) -> bool {
     match core {
         Core::Http2(_) => false,
         Core::Http1(core) => core.takes_end(),
+        Core::Http1Client(core) => core.takes_end(),
+    }
+}
+
+/// Whether the peer may still have to read our last words when its end of the socket is open: a client of HTTP/1 has none.
+#[inline]
+pub(in crate::http) fn lingers(core: &Core) -> bool {
+    match core {
+        Core::Http2(_) | Core::Http1(_) => true,
+        Core::Http1Client(_) => false,
     }
 }
 
@@ -126,6 +215,7 @@ pub(in crate::http) fn breaks_off(core: &Core) -> bool {
     match core {
         Core::Http2(_) => false,
         Core::Http1(core) => core.breaks_off(),
+        Core::Http1Client(core) => core.breaks_off(),
     }
 }
 
@@ -140,6 +230,7 @@ pub(in crate::http) fn answer_is_whole(core: &mut Core, stream: StreamKey) {
     match core {
         Core::Http2(_) => {}
         Core::Http1(core) => core.answer_is_whole(stream),
+        Core::Http1Client(_) => {}
     }
 }
 
@@ -147,7 +238,7 @@ pub(in crate::http) fn answer_is_whole(core: &mut Core, stream: StreamKey) {
 #[inline]
 pub(in crate::http) fn may_upgrade(core: &Core, stream: StreamKey) -> bool {
     match core {
-        Core::Http2(_) => false,
+        Core::Http2(_) | Core::Http1Client(_) => false,
         Core::Http1(core) => core.may_upgrade(stream),
     }
 }
@@ -156,7 +247,7 @@ pub(in crate::http) fn may_upgrade(core: &Core, stream: StreamKey) -> bool {
 #[inline]
 pub(in crate::http) fn set_date(core: &mut Core, date: impl FnOnce() -> HeaderValue) {
     match core {
-        Core::Http2(_) => {}
+        Core::Http2(_) | Core::Http1Client(_) => {}
         Core::Http1(core) => core.set_date(date()),
     }
 }
@@ -167,6 +258,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.receive(input),
             Core::Http1(core) => core.receive(input),
+            Core::Http1Client(core) => core.receive(input),
         }
     }
 
@@ -175,6 +267,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.receive_end(),
             Core::Http1(core) => core.receive_end(),
+            Core::Http1Client(core) => core.receive_end(),
         }
     }
 
@@ -183,6 +276,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.poll_event(now),
             Core::Http1(core) => core.poll_event(now),
+            Core::Http1Client(core) => core.poll_event(now),
         }
     }
 
@@ -191,6 +285,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.has_output(),
             Core::Http1(core) => core.has_output(),
+            Core::Http1Client(core) => core.has_output(),
         }
     }
 
@@ -199,6 +294,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.has_events(),
             Core::Http1(core) => core.has_events(),
+            Core::Http1Client(core) => core.has_events(),
         }
     }
 
@@ -207,6 +303,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.is_closed(),
             Core::Http1(core) => core.is_closed(),
+            Core::Http1Client(core) => core.is_closed(),
         }
     }
 
@@ -215,6 +312,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.wants_input(),
             Core::Http1(core) => core.wants_input(),
+            Core::Http1Client(core) => core.wants_input(),
         }
     }
 
@@ -223,6 +321,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.open_streams(),
             Core::Http1(core) => core.open_streams(),
+            Core::Http1Client(core) => core.open_streams(),
         }
     }
 
@@ -230,6 +329,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.output_left(),
             Core::Http1(core) => core.output_left(),
+            Core::Http1Client(core) => core.output_left(),
         }
     }
 
@@ -237,6 +337,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.config(),
             Core::Http1(core) => core.config(),
+            Core::Http1Client(core) => core.config(),
         }
     }
 
@@ -245,6 +346,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.output_is_one_piece(),
             Core::Http1(core) => core.output_is_one_piece(),
+            Core::Http1Client(core) => core.output_is_one_piece(),
         }
     }
 
@@ -253,6 +355,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.transmitted(n),
             Core::Http1(core) => core.transmitted(n),
+            Core::Http1Client(core) => core.transmitted(n),
         }
     }
 
@@ -261,6 +364,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.next_deadline(now),
             Core::Http1(core) => core.next_deadline(now),
+            Core::Http1Client(core) => core.next_deadline(now),
         }
     }
 
@@ -269,6 +373,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.handle_timeout(now),
             Core::Http1(core) => core.handle_timeout(now),
+            Core::Http1Client(core) => core.handle_timeout(now),
         }
     }
 
@@ -277,6 +382,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.give_buffer(memory),
             Core::Http1(core) => core.give_buffer(memory),
+            Core::Http1Client(core) => core.give_buffer(memory),
         }
     }
 
@@ -285,6 +391,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.take_buffer(),
             Core::Http1(core) => core.take_buffer(),
+            Core::Http1Client(core) => core.take_buffer(),
         }
     }
 
@@ -293,6 +400,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.recycle(headers),
             Core::Http1(core) => core.recycle(headers),
+            Core::Http1Client(core) => core.recycle(headers),
         }
     }
 
@@ -301,6 +409,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.recycle_head(head),
             Core::Http1(core) => core.recycle_head(head),
+            Core::Http1Client(_) => drop(head),
         }
     }
 
@@ -309,6 +418,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.take_head(),
             Core::Http1(core) => core.take_head(),
+            Core::Http1Client(_) => None,
         }
     }
 
@@ -317,6 +427,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.stream_id(stream),
             Core::Http1(core) => core.stream_id(stream),
+            Core::Http1Client(core) => core.stream_id(stream),
         }
     }
 
@@ -325,6 +436,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.send_capacity(stream),
             Core::Http1(core) => core.send_capacity(stream),
+            Core::Http1Client(core) => core.send_capacity(stream),
         }
     }
 
@@ -333,6 +445,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.is_all_sent(stream),
             Core::Http1(core) => core.is_all_sent(stream),
+            Core::Http1Client(core) => core.is_all_sent(stream),
         }
     }
 
@@ -341,6 +454,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.release(stream, n),
             Core::Http1(core) => core.release(stream, n),
+            Core::Http1Client(core) => core.release(stream, n),
         }
     }
 
@@ -349,6 +463,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.finish(stream),
             Core::Http1(core) => core.finish(stream),
+            Core::Http1Client(core) => core.finish(stream),
         }
     }
 
@@ -357,6 +472,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.reset(stream, reason),
             Core::Http1(core) => core.reset(stream, reason),
+            Core::Http1Client(core) => core.reset(stream, reason),
         }
     }
 
@@ -370,6 +486,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.inform(stream, status, headers),
             Core::Http1(core) => core.inform(stream, status, headers),
+            Core::Http1Client(_) => Err(CommandError::WrongRole),
         }
     }
 
@@ -383,6 +500,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.send_data(stream, data, end),
             Core::Http1(core) => core.send_data(stream, data, end),
+            Core::Http1Client(core) => core.send_data(stream, data, end),
         }
     }
 
@@ -395,6 +513,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.send_trailers(stream, trailers),
             Core::Http1(core) => core.send_trailers(stream, trailers),
+            Core::Http1Client(core) => core.send_trailers(stream, trailers),
         }
     }
 
@@ -408,6 +527,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.respond_with(stream, head, end),
             Core::Http1(core) => core.respond_with(stream, head, end),
+            Core::Http1Client(_) => Err(CommandError::WrongRole),
         }
     }
 
@@ -416,6 +536,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.abandon(),
             Core::Http1(core) => core.abandon(),
+            Core::Http1Client(core) => core.abandon(),
         }
     }
 
@@ -424,6 +545,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.shutdown(),
             Core::Http1(core) => core.shutdown(),
+            Core::Http1Client(core) => core.shutdown(),
         }
     }
 
@@ -432,6 +554,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.stats(),
             Core::Http1(core) => core.stats(),
+            Core::Http1Client(core) => core.stats(),
         }
     }
 
@@ -440,6 +563,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.held(),
             Core::Http1(core) => core.held(),
+            Core::Http1Client(core) => core.held(),
         }
     }
 
@@ -448,6 +572,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.counts(),
             Core::Http1(core) => core.counts(),
+            Core::Http1Client(core) => core.counts(),
         }
     }
 
@@ -456,6 +581,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.rare(),
             Core::Http1(core) => core.rare(),
+            Core::Http1Client(core) => core.rare(),
         }
     }
 
@@ -464,6 +590,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.rarities(),
             Core::Http1(core) => core.rarities(),
+            Core::Http1Client(core) => core.rarities(),
         }
     }
 
@@ -472,6 +599,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.shed(stream, status),
             Core::Http1(core) => core.shed(stream),
+            Core::Http1Client(_) => {}
         }
     }
 
@@ -480,6 +608,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.goaway(reason, debug),
             Core::Http1(core) => core.goaway(),
+            Core::Http1Client(core) => core.goaway(),
         }
     }
 
@@ -488,16 +617,13 @@ impl Core {
         match self {
             Core::Http2(core) => core.poll_transmit(now, slices),
             Core::Http1(core) => core.poll_transmit(now, slices),
+            Core::Http1Client(core) => core.poll_transmit(now, slices),
         }
     }
 }
 
-/// What clients need, and what HTTP/2 alone has: there is no client of HTTP/1.
+/// What clients need, and what HTTP/2 alone has.
 impl Core {
-    pub(in crate::http) fn client(config: Arc<Config>, now: u64) -> Core {
-        Core::Http2(Connection::client(config, now))
-    }
-
     pub(in crate::http) fn request<B>(
         &mut self,
         request: &Request<B>,
@@ -506,6 +632,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.request(request, end),
             Core::Http1(_) => Err(CommandError::WrongRole),
+            Core::Http1Client(core) => core.request(request, end),
         }
     }
 
@@ -516,7 +643,7 @@ impl Core {
     ) -> Result<(), CommandError> {
         match self {
             Core::Http2(core) => core.prioritize(stream, priority),
-            Core::Http1(_) => Err(CommandError::WrongRole),
+            Core::Http1(_) | Core::Http1Client(_) => Err(CommandError::WrongRole),
         }
     }
 
@@ -524,7 +651,7 @@ impl Core {
     pub(in crate::http) fn log_frames(&mut self, log: FrameLog) {
         match self {
             Core::Http2(core) => core.log_frames(log),
-            Core::Http1(_) => drop(log),
+            Core::Http1(_) | Core::Http1Client(_) => drop(log),
         }
     }
 
@@ -535,6 +662,7 @@ impl Core {
             Core::Http1(_) => {
                 let _nothing = n;
             }
+            Core::Http1Client(core) => core.release_late(n),
         }
     }
 
@@ -546,6 +674,7 @@ impl Core {
                 let _whole = stream;
                 false
             }
+            Core::Http1Client(core) => core.detach(stream),
         }
     }
 
@@ -557,7 +686,7 @@ impl Core {
     ) -> Result<(), CommandError> {
         match self {
             Core::Http2(core) => core.advertise_on(stream, value),
-            Core::Http1(_) => Err(CommandError::WrongRole),
+            Core::Http1(_) | Core::Http1Client(_) => Err(CommandError::WrongRole),
         }
     }
 
@@ -566,6 +695,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.request_room(),
             Core::Http1(_) => Err(CommandError::WrongRole),
+            Core::Http1Client(core) => core.request_room(),
         }
     }
 
@@ -573,7 +703,7 @@ impl Core {
     pub(in crate::http) fn takes_connect_protocol(&self) -> Option<bool> {
         match self {
             Core::Http2(core) => core.takes_connect_protocol(),
-            Core::Http1(_) => Some(false),
+            Core::Http1(_) | Core::Http1Client(_) => Some(false),
         }
     }
 
@@ -582,6 +712,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.output_written(),
             Core::Http1(_) => 0,
+            Core::Http1Client(core) => core.output_written(),
         }
     }
 
@@ -590,6 +721,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.output_end(),
             Core::Http1(_) => 0,
+            Core::Http1Client(core) => core.output_end(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::http::HeaderValue;
+use ::http::{HeaderValue, Version};
 
 use crate::proto::h2::{Config, Connection, StreamKey};
 
@@ -65,3 +65,63 @@ pub(in crate::http) fn may_upgrade(_core: &Core, _stream: StreamKey) -> bool {
 /// Whether it makes answers of its own that have a date.
 #[inline]
 pub(in crate::http) fn set_date(_core: &mut Core, _date: impl FnOnce() -> HeaderValue) {}
+
+/// Whether the peer may still have to read our last words when its end of the socket is open.
+#[inline]
+pub(in crate::http) fn lingers(_core: &Core) -> bool {
+    true
+}
+
+/// Which versions a client speaks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::http) enum Choice {
+    #[default]
+    Newest,
+}
+
+impl Choice {
+    /// What is spoken without being asked.
+    pub(in crate::http) fn in_cleartext(self) -> Version {
+        match self {
+            Choice::Newest => Version::HTTP_2,
+        }
+    }
+}
+
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nobody asks without TLS"))]
+impl Choice {
+    /// What is offered over TLS, by the names of ALPN.
+    pub(in crate::http) const OFFERED: &'static [&'static [u8]] = &[b"h2"];
+    /// There is nothing older.
+    pub(in crate::http) const OFFERED_OLDER: &'static [&'static [u8]] = Choice::OFFERED;
+
+    pub(in crate::http) fn is_older(self) -> bool {
+        match self {
+            Choice::Newest => false,
+        }
+    }
+
+    /// What is spoken after this answer by ALPN.
+    pub(in crate::http) fn over_tls(
+        self,
+        chosen: Option<&[u8]>,
+        _offered: impl Fn(&[u8]) -> bool,
+    ) -> Option<Version> {
+        (chosen == Some(b"h2")).then_some(Version::HTTP_2)
+    }
+}
+
+/// Makes a client's end of a connection.
+pub(in crate::http) fn client(config: Arc<Config>, _version: Version, now: u64) -> Core {
+    Connection::client(config, now)
+}
+
+/// The version that it speaks.
+pub(in crate::http) fn version(_core: &Core) -> Version {
+    Version::HTTP_2
+}
+
+/// Whether the peer ended the connection without a word on this request: HTTP/2 has its own way to say so.
+pub(in crate::http) fn was_unanswered(_core: &Core, _stream: StreamKey) -> bool {
+    false
+}

@@ -6,9 +6,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use ::http::Version;
 use bytes::BytesMut;
 
-use crate::{http::transport::Transport, net::TcpStream};
+use crate::{
+    http::{core::Choice, transport::Transport},
+    net::TcpStream,
+};
 
 #[derive(Debug)]
 pub(crate) enum Layer {}
@@ -68,7 +72,7 @@ impl Security {
 pub(crate) enum ClientSecurity {}
 
 impl ClientSecurity {
-    pub(crate) async fn secure(&self, _: &str, _: TcpStream) -> io::Result<Transport> {
+    pub(crate) async fn secure(&self, _: &str, _: TcpStream, _: Choice) -> io::Result<(Transport, Version)> {
         match *self {}
     }
 }

@@ -7,17 +7,15 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use ::http::Version;
 use bytes::BytesMut;
 
 use crate::{
-    http::transport::Transport,
+    http::{core::Choice, transport::Transport},
     net::TcpStream,
     tls::{Secured, TlsAcceptor, TlsConnector, TlsInfo},
     trace,
 };
-
-/// What a client offers to speak, by the names that ALPN has for it (RFC 9113 §3.2).
-const OFFERED: &[&[u8]] = &[b"h2"];
 
 /// What a cleartext client is told that has come to the wrong port.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
@@ -122,27 +120,42 @@ impl Security {
 
 /// A client's side of TLS.
 #[derive(Clone, Debug)]
-pub(crate) struct ClientSecurity(TlsConnector);
+pub(crate) struct ClientSecurity {
+    /// Offers all that is spoken, by the names that ALPN has for it (RFC 9113 §3.2).
+    newest: TlsConnector,
+    /// Offers HTTP/1.1 alone.
+    older: TlsConnector,
+}
 
 impl ClientSecurity {
     pub(super) fn new(connector: TlsConnector) -> ClientSecurity {
-        ClientSecurity(connector.offering(OFFERED))
+        ClientSecurity {
+            older: connector.clone().offering(Choice::OFFERED_OLDER),
+            newest: connector.offering(Choice::OFFERED),
+        }
     }
 
-    /// Shakes hands with a host that speaks HTTP/2 over it.
-    pub(crate) async fn secure(&self, host: &str, stream: TcpStream) -> io::Result<Transport> {
-        let stream = self.0.connect(host, stream).await?;
+    /// Shakes hands with a host, and agrees with it on what is spoken.
+    pub(crate) async fn secure(
+        &self,
+        host: &str,
+        stream: TcpStream,
+        choice: Choice,
+    ) -> io::Result<(Transport, Version)> {
+        let connector = if choice.is_older() { &self.older } else { &self.newest };
+        let stream = connector.connect(host, stream).await?;
         let layer = Layer(stream.into_secured());
-        match layer.info().alpn() {
-            Some(b"h2") => Ok(Transport::Tls(layer)),
-            other => {
-                // In good order: it has done nothing wrong.
-                let _ = layer.shutdown_write();
-                let other = other.map_or("nothing".into(), String::from_utf8_lossy);
-                let text = format!("{host} does not speak HTTP/2: offered h2 by ALPN, it chose {other}");
-                Err(io::Error::new(io::ErrorKind::Unsupported, text))
-            }
+        let info = layer.info();
+        let chosen = info.alpn();
+        if let Some(version) = choice.over_tls(chosen, |protocol| connector.offers(protocol)) {
+            return Ok((Transport::Tls(layer), version));
         }
+        // In good order: it has done nothing wrong.
+        let _ = layer.shutdown_write();
+        let chosen = chosen.map_or("nothing".into(), String::from_utf8_lossy);
+        let offered = connector.offered();
+        let text = format!("{host} does not speak HTTP/2: offered {offered} by ALPN, it chose {chosen}");
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
     }
 }
 

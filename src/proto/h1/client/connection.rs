@@ -75,6 +75,8 @@ pub struct Client {
     /// The request under way when the peer ended the connection without a word on it, though it had answered others.
     unanswered: Option<StreamKey>,
     end_told: bool,
+    /// A tunnel was broken off.
+    pub(super) breaks_off: bool,
     pub(super) spare: HeaderMap,
     pub(super) tally: Tally,
 }
@@ -99,6 +101,7 @@ impl Client {
             paused: false,
             unanswered: None,
             end_told: false,
+            breaks_off: false,
             spare: HeaderMap::new(),
             tally: Tally::default(),
         }
@@ -341,6 +344,20 @@ impl Client {
     /// Whether the connection is over: once the output is written the socket can be closed.
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Dead
+    }
+
+    /// Whether the socket must be reset, so that nobody takes what went through a tunnel for whole.
+    pub(crate) fn breaks_off(&self) -> bool {
+        self.breaks_off
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn output_left(&self) -> usize {
+        self.output.len()
+    }
+
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.clone()
     }
 
     /// Our direction of a tunnel is over, and the peer must read an end.

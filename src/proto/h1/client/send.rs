@@ -120,8 +120,8 @@ impl Client {
         if exchange.is_over() {
             return;
         }
+        self.breaks_off = exchange.tunnel;
         self.tally.resets = self.tally.resets.wrapping_add(1);
-        // Also of a tunnel: who ends it in the middle wants nothing of it to look whole.
         self.output.clear();
         self.close(None);
     }
