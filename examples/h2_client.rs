@@ -1,9 +1,16 @@
-//! A small curl that speaks HTTP/2 and nothing else: in cleartext with prior knowledge, or over TLS with the feature `tls-ring`.
+//! A small curl: HTTP/2 in cleartext with prior knowledge, or over TLS with the feature `tls-ring`; and HTTP/1.1 with the
+//! feature `http1`, by `--http1.1` or because a server over TLS has nothing newer.
 //!
 //! `cargo run --release --example h2_client -- -v http://127.0.0.1:8080/`
 //!
 //! `--help` lists the options and the exit codes, which are curl's.
 
+#[cfg(feature = "http1")]
+#[path = "support/client_older.rs"]
+mod older;
+#[cfg(not(feature = "http1"))]
+#[path = "support/client_http2_only.rs"]
+mod older;
 #[path = "support/progress.rs"]
 mod progress;
 #[path = "support/request_line.rs"]
@@ -26,7 +33,7 @@ use std::{
 
 use wakering::{
     http::{
-        Body, BodyError, Frame, HeaderMap, HeaderValue, Request, Response, StatusCode, Uri,
+        Body, BodyError, Frame, HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
         client::{self, Client, Kind},
         header,
     },
@@ -105,6 +112,15 @@ async fn fetch_all(line: &RequestLine) -> u8 {
     if line.frames {
         builder = builder.log_frames(|_connection| Some(Box::new(|frame| eprintln!("{frame}"))));
     }
+    if line.older {
+        match older::speak_http1(builder) {
+            Ok(older) => builder = older,
+            Err(error) => {
+                eprintln!("h2_client: {error}");
+                return 2;
+            }
+        }
+    }
     if line.urls.iter().any(|url| url.starts_with("https://")) {
         match tls::trust(builder, line.authority.as_deref(), line.insecure) {
             Ok(secured) => builder = secured,
@@ -137,7 +153,7 @@ async fn fetch(client: &Client, line: &RequestLine, url: &str, output: Option<&P
     }
     let request = request(line, uri)?;
     if line.verbose {
-        tell_request(&request);
+        tell_request(&request, line.older);
     }
     let mut call = client.request(request);
     if line.verbose {
@@ -177,10 +193,16 @@ fn request(line: &RequestLine, uri: Uri) -> Result<Request<Body>, Failure> {
     Ok(request)
 }
 
-fn tell_request(request: &Request<Body>) {
+fn tell_request(request: &Request<Body>, older: bool) {
     let uri = request.uri();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    eprintln!("> {} {path} HTTP/2", request.method());
+    let version = match uri.scheme_str() {
+        _ if older => " HTTP/1.1",
+        // It is agreed on in the handshake, which is still to come; the answer tells.
+        Some("https") => "",
+        _ => " HTTP/2",
+    };
+    eprintln!("> {} {path}{version}", request.method());
     if !request.headers().contains_key(header::HOST) {
         eprintln!("> host: {}", uri.authority().map_or("", |authority| authority.as_str()));
     }
@@ -190,7 +212,12 @@ fn tell_request(request: &Request<Body>) {
 /// A head as text, its empty line included.
 fn head<B>(response: &Response<B>, start: &str) -> String {
     let status = response.status();
-    format!("{start}HTTP/2 {}\n{}{start}\n", status.as_u16(), fields(response.headers(), start))
+    let version = match response.version() {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    };
+    format!("{start}{version} {}\n{}{start}\n", status.as_u16(), fields(response.headers(), start))
 }
 
 fn fields(headers: &HeaderMap, start: &str) -> String {

@@ -10,7 +10,7 @@ use lexopt::{
 use wakering::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 pub(crate) const HELP: &str = "\
-h2_client: fetches over HTTP/2, in cleartext with prior knowledge or over TLS
+h2_client: fetches over HTTP/2, in cleartext with prior knowledge or over TLS, and over HTTP/1.1
 
 usage: h2_client [options] URL...
 
@@ -23,6 +23,7 @@ usage: h2_client [options] URL...
 -v, --verbose          tell what is sent (>) and received (<) on standard error
 -o, --output FILE      write to FILE instead of standard output; once for each URL
 -f, --fail             no content for a status of 400 or more, and code 22
+    --http1.1          speak HTTP/1.1 only; otherwise HTTP/2, and over TLS what the server prefers
     --cacert FILE      trust the certificates in FILE (PEM), instead of the system's
 -k, --insecure         trust everybody
     --max-time SECONDS           how long each URL may take
@@ -58,6 +59,8 @@ pub(crate) struct RequestLine {
     pub(crate) verbose: bool,
     pub(crate) fail: bool,
     pub(crate) frames: bool,
+    /// HTTP/1.1 alone.
+    pub(crate) older: bool,
     pub(crate) progress: bool,
     pub(crate) authority: Option<PathBuf>,
     pub(crate) insecure: bool,
@@ -80,6 +83,7 @@ impl RequestLine {
             verbose: false,
             fail: false,
             frames: false,
+            older: false,
             progress: false,
             authority: None,
             insecure: false,
@@ -97,6 +101,7 @@ impl RequestLine {
                 Short('i') | Long("include") => all.include = true,
                 Short('v') | Long("verbose") => all.verbose = true,
                 Short('f') | Long("fail") => all.fail = true,
+                Long("http1.1") => all.older = true,
                 Long("frames") => all.frames = true,
                 Long("progress") => all.progress = true,
                 Long("cacert") => all.authority = Some(parser.value()?.into()),
