@@ -1,4 +1,5 @@
-//! An axum router on `http::Server`: HTTP/2 in cleartext, no other runtime.
+//! An axum router on `http::Server`, without another runtime: over HTTP/2, with the feature `http1` also over HTTP/1, and with
+//! `tls-ring` over TLS.
 //!
 //! `cargo run --release --features tower --example axum_server`, then
 //! `curl --http2-prior-knowledge http://127.0.0.1:8080/`
@@ -18,6 +19,8 @@
 mod ending;
 #[path = "support/options.rs"]
 mod options;
+#[path = "support/speaks.rs"]
+mod speaks;
 
 use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -31,19 +34,16 @@ use axum::{
 use http_body_util::BodyExt;
 use wakering::{
     adapters::{stay_here, tower::send_handler},
-    http::{Handler, Server},
+    http::Handler,
     spawn_blocking,
     time::sleep,
 };
 
-use self::options::{About, Options};
+use self::{options::About, speaks::Speaks};
 
-const ABOUT: About = About {
-    name: "axum_server",
-    what: "serves an axum router over HTTP/2 in cleartext",
-    addr: "127.0.0.1:8080",
-    switch: None,
-};
+const ABOUT: About = About { name: "axum_server", what: "serves an axum router", addr: "127.0.0.1:8080" };
+
+type Options = options::Options<Speaks>;
 
 fn main() -> ExitCode {
     options::code(ABOUT.name, run(&ABOUT.options()))
@@ -55,7 +55,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
-    let server = Server::builder().start_on_all(options.addr, app)?;
+    let server = options.more.builder()?.start_on_all(options.addr, app)?;
     ending::first_signal(server.local_addr()).await?;
     server.stop(options.grace).await;
     Ok(())

@@ -21,8 +21,7 @@ use wakering::{
 
 use self::options::{About, Options};
 
-const ABOUT: About =
-    About { name: "console", what: "shows a page about itself", addr: "127.0.0.1:6669", switch: None };
+const ABOUT: About = About { name: "console", what: "shows a page about itself", addr: "127.0.0.1:6669" };
 
 fn main() -> ExitCode {
     options::code(ABOUT.name, run(&ABOUT.options()))

@@ -29,7 +29,7 @@ use wakering::{
 };
 
 const ABOUT: About =
-    About { name: "echo", what: "sends back what it is sent over TCP", addr: "127.0.0.1:7000", switch: None };
+    About { name: "echo", what: "sends back what it is sent over TCP", addr: "127.0.0.1:7000" };
 
 fn main() -> ExitCode {
     options::code(ABOUT.name, run(&ABOUT.options()))

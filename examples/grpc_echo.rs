@@ -46,8 +46,7 @@ use wakering::{
 
 use self::options::{About, Options};
 
-const ABOUT: About =
-    About { name: "grpc_echo", what: "serves gRPC in cleartext", addr: "127.0.0.1:50051", switch: None };
+const ABOUT: About = About { name: "grpc_echo", what: "serves gRPC in cleartext", addr: "127.0.0.1:50051" };
 
 /// A longer message is refused: whoever announces it could otherwise make the server keep it.
 const LONGEST_MESSAGE: usize = 16 * 1024 * 1024;

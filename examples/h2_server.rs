@@ -22,30 +22,15 @@
 
 #[path = "support/ending.rs"]
 mod ending;
-#[cfg(feature = "http1")]
-#[path = "support/http1.rs"]
-mod older;
-#[cfg(not(feature = "http1"))]
-#[path = "support/http2_only.rs"]
-mod older;
 #[path = "support/options.rs"]
 mod options;
-#[cfg(feature = "tls-ring")]
-#[path = "support/server_tls.rs"]
-mod tls;
-#[cfg(not(feature = "tls-ring"))]
-#[path = "support/server_no_tls.rs"]
-mod tls;
+#[path = "support/speaks.rs"]
+mod speaks;
 
 use std::{
     error::Error,
-    path::PathBuf,
     pin::Pin,
     process::ExitCode,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -56,13 +41,16 @@ use serde_json::{Value, json};
 use wakering::{
     http::{
         self, Body, BodyError, ConnectionInfo, Content, Frame, FrameLog, Handler, HeaderMap, HeaderValue,
-        Method, Place, Request, Response, Server, StatusCode, header,
+        Method, Place, Request, Response, StatusCode, header,
     },
     spawn_blocking,
     time::sleep,
 };
 
-use self::options::{About, Options, Switches};
+use self::{
+    options::{About, Switches},
+    speaks::Speaks,
+};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -72,33 +60,23 @@ const ABOUT: About = About {
     name: "h2_server",
     what: "serves HTTP/2, and HTTP/1 if that is built in, in cleartext or over TLS",
     addr: "127.0.0.1:8080",
-    switch: Some(Switches {
-        short: " [--log-frames] [--http2-only] [--tls [--cert FILE --key FILE]]",
-        long: "--log-frames      show every frame on standard error\n\
-               --http2-only      tell clients of HTTP/1 to go away\n\
-               --tls             speak TLS; with a certificate made for localhost unless one is given\n\
-               --cert FILE       the certificate and those it stands on, in PEM\n\
-               --key FILE        its private key, in PEM\n",
-        take: take_switch,
-    }),
 };
 
-static LOG_FRAMES: AtomicBool = AtomicBool::new(false);
-static HTTP2_ONLY: AtomicBool = AtomicBool::new(false);
-static TLS: AtomicBool = AtomicBool::new(false);
-static CERTIFICATE: OnceLock<PathBuf> = OnceLock::new();
-static KEY: OnceLock<PathBuf> = OnceLock::new();
+/// Whether frames are shown.
+#[derive(Default)]
+struct Log(bool);
 
-fn take_switch(name: &str, parser: &mut Parser) -> Result<bool, lexopt::Error> {
-    match name {
-        "log-frames" => LOG_FRAMES.store(true, Relaxed),
-        "http2-only" => HTTP2_ONLY.store(true, Relaxed),
-        "tls" => TLS.store(true, Relaxed),
-        "cert" => drop(CERTIFICATE.set(parser.value()?.into())),
-        "key" => drop(KEY.set(parser.value()?.into())),
-        _ => return Ok(false),
+type Options = options::Options<(Log, Speaks)>;
+
+impl Switches for Log {
+    fn help() -> Vec<(&'static str, &'static str)> {
+        vec![("--log-frames", "show every frame on standard error")]
     }
-    Ok(true)
+
+    fn take(&mut self, name: &str, _: &mut Parser) -> Result<bool, lexopt::Error> {
+        self.0 |= name == "log-frames";
+        Ok(name == "log-frames")
+    }
 }
 
 fn main() -> ExitCode {
@@ -111,12 +89,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
-    let mut builder = Server::builder().log_frames(log_frames);
-    if TLS.load(Relaxed) {
-        builder = tls::secure(builder, CERTIFICATE.get(), KEY.get())?;
-    }
-    if !HTTP2_ONLY.load(Relaxed) {
-        builder = older::serve_http1_too(builder);
+    let (Log(frames), speaks) = &options.more;
+    let mut builder = speaks.builder()?;
+    if *frames {
+        builder = builder.log_frames(log_frames);
     }
     let server = builder.start_on_all(options.addr, || Hints(route))?;
     ending::first_signal(server.local_addr()).await?;
@@ -124,12 +100,10 @@ async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Shows the frames of every connection, if that was asked for.
+/// Shows the frames of a connection.
 fn log_frames(connection: &ConnectionInfo) -> Option<FrameLog> {
     let (id, began) = (connection.id, Instant::now());
-    let log: FrameLog =
-        Box::new(move |frame| eprintln!("[{id}] [{:7.3}] {frame}", began.elapsed().as_secs_f64()));
-    LOG_FRAMES.load(Relaxed).then_some(log)
+    Some(Box::new(move |frame| eprintln!("[{id}] [{:7.3}] {frame}", began.elapsed().as_secs_f64())))
 }
 
 /// Gives hints about one page before it is made; they need the request's place on its connection.

@@ -43,7 +43,6 @@ const ABOUT: About = About {
     name: "hyper_server",
     what: "serves HTTP/1 and HTTP/2 in cleartext by hyper",
     addr: "127.0.0.1:8080",
-    switch: None,
 };
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! A reverse proxy: HTTP/2 in (and HTTP/1.1, with the feature `http1`), HTTP/2 out, to several servers in turn.
+//! A reverse proxy: HTTP/2 in (HTTP/1 with the feature `http1`, over TLS with `tls-ring`), HTTP/2 out, to several servers in turn.
 //!
 //! ```sh
 //! cargo run --release --example h2_server -- --addr 127.0.0.1:9001 &
@@ -23,117 +23,87 @@ mod ending;
 mod fields;
 #[path = "support/generations.rs"]
 mod generations;
-#[cfg(feature = "http1")]
-#[path = "support/http1.rs"]
-mod older;
-#[cfg(not(feature = "http1"))]
-#[path = "support/http2_only.rs"]
-mod older;
+#[path = "support/options.rs"]
+mod options;
+#[path = "support/speaks.rs"]
+mod speaks;
 
-use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode, rc::Rc, time::Duration};
+use std::{error::Error, process::ExitCode, rc::Rc, time::Duration};
 
-use lexopt::{
-    Arg::{Long, Short},
-    Parser, ValueExt,
-};
+use lexopt::{Parser, ValueExt};
 use wakering::http::{
-    Body, Handler, Method, Place, Request, Response, Server, StatusCode, Uri, client, client::Client, header,
+    Body, Handler, Method, Place, Request, Response, StatusCode, Uri, client, client::Client, header,
     with_place,
 };
 
 use self::{
     backends::{Backend, Backends, Untouched},
-    generations::Generation,
+    generations::HandingOver,
+    options::{About, Switches, seconds},
+    speaks::Speaks,
 };
 
-const HELP: &str = "\
-reverse_proxy: passes HTTP/2 requests on to servers that speak HTTP/2 in cleartext
+const ABOUT: About = About {
+    name: "reverse_proxy",
+    what: "passes requests on to servers that speak HTTP/2 in cleartext",
+    addr: "127.0.0.1:8080",
+};
 
-usage: reverse_proxy --to HOST:PORT [--to HOST:PORT]... [options]
-
---to HOST:PORT             a server behind; several take turns
---addr HOST:PORT           where to listen; port 0 lets the system choose (default 127.0.0.1:8080)
---workers N                how many threads serve (default 1)
---grace SECONDS            how long connections may go on at the end (default 30)
---connect-timeout SECONDS  how long connecting to a server may take (default 5)
---timeout SECONDS          how long a server may take for its answer (default 60)
---handover PATH            take the port over from the process that offers it there, and offer it on
---help                     this text
-";
-
+/// The servers behind, and how long they may take.
 #[derive(Clone)]
-struct Options {
+struct Behind {
     to: Vec<String>,
-    addr: SocketAddr,
-    workers: usize,
-    grace: Duration,
     connect_timeout: Duration,
     timeout: Duration,
-    handover: Option<PathBuf>,
 }
 
-fn main() -> ExitCode {
-    let outcome = match options() {
-        Ok(Some(options)) => run(&options),
-        Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("reverse_proxy: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("reverse_proxy: {error}");
-            ExitCode::FAILURE
-        }
+impl Default for Behind {
+    fn default() -> Behind {
+        Behind { to: Vec::new(), connect_timeout: Duration::from_secs(5), timeout: Duration::from_secs(60) }
     }
 }
 
-fn options() -> Result<Option<Options>, lexopt::Error> {
-    let mut options = Options {
-        to: Vec::new(),
-        addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
-        workers: 1,
-        grace: Duration::from_secs(30),
-        connect_timeout: Duration::from_secs(5),
-        timeout: Duration::from_secs(60),
-        handover: None,
-    };
-    let mut parser = Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("to") => options.to.push(parser.value()?.parse_with(authority)?),
-            Long("addr") => options.addr = parser.value()?.parse()?,
-            Long("workers") => options.workers = parser.value()?.parse()?,
-            Long("grace") => options.grace = parser.value()?.parse_with(seconds)?,
-            Long("connect-timeout") => options.connect_timeout = parser.value()?.parse_with(seconds)?,
-            Long("timeout") => options.timeout = parser.value()?.parse_with(seconds)?,
-            Long("handover") => options.handover = Some(parser.value()?.into()),
-            Long("help") | Short('h') => return Ok(None),
-            _ => return Err(argument.unexpected()),
+impl Switches for Behind {
+    const USAGE: &'static str = "--to HOST:PORT [--to HOST:PORT]... [options]";
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("--to HOST:PORT", "a server behind; several take turns"),
+            ("--connect-timeout SECONDS", "how long connecting to a server may take (default 5)"),
+            ("--timeout SECONDS", "how long a server may take for its answer (default 60)"),
+        ]
+    }
+
+    fn take(&mut self, name: &str, parser: &mut Parser) -> Result<bool, lexopt::Error> {
+        match name {
+            "to" => self.to.push(parser.value()?.parse_with(authority)?),
+            "connect-timeout" => self.connect_timeout = parser.value()?.parse_with(seconds)?,
+            "timeout" => self.timeout = parser.value()?.parse_with(seconds)?,
+            _ => return Ok(false),
         }
+        Ok(true)
     }
-    if options.to.is_empty() {
-        return Err("there is no server to pass requests on to: --to HOST:PORT".into());
+
+    fn check(&self) -> Result<(), lexopt::Error> {
+        if self.to.is_empty() {
+            return Err("there is no server to pass requests on to: --to HOST:PORT".into());
+        }
+        Ok(())
     }
-    Ok(Some(options))
 }
 
 fn authority(text: &str) -> Result<String, String> {
-    let parsed = text.parse::<wakering::http::Uri>().ok();
+    let parsed = text.parse::<Uri>().ok();
     match parsed.as_ref().and_then(Uri::authority) {
         Some(authority) if authority.port().is_some() => Ok(text.to_owned()),
         _ => Err(format!("`{text}` is no HOST:PORT")),
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
+type Options = options::Options<(Behind, (HandingOver, Speaks))>;
+
+fn main() -> ExitCode {
+    options::code(ABOUT.name, run(&ABOUT.options()))
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
@@ -142,31 +112,36 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
-    let generation = Generation::begin(options.handover.as_deref(), options.addr).await?;
-    let each = options.clone();
-    let builder = older::serve_http1_too(Server::builder());
-    let server = builder.start_on_all_from(generation.listener()?, move || proxy(&each))?;
-    generation.until_the_end().await?;
-    server.stop(options.grace).await;
-    Ok(())
+    let (behind, (handing_over, speaks)) = &options.more;
+    let scheme = if speaks.tls { "https" } else { "http" };
+    let (builder, behind) = (speaks.builder()?, behind.clone());
+    let start = |listener| builder.start_on_all_from(listener, move || proxy(&behind, scheme));
+    generations::serve(options, handing_over, start).await
 }
 
 /// The proxy of one worker, with connections of its own.
-fn proxy(options: &Options) -> impl Handler + use<> {
+struct Proxy {
+    client: Client,
+    backends: Backends,
+    /// What the clients speak: `http` or `https`.
+    scheme: &'static str,
+}
+
+fn proxy(behind: &Behind, scheme: &'static str) -> impl Handler + use<> {
     let client = Client::builder()
-        .connect_timeout(options.connect_timeout)
-        .timeout(options.timeout)
+        .connect_timeout(behind.connect_timeout)
+        .timeout(behind.timeout)
         // To try again is for the proxy, with another server.
         .retries(0)
         .build();
-    let backends = Rc::new(Backends::new(&options.to));
+    let proxy = Rc::new(Proxy { client, backends: Backends::new(&behind.to), scheme });
     with_place(move |request: Request<Body>, place: Place| {
-        let (client, backends) = (client.clone(), backends.clone());
-        async move { pass(request, &place, &client, &backends).await }
+        let proxy = proxy.clone();
+        async move { pass(request, &place, &proxy).await }
     })
 }
 
-async fn pass(request: Request<Body>, place: &Place, client: &Client, backends: &Backends) -> Response<Body> {
+async fn pass(request: Request<Body>, place: &Place, proxy: &Proxy) -> Response<Body> {
     if request.method() == Method::CONNECT {
         return refusal(StatusCode::NOT_IMPLEMENTED, "this proxy opens no tunnels");
     }
@@ -177,19 +152,19 @@ async fn pass(request: Request<Body>, place: &Place, client: &Client, backends: 
     let named = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
     let host = head.uri.authority().map(|authority| authority.as_str().to_owned()).or(named);
     fields::strip(&mut head.headers);
-    fields::forward(&mut head.headers, place.peer_addr(), host.as_deref());
+    fields::forward(&mut head.headers, place.peer_addr(), proxy.scheme, host.as_deref());
     fields::via(&mut head.headers, format!("{:?}", head.version).trim_start_matches("HTTP/"));
     head.headers.remove(header::HOST);
 
     let (body, mut tried) = (Untouched::new(body), Vec::new());
-    while let Some(backend) = backends.next(&tried) {
+    while let Some(backend) = proxy.backends.next(&tried) {
         let Some(uri) = target(&head.uri, &backend) else { break };
         let mut request = Request::new(body.body());
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = head.headers.clone();
         let interim = place.clone();
-        let call = client.request(request).on_interim(move |early| {
+        let call = proxy.client.request(request).on_interim(move |early| {
             // A 100 is sent when the content is first read. Whoever is gone needs no hints.
             if early.status() != StatusCode::CONTINUE {
                 let _ = interim.inform(early.status(), early.headers());
@@ -205,7 +180,8 @@ async fn pass(request: Request<Body>, place: &Place, client: &Client, backends: 
                     backend.failed();
                 }
                 tried.push(backend);
-                if !(body.is_whole() && may_go_again(&head.method, &error)) || tried.len() == backends.count()
+                if !(body.is_whole() && may_go_again(&head.method, &error))
+                    || tried.len() == proxy.backends.count()
                 {
                     return failed(&error);
                 }

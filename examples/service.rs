@@ -1,4 +1,5 @@
-//! An HTTP/2 server that is run by a service manager and restarted without refusing anybody.
+//! A server that is run by a service manager and restarted without refusing anybody: HTTP/2, HTTP/1 with the feature `http1`,
+//! and with `tls-ring` over TLS.
 //!
 //! By hand, with a second one that takes over:
 //!
@@ -23,86 +24,34 @@
 mod ending;
 #[path = "support/generations.rs"]
 mod generations;
+#[path = "support/options.rs"]
+mod options;
+#[path = "support/speaks.rs"]
+mod speaks;
 
 use std::{
     error::Error,
-    net::SocketAddr,
-    path::PathBuf,
     process::{self, ExitCode},
     time::Duration,
 };
 
-use lexopt::{
-    Arg::{Long, Short},
-    Parser, ValueExt,
-};
 use wakering::{
-    http::{Body, Handler, Place, Request, Response, Server, with_place},
+    http::{Body, Handler, Place, Request, Response, with_place},
     time::sleep,
 };
 
-use self::generations::Generation;
+use self::{generations::HandingOver, options::About, speaks::Speaks};
 
-const HELP: &str = "\
-service: serves HTTP/2 in cleartext, run by a service manager
+const ABOUT: About = About {
+    name: "service",
+    what: "serves under a service manager: on its sockets, or on those of the process before it",
+    addr: "127.0.0.1:8080",
+};
 
-usage: service [--addr HOST:PORT] [--workers N] [--grace SECONDS] [--handover PATH]
-
---addr HOST:PORT  where to listen when no socket is inherited; port 0 lets the system choose (default 127.0.0.1:8080)
---workers N       how many threads serve (default 1)
---grace SECONDS   how long connections may go on at the end (default 30)
---handover PATH   take the sockets over from the process that offers them there, and offer them on
---help            this text
-";
-
-struct Options {
-    addr: SocketAddr,
-    workers: usize,
-    grace: Duration,
-    handover: Option<PathBuf>,
-}
+type Options = options::Options<(HandingOver, Speaks)>;
 
 fn main() -> ExitCode {
-    let outcome = match options() {
-        Ok(Some(options)) => run(&options),
-        Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("service: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("service: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn options() -> Result<Option<Options>, lexopt::Error> {
-    let addr = SocketAddr::from(([127, 0, 0, 1], 8080));
-    let mut options = Options { addr, workers: 1, grace: Duration::from_secs(30), handover: None };
-    let mut parser = Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("addr") => options.addr = parser.value()?.parse()?,
-            Long("workers") => options.workers = parser.value()?.parse()?,
-            Long("grace") => options.grace = parser.value()?.parse_with(seconds)?,
-            Long("handover") => options.handover = Some(parser.value()?.into()),
-            Long("help") | Short('h') => return Ok(None),
-            _ => return Err(argument.unexpected()),
-        }
-    }
-    Ok(Some(options))
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
+    options::code(ABOUT.name, run(&ABOUT.options()))
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
@@ -111,11 +60,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
-    let generation = Generation::begin(options.handover.as_deref(), options.addr).await?;
-    let server = Server::builder().start_on_all_from(generation.listener()?, handler)?;
-    generation.until_the_end().await?;
-    server.stop(options.grace).await;
-    Ok(())
+    let (handing_over, speaks) = &options.more;
+    let builder = speaks.builder()?;
+    generations::serve(options, handing_over, |listener| builder.start_on_all_from(listener, handler)).await
 }
 
 fn handler() -> impl Handler {

@@ -36,12 +36,8 @@ use wakering::{
 
 use self::options::{About, Options};
 
-const ABOUT: About = About {
-    name: "tonic_echo",
-    what: "serves gRPC by tonic, in cleartext",
-    addr: "127.0.0.1:50051",
-    switch: None,
-};
+const ABOUT: About =
+    About { name: "tonic_echo", what: "serves gRPC by tonic, in cleartext", addr: "127.0.0.1:50051" };
 
 /// A longer message is refused: whoever announces it could otherwise make the server keep it.
 const LONGEST_MESSAGE: usize = 16 * 1024 * 1024;

@@ -24,12 +24,8 @@ use wakering::{
     net::{RecvBatch, SendBatch, UdpSocket},
 };
 
-const ABOUT: About = About {
-    name: "udp_echo",
-    what: "sends back what it is sent over UDP",
-    addr: "127.0.0.1:7001",
-    switch: None,
-};
+const ABOUT: About =
+    About { name: "udp_echo", what: "sends back what it is sent over UDP", addr: "127.0.0.1:7001" };
 
 /// Messages of one receive: a system call for each is what batches save, and after thirty little is left to be saved.
 const BATCH: usize = 32;

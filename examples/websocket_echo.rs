@@ -20,12 +20,8 @@ use wakering::http::{Body, Config, Method, Protocol, Request, Response, Server, 
 
 use self::options::{About, Options};
 
-const ABOUT: About = About {
-    name: "websocket_echo",
-    what: "echoes WebSocket messages over HTTP/2",
-    addr: "127.0.0.1:8081",
-    switch: None,
-};
+const ABOUT: About =
+    About { name: "websocket_echo", what: "echoes WebSocket messages over HTTP/2", addr: "127.0.0.1:8081" };
 
 fn main() -> ExitCode {
     options::code(ABOUT.name, run(&ABOUT.options()))

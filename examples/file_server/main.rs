@@ -1,6 +1,7 @@
-//! Serves the files of a folder over HTTP/2 in cleartext.
+//! Serves the files of a folder: over HTTP/2, with the feature `http1` also over HTTP/1, and with `tls-ring` over TLS.
 //!
-//! `cargo run --release --example file_server -- .`, then `curl --http2-prior-knowledge http://127.0.0.1:8080/`
+//! `cargo run --release --features http1 --example file_server -- .`, and a browser at `http://127.0.0.1:8080/`; without the
+//! feature `curl --http2-prior-knowledge http://127.0.0.1:8080/`
 //!
 //! - **Ranges**: one, or up to 16 as `multipart/byteranges`; 416 where none can be satisfied (RFC 9110 §14).
 //! - **Conditional requests**: strong `etag` of length, time and inode, `last-modified`; If-Match, If-Unmodified-Since, If-None-Match,
@@ -21,112 +22,77 @@ mod tree;
 
 #[path = "../support/ending.rs"]
 mod ending;
+#[path = "../support/options.rs"]
+mod options;
+#[path = "../support/speaks.rs"]
+mod speaks;
 
-use std::{
-    error::Error,
-    net::{SocketAddr, ToSocketAddrs},
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc};
 
-use lexopt::prelude::*;
+use lexopt::{Arg, Parser};
 use wakering::{
-    http::{Body, HeaderValue, Method, Request, Response, Server, StatusCode, header},
+    http::{Body, HeaderValue, Method, Request, Response, StatusCode, header},
     spawn_blocking,
 };
 
 use self::{
     answer::{Asked, Wanted},
+    options::{About, Switches},
+    speaks::Speaks,
     tree::{Found, Tree},
 };
 
-const HELP: &str = "\
-file_server: serves the files of a folder over HTTP/2 in cleartext
+const ABOUT: About =
+    About { name: "file_server", what: "serves the files of a folder", addr: "127.0.0.1:8080" };
 
-usage: file_server [options] [DIR]
-
-DIR                   the folder (default: the current one)
---addr HOST:PORT      where to listen; port 0 lets the system choose (default 127.0.0.1:8080)
---workers N           how many threads serve (default 1)
---grace SECONDS       how long downloads may go on after Ctrl-C or SIGTERM (default 5);
-                      a second signal ends the process at once
---no-list             do not list folders that have no index.html
--h, --help            this text
-";
-
-struct Options {
-    addr: SocketAddr,
-    workers: usize,
-    grace: Duration,
-    list: bool,
-    folder: PathBuf,
+/// Which folder, and what of it.
+#[derive(Default)]
+struct Served {
+    folder: Option<PathBuf>,
+    no_list: bool,
 }
+
+impl Switches for Served {
+    const USAGE: &'static str = "[options] [DIR]";
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("DIR", "the folder (default: the current one)"),
+            ("--no-list", "do not list folders that have no index.html"),
+        ]
+    }
+
+    fn take(&mut self, name: &str, _: &mut Parser) -> Result<bool, lexopt::Error> {
+        self.no_list |= name == "no-list";
+        Ok(name == "no-list")
+    }
+
+    fn argument(&mut self, argument: OsString) -> Result<(), lexopt::Error> {
+        if self.folder.is_some() {
+            return Err(Arg::Value(argument).unexpected());
+        }
+        self.folder = Some(argument.into());
+        Ok(())
+    }
+}
+
+type Options = options::Options<(Served, Speaks)>;
 
 fn main() -> ExitCode {
-    let options = match options() {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("file_server: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("file_server: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn options() -> Result<Option<Options>, lexopt::Error> {
-    let mut options = Options {
-        addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
-        workers: 1,
-        grace: Duration::from_secs(5),
-        list: true,
-        folder: PathBuf::from("."),
-    };
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("addr") => options.addr = parser.value()?.parse_with(resolve)?,
-            Long("workers") => options.workers = parser.value()?.parse()?,
-            Long("grace") => options.grace = parser.value()?.parse_with(seconds)?,
-            Long("no-list") => options.list = false,
-            Long("help") | Short('h') => return Ok(None),
-            Value(folder) => options.folder = folder.into(),
-            Short(_) | Long(_) => return Err(argument.unexpected()),
-        }
-    }
-    Ok(Some(options))
-}
-
-fn resolve(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}` is no HOST:PORT: {error}"))?;
-    found.next().ok_or_else(|| format!("`{text}` has no address"))
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
+    options::code(ABOUT.name, run(&ABOUT.options()))
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let tree = Tree::new(&options.folder, options.list)
-        .map_err(|error| format!("{} cannot be served: {error}", options.folder.display()))?;
+    let served = &options.more.0;
+    let folder = served.folder.clone().unwrap_or_else(|| PathBuf::from("."));
+    let tree = Tree::new(&folder, !served.no_list)
+        .map_err(|error| format!("{} cannot be served: {error}", folder.display()))?;
     let runtime = wakering::Runtime::builder().workers(options.workers).build()?;
     runtime.block_on(serve(options, Arc::new(tree)))?
 }
 
 async fn serve(options: &Options, tree: Arc<Tree>) -> Result<(), Box<dyn Error>> {
-    let server = Server::builder().start_on_all(options.addr, move || {
+    let server = options.more.1.builder()?.start_on_all(options.addr, move || {
         let tree = tree.clone();
         move |request| respond(tree.clone(), request)
     })?;

@@ -51,11 +51,11 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 }
 
 /// Says whose request it is. What the client says of it is dropped: anybody can say anything.
-pub(crate) fn forward(headers: &mut HeaderMap, client: SocketAddr, host: Option<&str>) {
+pub(crate) fn forward(headers: &mut HeaderMap, client: SocketAddr, scheme: &str, host: Option<&str>) {
     for name in FORWARDED {
         headers.remove(name);
     }
-    let mut text = format!("for=\"{client}\";proto=http");
+    let mut text = format!("for=\"{client}\";proto={scheme}");
     // A host with a quote or a backslash is none.
     if let Some(host) = host.filter(|host| !host.contains(['"', '\\'])) {
         // Writing to a string does not fail.
@@ -64,7 +64,7 @@ pub(crate) fn forward(headers: &mut HeaderMap, client: SocketAddr, host: Option<
     }
     set(headers, &FORWARDED[0], &text);
     set(headers, &FORWARDED[1], &client.ip().to_canonical().to_string());
-    set(headers, &FORWARDED[3], "http");
+    set(headers, &FORWARDED[3], scheme);
 }
 
 /// Notes that the message went through here; `version` is the one that it came in.

@@ -5,30 +5,68 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     os::fd::AsFd,
-    path::Path,
+    path::{Path, PathBuf},
     process,
 };
 
 use futures_util::future::{Either, select};
-use wakering::service::{self, Handover, State};
+use lexopt::Parser;
+use wakering::{
+    http::Server,
+    service::{self, Handover, State},
+};
 
-use crate::ending::first_signal;
+use crate::{
+    ending::first_signal,
+    options::{Options, Switches},
+};
 
 /// What the servers are called among those that are handed over.
 const NAME: &str = "http";
 
+/// Where processes hand over, if they do.
+#[derive(Default)]
+pub(crate) struct HandingOver(Option<PathBuf>);
+
+impl Switches for HandingOver {
+    const GRACE: u64 = 30;
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        let what = "take the port over from the process that offers it there, and offer it on";
+        vec![("--handover PATH", what)]
+    }
+
+    fn take(&mut self, name: &str, parser: &mut Parser) -> Result<bool, lexopt::Error> {
+        if name == "handover" {
+            self.0 = Some(parser.value()?.into());
+        }
+        Ok(name == "handover")
+    }
+}
+
+/// Has `start` serve on the port that this process opens or takes over, until a signal comes or another takes it over, and then
+/// lets the server finish within its grace.
+pub(crate) async fn serve<S>(
+    options: &Options<S>,
+    HandingOver(path): &HandingOver,
+    start: impl FnOnce(TcpListener) -> io::Result<Server>,
+) -> Result<(), Box<dyn Error>> {
+    let generation = Generation::begin(path.as_deref(), options.addr).await?;
+    let server = start(generation.listener.try_clone()?)?;
+    generation.until_the_end().await?;
+    server.stop(options.grace).await;
+    Ok(())
+}
+
 /// This process among those that follow each other.
-pub(crate) struct Generation {
+struct Generation {
     handover: Option<Handover>,
     listener: TcpListener,
 }
 
 impl Generation {
     /// Has the listener from the process that offers it at `handover`, or from the service manager, or opens one.
-    pub(crate) async fn begin(
-        handover: Option<&Path>,
-        addr: SocketAddr,
-    ) -> Result<Generation, Box<dyn Error>> {
+    async fn begin(handover: Option<&Path>, addr: SocketAddr) -> Result<Generation, Box<dyn Error>> {
         let mut handover = match handover {
             Some(path) => Some(Handover::at(path).await?),
             None => None,
@@ -40,13 +78,8 @@ impl Generation {
         Ok(Generation { handover, listener })
     }
 
-    /// The listener, for a server.
-    pub(crate) fn listener(&self) -> io::Result<TcpListener> {
-        self.listener.try_clone()
-    }
-
     /// Says that the server serves, and returns when it is to stop: a signal has come, or another process has taken over.
-    pub(crate) async fn until_the_end(mut self) -> Result<(), Box<dyn Error>> {
+    async fn until_the_end(mut self) -> Result<(), Box<dyn Error>> {
         if let Some(before) = &mut self.handover {
             before.ready().await?;
         }

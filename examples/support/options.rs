@@ -9,16 +9,17 @@ use std::{
 };
 
 use lexopt::{
-    Arg::{Long, Short},
+    Arg::{Long, Short, Value},
     Parser, ValueExt,
 };
 
-/// The arguments of every server example.
-pub(crate) struct Options {
+/// The arguments of every server example, and those of its own.
+pub(crate) struct Options<S = ()> {
     pub(crate) addr: SocketAddr,
     pub(crate) workers: usize,
     /// How long connections may go on after the first signal.
     pub(crate) grace: Duration,
+    pub(crate) more: S,
 }
 
 /// What an example says about itself.
@@ -26,28 +27,72 @@ pub(crate) struct About {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
     pub(crate) addr: &'static str,
-    /// Switches of its own, if it has some.
-    pub(crate) switch: Option<Switches>,
 }
 
-/// Switches that one example has.
-#[derive(Clone, Copy)]
-pub(crate) struct Switches {
-    /// For the line of usage.
-    pub(crate) short: &'static str,
-    /// A line for each.
-    pub(crate) long: &'static str,
+/// Switches beside those of every server; a pair of such is another.
+pub(crate) trait Switches: Default {
+    /// The line of usage, behind the name.
+    const USAGE: &'static str = "[options]";
+    /// The default for `--grace`, in seconds.
+    const GRACE: u64 = 5;
+
+    /// Each switch with its value, and what it does; several lines where there is more to say.
+    fn help() -> Vec<(&'static str, &'static str)>;
+
     /// Takes the switch of this name, and its value if it has one; false if it is none of these.
-    pub(crate) take: fn(&str, &mut Parser) -> Result<bool, lexopt::Error>,
+    fn take(&mut self, name: &str, parser: &mut Parser) -> Result<bool, lexopt::Error>;
+
+    /// Takes what is no switch.
+    fn argument(&mut self, argument: OsString) -> Result<(), lexopt::Error> {
+        Err(Value(argument).unexpected())
+    }
+
+    /// Says what is missing, when all has been taken.
+    fn check(&self) -> Result<(), lexopt::Error> {
+        Ok(())
+    }
+}
+
+impl Switches for () {
+    fn help() -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
+
+    fn take(&mut self, _: &str, _: &mut Parser) -> Result<bool, lexopt::Error> {
+        Ok(false)
+    }
+}
+
+/// The first has the say about usage and arguments.
+impl<A: Switches, B: Switches> Switches for (A, B) {
+    const USAGE: &'static str = A::USAGE;
+    const GRACE: u64 = if A::GRACE > B::GRACE { A::GRACE } else { B::GRACE };
+
+    fn help() -> Vec<(&'static str, &'static str)> {
+        [A::help(), B::help()].concat()
+    }
+
+    fn take(&mut self, name: &str, parser: &mut Parser) -> Result<bool, lexopt::Error> {
+        Ok(self.0.take(name, parser)? || self.1.take(name, parser)?)
+    }
+
+    fn argument(&mut self, argument: OsString) -> Result<(), lexopt::Error> {
+        self.0.argument(argument)
+    }
+
+    fn check(&self) -> Result<(), lexopt::Error> {
+        self.0.check()?;
+        self.1.check()
+    }
 }
 
 impl About {
     /// Reads the command line. Help ends the process with code 0, a mistake with one line and code 2.
-    pub(crate) fn options(&self) -> Options {
+    pub(crate) fn options<S: Switches>(&self) -> Options<S> {
         match self.parse(std::env::args_os()) {
             Ok(Some(options)) => options,
             Ok(None) => {
-                print!("{}", self.help());
+                print!("{}", self.help::<S>());
                 process::exit(0);
             }
             Err(error) => {
@@ -57,41 +102,54 @@ impl About {
         }
     }
 
-    fn parse(&self, line: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, lexopt::Error> {
-        let mut options = Options { addr: resolve(self.addr)?, workers: 1, grace: Duration::from_secs(5) };
+    fn parse<S: Switches>(
+        &self,
+        line: impl IntoIterator<Item = OsString>,
+    ) -> Result<Option<Options<S>>, lexopt::Error> {
+        let grace = Duration::from_secs(S::GRACE);
+        let mut options = Options { addr: resolve(self.addr)?, workers: 1, grace, more: S::default() };
         let mut parser = Parser::from_iter(line);
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("addr") => options.addr = parser.value()?.parse_with(resolve)?,
                 Long("workers") => options.workers = parser.value()?.parse_with(workers)?,
-                Long("grace") => options.grace = parser.value()?.parse_with(grace)?,
+                Long("grace") => options.grace = parser.value()?.parse_with(seconds)?,
                 Long("help") | Short('h') => return Ok(None),
                 Long(name) => {
                     let name = name.to_owned();
-                    let taken = self.switch.map_or(Ok(false), |more| (more.take)(&name, &mut parser))?;
-                    if !taken {
+                    if !options.more.take(&name, &mut parser)? {
                         return Err(Long(&name).unexpected());
                     }
                 }
-                _ => return Err(argument.unexpected()),
+                Value(argument) => options.more.argument(argument)?,
+                Short(_) => return Err(argument.unexpected()),
             }
         }
+        options.more.check()?;
         Ok(Some(options))
     }
 
-    fn help(&self) -> String {
-        let (short, long) = self.switch.map_or(("", ""), |more| (more.short, more.long));
-        format!(
-            "{}: {}\n\n\
-             usage: {} [--addr HOST:PORT] [--workers N] [--grace SECONDS]{short}\n\n\
-             --addr HOST:PORT  where to listen; port 0 lets the system choose (default {})\n\
-             --workers N       how many threads serve (default 1)\n\
-             --grace SECONDS   how long connections may go on after Ctrl-C or SIGTERM (default 5);\n\
-             \x20                 a second signal ends the process at once\n\
-             {long}\
-             --help            this text\n",
-            self.name, self.what, self.name, self.addr
-        )
+    fn help<S: Switches>(&self) -> String {
+        let addr = format!("where to listen; port 0 lets the system choose (default {})", self.addr);
+        let grace = format!(
+            "how long connections may go on after Ctrl-C or SIGTERM (default {});\n\
+             a second signal ends the process at once",
+            S::GRACE
+        );
+        let mut lines = S::help();
+        lines.extend([
+            ("--addr HOST:PORT", addr.as_str()),
+            ("--workers N", "how many threads serve (default 1)"),
+            ("--grace SECONDS", grace.as_str()),
+            ("--help", "this text"),
+        ]);
+        let width = lines.iter().map(|(switch, _)| switch.len()).max().unwrap_or(0);
+        let mut text = format!("{}: {}\n\nusage: {} {}\n\n", self.name, self.what, self.name, S::USAGE);
+        for (switch, what) in lines {
+            let what = what.replace('\n', &format!("\n{:width$}  ", ""));
+            text.push_str(&format!("{switch:width$}  {what}\n"));
+        }
+        text
     }
 }
 
@@ -118,7 +176,8 @@ fn workers(text: &str) -> Result<usize, String> {
     }
 }
 
-fn grace(text: &str) -> Result<Duration, String> {
+/// A time that is given in seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
 }

@@ -1,6 +1,6 @@
 //! TLS for a server example.
 
-use std::{error::Error, fs, path::PathBuf};
+use std::{error::Error, fs, path::Path};
 
 use wakering::{
     http,
@@ -13,16 +13,14 @@ use wakering::{
     },
 };
 
-/// Adds TLS to a server: with the certificate in this file, or one made for now.
+/// Adds TLS to a server: with the certificate and the key in these files, or one made for now.
 pub(crate) fn secure(
     builder: http::Builder,
-    certificate: Option<&PathBuf>,
-    key: Option<&PathBuf>,
+    files: Option<(&Path, &Path)>,
 ) -> Result<http::Builder, Box<dyn Error>> {
-    let (chain, key) = match (certificate, key) {
-        (Some(certificate), Some(key)) => read(certificate, key)?,
-        (None, None) => make()?,
-        (Some(_), None) | (None, Some(_)) => return Err("--cert and --key belong together".into()),
+    let (chain, key) = match files {
+        Some((certificate, key)) => read(certificate, key)?,
+        None => make()?,
     };
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
     Ok(builder.tls(TlsAcceptor::new(config)))
@@ -30,7 +28,7 @@ pub(crate) fn secure(
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn read(certificate: &PathBuf, key: &PathBuf) -> Result<Identity, Box<dyn Error>> {
+fn read(certificate: &Path, key: &Path) -> Result<Identity, Box<dyn Error>> {
     let text = fs::read(certificate).map_err(|error| format!("{}: {error}", certificate.display()))?;
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| format!("{}: {error}", certificate.display()))?;
