@@ -17,24 +17,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use daemon::{Daemon, Folder};
-use exercise::{Outcome, TEN_MIB, Target, check, pattern, same};
+use daemon::{Daemon, Folder, haproxy, nginx};
+use exercise::{HELLO, Lacks, NOTHING, Outcome, TEN_MIB, Target, check, exchanges, pattern, same};
 use support::peer::{Peer, Role, Row, installed, prepared, python, script, stop};
 use support::server::Server;
-
-const HELLO: &[u8] = b"Hello, World!";
-
-/// What a server cannot do, or does in a way of its own, is left out, with the reason in the table.
-#[derive(Clone, Copy)]
-struct Lacks {
-    trailers: Option<&'static str>,
-    expect_continue: Option<&'static str>,
-    /// To answer while the request is still coming.
-    duplex: Option<&'static str>,
-    graceful_close: Option<&'static str>,
-}
-
-const NOTHING: Lacks = Lacks { trailers: None, expect_continue: None, duplex: None, graceful_close: None };
 
 /// Starts a server that has the routes of ours and goes through all checks with it.
 fn talk_to(row: Row, program: &Path, arguments: &[&Path], lacks: Lacks) {
@@ -55,32 +41,6 @@ fn talk_to(row: Row, program: &Path, arguments: &[&Path], lacks: Lacks) {
     })
     .expect("a runtime");
     peer.judge();
-}
-
-async fn exchanges(row: &mut Row, target: &Target, lacks: Lacks) {
-    check(row, "GET", target.get("/", HELLO)).await;
-    check(row, "HEAD", target.head("/")).await;
-    check(row, "404", target.missing()).await;
-    check(row, "POST echoed", target.echo("some words".into())).await;
-    check(row, "empty POST", target.echo(Bytes::new())).await;
-    check(row, "10 MiB down", target.down()).await;
-    check(row, "10 MiB up and back", target.echo(pattern(TEN_MIB))).await;
-    match lacks.trailers {
-        None => check(row, "trailers both ways", target.trailers()).await,
-        Some(why) => row.lacks("trailers", why),
-    }
-    match lacks.expect_continue {
-        None => check(row, "100 Continue", target.expect_continue()).await,
-        Some(why) => row.lacks("100 Continue", why),
-    }
-    check(row, "103 Early Hints", target.early_hints()).await;
-    check(row, "200 requests at once", target.at_once("/", HELLO.into())).await;
-    match lacks.duplex {
-        None => check(row, "both ways at once", target.line_by_line()).await,
-        Some(why) => row.lacks("both ways at once", why),
-    }
-    check(row, "cancelled downloads", target.cancelled("/bytes?n=10000000")).await;
-    check(row, "GET after all that", target.get("/", HELLO)).await;
 }
 
 #[test]
@@ -211,27 +171,11 @@ fn nghttpd_is_asked() {
 #[test]
 fn nginx_is_asked() {
     let Some(program) = installed("nginx", "nginx", Role::Server) else { return };
-    let configure =
-        |folder: &Folder, port: u16| nginx(folder, &format!("listen 127.0.0.1:{port} http2; root FOLDER;"));
+    let configure = |folder: &Folder, port: u16| {
+        nginx(folder, "", &format!("server {{ listen 127.0.0.1:{port} http2; root FOLDER; }}"))
+    };
     let daemon = Daemon::start("nginx", Role::Server, &program, "-v", configure);
     fetch_files(daemon, &["refuse"], Err("a single process ends at once"));
-}
-
-/// The arguments of an nginx with one server.
-fn nginx(folder: &Folder, server: &str) -> Vec<OsString> {
-    // One process, which ends with the test even when that is killed.
-    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let temporary: String = kinds.iter().map(|kind| format!("{kind}_temp_path FOLDER/{kind};\n")).collect();
-    let text = format!(
-        "daemon off; master_process off; error_log stderr error; pid FOLDER/pid;
-         events {{}}
-         http {{
-             access_log off; client_max_body_size 100m;
-             {temporary}
-             server {{ {server} }}
-         }}"
-    );
-    vec!["-e".into(), "stderr".into(), "-c".into(), folder.configure(&text)]
 }
 
 #[test]
@@ -249,49 +193,11 @@ fn h2o_is_asked() {
     fetch_files(daemon, &["refuse"], Ok("TERM"));
 }
 
-/// A proxy that speaks HTTP/2 in front of an example of ours, too.
-fn proxied(
-    proxy: &'static str,
-    program: &Path,
-    backend: SocketAddr,
-    configure: impl Fn(&Folder, u16, SocketAddr) -> Vec<OsString>,
-) -> Daemon {
-    let version = if proxy == "nginx" { "-v" } else { "-V" };
-    Daemon::start(proxy, Role::Proxy, program, version, |folder, port| configure(folder, port, backend))
-}
-
-fn haproxy(folder: &Folder, port: u16, backend: SocketAddr) -> Vec<OsString> {
-    let text = format!(
-        "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
-         frontend before\n bind 127.0.0.1:{port} proto h2\n default_backend behind\n\
-         backend behind\n server ours {backend} proto h2\n"
-    );
-    vec!["-db".into(), "-f".into(), folder.configure(&text)]
-}
-
-#[test]
-fn our_server_and_our_client_meet_through_haproxy() {
-    let Some(program) = installed("haproxy", "haproxy", Role::Proxy) else { return };
-    let server = Server::start("h2_server", &[]);
-    let mut daemon = proxied("haproxy", &program, server.address, haproxy);
-    let address = daemon.address.clone();
-    wakering::run(async {
-        // haproxy reads no WINDOW_UPDATE behind content that it cannot pass on yet (seen with 2.6): an echo through
-        // 64 KiB of window stands still.
-        let target = Target::with_wide_windows(&address).await.expect("the proxy listens");
-        let lacks = Lacks {
-            expect_continue: Some("it ends the answer after its head when 100 and 200 come in one read"),
-            ..NOTHING
-        };
-        exchanges(&mut daemon.peer.row, &target, lacks).await;
-    })
-    .expect("a runtime");
-    daemon.peer.judge();
-}
-
 #[test]
 fn grpc_goes_through_haproxy() {
-    grpc_through("haproxy", haproxy);
+    grpc_through("haproxy", |folder, port, backend| {
+        haproxy(folder, port, "", &format!("server ours {backend} proto h2"))
+    });
 }
 
 #[test]
@@ -299,7 +205,7 @@ fn grpc_goes_through_nginx() {
     grpc_through("nginx", |folder, port, backend| {
         let place = "location / { grpc_pass grpc://BACKEND; grpc_read_timeout 60s; }";
         let place = place.replace("BACKEND", &backend.to_string());
-        nginx(folder, &format!("listen 127.0.0.1:{port} http2; {place}"))
+        nginx(folder, "", &format!("server {{ listen 127.0.0.1:{port} http2; {place} }}"))
     });
 }
 
@@ -308,7 +214,9 @@ fn grpc_through(proxy: &'static str, configure: impl Fn(&Folder, u16, SocketAddr
     let Some(program) = installed(proxy, proxy, Role::GrpcProxy) else { return };
     let Some(python) = python("grpc", proxy, Role::GrpcProxy) else { return };
     let server = Server::start("grpc_echo", &["--grace", "30"]);
-    let daemon = proxied(proxy, &program, server.address, configure);
+    let version = if proxy == "nginx" { "-v" } else { "-V" };
+    let configure = |folder: &Folder, port: u16| configure(folder, port, server.address);
+    let daemon = Daemon::start(proxy, Role::GrpcProxy, &program, version, configure);
     let mut row = Row::new(proxy, Role::GrpcProxy);
     row.version(daemon.peer.row.known_version());
     let line = [script("client_grpc.py").into_os_string(), daemon.address.clone().into(), "proxied".into()];

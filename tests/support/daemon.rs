@@ -17,7 +17,8 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str, port: u16) -> Folder {
-        let path = std::env::temp_dir().join(format!("wakering-{name}-{port}-{}", std::process::id()));
+        let word = name.split(',').next().unwrap_or_default();
+        let path = std::env::temp_dir().join(format!("wakering-{word}-{port}-{}", std::process::id()));
         fs::create_dir_all(&path).expect("a temporary folder");
         fs::write(path.join("hello"), "Hello, World!").expect("a file");
         fs::write(path.join("ten"), pattern(TEN_MIB)).expect("a file");
@@ -41,6 +42,34 @@ impl Drop for Folder {
         // What a server still writes there is lost on the machine's temporary folder.
         drop(fs::remove_dir_all(&self.0));
     }
+}
+
+/// The arguments of an nginx of this configuration, beside what it says for `http`.
+pub(crate) fn nginx(folder: &Folder, outside: &str, http: &str) -> Vec<OsString> {
+    // One process, which ends with the test even when that is killed.
+    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary: String = kinds.iter().map(|kind| format!("{kind}_temp_path FOLDER/{kind};\n")).collect();
+    let text = format!(
+        "{outside}
+         daemon off; master_process off; error_log stderr error; pid FOLDER/pid;
+         events {{}}
+         http {{
+             access_log off; client_max_body_size 100m;
+             {temporary}
+             {http}
+         }}"
+    );
+    vec!["-e".into(), "stderr".into(), "-c".into(), folder.configure(&text)]
+}
+
+/// The arguments of a haproxy with HTTP/2 in front, whose servers are `servers`; `more` stands in the defaults.
+pub(crate) fn haproxy(folder: &Folder, port: u16, more: &str, servers: &str) -> Vec<OsString> {
+    let text = format!(
+        "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n {more}\n\
+         frontend before\n bind 127.0.0.1:{port} proto h2\n default_backend behind\n\
+         backend behind\n balance roundrobin\n {servers}\n"
+    );
+    vec!["-db".into(), "-f".into(), folder.configure(&text)]
 }
 
 pub(crate) struct Daemon {

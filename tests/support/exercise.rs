@@ -20,6 +20,9 @@ pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 pub(crate) const TEN_MIB: usize = 10 << 20;
 
+/// What `/` answers.
+pub(crate) const HELLO: &[u8] = b"Hello, World!";
+
 /// Only a check that hangs takes so long.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -43,6 +46,53 @@ pub(crate) fn same<T: PartialEq + Debug>(found: T, wanted: T) -> Outcome {
 /// Bytes in which a lost or doubled piece shows.
 pub(crate) fn pattern(length: usize) -> Bytes {
     (0..length).map(|at| (at % 251) as u8).collect()
+}
+
+/// What a server cannot do, or does in a way of its own, is left out, with the reason in the table.
+#[derive(Clone, Copy)]
+pub(crate) struct Lacks {
+    pub(crate) trailers: Option<&'static str>,
+    pub(crate) expect_continue: Option<&'static str>,
+    pub(crate) early_hints: Option<&'static str>,
+    /// To answer while the request is still coming.
+    pub(crate) duplex: Option<&'static str>,
+    pub(crate) graceful_close: Option<&'static str>,
+}
+
+pub(crate) const NOTHING: Lacks =
+    Lacks { trailers: None, expect_continue: None, early_hints: None, duplex: None, graceful_close: None };
+
+/// Goes through all checks with a server that has the routes of ours.
+pub(crate) async fn exchanges(row: &mut Row, target: &Target, lacks: Lacks) {
+    check(row, "GET", target.get("/", HELLO)).await;
+    check(row, "HEAD", target.head("/")).await;
+    check(row, "404", target.missing()).await;
+    check(row, "POST echoed", target.echo("some words".into())).await;
+    check(row, "empty POST", target.echo(Bytes::new())).await;
+    check(row, "10 MiB down", target.down()).await;
+    match lacks.duplex {
+        None => check(row, "10 MiB up and back", target.echo(pattern(TEN_MIB))).await,
+        Some(_) => check(row, "10 MiB up", target.counted(pattern(TEN_MIB))).await,
+    }
+    match lacks.trailers {
+        None => check(row, "trailers both ways", target.trailers()).await,
+        Some(why) => row.lacks("trailers", why),
+    }
+    match lacks.expect_continue {
+        None => check(row, "100 Continue", target.expect_continue()).await,
+        Some(why) => row.lacks("100 Continue", why),
+    }
+    match lacks.early_hints {
+        None => check(row, "103 Early Hints", target.early_hints()).await,
+        Some(why) => row.lacks("103 Early Hints", why),
+    }
+    check(row, "200 requests at once", target.at_once("/", HELLO.into())).await;
+    match lacks.duplex {
+        None => check(row, "both ways at once", target.line_by_line()).await,
+        Some(why) => row.lacks("both ways at once", why),
+    }
+    check(row, "cancelled downloads", target.cancelled("/bytes?n=10000000")).await;
+    check(row, "GET after all that", target.get("/", HELLO)).await;
 }
 
 /// A server by its address, and the connection to it.
@@ -113,6 +163,12 @@ impl Target {
         } else {
             Err(format!("{} of {} bytes", received.len(), sent.len()).into())
         }
+    }
+
+    /// Content that the server has to have before it answers.
+    pub(crate) async fn counted(&self, sent: Bytes) -> Outcome {
+        let count = sent.len().to_string();
+        same(self.content(Method::POST, "/count", sent).await?, count.into())
     }
 
     pub(crate) async fn down(&self) -> Outcome {
