@@ -504,6 +504,8 @@ pub(crate) const INHERITED_MAX: usize = PASSED_DESCRIPTORS_MAX;
 pub(crate) const INHERITED_NAME_MAX: usize = 255;
 /// How long one step of a handover may take, but for the start of the new process: both ends are on this machine.
 pub(crate) const HANDOVER_STEP: Duration = Duration::from_secs(10);
+/// How often a process looks whether another that makes the meeting place is through, which takes less than a millisecond.
+pub(crate) const HANDOVER_RETRY: Duration = Duration::from_millis(5);
 /// How long a new process may take until it is ready; after that the old one waits for the next.
 pub(crate) const HANDOVER_START: Duration = Duration::from_secs(300);
 /// The longest line of a handover: a name for each descriptor, and the line's first word.

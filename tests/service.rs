@@ -18,7 +18,11 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd, OwnedFd},
-        unix::net::{UnixDatagram, UnixStream},
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixDatagram, UnixStream},
+            process::CommandExt,
+        },
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -30,6 +34,7 @@ use load::Load;
 use support::{
     eventually, kill_with_parent, program, run,
     server::{Server, Signal, example},
+    skip,
 };
 use wakering::{
     CancellationToken,
@@ -278,6 +283,63 @@ fn sockets_go_from_one_owner_to_the_next_with_their_names_and_kinds() {
         offered.abort();
     })
     .unwrap();
+}
+
+#[test]
+fn of_several_that_begin_at_once_one_is_first_and_the_others_follow_it() {
+    const ROUNDS: usize = 20;
+    const PROCESSES: usize = 4;
+    let folder = Folder::new();
+    for round in 0..ROUNDS {
+        let path = folder.file(&format!("handover-{round}"));
+        // Left by a process that was killed; or there never was one.
+        drop((round % 2 == 0).then(|| std::os::unix::net::UnixListener::bind(&path).unwrap()));
+        let (all, arrived) = (CancellationToken::new(), AtomicUsize::new(0));
+        let start = std::sync::Barrier::new(PROCESSES);
+        let begin = || {
+            start.wait();
+            let life = async {
+                let mut handover = Handover::at(&path).await.unwrap();
+                let first = !handover.has_predecessor();
+                if arrived.fetch_add(1, Relaxed) + 1 == PROCESSES {
+                    all.cancel();
+                }
+                handover.ready().await.unwrap();
+                // Until somebody takes over, or all have come.
+                all.run_until_cancelled(handover.offer(&[])).await.transpose().unwrap();
+                first
+            };
+            wakering::run(async { timeout(LIMIT, life).await.unwrap() }).unwrap()
+        };
+        let firsts = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..PROCESSES).map(|_| scope.spawn(begin)).collect();
+            threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum::<usize>()
+        });
+        assert_eq!(firsts, 1, "round {round}");
+    }
+}
+
+#[test]
+fn sockets_are_not_taken_from_somebody_else() {
+    let Some(other) = program("systemd-socket-activate") else { return };
+    let folder = Folder::new();
+    let (shared, path) = (folder.file("shared"), folder.file("shared/handover"));
+    fs::create_dir(&shared).unwrap();
+    // Anybody may make files there: what a service's folder must not be.
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = Command::new(other);
+    command.arg("--listen").arg(&path).args(["sleep", "60"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(mut squatter) = command.uid(65534).gid(65534).spawn() else {
+        return skip("only root can have a process of another user");
+    };
+    let listens = eventually(LIMIT, || UnixStream::connect(&path).is_ok());
+    let outcome = wakering::run(async { Handover::at(&path).await.map(drop) }).unwrap();
+    squatter.kill().unwrap();
+    squatter.wait().unwrap();
+    assert!(listens);
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied, "{error}");
+    assert!(error.to_string().contains("of user 65534"), "{error}");
 }
 
 #[test]

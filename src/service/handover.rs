@@ -12,17 +12,17 @@
 //! dies, or is not ready in time, changes nothing: the old one serves on and waits for another.
 
 use std::{
-    fmt, fs, io,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::PermissionsExt,
-    },
+    fmt, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
 use bytes::BytesMut;
 
-use super::inherit::Inherited;
+use super::{
+    inherit::Inherited,
+    meeting::{Met, meet, permitted},
+};
 use crate::{
     error::Elapsed,
     limits::{HANDOVER_LINE, HANDOVER_START, HANDOVER_STEP, INHERITED_MAX, INHERITED_NAME_MAX},
@@ -45,7 +45,9 @@ const MEETING: &str = "the meeting";
 /// somebody takes them. Then it drains and ends. No connection is refused on the way: both processes have the same queue of
 /// connections, and the old one goes on until the new one is ready.
 ///
-/// Whoever may take the sockets over must be of the same user, or root; the file's mode says so, and each is asked.
+/// Both must be of the same user, or the other one root's: each asks the system who the other is, and the file's mode says so, too.
+/// Put the place into a folder in which nobody else may make files, such as systemd's `RuntimeDirectory=`: elsewhere somebody else
+/// could be there first, and this process would not start. Beside it lies an empty file of the same name with `.lock` behind it.
 ///
 /// # Examples
 ///
@@ -106,25 +108,16 @@ impl Handover {
     /// # Errors
     ///
     /// `TimedOut` when the process there does not answer within 10 seconds, `InvalidData` when it speaks another language,
-    /// `PermissionDenied` when it is not to be had by this user, `AddrInUse` when `path` is a file of another kind; others of
+    /// `PermissionDenied` when it is not to be had by this user, or is neither this user's nor root's, `AddrInUse` when `path` is a file of another kind; others of
     /// connecting, binding and receiving.
     ///
     /// # Cancellation
     ///
     /// Nothing has changed: the process there serves on.
     pub async fn at(path: impl AsRef<Path>) -> io::Result<Handover> {
-        let path = path.as_ref();
-        match UnixStream::connect(path).await {
-            Ok(stream) => in_time(receive(stream)).await,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => first(path),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                // Nobody listens: left by a process that was killed. A file that is no socket is refused, too, and stays.
-                if std::os::unix::fs::FileTypeExt::is_socket(&fs::symlink_metadata(path)?.file_type()) {
-                    fs::remove_file(path)?;
-                }
-                first(path)
-            }
-            Err(error) => Err(error),
+        match in_time(meet(path.as_ref())).await? {
+            Met::Nobody(meeting) => Ok(Handover { meeting, sockets: Vec::new(), predecessor: None }),
+            Met::Predecessor(stream) => in_time(receive(stream)).await,
         }
     }
 
@@ -214,15 +207,10 @@ impl Handover {
     }
 }
 
-/// Makes the meeting place.
-fn first(path: &Path) -> io::Result<Handover> {
-    let meeting = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(Handover { meeting, sockets: Vec::new(), predecessor: None })
-}
-
 /// The new process's part up to the descriptors.
 async fn receive(mut stream: UnixStream) -> io::Result<Handover> {
+    // Whoever is there goes on to say what this process serves, and has the same queue of connections.
+    permitted(&stream)?;
     stream.write_all(format!("{GREETING}\n").as_bytes()).await?;
     let mut descriptors = Vec::new();
     let text = line(&mut stream, &mut descriptors, INHERITED_MAX).await?;
@@ -262,21 +250,6 @@ async fn line(stream: &mut UnixStream, descriptors: &mut Vec<OwnedFd>, most: usi
         if text.len() > HANDOVER_LINE {
             return Err(foreign("a line without an end"));
         }
-    }
-}
-
-/// Lets in this process's own user, and root; says which process it is.
-fn permitted(stream: &UnixStream) -> io::Result<Option<i32>> {
-    let (own, _) = UnixStream::pair()?;
-    match (stream.peer_cred(), own.peer_cred()) {
-        (Ok(peer), Ok(own)) if peer.uid() == own.uid() || peer.uid() == 0 => Ok(peer.pid()),
-        (Ok(peer), Ok(_)) => {
-            let text = format!("user {} may not take this process's sockets", peer.uid());
-            Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
-        }
-        // A system that does not tell leaves it to the file's mode.
-        (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
-        (Err(error), _) | (_, Err(error)) => Err(error),
     }
 }
 

@@ -35,6 +35,7 @@
 
 mod handover;
 mod inherit;
+mod meeting;
 mod notify;
 
 pub use self::{

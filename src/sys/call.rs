@@ -37,6 +37,8 @@ pub enum Call {
     GetOption,
     /// listen(2).
     Listen,
+    /// flock(2).
+    Lock,
     /// getsockname(2).
     LocalAddr,
     /// getpeername(2).

@@ -37,6 +37,7 @@ pub(super) fn hidden(call: Call) -> &'static [c_int] {
         | Call::InterfaceIndex
         | Call::Listen
         | Call::LocalAddr
+        | Call::Lock
         | Call::Look
         | Call::PeerAddr
         | Call::Pin
@@ -74,6 +75,7 @@ pub(super) fn shown(call: Call) -> &'static [c_int] {
         Call::Deregister
         | Call::Flags
         | Call::InterfaceIndex
+        | Call::Lock
         | Call::Look
         | Call::Pin
         | Call::Read

@@ -47,6 +47,7 @@ pub(crate) mod describe;
 pub(crate) mod descriptor;
 mod event;
 pub(crate) mod inherit;
+pub(crate) mod lock;
 pub(crate) mod message;
 pub(crate) mod options;
 pub(crate) mod packet;
