@@ -2,6 +2,8 @@
 
 #[path = "../../tests/support/generators/mod.rs"]
 mod generators;
+#[path = "../../tests/support/generators/http1.rs"]
+mod http1;
 #[path = "../../tests/support/generators/message.rs"]
 mod messages;
 
@@ -25,6 +27,11 @@ pub fn operations(data: &[u8]) {
 /// The same octets in one piece and in many.
 pub fn splits(data: &[u8]) {
     generators::splits::run(data);
+}
+
+/// The machine of HTTP/1: the same octets in one piece and in many.
+pub fn h1(data: &[u8]) {
+    http1::run(data);
 }
 
 /// Messages: frames, values, plugins, sessions, requests.

@@ -296,15 +296,21 @@ impl Connection {
         }
     }
 
-    /// Whether the end of a head may be there: one that comes octet by octet is not parsed for each of them.
-    pub(super) fn may_be_whole(&self) -> bool {
+    /// Whether the end of a head may be there: one that comes octet by octet is not parsed for each of them, and no octet of
+    /// it is looked at twice.
+    pub(super) fn may_be_whole(&mut self) -> bool {
         let (octets, searched) = (self.input.bytes(), self.searched);
         if searched == 0 || octets.len() > self.config.fields.block_bytes {
             return true;
         }
         let long_line = searched <= self.http1.line_bytes && octets.len() > self.http1.line_bytes;
         let new = &octets[searched.saturating_sub(3).min(octets.len())..];
-        long_line || new.windows(2).any(|pair| pair == b"\n\n") || new.windows(3).any(|end| end == b"\n\r\n")
+        let ends = |end: &[u8]| end == b"\n\r\n" || end.starts_with(b"\n\n");
+        if long_line || new.windows(3).any(ends) || new.ends_with(b"\n\n") {
+            return true;
+        }
+        self.searched = octets.len();
+        false
     }
 
     pub(super) fn find(&mut self, stream: StreamKey) -> Option<&mut Exchange> {
@@ -617,5 +623,24 @@ impl Connection {
             self.write_refusal(StatusCode::SERVICE_UNAVAILABLE, "too much is under way");
             self.settle();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_drips_in_is_searched_once() {
+        let mut core = Connection::server(Config::default(), Http1::default(), false, 0);
+        let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(10_000));
+        for (at, octet) in head.bytes().enumerate() {
+            // What is looked at again is the end that may have begun.
+            assert!(core.searched >= at.saturating_sub(1), "{} of {at}", core.searched);
+            core.receive(Bytes::copy_from_slice(&[octet]));
+            assert!(core.poll_event(0).is_none());
+        }
+        core.receive(Bytes::from_static(b"\r\n\r\n"));
+        assert!(matches!(core.poll_event(0), Some(Event::Request { .. })));
     }
 }
