@@ -174,6 +174,9 @@ const _: () =
 /// A request line: RFC 9112 §3 recommends 8,000 octets at least.
 #[cfg(feature = "http1")]
 pub(crate) const H1_LINE_BYTES: usize = 8 * 1024;
+/// Of a request's line in a dump: more than a line of a terminal.
+#[cfg(feature = "http1")]
+pub(crate) const H1_SHOWN_LINE: usize = 200;
 /// Octets of further requests that are read while one is answered: a batch of a client that sends ahead, and enough to see
 /// that a client which does so has gone.
 #[cfg(feature = "http1")]

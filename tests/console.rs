@@ -83,6 +83,8 @@ fn json_has_workers_tasks_connections_and_servers() {
         assert!(found["waits"][0].as_str().unwrap().starts_with("for a timer, due in "), "{found}");
         assert!(found["place"].as_str().unwrap().contains("tests/console.rs"), "{found}");
         assert!(tasks.iter().any(|task| task["root"] == true));
+        let works = |task: &Value| task["works_on"].as_str().is_some_and(|it| it.starts_with("connection "));
+        assert!(tasks.iter().any(works), "{text}");
         let connections = told["connections"].as_array().unwrap();
         let own = server.local_addr().to_string();
         assert!(connections.iter().any(|it| it["local"] == own && it["peer"].is_string()), "{connections:?}");

@@ -156,6 +156,7 @@ fn task(worker: usize, task: &TaskDump) -> Json {
         ("place", Json::from(task.spawned_at.to_string())),
         ("root", Json::from(task.is_root)),
         ("state", Json::from(state)),
+        ("works_on", Json::from(task.works_on.as_deref())),
         ("waits", Json::from(task.waits.iter().map(ToString::to_string).collect::<Vec<_>>())),
         ("since", Json::from(task.since.as_secs_f64())),
         ("polls", Json::from(task.polls)),

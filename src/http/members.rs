@@ -18,7 +18,7 @@ use crate::{
     limits::{SHUTDOWN_LONGEST, UNKNOWN_PEERS_MAX},
     proto::h2::Reason,
     slab::{Key, Slab},
-    task::JoinHandle,
+    task::{JoinHandle, TaskId},
     time, trace,
     worker::{self, context::Flush},
 };
@@ -140,6 +140,15 @@ impl Members {
     fn keep_task(&self, key: Key, task: JoinHandle<()>) {
         if let Some(member) = self.open.borrow_mut().get_mut(key) {
             member.task = Some(task);
+        }
+    }
+
+    /// Shows every connection, and the task that drives it; those that have not begun have none yet.
+    pub(super) fn each(&self, mut show: impl FnMut(Option<&Wire>, Option<TaskId>)) {
+        // Whoever asks in the middle of a change is shown none.
+        let Ok(open) = self.open.try_borrow() else { return };
+        for (_key, member) in open.iter() {
+            show(member.wire.as_deref(), member.task.as_ref().map(JoinHandle::id));
         }
     }
 

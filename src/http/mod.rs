@@ -75,6 +75,7 @@ mod sending;
 mod server;
 mod service;
 mod stop;
+mod told;
 mod transport;
 mod tunnel;
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]

@@ -38,7 +38,7 @@ use crate::{
     },
     proto::h2::{Config, FrameLog},
     trace,
-    worker::{self, Handle, context},
+    worker::{self, Handle, context, dump::Knows},
 };
 
 /// An HTTP/2 server, on one worker or on all of them.
@@ -513,6 +513,9 @@ impl<H: Handler> Entrance<H> {
 async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
     let Common { config, part, meter, hooks, ceilings, connections, front, older, tls, spawned } = common;
     let members = Rc::new(Members::new(connections));
+    let informant: Rc<dyn Knows> = members.clone();
+    context::with(|worker| worker.informants().add(Rc::downgrade(&informant)));
+    drop(informant);
     let shared = Shared { date: Date::new(), hooks, watch: members.watch(), older };
     let service = Service::new(handler, shared, Valve::new(&ceilings, &meter), spawned);
     let entrance = Rc::new(Entrance { config, front, tls, members: members.clone(), meter, service });

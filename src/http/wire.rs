@@ -306,6 +306,13 @@ impl Wire {
         handlers.peek().is_some() && handlers.all(|task| tasks.contains(&task))
     }
 
+    /// Shows who waits on streams; nobody in the middle of a change.
+    pub(super) fn each_mailbox(&self, show: impl FnMut(&Mailbox)) {
+        if let Ok(mailboxes) = self.mailboxes.try_borrow() {
+            mailboxes.iter().for_each(show);
+        }
+    }
+
     // What the driver leaves for the streams.
 
     /// Opens the mailbox of a stream whose request has content.

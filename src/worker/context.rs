@@ -21,6 +21,7 @@ use crate::{
     trace,
     wake::{self, Entry},
     worker::{
+        dump::Informants,
         ending::Ending,
         handle::Shared,
         inject::Injector,
@@ -52,6 +53,7 @@ pub(crate) struct Context {
     clock: Clock,
     shared: Arc<Shared>,
     notes: Notes,
+    informants: Informants,
     supervisors: Supervisors,
     pub(super) meter: Arc<Meter>,
     pub(super) unlooked: Cell<usize>,
@@ -103,6 +105,7 @@ impl Context {
             clock,
             shared: shared.clone(),
             notes: Notes::default(),
+            informants: Informants::default(),
             supervisors: Supervisors::default(),
             meter: reach.meter.clone(),
             unlooked: Cell::new(0),
@@ -153,6 +156,11 @@ impl Context {
 
     pub(super) fn notes(&self) -> &Notes {
         &self.notes
+    }
+
+    /// Who is asked for a dump.
+    pub(crate) fn informants(&self) -> &Informants {
+        &self.informants
     }
 
     pub(crate) fn clock(&self) -> &Clock {

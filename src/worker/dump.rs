@@ -56,10 +56,12 @@ mod ask;
 mod askers;
 mod circles;
 mod collect;
+mod duties;
 mod text;
 
 use std::{net::SocketAddr, panic::Location, sync::Arc, time::Duration};
 
+pub(crate) use self::duties::{Informants, Knows, Told};
 pub(super) use self::{
     ask::{answer_of, of_worker},
     askers::Askers,
@@ -178,6 +180,9 @@ pub struct TaskDump {
     pub is_root: bool,
     /// What it is about.
     pub state: TaskState,
+    /// What it works on, where the library knows: the request of an HTTP server's handler, the connection of the task that
+    /// drives it.
+    pub works_on: Option<String>,
     /// What it waits for. More than one thing where it will go on with whichever comes first; never none where the
     /// state is `Waiting`.
     pub waits: Vec<Wait>,

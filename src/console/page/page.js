@@ -113,11 +113,12 @@ function servers(data, seconds) {
 function tasks(data) {
   const wanted = at("find").value.trim().toLowerCase();
   const value = task => sort.key === "id" ? Number(task.id.slice(1)) : sort.key === "waits" ? (task.waits[0] ?? task.state) : task[sort.key] ?? -1;
-  const found = data.tasks.filter(task => !wanted || [task.id, task.name ?? "", task.place, task.state, ...task.waits].some(text => text.toLowerCase().includes(wanted)));
+  const found = data.tasks.filter(task => !wanted || [task.id, task.name ?? "", task.place, task.state, task.works_on ?? "", ...task.waits].some(text => text.toLowerCase().includes(wanted)));
   found.sort((a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) * (sort.down ? -1 : 1));
   at("tasks-count").textContent = `${count(Math.min(ROWS, found.length))} of ${count(wanted ? found.length : data.tasks_total)}`;
   at("tasks").replaceChildren(...found.slice(0, ROWS).map(task => {
     const title = make("td", {}, make("span", { class: "name" }, task.name ? `${task.id} ${task.name}` : task.id + (task.root ? " root" : "")), make("div", { class: "place" }, task.place));
+    if (task.works_on) title.append(make("div", {}, task.works_on));
     const waits = task.waits.length ? task.waits.map(text => make("div", {}, text)) : [task.state];
     return make("tr", {}, title, make("td", {}, ...waits), num(brief(task.since)), num(count(task.polls)), num(brief(task.timed)), num(String(task.worker)));
   }));

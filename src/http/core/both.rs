@@ -234,6 +234,30 @@ pub(in crate::http) fn answer_is_whole(core: &mut Core, stream: StreamKey) {
     }
 }
 
+/// What is spoken, for people.
+pub(in crate::http) fn name(core: &Core) -> &'static str {
+    match core {
+        Core::Http2(_) => "HTTP/2",
+        Core::Http1(_) => "HTTP/1",
+    }
+}
+
+/// What has a number in it.
+pub(in crate::http) fn numbered(core: &Core) -> &'static str {
+    match core {
+        Core::Http2(_) => "HTTP/2 stream",
+        Core::Http1(_) => "HTTP/1 request",
+    }
+}
+
+/// Method and target of a request, where they are still known.
+pub(in crate::http) fn line(core: &Core, stream: StreamKey) -> Option<String> {
+    match core {
+        Core::Http2(_) => None,
+        Core::Http1(core) => core.line(stream),
+    }
+}
+
 /// Whether a 101 would open a tunnel.
 #[inline]
 pub(in crate::http) fn may_upgrade(core: &Core, stream: StreamKey) -> bool {

@@ -56,6 +56,21 @@ pub(in crate::http) fn hears_out(_core: &Core) -> bool {
 #[inline]
 pub(in crate::http) fn answer_is_whole(_core: &mut Core, _stream: StreamKey) {}
 
+/// What is spoken, for people.
+pub(in crate::http) fn name(_core: &Core) -> &'static str {
+    "HTTP/2"
+}
+
+/// What has a number in it.
+pub(in crate::http) fn numbered(_core: &Core) -> &'static str {
+    "HTTP/2 stream"
+}
+
+/// Method and target of a request, where they are still known.
+pub(in crate::http) fn line(_core: &Core, _stream: StreamKey) -> Option<String> {
+    None
+}
+
 /// Whether a 101 would open a tunnel.
 #[inline]
 pub(in crate::http) fn may_upgrade(_core: &Core, _stream: StreamKey) -> bool {

@@ -16,6 +16,7 @@ use super::head::{self, Bounds, Facts};
 use super::input::Input;
 use super::refusal::Refusal;
 use super::timeouts::Timers;
+use crate::limits;
 use crate::proto::h2::{
     COUNTS, Config, ConnectionError, Event, Held, Output, Reason, Stats, StreamKey, Trip, Trips,
 };
@@ -477,6 +478,13 @@ impl Connection {
     /// The request's number on its connection.
     pub fn stream_id(&self, stream: StreamKey) -> Option<u32> {
         self.exchange.as_ref().filter(|it| it.key() == stream).map(|it| it.number)
+    }
+
+    /// Method and target of the request under way, as they came, up to a length that people read.
+    pub(crate) fn line(&self, stream: StreamKey) -> Option<String> {
+        let exchange = self.exchange.as_ref().filter(|it| it.key() == stream)?;
+        let line = String::from_utf8_lossy(&exchange.line);
+        Some(line.chars().take(limits::H1_SHOWN_LINE).collect())
     }
 
     /// Whether the answer may open a tunnel.

@@ -1,5 +1,7 @@
 //! The request under way, and how far both directions have come.
 
+use bytes::Bytes;
+
 use super::chunks::Chunks;
 use super::framing::Framing;
 use super::head::Facts;
@@ -63,6 +65,8 @@ pub(super) struct Exchange {
     /// Content received so far.
     pub(super) received: u64,
     pub(super) list_bytes: usize,
+    /// Method and target.
+    pub(super) line: Bytes,
     /// Content that will still be thrown away, once the application has let go.
     pub(super) discard: Option<u64>,
 }
@@ -102,6 +106,7 @@ impl Exchange {
             unreleased: 0,
             received: 0,
             list_bytes: facts.list_bytes,
+            line: facts.line.clone(),
             discard: None,
         }
     }

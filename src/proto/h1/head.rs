@@ -35,6 +35,8 @@ pub(super) struct Bounds {
 pub(super) struct Facts {
     /// How many octets it was.
     pub(super) octets: usize,
+    /// Method and target as they came, for dumps.
+    pub(super) line: Bytes,
     /// The size of its fields, as RFC 9113 §6.5.2 measures them.
     pub(super) list_bytes: usize,
     pub(super) framing: Framing,
@@ -172,6 +174,7 @@ fn take(
     let list_bytes = take_fields(parsed.headers, bounds, headers, part)?;
     let fields = Fields::of(headers, old)?;
     let content = Framing::of(headers, old, bounds.content)?;
+    let line = shared.slice(..target.as_ptr() as usize - octets.as_ptr() as usize + target.len());
     let (uri, hosted) = target::read(&method, part(target.as_bytes()), headers, old, bounds.secure)?;
     if let Hosted::ByTarget(authority) = hosted {
         // RFC 9112 §3.2.2: a target that names a host stands above the field.
@@ -186,6 +189,7 @@ fn take(
     *request.version_mut() = if old { Version::HTTP_10 } else { Version::HTTP_11 };
     Ok(Facts {
         octets: octets.len(),
+        line,
         list_bytes,
         framing: content,
         old,

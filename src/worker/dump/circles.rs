@@ -90,6 +90,7 @@ mod tests {
             spawned_at: Location::caller(),
             is_root: false,
             state: TaskState::Waiting,
+            works_on: None,
             waits: joins.iter().map(|id| Wait::Join(TaskId::new(*id))).collect(),
             since: Duration::ZERO,
             polls: 1,

@@ -1,6 +1,6 @@
 //! A worker's own part of a dump, collected on its thread.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     limits::DUMPED_TASKS,
@@ -49,12 +49,21 @@ pub(super) fn collect(context: &Context, index: usize) -> Part {
     waits.extend(raw.into_iter().map(|(handle, waited)| (Waiter::Handle(handle), wait(waited, now))));
     let notes = context.notes().read(DUMPED_TASKS);
     waits.extend(notes.into_iter().map(|(task, text)| (Waiter::Task(task), Wait::Note(text))));
+    let told = context.informants().ask();
+    waits.extend(told.waits.into_iter().map(|(waiter, text)| (Waiter::Handle(waiter), Wait::Note(text))));
+    let mut duties: HashMap<TaskId, String> = told.duties.into_iter().collect();
     let handles = views.iter().map(|view| view.handle).collect();
     let name = |id| tasks.published().name(id);
     let dump = WorkerDump {
         index,
         answer: Answer::Answered,
-        tasks: views.into_iter().map(|view| task_dump(view, now, name)).collect(),
+        tasks: views
+            .into_iter()
+            .map(|view| TaskDump {
+                works_on: duties.remove(&TaskId::new(view.id)),
+                ..task_dump(view, now, name)
+            })
+            .collect(),
         left_out,
         runnable: tasks.queued(),
         sources: reactor.sources(),
@@ -74,6 +83,7 @@ fn task_dump(view: TaskView, now: u64, name: impl Fn(u64) -> Option<Arc<str>>) -
             task::State::Runnable => TaskState::Runnable,
             task::State::Waiting => TaskState::Waiting,
         },
+        works_on: None,
         waits: Vec::new(),
         since: Duration::from_nanos(now.saturating_sub(view.since)),
         polls: view.polls,

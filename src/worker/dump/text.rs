@@ -95,6 +95,9 @@ impl fmt::Display for TaskDump {
             write!(out, ", the last timed one took {}", Brief(took))?;
         }
         writeln!(out)?;
+        if let Some(duty) = &self.works_on {
+            writeln!(out, "      works on {duty}")?;
+        }
         for wait in &self.waits {
             writeln!(out, "      waits {wait}")?;
         }
