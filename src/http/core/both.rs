@@ -238,7 +238,7 @@ pub(in crate::http) fn answer_is_whole(core: &mut Core, stream: StreamKey) {
 pub(in crate::http) fn name(core: &Core) -> &'static str {
     match core {
         Core::Http2(_) => "HTTP/2",
-        Core::Http1(_) => "HTTP/1",
+        Core::Http1(_) | Core::Http1Client(_) => "HTTP/1",
     }
 }
 
@@ -246,14 +246,14 @@ pub(in crate::http) fn name(core: &Core) -> &'static str {
 pub(in crate::http) fn numbered(core: &Core) -> &'static str {
     match core {
         Core::Http2(_) => "HTTP/2 stream",
-        Core::Http1(_) => "HTTP/1 request",
+        Core::Http1(_) | Core::Http1Client(_) => "HTTP/1 request",
     }
 }
 
 /// Method and target of a request, where they are still known.
 pub(in crate::http) fn line(core: &Core, stream: StreamKey) -> Option<String> {
     match core {
-        Core::Http2(_) => None,
+        Core::Http2(_) | Core::Http1Client(_) => None,
         Core::Http1(core) => core.line(stream),
     }
 }
