@@ -5,7 +5,11 @@
 
 #[path = "http1_client/exchanges.rs"]
 mod exchanges;
+#[path = "http1_client/fuzz.rs"]
+mod fuzz;
 #[path = "support/http1_server.rs"]
 mod http1_server;
 #[path = "http1_client/malformed.rs"]
 mod malformed;
+#[path = "http1_client/pool.rs"]
+mod pool;
