@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use daemon::{Daemon, Folder, haproxy, nginx};
-use exercise::{HELLO, Lacks, NOTHING, Outcome, TEN_MIB, Target, check, exchanges, pattern, same};
+use exercise::{HELLO, Lacks, NOTHING, Outcome, TEN_MIB, Target, check, exchanges, files, pattern, same};
 use support::peer::{Peer, Role, Row, installed, prepared, python, script, stop};
 use support::server::Server;
 
@@ -102,7 +102,7 @@ fn a_grpc_server_is_called_in_all_four_kinds() {
         let mut stdin = peer.take_stdin();
         check(&mut peer.row, "graceful close", async {
             stdin.tell("stop");
-            target.client.closed().await;
+            target.closed().await;
             Ok(())
         })
         .await;
@@ -122,23 +122,7 @@ fn fetch_files(mut daemon: Daemon, more: &[&str], stop: Result<&str, &str>) {
     let address = daemon.address.clone();
     wakering::run(async {
         let target = Target::connect(&address).await.expect("the server listens");
-        let row = &mut daemon.peer.row;
-        check(row, "GET", target.get("/hello", HELLO)).await;
-        check(row, "HEAD", target.head("/hello")).await;
-        check(row, "404", target.missing()).await;
-        check(row, "10 MiB down", target.get("/ten", &pattern(TEN_MIB))).await;
-        check(row, "304", target.not_modified("/hello")).await;
-        check(row, "200 requests at once", target.at_once("/hello", HELLO.into())).await;
-        check(row, "cancelled downloads", target.cancelled("/ten")).await;
-        if more.contains(&"echo") {
-            check(row, "POST echoed", target.echo("some words".into())).await;
-            check(row, "empty POST", target.echo(Bytes::new())).await;
-            check(row, "10 MiB up and back", target.echo(pattern(TEN_MIB))).await;
-        }
-        if more.contains(&"refuse") {
-            check(row, "10 MiB upload refused with 405", target.refused_upload("/hello")).await;
-        }
-        check(row, "GET after all that", target.get("/hello", HELLO)).await;
+        files(&mut daemon.peer.row, &target, more).await;
         let pid = daemon.peer.pid();
         match stop {
             Ok(signal) => {

@@ -1,4 +1,5 @@
-// Go's net/http server, in cleartext with prior knowledge, for wakering's client. A line on standard input stops it.
+// Go's net/http server for wakering's client: in cleartext with prior knowledge; with the argument http1 in HTTP/1.1 alone, and
+// with a certificate and its key behind that over TLS. A line on standard input stops it.
 package main
 
 import (
@@ -20,6 +21,8 @@ func hello(w http.ResponseWriter, _ *http.Request) {
 // Content and trailers, as they come. Go sends 100 (Continue) when content is read before the head is written, but
 // a client that sends without an end in sight may wait for the head.
 func echo(w http.ResponseWriter, r *http.Request) {
+	// In HTTP/1.1 only when asked for: otherwise Go gives the rest of the request up as it answers.
+	http.NewResponseController(w).EnableFullDuplex()
 	if r.ContentLength < 0 {
 		w.WriteHeader(200)
 		w.(http.Flusher).Flush()
@@ -67,7 +70,9 @@ func main() {
 	routes.HandleFunc("/bytes", bytes)
 	routes.HandleFunc("/early", early)
 	server := &http.Server{Handler: routes, Protocols: new(http.Protocols)}
-	server.Protocols.SetUnencryptedHTTP2(true)
+	older := len(os.Args) > 1
+	server.Protocols.SetHTTP1(older)
+	server.Protocols.SetUnencryptedHTTP2(!older)
 	stopped := make(chan error)
 	go func() {
 		bufio.NewReader(os.Stdin).ReadString('\n')
@@ -75,7 +80,11 @@ func main() {
 	}()
 	fmt.Println("version", runtime.Version())
 	fmt.Println("listening on", listener.Addr())
-	server.Serve(listener)
+	if len(os.Args) > 3 {
+		server.ServeTLS(listener, os.Args[2], os.Args[3])
+	} else {
+		server.Serve(listener)
+	}
 	if err := <-stopped; err != nil {
 		panic(err)
 	}

@@ -1,4 +1,5 @@
-"""An ASGI application on hypercorn, in cleartext, for wakering's client. A line on standard input stops it."""
+"""An ASGI application on hypercorn, for wakering's client: in cleartext; with the argument http1 in HTTP/1.1 alone, and with a
+certificate and its key behind that over TLS. A line on standard input stops it."""
 
 import asyncio
 import importlib.metadata
@@ -58,6 +59,10 @@ async def main():
     config.errorlog = config.accesslog = None
     config.h2_max_concurrent_streams = 250
     config.graceful_timeout = 30
+    if len(sys.argv) > 1:
+        config.alpn_protocols = ["http/1.1"]
+    if len(sys.argv) > 3:
+        config.certfile, config.keyfile = sys.argv[2:4]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     asyncio.ensure_future(loop.run_in_executor(None, sys.stdin.readline)).add_done_callback(lambda _: stop.set())

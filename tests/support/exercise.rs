@@ -1,15 +1,20 @@
-//! What `http::client` is put through with a foreign server: one function a check, on one shared connection.
+//! What `http::client` is put through with a foreign server: one function a check, on one shared connection or a pool.
 
 #![expect(dead_code, reason = "each test program uses its own part of these checks")]
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt::Debug;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use wakering::http::client::{self, SendRequest};
+use wakering::http::client::{self, Client, ClientBuilder, SendRequest};
 use wakering::http::{Body, Config, Frame, HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use wakering::{spawn, time::timeout};
+use wakering::{
+    spawn,
+    time::{sleep, timeout},
+};
 
 use crate::support::peer::Row;
 
@@ -95,23 +100,67 @@ pub(crate) async fn exchanges(row: &mut Row, target: &Target, lacks: Lacks) {
     check(row, "GET after all that", target.get("/", HELLO)).await;
 }
 
-/// A server by its address, and the connection to it.
+/// Goes through all checks with a server of files; `more`: what else it can be asked to do with them.
+pub(crate) async fn files(row: &mut Row, target: &Target, more: &[&str]) {
+    check(row, "GET", target.get("/hello", HELLO)).await;
+    check(row, "HEAD", target.head("/hello")).await;
+    check(row, "404", target.missing()).await;
+    check(row, "10 MiB down", target.get("/ten", &pattern(TEN_MIB))).await;
+    check(row, "304", target.not_modified("/hello")).await;
+    check(row, "200 requests at once", target.at_once("/hello", HELLO.into())).await;
+    check(row, "cancelled downloads", target.cancelled("/ten")).await;
+    if more.contains(&"echo") {
+        check(row, "POST echoed", target.echo("some words".into())).await;
+        check(row, "empty POST", target.echo(Bytes::new())).await;
+        check(row, "10 MiB up and back", target.echo(pattern(TEN_MIB))).await;
+    }
+    if more.contains(&"refuse") {
+        check(row, "10 MiB upload refused with 405", target.refused_upload("/hello")).await;
+    }
+    check(row, "GET after all that", target.get("/hello", HELLO)).await;
+}
+
+/// A server by its address, and the way to it.
 #[derive(Clone)]
 pub(crate) struct Target {
-    pub(crate) client: SendRequest,
+    way: Way,
     base: String,
+}
+
+#[derive(Clone)]
+enum Way {
+    Connection(SendRequest),
+    Pool(Client),
 }
 
 impl Target {
     pub(crate) async fn connect(address: &str) -> Outcome<Target> {
-        Ok(Target { client: client::connect(address).await?, base: format!("http://{address}") })
+        let way = Way::Connection(client::connect(address).await?);
+        Ok(Target { way, base: format!("http://{address}") })
     }
 
     /// A connection whose answers are taken even while nobody reads what it says.
     pub(crate) async fn with_wide_windows(address: &str) -> Outcome<Target> {
         let config = Config { stream_window: 16 << 20, connection_window: 32 << 20, ..Config::default() };
-        let client = client::builder().http2(config).connect(address).await?;
-        Ok(Target { client, base: format!("http://{address}") })
+        let way = Way::Connection(client::builder().http2(config).connect(address).await?);
+        Ok(Target { way, base: format!("http://{address}") })
+    }
+
+    /// Connections as they are needed; `base` is scheme and authority.
+    pub(crate) fn pool(builder: ClientBuilder, base: String) -> Target {
+        Target { way: Way::Pool(builder.build()), base }
+    }
+
+    /// Waits until the server has ended its connections.
+    pub(crate) async fn closed(&self) {
+        match &self.way {
+            Way::Connection(connection) => connection.closed().await,
+            Way::Pool(client) => {
+                while client.connections() > 0 {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            }
+        }
     }
 
     pub(crate) fn request(
@@ -124,9 +173,34 @@ impl Target {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Outcome<Response<Body>> {
-        let mut client = self.client.clone();
-        client.ready().await?;
-        Ok(client.send(request).await?)
+        match &self.way {
+            Way::Connection(connection) => {
+                let mut connection = connection.clone();
+                connection.ready().await?;
+                Ok(connection.send(request).await?)
+            }
+            Way::Pool(client) => Ok(client.request(request).await?),
+        }
+    }
+
+    /// An exchange whose first interim head is wanted, too.
+    async fn send_seeing(&self, request: Request<Body>) -> Outcome<(Response<()>, Response<Body>)> {
+        let seen = Rc::new(Cell::new(None));
+        let answer = match &self.way {
+            Way::Connection(connection) => {
+                let mut connection = connection.clone();
+                connection.ready().await?;
+                let mut answer = connection.send(request);
+                seen.set(answer.interim().await);
+                answer.await?
+            }
+            Way::Pool(client) => {
+                let first = seen.clone();
+                let note = move |interim| first.set(first.take().or(Some(interim)));
+                client.request(request).on_interim(note).await?
+            }
+        };
+        Ok((seen.take().ok_or("no interim response")?, answer))
     }
 
     /// A whole exchange whose answer must be 200.
@@ -207,21 +281,15 @@ impl Target {
     pub(crate) async fn expect_continue(&self) -> Outcome {
         let mut request = self.request(Method::POST, "/echo", "words")?;
         request.headers_mut().insert("expect", HeaderValue::from_static("100-continue"));
-        let mut client = self.client.clone();
-        client.ready().await?;
-        let mut answer = client.send(request);
-        let interim = answer.interim().await.ok_or("no interim response")?;
+        let (interim, answer) = self.send_seeing(request).await?;
         same(interim.status(), StatusCode::CONTINUE)?;
-        same(answer.await?.into_body().collect(TEN_MIB).await?, Bytes::from("words"))
+        same(answer.into_body().collect(TEN_MIB).await?, Bytes::from("words"))
     }
 
     pub(crate) async fn early_hints(&self) -> Outcome {
-        let mut client = self.client.clone();
-        client.ready().await?;
-        let mut answer = client.send(self.request(Method::GET, "/early", Body::empty())?);
-        let interim = answer.interim().await.ok_or("no interim response")?;
+        let (interim, answer) = self.send_seeing(self.request(Method::GET, "/early", Body::empty())?).await?;
         same((interim.status(), interim.headers().contains_key("link")), (StatusCode::EARLY_HINTS, true))?;
-        same(answer.await?.status(), StatusCode::OK)
+        same(answer.status(), StatusCode::OK)
     }
 
     /// Each waits for a place when the peer takes fewer at a time.
@@ -270,7 +338,11 @@ impl Target {
             let mut body = self.send(self.request(Method::GET, path, Body::empty())?).await?.into_body();
             body.data().await.ok_or("no content")??;
         }
-        same(self.client.is_closed(), false)
+        match &self.way {
+            Way::Connection(connection) => same(connection.is_closed(), false),
+            // Each had a connection of its own.
+            Way::Pool(_) => Ok(()),
+        }
     }
 
     /// An upload that the server refuses before it has all of it.
@@ -290,7 +362,7 @@ impl Target {
             length += bytes?.len();
         }
         same(length, TEN_MIB)?;
-        self.client.closed().await;
+        self.closed().await;
         Ok(())
     }
 
