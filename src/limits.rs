@@ -584,6 +584,15 @@ pub(crate) const MESSAGE_LATE_HANDLERS: usize = 64;
 /// How long a peer has to say whether it takes part in a session. One that does not know of them may never answer.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_OFFER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Offers of a session that are sent to an address, until one is answered: datagrams are lost.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_OFFER_TRIES: u32 = 5;
+/// How long an address is not offered a session again that it did not take.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_DECLINED: Duration = Duration::from_secs(60);
+/// Sessions with one address: one, and those of both ends that begin anew at once.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_SEALS: usize = 3;
 /// How long a node that ends waits for the last words of a connection to be written.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_LAST_WORDS: Duration = Duration::from_secs(1);

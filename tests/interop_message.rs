@@ -21,8 +21,8 @@ use std::{
 use support::peer::{Peer, Role, Row, python, script, skip_row};
 use support::server::{Server, Signal};
 use wakering::message::{
-    BoxCipher, Builder, Group, HmacAuth, Incoming, Introduction, Kind, Layer, Message, Remote, StreamCipher,
-    UdpNode, Value, WitnessAuth,
+    BoxCipher, Builder, Group, HmacAuth, Incoming, Introduction, Kind, Layer, Message, Remote, Session,
+    StreamCipher, UdpNode, Value, WitnessAuth,
 };
 use wakering::{
     BlockingHandle, CancellationToken, Scope,
@@ -371,6 +371,42 @@ fn our_client_and_the_server_of_netaio_introduce_themselves() {
         .unwrap();
         peer.row.ok("client and server introduce themselves, and say when they go");
         peer.judge();
+    }
+}
+
+// What the package does not know of.
+
+#[test]
+fn a_session_that_is_offered_is_none_with_netaio_which_is_spoken_to_as_ever() {
+    let Some(python) = python("netaio", PEER, Role::Server) else { return };
+    let builder = |mode: &[&str]| Builder::new().layer(layer(mode)).session(Session::new("of ours"));
+    for mode in MODES {
+        let line = |name: &str, more: &[&str]| {
+            let name = script(name).display().to_string();
+            [&name[..]].iter().chain(more).chain(mode).map(|word| (*word).to_owned()).collect::<Vec<_>>()
+        };
+        let mut server = Peer::start(Row::new(PEER, Role::Server), &python, &line("message_server.py", &[]));
+        let mut far = Peer::start(Row::new(PEER, Role::Node), &python, &line("message_node.py", &["serve"]));
+        let addresses: [SocketAddr; 2] =
+            [&mut server, &mut far].map(|peer| peer.listening().parse().unwrap());
+        wakering::run(async {
+            let remote = builder(mode).client().connect(addresses[0]).await.unwrap();
+            exchange(&remote).await;
+            let node = builder(mode).node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+            let peer = node.peer(addresses[1]);
+            ask_node(&peer).await;
+            assert!(!remote.peer().unwrap().is_sealed() && !peer.is_sealed());
+            let strict = Builder::new().layer(layer(mode)).session(Session::new("of ours").require(true));
+            let remote = strict.client().connect(addresses[0]).await.unwrap();
+            let refused = remote.request(Kind::REQUEST_URI, "echo", "x").await;
+            assert!(refused.is_err(), "{refused:?}");
+        })
+        .unwrap();
+        for peer in [&mut server, &mut far] {
+            peer.row.ok("a session that it does not know of is offered and left");
+        }
+        server.judge();
+        far.judge();
     }
 }
 

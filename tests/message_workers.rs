@@ -127,8 +127,14 @@ fn what_is_published_on_one_worker_reaches_the_subscribers_of_all_in_its_order()
         let too_long = Message::new(Kind::NOTIFY_URI, "news", vec![0; 70_000]);
         assert!(servers.notify("news", too_long).await.is_err());
         until(|| counts.borrow().iter().filter(|heard| heard.get() == 100).count() == 2).await;
-        let numbers = servers.metrics().await;
-        assert_eq!((numbers.connections_open, numbers.handlers), (2, 0));
+        // Connections that were one too many go when their end is seen, handlers when they are polled again.
+        let numbers = loop {
+            let numbers = servers.metrics().await;
+            if (numbers.connections_open, numbers.handlers) == (2, 0) {
+                break numbers;
+            }
+            sleep(Duration::from_millis(1)).await;
+        };
         assert!(numbers.received > 100 && numbers.sent > 300, "{numbers:?}");
         let stopped = servers.shutdown(LONG).await;
         assert_eq!((stopped.accepted, stopped.aborted), (numbers.connections, 0));
@@ -286,7 +292,7 @@ fn a_grace_that_is_over_aborts_what_is_left_and_the_shortest_counts() {
         // A handler is at work: nothing but the second word ends it.
         let stopped = servers.shutdown(Duration::ZERO).await;
         assert_eq!(first.await.unwrap(), stopped);
-        assert!((1..=2).contains(&stopped.aborted), "the other connection may end before it is aborted");
+        assert!(stopped.aborted >= 1, "others may be aborted with it");
         assert!(matches!(asked.await.unwrap(), Err(RequestError::Lost(_))));
     });
 }

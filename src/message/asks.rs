@@ -76,6 +76,11 @@ impl Asks {
         self.requests.borrow_mut().answered(message)
     }
 
+    /// Whether a message repeats the number of a request.
+    pub(super) fn awaits(&self, message: &Message) -> bool {
+        self.requests.borrow().awaits(message)
+    }
+
     /// A request whose turn it is now.
     pub(super) fn next_to_send(&self) -> Option<(Ticket, Message)> {
         loop {

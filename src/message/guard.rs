@@ -2,7 +2,8 @@
 //!
 //! Who connects offers a session, if it has one, and holds its requests back until the peer has said what it thinks of that.
 //! Once there is one, everything is sealed in it, both ways, and what is not ends the connection. A peer that does not know
-//! of sessions gets the layer, unless a session is required.
+//! of sessions gets the layer, unless a session is required. Among datagrams it is the same for each address, but sessions
+//! are forgotten and made anew: see `seals`.
 //!
 //! Codes of a layer are bound to the type and the fields of their messages where both ends can: who asks binds until it
 //! sees that the peer does not, who answers does once the peer has. From then on nothing else is taken.
@@ -10,14 +11,18 @@
 use std::{
     cell::{Cell, RefCell},
     fmt,
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use crate::{
-    message::layer::{Layer, Refused},
+    message::{
+        layer::{Layer, Refused},
+        seals::Seals,
+    },
     proto::message::{
         Channel, Message, Offer, Order, Replays, Session, Value,
         plugins::{Binding, NONCE_FIELD, PluginError, Scene},
+        repeat_number,
     },
     worker::CancellationToken,
 };
@@ -49,6 +54,18 @@ pub(super) struct Guard {
     agreed: CancellationToken,
 }
 
+/// What comes of an offer.
+pub(super) enum Accepted {
+    /// It is no offer, or there is nothing to take it.
+    None,
+    /// It is one that has come before.
+    Ignored,
+    /// It is not what it should be.
+    Refused(PluginError),
+    /// It is taken; this tells the peer so.
+    Now(Message),
+}
+
 /// What a peer has said of itself; plugins find its keys in it.
 type Said<'v> = Option<&'v Value>;
 
@@ -61,6 +78,8 @@ enum Binds {
 }
 
 enum State {
+    /// Among datagrams.
+    Air(Box<Seals>),
     /// In the node's layer.
     Layered,
     Offered(Offer),
@@ -81,7 +100,10 @@ impl Guard {
             side,
             order,
             binds: Cell::new(Binds::NotKnown),
-            state: RefCell::new(State::Layered),
+            state: RefCell::new(match order {
+                Order::AsAsked => State::Layered,
+                Order::Any => State::Air(Box::default()),
+            }),
             agreed,
         }
     }
@@ -102,7 +124,35 @@ impl Guard {
     }
 
     pub(super) fn is_sealed(&self) -> bool {
-        matches!(*self.state.borrow(), State::Sealed { .. })
+        match &*self.state.borrow() {
+            State::Sealed { .. } => true,
+            State::Air(seals) => seals.is_sealed(),
+            State::Layered | State::Offered(_) => false,
+        }
+    }
+
+    /// Whether a session is to be offered to who is asked by datagrams.
+    pub(super) fn wants_session(&self) -> bool {
+        match (&*self.state.borrow(), &self.protection.session) {
+            (State::Air(seals), Some(session)) => seals.wants(session.is_required(), Instant::now()),
+            (State::Air(_) | State::Layered | State::Offered(_) | State::Sealed { .. }, _) => false,
+        }
+    }
+
+    /// Who was asked by datagrams has taken no offer.
+    pub(super) fn decline(&self) {
+        self.on_air(|seals| seals.decline(Instant::now()));
+    }
+
+    /// Who was told something by datagrams says that it cannot read that.
+    pub(super) fn note_stale(&self) {
+        self.on_air(Seals::note_stale);
+    }
+
+    fn on_air(&self, body: impl FnOnce(&mut Seals)) {
+        if let State::Air(seals) = &mut *self.state.borrow_mut() {
+            body(seals);
+        }
     }
 
     /// Whether there is no session, and nothing is said without one.
@@ -119,29 +169,61 @@ impl Guard {
     /// The offer of a session, to be sent as a request.
     pub(super) fn offer(&self) -> Option<Message> {
         let session = self.protection.session.as_ref()?;
+        let mut state = self.state.borrow_mut();
+        if let State::Air(seals) = &mut *state {
+            let (offer, message) =
+                on_scene(None, |scene| session.offer_once(&self.protection.replays, scene));
+            seals.offered(offer);
+            return Some(message);
+        }
         let (offer, message) = on_scene(None, |scene| session.offer(scene));
-        self.state.replace(State::Offered(offer));
+        *state = State::Offered(offer);
         Some(message)
     }
 
-    /// Takes an offer, unless sealed messages have come already: what is sent, when it repeats the offer's number, tells the
-    /// peer so.
-    pub(super) fn accept(&self, offer: &Message) -> Option<Message> {
-        let session = self.protection.session.as_ref()?;
-        let is_late = matches!(*self.state.borrow(), State::Sealed { heard: true, .. });
-        // Datagrams have none: a peer that begins anew would be told from one that is copied by nothing.
-        if self.side == Side::Asks || self.order == Order::Any || is_late || !Session::is_offer(offer) {
-            return None;
+    /// Takes an offer, unless sealed messages have come already on a connection; what is returned is sealed already.
+    pub(super) fn accept(&self, offer: &Message) -> Accepted {
+        let Some(session) = self.protection.session.as_ref().filter(|_| Session::is_offer(offer)) else {
+            return Accepted::None;
+        };
+        match &mut *self.state.borrow_mut() {
+            State::Air(seals) => {
+                match session.admit(offer, &self.protection.replays, now()) {
+                    Ok(()) => {}
+                    // One that was sent twice, or that somebody has kept.
+                    Err(PluginError::Replayed) => return Accepted::Ignored,
+                    Err(error) => return Accepted::Refused(error),
+                }
+                let finish = |message: &mut Message| repeat_number(offer, message);
+                let answer = on_scene(None, |scene| seals.accept(session, offer, scene, finish));
+                answer.map_or(Accepted::Refused(PluginError::Garbled), Accepted::Now)
+            }
+            State::Sealed { heard: true, .. } => Accepted::None,
+            state if self.side == Side::Answers => {
+                let accepted = on_scene(None, |scene| session.accept(offer, self.order, scene));
+                let Some((mut channel, mut message)) = accepted else { return Accepted::None };
+                repeat_number(offer, &mut message);
+                if channel.seal(&mut message, now()).is_err() {
+                    return Accepted::None;
+                }
+                *state = State::Sealed { channel, heard: false };
+                Accepted::Now(message)
+            }
+            State::Layered | State::Offered(_) | State::Sealed { .. } => Accepted::None,
         }
-        let (channel, message) = on_scene(None, |scene| session.accept(offer, self.order, scene))?;
-        self.state.replace(State::Sealed { channel, heard: false });
-        Some(message)
     }
 
     /// Wraps a message that is sent: in the session, or in the node's layer.
     pub(super) fn wrap(&self, message: &mut Message, said: Said<'_>) -> Result<(), PluginError> {
-        if let State::Sealed { channel, .. } = &mut *self.state.borrow_mut() {
-            return channel.seal(message, now());
+        match &mut *self.state.borrow_mut() {
+            State::Sealed { channel, .. } => return channel.seal(message, now()),
+            // An offer is made anew when the peer has forgotten the session.
+            State::Air(seals) if !Session::is_offer(message) => {
+                if let Some(channel) = seals.speaking() {
+                    return channel.seal(message, now());
+                }
+            }
+            State::Air(_) | State::Layered | State::Offered(_) => {}
         }
         if self.is_barred() && !Session::is_offer(message) {
             return Err(PluginError::NoSession);
@@ -166,6 +248,12 @@ impl Guard {
     pub(super) fn unwrap(&self, message: &mut Message, said: Said<'_>) -> Result<(), Refused> {
         let mut state = self.state.borrow_mut();
         match &mut *state {
+            State::Air(seals) => {
+                let session = self.protection.session.as_ref();
+                if seals.open(session, message, (Instant::now(), now())).map_err(Refused::Seal)? {
+                    return Ok(());
+                }
+            }
             // What was on its way before it was agreed.
             State::Sealed { heard: false, .. } if !Channel::is_sealed(message) => {
                 return Err(Refused::Auth(PluginError::NoSession.to_string()));

@@ -12,7 +12,8 @@
 //! handlers those of one connection, at work                   deadlines    one timer for all that it waits for
 //! routes   which handler a message goes to                    topics   who has subscribed to what
 //! layer    plugins around messages                            error    what goes wrong
-//! guard    what protects one connection: a layer, or a session    late    requests without an answer in time
+//! guard    what protects one connection: a layer, or a session    seals   the sessions with one address
+//! late     requests without an answer in time
 //! metrics  what a node has done                              servers  a server on each worker
 //! udp      a node of datagrams: its sockets, the addresses that it knows, multicast
 //! peers    who has introduced itself, and by which addresses it is reached
@@ -49,6 +50,7 @@ mod peer;
 mod peers;
 mod queue;
 mod routes;
+mod seals;
 mod server;
 mod servers;
 mod topics;

@@ -181,8 +181,10 @@ impl Builder {
         self
     }
 
-    /// Protects the connections to peers that have the same [`Session`], in the place of the outer layer, which stays for
-    /// peers that do not know of sessions.
+    /// Protects what is said to peers that have the same [`Session`], in the place of the outer layer, which stays for
+    /// peers that do not know of sessions. A connection has one from its beginning. Of a node of datagrams each address has one,
+    /// made by the first request to it or by [`Peer::agree`]; what goes to a group is in none, and is not sent, nor taken, where
+    /// one is required.
     pub fn session(mut self, session: Session) -> Builder {
         self.protection.session = Some(session);
         self
@@ -348,23 +350,17 @@ impl Builder {
         self
     }
 
-    /// A node that sends and receives messages as datagrams, on this worker. It offers no session, and takes none.
+    /// A node that sends and receives messages as datagrams, on this worker.
     ///
     /// # Errors
     ///
-    /// The system's, of getsockname(2), and of joining the group, if there is one to join; `InvalidInput` when a session is
-    /// required.
+    /// The system's, of getsockname(2), and of joining the group, if there is one to join.
     ///
     /// # Panics
     ///
     /// Outside a runtime.
     #[track_caller]
-    pub fn node(mut self, socket: UdpSocket) -> io::Result<UdpNode> {
-        // Sessions are for connections: datagrams are lost, and who has agreed on what with them.
-        if self.protection.session.take().is_some_and(|session| session.is_required()) {
-            let text = "a session is required, and datagrams have none";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
+    pub fn node(self, socket: UdpSocket) -> io::Result<UdpNode> {
         UdpNode::start(self.build(true), socket)
     }
 

@@ -1,6 +1,7 @@
 //! The far end, whatever it is reached by: what is said to it, and what becomes of what it says.
 
 use std::{
+    cell::Cell,
     fmt,
     future::{Future, poll_fn},
     hash::{Hash, Hasher},
@@ -19,7 +20,7 @@ use crate::{
     message::{
         asks::{Answer, Asks},
         error::{LinkEnd, RequestError, SendError},
-        guard::Guard,
+        guard::{Accepted, Guard},
         late::{Late, Waited},
         layer::{Layer, Refused},
         link::Link,
@@ -29,7 +30,10 @@ use crate::{
         routes::{Incoming, Route},
         udp::Far,
     },
-    proto::message::{Kind, Message, Ticket, Value, is_answer, repeat_number, stub},
+    proto::message::{
+        Channel, Kind, Message, Offer, Ticket, Value, is_answer, plugins::PluginError, repeat_number, stub,
+    },
+    time::timeout,
     worker::timer::{Timer, now, turn_time},
 };
 
@@ -160,6 +164,30 @@ impl Peer {
         self.guard().is_sealed()
     }
 
+    /// Waits until it is known how to speak to it, and says whether that is in a [`Session`](super::Session). At an address one
+    /// is made, if the node has them and there is none; a request does that by itself, and [`send`](Peer::send) does not.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`]: it has another secret, or none and a session is required; nobody is there.
+    ///
+    /// # Cancellation
+    ///
+    /// The session that is being made is given up.
+    pub async fn agree(&self) -> Result<bool, RequestError> {
+        match &self.end {
+            End::Link(link) => {
+                link.guard.agreed().await;
+                link.end().map_or(Ok(()), |end| Err(RequestError::after(end)))?;
+            }
+            End::Far(far) => {
+                let agreed = timeout(self.patience, far.agree()).await;
+                agreed.unwrap_or(Err(RequestError::TimedOut))?;
+            }
+        }
+        Ok(self.is_sealed())
+    }
+
     /// Sends it a message that it did not ask for. On a connection the message is queued, and goes out by itself; a datagram
     /// goes out at once, or when the system takes it, and nobody learns whether it comes.
     ///
@@ -188,11 +216,24 @@ impl Peer {
     ) -> Result<Message, RequestError> {
         let message = Message::new(kind, uri, content);
         let uri = message.uri.clone();
-        self.ask(message, &self.layer, self.patience).await.inspect_err(|error| {
+        let (waited, asked) = (Cell::new(Waited::Answer), self.ask(message, &self.layer, self.patience));
+        let answered = match &self.end {
+            End::Far(far) if far.guard.wants_session() => {
+                waited.set(Waited::Connection);
+                let agreed = async {
+                    far.agree().await?;
+                    waited.set(Waited::Answer);
+                    asked.await
+                };
+                timeout(self.patience, agreed).await.unwrap_or(Err(RequestError::TimedOut))
+            }
+            End::Link(_) | End::Far(_) => asked.await,
+        };
+        answered.inspect_err(|error| {
             let lateness = &self.node().lateness;
             if error.is_timeout() && lateness.is_heard() {
                 let (address, waited, patience, error) =
-                    (self.addr(), Waited::Answer, self.patience, error.clone());
+                    (self.addr(), waited.get(), self.patience, error.clone());
                 lateness.tell(Late {
                     remote: None,
                     address,
@@ -267,14 +308,6 @@ impl Peer {
         match &self.end {
             End::Link(link) => link.end(),
             End::Far(far) => far.air.is_over().then_some(LinkEnd::Closed),
-        }
-    }
-
-    /// Ends the connection that has failed; a datagram fails alone.
-    fn fail(&self, end: LinkEnd) {
-        match &self.end {
-            End::Link(link) => link.finish(end),
-            End::Far(_) => {}
         }
     }
 
@@ -380,10 +413,13 @@ impl Peer {
     pub(super) fn take(&self, mut message: Message, serves: bool) -> Option<(Route, Message)> {
         count(&self.node().counts.received, 1);
         let said = self.said();
-        if let Some(mut accepted) = self.guard().accept(&message) {
-            repeat_number(&message, &mut accepted);
-            // A peer whose queue is full before it has asked for anything gets nothing else either.
-            let _ = self.send_outer(accepted);
+        if self.is_offer(&message) {
+            return None;
+        }
+        if matches!(self.end, End::Far(_)) && Offer::is_accepted_by(&message) && !self.asks().awaits(&message)
+        {
+            // Whether it is right is costly to know.
+            count(&self.node().counts.refused, 1);
             return None;
         }
         if let Err(refused) = self.guard().unwrap(&mut message, said.as_deref()) {
@@ -416,6 +452,31 @@ impl Peer {
         Some((route, message))
     }
 
+    /// Whether a message offers a session; it is answered then.
+    fn is_offer(&self, message: &Message) -> bool {
+        match self.guard().accept(message) {
+            Accepted::None => return false,
+            Accepted::Ignored => {}
+            Accepted::Refused(error) => {
+                count(&self.node().counts.refused, 1);
+                self.complain_in_plain(message, &error.to_string());
+            }
+            // A peer whose queue is full before it has asked for anything gets nothing else either; and a session with an
+            // address that there is no room for is forgotten at once.
+            Accepted::Now(answer) if self.is_kept() => _ = self.send_plain(&answer),
+            Accepted::Now(_) => {}
+        }
+        true
+    }
+
+    /// Whether what is known of it is kept.
+    fn is_kept(&self) -> bool {
+        match &self.end {
+            End::Link(_) => true,
+            End::Far(far) => far.air.keep(far),
+        }
+    }
+
     /// Answers an introduction.
     fn introduce(&self, message: &Message, answer: Option<Message>) {
         let Some(mut answer) = answer else { return };
@@ -431,7 +492,10 @@ impl Peer {
     fn refuse(&self, message: &Message, refused: &Refused) {
         count(&self.node().counts.refused, 1);
         if let Refused::Seal(error) = refused {
-            return self.fail(LinkEnd::Session(*error));
+            return match &self.end {
+                End::Link(link) => link.finish(LinkEnd::Session(*error)),
+                End::Far(_) => self.refuse_datagram(message, *error),
+            };
         }
         if !may_be_answered(message) {
             if let Some(answered) = self.asks().answered(message) {
@@ -449,11 +513,47 @@ impl Peer {
         }
     }
 
+    /// A datagram that is in no session that is known here, though there is one, or is said to be one.
+    fn refuse_datagram(&self, message: &Message, error: PluginError) {
+        let is_plain = !Channel::is_sealed(message);
+        if is_plain && message.kind == Kind::AUTH_ERROR && is_answer(message) {
+            // The peer has forgotten the session, it says. Only who was asked knows the number.
+            if let Some(answered) = self.asks().answered(message) {
+                self.guard().note_stale();
+                self.settle(answered, Err(RequestError::NotGenuine(lossy(&message.content))));
+            }
+            return;
+        }
+        // Others come a second time, or somebody has changed them on their way, and may have done so to copies.
+        let is_news = matches!(error, PluginError::NoSession | PluginError::Late(_));
+        if is_news && may_be_answered(message) {
+            self.complain_in_plain(message, &error.to_string());
+        }
+    }
+
+    /// Tells who sent a datagram, and may not be able to read anything else, why it was refused.
+    fn complain_in_plain(&self, about: &Message, text: &str) {
+        if let Some(complaint) = self.complaint(Some(about), Kind::AUTH_ERROR, text) {
+            let _ = self.send_plain(&complaint);
+        }
+    }
+
     /// Tells the peer what is wrong. Only what is not found is told in the node's layer: who is told anything else is
     /// not known to be able to read that.
     pub(super) fn complain(&self, about: Option<&Message>, kind: Kind, text: &str) {
+        let Some(complaint) = self.complaint(about, kind, text) else { return };
+        // A peer whose queue is full learns that from nothing else.
+        let _ = if kind == Kind::NOT_FOUND || self.guard().is_sealed() {
+            self.send_outer(complaint)
+        } else {
+            self.send_plain(&complaint)
+        };
+    }
+
+    /// What the peer is told, unless it was told too much of late.
+    fn complaint(&self, about: Option<&Message>, kind: Kind, text: &str) -> Option<Message> {
         if matches!(&self.end, End::Far(far) if !far.air.may_complain(far.address)) {
-            return;
+            return None;
         }
         let found_out = kind == Kind::NOT_FOUND;
         let uri = about.filter(|_| found_out).map_or(Bytes::from_static(b"ERROR"), |about| about.uri.clone());
@@ -461,12 +561,7 @@ impl Peer {
         if let Some(about) = about {
             repeat_number(about, &mut complaint);
         }
-        // A peer whose queue is full learns that from nothing else.
-        let _ = if found_out || self.guard().is_sealed() {
-            self.send_outer(complaint)
-        } else {
-            self.send_plain(&complaint)
-        };
+        Some(complaint)
     }
 
     /// Has a handler deal with a message, and sends what it answers.

@@ -1,5 +1,6 @@
 //! Messages as datagrams: everybody is client and server at once, and many are reached by one address.
 
+mod agree;
 mod air;
 mod far;
 mod group;

@@ -42,7 +42,7 @@ use crate::{
         server::until_told,
     },
     net::UdpSocket,
-    proto::message::{DecodeError, Kind, Message},
+    proto::message::{DecodeError, Kind, Message, Session, plugins::PluginError},
     time::{sleep, timeout},
     worker::{CancellationToken, Scope},
 };
@@ -205,6 +205,7 @@ impl Air {
             dropped: self.dropped.get(),
             queued_bytes: self.queued_bytes.get() as u64,
             handlers: self.handlers.get() as u64,
+            sessions_open: self.fars.sealed() as u64,
             malformed,
             surplus,
             untold,
@@ -226,6 +227,11 @@ impl Air {
         self.fars.find(address).unwrap_or_else(|| Far::new(self, address, side))
     }
 
+    /// Keeps what is known of an address; false when there is no room.
+    pub(in crate::message) fn keep(&self, far: &Rc<Far>) -> bool {
+        self.fars.admit(far)
+    }
+
     /// Whether a host may be told an error now.
     pub(in crate::message) fn may_complain(&self, to: SocketAddr) -> bool {
         let may = self.storm.borrow_mut().may_tell(to.ip(), Instant::now());
@@ -239,6 +245,9 @@ impl Air {
     /// does not know of that takes no notice.
     pub(super) fn multicast(&self, mut message: Message, inner: &Layer) -> Result<(), SendError> {
         let group = self.group.ok_or(SendError::NoGroup)?;
+        if self.node.protection.session.as_ref().is_some_and(Session::is_required) {
+            return Err(PluginError::NoSession.into());
+        }
         wrap_for_all(inner, Side::Asks, &mut message)?;
         wrap_for_all(&self.node.protection.layer, Side::Asks, &mut message)?;
         self.push(group.addr(), message.to_octets()?.into())

@@ -13,7 +13,7 @@ use crate::{
     message::{
         asks::Asks,
         guard::{Guard, Side},
-        udp::air::Air,
+        udp::{agree::Agreeing, air::Air},
     },
     proto::message::{Order, Requests},
 };
@@ -27,6 +27,7 @@ pub(in crate::message) struct Far {
     /// Handlers at work on what it sent.
     pub(super) handlers: Cell<usize>,
     subscriptions: Cell<usize>,
+    pub(super) agreeing: Agreeing,
 }
 
 impl Far {
@@ -45,6 +46,7 @@ impl Far {
             guard: Guard::new(air.node.protection.clone(), side, Order::Any),
             handlers: Cell::new(0),
             subscriptions: Cell::new(0),
+            agreeing: Agreeing::default(),
         })
     }
 
@@ -103,6 +105,11 @@ impl Fars {
         }
     }
 
+    /// Sessions with one of them.
+    pub(super) fn sealed(&self) -> usize {
+        self.table.borrow().values().filter(|far| far.guard.is_sealed()).count()
+    }
+
     pub(super) fn take_all(&self) -> Vec<Rc<Far>> {
         self.table.take().into_values().collect()
     }
@@ -115,9 +122,15 @@ trait ExtractIdle {
 
 impl ExtractIdle for HashMap<SocketAddr, Rc<Far>> {
     fn extract_if_idle(&mut self) -> Vec<Rc<Far>> {
-        let idle = |far: &Rc<Far>| Rc::strong_count(far) == 1 && !far.asks.is_any();
-        let addresses: Vec<SocketAddr> =
-            self.iter().filter(|(_, far)| idle(far)).map(|(address, _)| *address).collect();
-        addresses.iter().filter_map(|address| self.remove(address)).collect()
+        let is_idle = |far: &Rc<Far>| Rc::strong_count(far) == 1 && !far.asks.is_any();
+        // Sessions go only when there is nothing else: strangers do not drive them out.
+        for sealed in [false, true] {
+            let idle = self.iter().filter(|(_, far)| far.guard.is_sealed() == sealed && is_idle(far));
+            let addresses: Vec<SocketAddr> = idle.map(|(address, _)| *address).collect();
+            if !addresses.is_empty() {
+                return addresses.iter().filter_map(|address| self.remove(address)).collect();
+            }
+        }
+        Vec::new()
     }
 }

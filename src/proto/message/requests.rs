@@ -171,6 +171,12 @@ impl Requests {
         self.under_way.retain(|request| request.ticket != ticket);
     }
 
+    /// Whether a message repeats the number of a request.
+    pub fn awaits(&self, message: &Message) -> bool {
+        let Some(Value::Int(number)) = message.fields.get(REPEATED) else { return false };
+        u64::try_from(*number).is_ok_and(|number| self.subject(number).is_some())
+    }
+
     /// What the request of this number is about.
     pub fn subject(&self, number: u64) -> Option<(Kind, &Bytes)> {
         let mut all = self.under_way.iter().chain(&self.waiting);

@@ -7,6 +7,10 @@
 //!
 //! Who does not know of sessions sees a request for a uri that it does not have, and says so.
 //!
+//! Among datagrams an offer proves by itself that it is new, and from who has the secret: whoever copies one would otherwise
+//! make sessions that nobody has asked for. It has the field `proof`: seconds since 1970 (4) ‖ HKDF-Expand(psk, "offer" ‖
+//! these ‖ the field `offer`, 32); and each passes once.
+//!
 //! ```text
 //! psk    = HKDF-Extract(salt "wakering message session 1", the shared secret)
 //! keys   = HKDF-Expand(HKDF-Extract(salt psk, X25519), who offers ‖ who accepts, 68)
@@ -27,9 +31,10 @@ use chacha20poly1305::{AeadInPlace, ChaCha20Poly1305, KeyInit};
 use curve25519_dalek::MontgomeryPoint;
 use hkdf::Hkdf;
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 
 use super::{
-    Kind, Message, Order,
+    Kind, Message, Order, Replays,
     plugins::{PluginError, Scene, plaintext, put_plaintext},
     replays::{Window, in_time},
 };
@@ -40,6 +45,7 @@ const OFFER_URI: &str = "wakering/session";
 const OFFER: &str = "offer";
 const ACCEPT: &str = "accept";
 const SEAL: &str = "seal";
+const PROOF: &str = "proof";
 
 const SALT: &[u8] = b"wakering message session 1";
 const VERSION: u8 = 1;
@@ -98,6 +104,42 @@ impl Session {
         let mut message = Message::new(Kind::REQUEST_URI, OFFER_URI, "");
         message.fields.set_octets(OFFER, &ephemeral.announcement());
         (Offer { ephemeral }, message)
+    }
+
+    /// Begins among datagrams. The offer passes once, and not with who made it.
+    pub fn offer_once(&self, replays: &Replays, scene: &mut Scene<'_>) -> (Offer, Message) {
+        let (offer, mut message) = self.offer(scene);
+        let announcement = offer.ephemeral.announcement();
+        let time = scene.unix_time.to_be_bytes();
+        message.fields.set_octets(PROOF, &[&time[..], &self.proof(time, &announcement)].concat());
+        // Somebody may send it back, and let this end speak to itself.
+        let _ = replays.admit(&offer.ephemeral.public, scene.unix_time, scene.unix_time);
+        (offer, message)
+    }
+
+    /// Lets an offer pass once, within its time.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Field`] without a proof, [`PluginError::Garbled`] when it is of another secret, [`PluginError::Late`],
+    /// [`PluginError::Replayed`].
+    pub fn admit(&self, offer: &Message, replays: &Replays, now: u32) -> Result<(), PluginError> {
+        let announcement = offer.fields.octets(OFFER).ok_or(PluginError::Field(OFFER))?;
+        let proof = offer.fields.octets(PROOF).and_then(|proof| proof.split_first_chunk::<4>());
+        let (time, code) = proof.ok_or(PluginError::Field(PROOF))?;
+        if !bool::from(self.proof(*time, announcement)[..].ct_eq(code)) {
+            return Err(PluginError::Garbled);
+        }
+        let key = announcement.get(1..).unwrap_or_default();
+        replays.admit(key, u32::from_be_bytes(*time), now)
+    }
+
+    fn proof(&self, time: [u8; 4], announcement: &[u8]) -> [u8; 32] {
+        let mut proof = [0; 32];
+        let psk = Hkdf::<Sha256>::from_prk(&self.psk).expect("the secret is as long as a digest");
+        let expanded = psk.expand_multi_info(&[b"offer", &time, announcement], &mut proof);
+        expanded.expect("one digest is not too much to ask for");
+        proof
     }
 
     /// Whether a message offers a session.
@@ -217,6 +259,18 @@ impl Channel {
             receives: ChaCha20Poly1305::new(receives.into()),
             received: Window::new(order),
         }
+    }
+
+    /// The session's name, as it stands in the seals.
+    pub fn name(&self) -> [u8; 4] {
+        self.id
+    }
+
+    /// In which session a message is sealed, if it is.
+    pub fn named(message: &Message) -> Option<[u8; 4]> {
+        let seal = message.fields.get(SEAL)?;
+        // What is no seal is in no session that there is.
+        Some(seal.as_bytes().and_then(|seal| seal.first_chunk().copied()).unwrap_or_default())
     }
 
     /// Whether a message is sealed, in whatever session.
