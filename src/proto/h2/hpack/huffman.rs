@@ -2,14 +2,15 @@
 //!
 //! Decoding looks at the next `PRIMARY_BITS` bits at once: an entry gives one symbol or, when two whole codes
 //! lie within those bits, two, and most texts are made of such pairs. What limits it is the chain from one
-//! look-up to the next: so the bits that refill the window are loaded a round of look-ups ahead, and a
-//! round is checked for a long code only at its end, because a long code's entry consumes nothing. Long
-//! codes (rare octets) fall back on the code being canonical: within one length the codes are consecutive
-//! numbers, so a compare per length finds the symbol.
+//! look-up to the next: so the bits that refill the window are loaded a round of look-ups ahead, what a round
+//! yields is gathered in a register and stored once, and a round is checked for a long code only at its end,
+//! because a long code's entry consumes nothing. Long codes (rare octets) fall back on the code being canonical:
+//! within one length the codes are consecutive numbers, so a compare per length finds the symbol.
 //!
 //! Bits are held complemented. Padding consists of ones, so that past the end a shift brings in what legal
-//! padding looks like; a code that needs more bits than there are is the end, and what is left must be
-//! fewer than eight bits, all of them padding.
+//! padding looks like. No short code consists of ones, so the look-ups stop at the padding by themselves, and the end
+//! needs no loop of its own: what is left then must be fewer than eight bits, all of them padding, and a code that has
+//! taken bits from behind the end was none.
 
 use super::DecodeError;
 
@@ -31,37 +32,41 @@ const MAX_CODE_BITS: usize = 30;
 
 /// One or two symbols and the bits of their codes; nothing at all for a code that is longer than the look-up.
 ///
-/// From the lowest bit: 8 bits the length of all codes (a shift can take them as they are), 16 bits the symbols,
-/// 4 bits the length of the first code, 2 bits the number of symbols.
+/// From the lowest bit: 8 bits the length of all codes (a shift takes them as they are), 8 bits the length of the symbols,
+/// 16 bits the symbols. So the sum of a round's entries has both lengths of the round.
 #[derive(Clone, Copy)]
 struct Entry(u32);
+
+// Neither sum grows into what is beside it, and a register holds the symbols of a round.
+const _: () = assert!(ROUND * PRIMARY_BITS < 1 << 8 && ROUND * 16 <= u64::BITS);
 
 impl Entry {
     const NONE: Entry = Entry(0);
 
     const fn one(symbol: u8, bits: u8) -> Entry {
-        Entry(bits as u32 | (symbol as u32) << 8 | (bits as u32) << 24 | 1 << 28)
+        Entry(bits as u32 | 8 << 8 | (symbol as u32) << 16)
     }
 
     const fn and(self, second: Entry) -> Entry {
         let bits = self.bits() + second.bits();
-        Entry(bits | self.0 & 0xff00 | (second.0 & 0xff00) << 8 | self.first_bits() << 24 | 2 << 28)
+        Entry(bits | 16 << 8 | self.symbols() << 16 | second.symbols() << 24)
     }
 
     const fn bits(self) -> u32 {
         self.0 & 0xff
     }
 
-    const fn first_bits(self) -> u32 {
-        self.0 >> 24 & 0xf
+    const fn is_one(self) -> bool {
+        self.length() == 8
     }
 
-    const fn count(self) -> usize {
-        (self.0 >> 28) as usize
+    /// Bits of the symbols.
+    const fn length(self) -> u32 {
+        self.0 >> 8 & 0xff
     }
 
-    const fn symbols(self) -> [u8; 2] {
-        ((self.0 >> 8) as u16).to_le_bytes()
+    const fn symbols(self) -> u32 {
+        self.0 >> 16
     }
 }
 
@@ -90,7 +95,7 @@ const fn primary_table() -> [Entry; PRIMARY_SIZE] {
     while at < PRIMARY_SIZE {
         let first = singles[at];
         let second = singles[(at << first.bits()) & (PRIMARY_SIZE - 1)];
-        let pair = first.count() == 1 && second.count() == 1 && first.bits() + second.bits() <= PRIMARY_BITS;
+        let pair = first.is_one() && second.is_one() && first.bits() + second.bits() <= PRIMARY_BITS;
         table[!at & (PRIMARY_SIZE - 1)] = if pair { first.and(second) } else { first };
         at += 1;
     }
@@ -150,12 +155,13 @@ pub const fn max_decoded_len(encoded: usize) -> usize {
     encoded * 8 / MIN_CODE_BITS
 }
 
-/// Slack behind the decoded octets that [`decode`] may write to: it stores two symbols at a time.
-pub(super) const DECODE_SLACK: usize = 1;
+/// Slack behind the decoded octets that [`decode`] may write to: it stores eight octets at a time, and may have taken one
+/// for a symbol whose last bits are padding before it sees that the string has come to its end.
+pub(super) const DECODE_SLACK: usize = 9;
 
 /// Decodes `input` into `out` and returns the length.
 ///
-/// `out` must have room for [`max_decoded_len`] octets and one more.
+/// `out` must have room for [`max_decoded_len`] octets and nine more.
 ///
 /// # Errors
 ///
@@ -165,47 +171,37 @@ pub(super) const DECODE_SLACK: usize = 1;
 ///
 /// When `out` is too short.
 pub fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, DecodeError> {
-    let mut reader = Reader { input, last: last_word(input), at: 0, end: input.len() * 8 };
+    let mut reader = Reader { input, last: last_word(input), at: 0 };
     let mut written = 0;
-    // As long as a whole word follows the window the refill can be loaded ahead.
-    let mut window = reader.full_window();
-    while let Some(ahead) = reader.ahead() {
-        let mut used = 0;
-        let mut entry = Entry::NONE;
+    let mut window = reader.window();
+    loop {
+        // Loaded before it is needed, so that no look-up waits for it.
+        let ahead = reader.ahead();
+        let (mut entry, mut sum, mut text) = (Entry::NONE, Entry(0), 0);
         for _ in 0..ROUND {
-            entry = take(&mut window, out, &mut written);
-            used += entry.bits();
+            entry = PRIMARY[(window >> (64 - PRIMARY_BITS)) as usize];
+            window <<= entry.bits() & 63;
+            text |= u64::from(entry.symbols()) << (sum.0 >> 8 & 63);
+            sum = Entry(sum.0.wrapping_add(entry.0));
         }
-        reader.at += used as usize;
-        if entry.count() == 0 {
-            written += reader.long_symbol(out, written)?;
-            window = reader.full_window();
-        } else {
-            window |= ahead >> (64 - used);
+        out[written..written + 8].copy_from_slice(&text.to_le_bytes());
+        written += (sum.length() / 8) as usize;
+        reader.at += sum.bits() as usize;
+        if entry.length() > 0 {
+            window |= ahead >> (64 - sum.bits());
+            continue;
+        }
+        // Padding stops the look-ups as a long code does.
+        match reader.left() {
+            Some(8..) => {
+                out[written] = reader.long_symbol()?;
+                written += 1;
+                window = reader.window();
+            }
+            Some(_) if window == 0 => return Ok(written),
+            Some(_) | None => return Err(DecodeError::InvalidHuffman),
         }
     }
-    while reader.left() > (ROUND * PRIMARY_BITS) as usize {
-        let mut window = reader.window();
-        let mut entry = Entry::NONE;
-        for _ in 0..ROUND {
-            entry = take(&mut window, out, &mut written);
-            reader.at += entry.bits() as usize;
-        }
-        if entry.count() == 0 {
-            written += reader.long_symbol(out, written)?;
-        }
-    }
-    reader.finish(out, written)
-}
-
-/// One look-up: stores its symbols and shifts its bits out.
-#[inline(always)]
-fn take(window: &mut u64, out: &mut [u8], written: &mut usize) -> Entry {
-    let entry = PRIMARY[(*window >> (64 - PRIMARY_BITS)) as usize];
-    out[*written..*written + 2].copy_from_slice(&entry.symbols());
-    *written += entry.count();
-    *window <<= entry.bits() & 63;
-    entry
 }
 
 /// Where in the string the decoder is.
@@ -213,82 +209,49 @@ struct Reader<'a> {
     input: &'a [u8],
     /// The last eight octets, fewer if there are fewer.
     last: u64,
-    /// Bits consumed, and bits in all.
+    /// Bits consumed.
     at: usize,
-    end: usize,
 }
 
 impl Reader<'_> {
-    fn left(&self) -> usize {
-        self.end - self.at
+    /// Bits that are left; `None` when a code took more than there were.
+    fn left(&self) -> Option<usize> {
+        (self.input.len() * 8).checked_sub(self.at)
     }
 
-    /// The next 57 bits at least, and zeros, which are padding, behind the last.
-    #[inline]
-    fn window(&self) -> u64 {
-        let octet = self.at / 8;
-        let word = match self.input.get(octet..).and_then(<[u8]>::first_chunk) {
+    /// Eight octets from `octet` on, complemented, and zeros, which are padding, behind the last.
+    #[inline(always)]
+    fn word(&self, octet: usize) -> u64 {
+        match self.input.get(octet..).and_then(<[u8]>::first_chunk) {
             Some(chunk) => !u64::from_be_bytes(*chunk),
             None => {
                 let missing = (octet + 8 - self.input.len()) as u32 * 8;
                 (!self.last).checked_shl(missing).unwrap_or(0)
             }
-        };
-        word << (self.at % 8)
+        }
     }
 
-    /// The next 64 bits, if there are as many.
-    #[inline]
-    fn full_window(&self) -> u64 {
-        let ninth = self.input.get(self.at / 8 + 8).map_or(0, |&octet| u64::from(!octet));
-        self.window() | ninth >> (8 - self.at % 8)
+    /// The next 64 bits.
+    fn window(&self) -> u64 {
+        let octet = self.at / 8;
+        let ninth = self.word(octet + 8) >> 56;
+        self.word(octet) << (self.at % 8) | ninth >> (8 - self.at % 8)
     }
 
-    /// The 57 bits at least that follow the next 64, if there are as many.
-    #[inline]
-    fn ahead(&self) -> Option<u64> {
-        let chunk = self.input.get(self.at / 8 + 8..)?.first_chunk()?;
-        Some(!u64::from_be_bytes(*chunk) << (self.at % 8))
+    /// The 57 bits at least that follow the next 64.
+    #[inline(always)]
+    fn ahead(&self) -> u64 {
+        self.word(self.at / 8 + 8) << (self.at % 8)
     }
 
     /// Decodes one symbol whose code is longer than a look-up.
     #[cold]
-    fn long_symbol(&mut self, out: &mut [u8], written: usize) -> Result<usize, DecodeError> {
+    fn long_symbol(&mut self) -> Result<u8, DecodeError> {
         let (symbol, bits) = find_long_symbol((!self.window() >> 32) as u32);
         let symbol = u8::try_from(symbol).map_err(|_| DecodeError::InvalidHuffman)?;
-        if bits as usize > self.left() {
-            return Err(DecodeError::InvalidHuffman);
-        }
-        out[written] = symbol;
         self.at += bits as usize;
-        Ok(1)
-    }
-
-    /// Decodes the last symbols, of which the window holds all, and checks the padding.
-    fn finish(mut self, out: &mut [u8], mut written: usize) -> Result<usize, DecodeError> {
-        let mut window = self.window();
-        loop {
-            let left = self.left() as u32;
-            let entry = PRIMARY[(window >> (64 - PRIMARY_BITS)) as usize];
-            let (bits, count) =
-                if entry.bits() <= left { (entry.bits(), entry.count()) } else { (entry.first_bits(), 1) };
-            if left < 8 && (bits > left || count == 0) {
-                break;
-            }
-            if count == 0 {
-                written += self.long_symbol(out, written)?;
-                window = self.window();
-                continue;
-            }
-            if bits > left {
-                return Err(DecodeError::InvalidHuffman);
-            }
-            out[written..written + 2].copy_from_slice(&entry.symbols());
-            written += count;
-            window <<= bits;
-            self.at += bits as usize;
-        }
-        if window == 0 { Ok(written) } else { Err(DecodeError::InvalidHuffman) }
+        // A code that goes on behind the end is cut off.
+        self.left().map(|_| symbol).ok_or(DecodeError::InvalidHuffman)
     }
 }
 
