@@ -336,6 +336,9 @@ pub(crate) const MAX_WORKERS: usize = 1024;
 pub(crate) const SCRATCH_BLOCK: usize = 64 * 1024;
 /// A read buffer with less room than this left is replaced by a new block.
 pub(crate) const SCRATCH_LEAST: usize = 16 * 1024;
+/// Blocks that a worker remembers while pieces of them are read, to have them back: what it reads of uploads in one turn,
+/// as long as that fits a cache. More are left to the allocator.
+pub(crate) const SCRATCH_BLOCKS: usize = 6;
 /// Output buffers that a worker keeps for connections at work: as many as commonly write in one turn.
 pub(crate) const IDLE_OUTPUTS: usize = 128;
 /// An output buffer that grew beyond this is given back to the system.

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::Future,
+    mem,
     panic::Location,
     rc::Rc,
     sync::Arc,
@@ -15,7 +16,7 @@ use crate::{
     clock::{Clock, tick_end},
     contain::drop_contained,
     error::{RuntimeError, SpawnError},
-    limits::{HUGE_FUTURE, IDLE_OUTPUTS, OUTPUT_KEPT, SCRATCH_BLOCK, SCRATCH_LEAST},
+    limits::{HUGE_FUTURE, IDLE_OUTPUTS, OUTPUT_KEPT, SCRATCH_BLOCK, SCRATCH_BLOCKS, SCRATCH_LEAST},
     reactor::Reactor,
     task::{JoinHandle, Scoped, Tasks},
     trace,
@@ -62,6 +63,8 @@ pub(crate) struct Context {
     pub(super) flush_list: RefCell<Vec<Rc<dyn Flush>>>,
     /// Empty while it is lent.
     scratch: Cell<Option<BytesMut>>,
+    /// Blocks that were the scratch before, oldest first: who holds pieces of them may let go of them yet.
+    blocks: RefCell<Vec<BytesMut>>,
     /// Output memory that no connection uses now.
     outputs: RefCell<Vec<Vec<u8>>>,
 }
@@ -112,6 +115,7 @@ impl Context {
             spinning: Cell::new(None),
             flush_list: RefCell::default(),
             scratch: Cell::default(),
+            blocks: RefCell::default(),
             outputs: RefCell::default(),
         };
         if let Err(error) = shared.tuning.apply(&context) {
@@ -176,14 +180,27 @@ impl Context {
     ///
     /// What was split off it and is still referenced stays valid: a block in use is replaced, not reused.
     pub(crate) fn with_scratch<R>(&self, body: impl FnOnce(&mut BytesMut) -> R) -> R {
-        let mut scratch = self.scratch.take().unwrap_or_default();
+        let mut scratch = self.scratch.take().unwrap_or_else(|| BytesMut::with_capacity(SCRATCH_BLOCK));
         scratch.clear();
-        if scratch.capacity() < SCRATCH_LEAST {
-            scratch.reserve(SCRATCH_BLOCK);
+        if scratch.capacity() < SCRATCH_LEAST && !scratch.try_reclaim(SCRATCH_BLOCK) {
+            self.replace_block(&mut scratch);
         }
         let result = body(&mut scratch);
         self.scratch.set(Some(scratch));
         result
+    }
+
+    /// Puts a block whose pieces are still read aside, and takes the one that was so last and is no more: its memory is
+    /// there, and likely in a cache.
+    #[cold]
+    fn replace_block(&self, scratch: &mut BytesMut) {
+        let mut blocks = self.blocks.borrow_mut();
+        let free = blocks.iter_mut().rposition(|block| block.try_reclaim(SCRATCH_BLOCK));
+        let next = free.map_or_else(|| BytesMut::with_capacity(SCRATCH_BLOCK), |at| blocks.remove(at));
+        if blocks.len() == SCRATCH_BLOCKS {
+            drop(blocks.remove(0)); // whoever holds its last piece frees it
+        }
+        blocks.push(mem::replace(scratch, next));
     }
 
     /// Lends memory for a connection's output, if there is some.
