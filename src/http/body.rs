@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     rc::{Rc, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use ::http::HeaderMap;
@@ -228,11 +228,25 @@ impl Body {
     ///
     /// Nothing is lost.
     pub async fn data(&mut self) -> Option<Result<Bytes, BodyError>> {
+        poll_fn(|context| self.poll_data(context)).await
+    }
+
+    /// As `poll_frame`, without the trailers. A piece that lies ready is handed on as it is, not as the smaller part of a
+    /// frame.
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
-            match self.frame().await? {
-                Ok(Frame::Data(bytes)) => return Some(Ok(bytes)),
-                Ok(Frame::Trailers(_)) => {}
-                Err(error) => return Some(Err(error)),
+            let frame = match &mut self.kind {
+                Kind::Incoming(incoming) => match incoming.take_piece() {
+                    Some(piece) => return Poll::Ready(Some(Ok(piece))),
+                    None => ready!(incoming.poll_end(context)),
+                },
+                Kind::Empty | Kind::Full(_) | Kind::Streaming(_) => ready!(self.poll_frame(context)),
+            };
+            match frame {
+                Some(Ok(Frame::Data(bytes))) => return Poll::Ready(Some(Ok(bytes))),
+                Some(Ok(Frame::Trailers(_))) => {}
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
             }
         }
     }

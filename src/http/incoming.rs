@@ -9,6 +9,7 @@ use std::{
 };
 
 use ::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
 
 use crate::{
     http::{
@@ -62,15 +63,29 @@ impl Incoming {
     }
 
     pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
+        match self.take_piece() {
+            Some(data) => Poll::Ready(Some(Ok(Frame::Data(data)))),
+            None => self.poll_end(context),
+        }
+    }
+
+    /// The next piece, if one lies here.
+    #[inline]
+    pub(super) fn take_piece(&mut self) -> Option<Bytes> {
+        if self.done || self.tunnel {
+            return None;
+        }
+        self.invite();
+        self.wire.take_received(self.key)
+    }
+
+    /// What comes when no piece lies here, which is not a piece.
+    pub(super) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, BodyError>>> {
         if self.done || self.tunnel {
             return Poll::Ready(None);
         }
-        self.invite();
-        let found = self.wire.find(self.key, |mailbox| {
-            if let Some(data) = mailbox.received.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::Data(data))));
-            }
-            match std::mem::replace(&mut mailbox.ending, Ending::Ended) {
+        let found =
+            self.wire.find(self.key, |mailbox| match std::mem::replace(&mut mailbox.ending, Ending::Ended) {
                 Ending::Open => {
                     mailbox.ending = Ending::Open;
                     mailbox.reader = Some(context.waker().clone());
@@ -80,16 +95,10 @@ impl Incoming {
                 Ending::Ended => Poll::Ready(None),
                 Ending::Reset(death) => Poll::Ready(Some(Err(BodyError::Reset(death.reason)))),
                 Ending::Lost => Poll::Ready(Some(Err(BodyError::ConnectionClosed))),
-            }
-        });
+            });
         let frame = found.unwrap_or(Poll::Ready(Some(Err(BodyError::ConnectionClosed))));
-        match &frame {
-            Poll::Ready(Some(Ok(Frame::Data(data)))) => {
-                self.wire.release(self.key, data.len());
-                self.wire.ask_flush();
-            }
-            Poll::Ready(_) => self.end(),
-            Poll::Pending => {}
+        if frame.is_ready() {
+            self.end();
         }
         frame
     }

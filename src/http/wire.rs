@@ -374,11 +374,26 @@ impl Wire {
         }
     }
 
-    /// Gives the window of content back that was read.
+    /// The next piece of content that came, if there is one; its window is given back.
+    pub(super) fn take_received(self: &Rc<Self>, key: StreamKey) -> Option<Bytes> {
+        let mut mailboxes = self.mailboxes.borrow_mut();
+        let mailbox = mailboxes.find(key)?;
+        let (data, detached) = (mailbox.received.pop_front()?, mailbox.detached);
+        drop(mailboxes);
+        self.give_back(key, data.len(), detached);
+        self.ask_flush();
+        Some(data)
+    }
+
+    /// Gives the window of content back that nobody will read.
     pub(super) fn release(&self, key: StreamKey, n: usize) {
-        let detached = self.find(key, |mailbox| mailbox.detached);
+        let detached = self.find(key, |mailbox| mailbox.detached).unwrap_or(false);
+        self.give_back(key, n, detached);
+    }
+
+    fn give_back(&self, key: StreamKey, n: usize, detached: bool) {
         let mut core = self.core.borrow_mut();
-        if detached == Some(true) {
+        if detached {
             core.release_late(n);
         } else {
             core.release(key, n);
