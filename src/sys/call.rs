@@ -17,6 +17,8 @@ pub(super) use super::faults::{fewer, shorten};
 pub enum Call {
     /// accept4(2), accept(2).
     Accept,
+    /// timerfd_create(2).
+    Alarm,
     /// bind(2).
     Bind,
     /// ioctl(2) of an epoll descriptor.
@@ -73,6 +75,8 @@ pub enum Call {
     SendMessage,
     /// sendmmsg(2).
     SendMany,
+    /// timerfd_settime(2).
+    SetAlarm,
     /// setsockopt(2).
     SetOption,
     /// shutdown(2).

@@ -1,4 +1,4 @@
-//! The backend over `epoll(7)`, with an `eventfd(2)` as its doorbell.
+//! The backend over `epoll(7)`, with an `eventfd(2)` as its doorbell and a timer as its alarm (`alarm`).
 //!
 //! # Why it is as it is
 //!
@@ -24,6 +24,7 @@ use std::ptr;
 use std::time::Duration;
 
 use crate::limits::{SELECTOR_EVENTS_MAX, SELECTOR_WAIT_MAX};
+use crate::sys::alarm::Alarm;
 use crate::sys::call::{Call, cvt, fewer, retry};
 use crate::sys::event::{Event, Interest, Readiness, Token};
 use crate::sys::faults;
@@ -44,6 +45,8 @@ pub struct Selector {
     /// The process that made it.
     process: u32,
     doorbell: OwnedFd,
+    /// What ends a wait that is to be long.
+    alarm: Alarm,
     events: Box<[libc::epoll_event]>,
     /// How many of `events` the last wait filled.
     filled: usize,
@@ -72,12 +75,15 @@ impl Selector {
             epoll,
             process: std::process::id(),
             doorbell,
+            alarm: Alarm::new()?,
             events: vec![libc::epoll_event { events: 0, u64: 0 }; capacity].into_boxed_slice(),
             filled: 0,
             fine_timeouts: Cell::new(std::env::consts::OS != "android"),
         };
         let flags = (libc::EPOLLIN | libc::EPOLLET) as u32;
         selector.control(libc::EPOLL_CTL_ADD, selector.doorbell.as_fd(), Token::DOORBELL, flags)?;
+        // Nobody is told of either.
+        selector.control(libc::EPOLL_CTL_ADD, selector.alarm.as_fd(), Token::DOORBELL, flags)?;
         Ok(selector)
     }
 
@@ -147,7 +153,7 @@ impl Selector {
         }
     }
 
-    /// The events of the last wait, the doorbell's left out.
+    /// The events of the last wait, the doorbell's and the alarm's left out.
     pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
         self.events[..self.filled].iter().filter_map(|raw| {
             // The struct is packed on some systems: the fields are copied out, never borrowed.
@@ -167,6 +173,7 @@ impl Selector {
     }
 
     fn wait_once(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let timeout = timeout.filter(|timeout| !self.alarm.stands_for(*timeout));
         if let Some(fine) = timeout.filter(|timeout| self.fine_timeouts.get() && needs_fine_timeout(*timeout))
         {
             match self.wait_fine(fine) {

@@ -26,7 +26,8 @@ pub(super) fn hidden(call: Call) -> &'static [c_int] {
         // A filter refuses the call from now on, as seccomp(2) may at any time.
         Call::BusyPoll => &[libc::ENOTTY],
         Call::WaitFine => &[libc::EINTR, libc::EINTR, libc::EINTR, libc::ENOSYS],
-        Call::Bind
+        Call::Alarm
+        | Call::Bind
         | Call::Change
         | Call::Connect
         | Call::Deregister
@@ -45,6 +46,7 @@ pub(super) fn hidden(call: Call) -> &'static [c_int] {
         | Call::Register
         | Call::Renew
         | Call::Selector
+        | Call::SetAlarm
         | Call::SetOption
         | Call::Shutdown
         | Call::SignalAction
@@ -64,7 +66,7 @@ pub(super) fn shown(call: Call) -> &'static [c_int] {
         // The listener turns a connection away rather than spin: its peer sees the end.
         Call::Accept | Call::Duplicate | Call::Pipe => &[libc::EMFILE, libc::ENFILE],
         Call::Socket => &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM],
-        Call::Doorbell | Call::Selector => &[libc::EMFILE, libc::ENFILE, libc::ENOMEM],
+        Call::Alarm | Call::Doorbell | Call::Selector => &[libc::EMFILE, libc::ENFILE, libc::ENOMEM],
         Call::Bind | Call::Listen => &[libc::EADDRINUSE, libc::ENOBUFS],
         Call::Connect => &[libc::EADDRNOTAVAIL, libc::ENETUNREACH, libc::ENOBUFS],
         Call::GetOption | Call::LocalAddr | Call::PeerAddr | Call::SetOption => &[libc::ENOBUFS],
@@ -82,6 +84,7 @@ pub(super) fn shown(call: Call) -> &'static [c_int] {
         | Call::Renew
         | Call::Ring
         | Call::RingCounter
+        | Call::SetAlarm
         | Call::Shutdown
         | Call::SignalAction
         | Call::Wait

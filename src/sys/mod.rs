@@ -18,7 +18,8 @@
 //! 5. `deregister(fd)` ends the registration. Events of it that the last `wait` has already fetched are still
 //!    iterated over; a token's generation tells the reactor that they are stale.
 //! 6. `wait(timeout)` never returns before its timeout without a cause, where a signal, the doorbell and the
-//!    longest timeout that the kernel can express (24 days) are causes: callers look at their clock. A positive
+//!    longest timeout that the kernel can express (24 days) are causes, and the alarm of an earlier wait that another cause
+//!    has ended: callers look at their clock. A positive
 //!    timeout never becomes a busy zero. More events than the capacity come with the next wait.
 //! 7. The doorbell's events end a wait and are never among `events()`. Rings coalesce; a ring before the wait counts.
 //! 8. The error of a wait is the caller's mistake or exhaustion; `EINTR` is a wait without events.
@@ -235,6 +236,8 @@ pub(crate) mod steering;
 pub(crate) mod steering;
 
 // The backend. `polling` is a dependency (`Cargo.toml`) under the same condition as `fallback` here.
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(any(wakering_fallback, wakering_kqueue))))]
+mod alarm;
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(any(wakering_fallback, wakering_kqueue))))]
 #[path = "epoll.rs"]
 mod backend;
