@@ -263,11 +263,15 @@ impl Wire {
     }
 
     /// Has the metrics know what has happened, unless a flush is about to do so.
-    #[inline]
+    #[inline(always)]
     pub(super) fn publish(&self) {
         if !self.flush_asked.get() {
-            self.ledger.publish(&self.core.borrow());
+            self.publish_now();
         }
+    }
+
+    fn publish_now(&self) {
+        self.ledger.publish(&self.core.borrow());
     }
 
     /// Tells everybody who waits on a stream that the connection is over. What has come whole stays readable.

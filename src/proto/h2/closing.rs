@@ -139,12 +139,16 @@ impl Connection {
     }
 
     /// Gives the slot back when both the protocol and the application are through with the stream.
-    #[inline]
+    #[inline(always)]
     pub(super) fn retire(&mut self, key: StreamKey) {
-        let Some(stream) = self.streams.get(key) else { return };
-        if stream.held || !stream.is_closed() {
-            return;
+        // Asked twice for each stream, and mostly in vain the first time.
+        if self.streams.get(key).is_some_and(|stream| !stream.held && stream.is_closed()) {
+            self.give_slot_back(key);
         }
+    }
+
+    fn give_slot_back(&mut self, key: StreamKey) {
+        let Some(stream) = self.streams.get(key) else { return };
         let (id, unreleased) = (stream.id, stream.unreleased);
         self.tally.heads -= stream.head_bytes as usize;
         if stream.scheduled {
