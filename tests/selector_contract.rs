@@ -67,6 +67,8 @@ const CASES: &[(&str, fn())] = &[
     ("a timeout of zero does not sleep", zero_timeout_does_not_sleep),
     ("a short timeout is never early and never zero", short_timeout_is_never_early),
     ("a timeout beyond what the kernel counts sleeps", huge_timeout_sleeps),
+    ("a sleep of tens of milliseconds is never early", long_timeout_is_never_early),
+    ("a sleep behind a longer or a shorter one ends", sleeps_of_all_lengths_end),
     ("a kernel that refuses fine timeouts makes waits longer", refused_fine_timeouts_are_rounded_up),
     ("a signal is no error", signal_is_no_error),
     ("every descriptor is close-on-exec", every_descriptor_is_close_on_exec),
@@ -517,6 +519,29 @@ fn huge_timeout_sleeps() {
         let rung = ring_when_asleep(selector.bell());
         selector.wait(Some(timeout)).expect("a wait");
         assert!(rung.was_rung(), "the wait of {timeout:?} ended by itself");
+    }
+}
+
+fn long_timeout_is_never_early() {
+    for timeout in [9, 10, 11, 25].map(Duration::from_millis) {
+        let mut selector = selector();
+        let start = Instant::now();
+        selector.wait(Some(timeout)).expect("a wait");
+        assert!(start.elapsed() >= timeout, "{:?} for {timeout:?}", start.elapsed());
+    }
+}
+
+fn sleeps_of_all_lengths_end() {
+    let mut selector = selector();
+    for (longer, timeout) in [(3_600_000, 20), (30, 5), (12, 30), (3_600_000, 11)] {
+        // Something else ends a longer sleep, and the next one ends by itself all the same.
+        selector.bell().ring();
+        selector.wait(Some(Duration::from_millis(longer))).expect("a wait");
+        let (start, timeout) = (Instant::now(), Duration::from_millis(timeout));
+        while let Some(left) = timeout.checked_sub(start.elapsed()) {
+            selector.wait(Some(left)).expect("a wait");
+        }
+        assert!(start.elapsed() < PATIENCE, "{:?} for {timeout:?}", start.elapsed());
     }
 }
 
