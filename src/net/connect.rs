@@ -200,7 +200,7 @@ impl TcpConnector {
         let named = AddressError::wrap(AddressAction::Connect, address);
         let fd = socket::socket_for(&address, Kind::Stream).map_err(named)?;
         self.prepare(fd.as_fd())?;
-        let io = Io::new(fd);
+        let io = Io::tcp(fd);
         let connected = match socket::connect(io.fd(), &address) {
             Ok(Connect::Done) => Ok(()),
             Ok(Connect::InProgress) => established(&io, |fd| socket::peer_addr(fd).map(drop)).await,
