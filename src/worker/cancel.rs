@@ -136,7 +136,7 @@ impl CancellationToken {
     ///
     /// Dropping the future loses nothing.
     pub fn cancelled(&self) -> Cancelled {
-        Cancelled { node: self.node.clone(), number: 0 }
+        Cancelled { node: self.node.clone(), number: 0, waker: None }
     }
 
     /// Runs a future until it is done or this token is cancelled: `None` then.
@@ -183,6 +183,8 @@ pub struct Cancelled {
     node: Arc<Node>,
     /// Under which number it stands in the list of those who wait; 0 before.
     number: u64,
+    /// The waker that stands there.
+    waker: Option<Waker>,
 }
 
 impl Future for Cancelled {
@@ -192,7 +194,11 @@ impl Future for Cancelled {
         if self.node.is_cancelled() {
             return Poll::Ready(());
         }
-        let waker = context.waker().clone();
+        // It stands there until the token is cancelled, which wakes it.
+        if self.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            return Poll::Pending;
+        }
+        let (waker, kept) = (context.waker().clone(), context.waker().clone());
         let node = self.node.clone();
         let mut state = node.state();
         // Again, under the lock: `cancel` sets the flag before it takes the wakers.
@@ -205,7 +211,7 @@ impl Future for Cancelled {
         }
         let former = state.waiting.insert(self.number, waker);
         drop(state);
-        drop(former);
+        drop((former, self.waker.replace(kept)));
         Poll::Pending
     }
 }
