@@ -203,7 +203,7 @@ fn an_answer_of_an_earlier_time_answers_nothing() {
         stale.fields.set("re", wakering::message::Value::Int(1));
         stranger.send(&stale.to_octets().unwrap());
         let mut right = Message::new(Kind::RESPOND_URI, "a", "right");
-        right.fields.set("re", request.fields.get("id").unwrap().clone());
+        right.fields.set("re", request.fields.get("id").unwrap());
         stranger.send(&right.to_octets().unwrap());
         assert_eq!(asked.await.unwrap().unwrap().content, "right");
     });

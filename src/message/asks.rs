@@ -5,9 +5,8 @@
 //! for all of its requests, which is armed for [`Asks::due`].
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
-    fmt,
     future::Future,
     hash::{BuildHasherDefault, Hasher},
     net::SocketAddr,
@@ -19,7 +18,10 @@ use std::{
 use crate::{
     message::error::{LinkEnd, RequestError},
     proto::message::{Begun, Message, Requests, Ticket, TooMany},
-    worker::notes::{DescribePart, Place, Source},
+    worker::{
+        context,
+        notes::{DescribeMany, note_many},
+    },
 };
 
 /// The requests to one peer. Times are those of the worker's clock.
@@ -27,12 +29,20 @@ pub(super) struct Asks {
     address: SocketAddr,
     requests: RefCell<Requests>,
     slots: RefCell<HashMap<Ticket, Slot, BuildHasherDefault<Spread>>>,
+    /// Dumps look here for those who wait.
+    is_noted: Cell<bool>,
 }
 
 /// A request that has not given its answer away.
 enum Slot {
-    Waiting { waker: Option<Waker>, unsent: Option<Message> },
+    Waiting { waiter: Option<Waiter>, unsent: Option<Message> },
     Done(Result<Message, RequestError>),
+}
+
+struct Waiter {
+    waker: Waker,
+    /// In which task.
+    task: u64,
 }
 
 /// A request that has begun.
@@ -45,7 +55,8 @@ pub(super) struct Asked {
 impl Asks {
     /// None, to a peer at this address.
     pub(super) fn new(address: SocketAddr, requests: Requests) -> Rc<Asks> {
-        Rc::new(Asks { address, requests: RefCell::new(requests), slots: RefCell::default() })
+        let (requests, slots) = (RefCell::new(requests), RefCell::default());
+        Rc::new(Asks { address, requests, slots, is_noted: Cell::new(false) })
     }
 
     /// Whether somebody waits for an answer.
@@ -66,8 +77,8 @@ impl Asks {
 
     /// The answer to a request that has begun; a message that is not to be sent now is kept until its turn.
     pub(super) fn answer(self: &Rc<Self>, asked: &Asked, unsent: Option<Message>) -> Answer {
-        self.slots.borrow_mut().insert(asked.ticket, Slot::Waiting { waker: None, unsent });
-        Answer { asks: self.clone(), ticket: asked.ticket, place: Place::default(), is_given: false }
+        self.slots.borrow_mut().insert(asked.ticket, Slot::Waiting { waiter: None, unsent });
+        Answer { asks: self.clone(), ticket: asked.ticket, is_given: false }
     }
 
     /// Which request a message answers, which is under way no longer: `Some(None)` when nobody waits for it any more,
@@ -125,27 +136,35 @@ impl Asks {
         }
     }
 
+    fn note(self: &Rc<Self>) {
+        if !self.is_noted.replace(true) {
+            let asks: Weak<Asks> = Rc::downgrade(self);
+            note_many(asks);
+        }
+    }
+
     /// Gives a request its outcome, if somebody waits for it.
     pub(super) fn settle(&self, ticket: Ticket, outcome: Result<Message, RequestError>) {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get_mut(&ticket) else { return };
         let former = std::mem::replace(slot, Slot::Done(outcome));
         drop(slots);
-        if let Slot::Waiting { waker: Some(waker), .. } = former {
-            waker.wake();
+        if let Slot::Waiting { waiter: Some(waiter), .. } = former {
+            waiter.waker.wake();
         }
     }
 }
 
-impl DescribePart for Asks {
-    fn describe_part(&self, number: u64, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let requests = self.requests.try_borrow().ok();
-        match requests.as_ref().and_then(|requests| requests.subject(number)) {
-            Some((kind, uri)) => write!(out, "the answer to {kind} {}", String::from_utf8_lossy(uri))?,
-            // It has come, or is being dealt with.
-            None => out.write_str("an answer")?,
+impl DescribeMany for Asks {
+    fn describe_many(&self, say: &mut dyn FnMut(u64, String)) {
+        // Who asks for the dump may be at work here.
+        let (Ok(requests), Ok(slots)) = (self.requests.try_borrow(), self.slots.try_borrow()) else { return };
+        for (ticket, slot) in slots.iter() {
+            let Slot::Waiting { waiter: Some(waiter), .. } = slot else { continue };
+            let Some((kind, uri)) = requests.subject(*ticket) else { continue };
+            let uri = String::from_utf8_lossy(uri);
+            say(waiter.task, format!("the answer to {kind} {uri} from {}", self.address));
         }
-        write!(out, " from {}", self.address)
     }
 }
 
@@ -153,7 +172,6 @@ impl DescribePart for Asks {
 pub(super) struct Answer {
     asks: Rc<Asks>,
     ticket: Ticket,
-    place: Place,
     is_given: bool,
 }
 
@@ -163,19 +181,16 @@ impl Future for Answer {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let mut slots = this.asks.slots.borrow_mut();
-        if let Some(Slot::Waiting { waker, .. }) = slots.get_mut(&this.ticket) {
-            let former = waker.replace(context.waker().clone());
+        if let Some(Slot::Waiting { waiter, .. }) = slots.get_mut(&this.ticket) {
+            let task = context::try_with(|worker| worker.map_or(0, |worker| worker.tasks().running()));
+            let former = waiter.replace(Waiter { waker: context.waker().clone(), task });
             drop((slots, former));
-            this.place.enter(|| {
-                let asks: Weak<Asks> = Rc::downgrade(&this.asks);
-                Source::Part(asks, this.ticket.number())
-            });
+            this.asks.note();
             return Poll::Pending;
         }
         match slots.remove(&this.ticket) {
             Some(Slot::Done(outcome)) => {
                 this.is_given = true;
-                this.place.leave();
                 Poll::Ready(outcome)
             }
             Some(Slot::Waiting { .. }) | None => panic!("an answer was asked for after it was given"),

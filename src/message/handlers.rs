@@ -13,7 +13,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Poll, Waker},
 };
 
 use crate::{
@@ -94,15 +94,16 @@ impl Handlers {
         .await;
     }
 
-    fn poll_numbered(&self, context: &Context<'_>) -> Poll<Taken> {
-        let taken = self.numbered.borrow_mut().pop_front();
-        match taken {
-            Some(taken) => Poll::Ready(taken),
-            None => {
-                self.runner.set(Runner::Asleep(context.waker().clone()));
-                Poll::Pending
+    /// The runner sleeps until there is something to be done.
+    async fn asleep(&self) {
+        poll_fn(|context| {
+            if !self.numbered.borrow().is_empty() {
+                return Poll::Ready(());
             }
-        }
+            self.runner.set(Runner::Asleep(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
     }
 }
 
@@ -132,11 +133,14 @@ impl Link {
     }
 
     async fn run_numbered(self: Rc<Self>) {
-        let handlers = &self.handlers;
+        let (handlers, peer) = (&self.handlers, self.peer());
         loop {
-            let (route, message) = poll_fn(|context| handlers.poll_numbered(context)).await;
+            let taken = handlers.numbered.borrow_mut().pop_front();
+            let Some((route, message)) = taken else {
+                handlers.asleep().await;
+                continue;
+            };
             let at_work = AtWork(handlers);
-            let peer = self.peer();
             let mut handling = pin!(peer.answer(&route, message));
             if poll_fn(|context| Poll::Ready(handling.as_mut().poll(context))).await.is_ready() {
                 continue;

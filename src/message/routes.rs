@@ -1,6 +1,14 @@
 //! Which handler a message goes to.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, future::Future, net::SocketAddr, pin::Pin, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+};
 
 use bytes::Bytes;
 
@@ -106,11 +114,15 @@ pub(super) struct Routes {
     table: RefCell<BTreeMap<Key, Route>>,
     default: RefCell<Option<Route>>,
     once: RefCell<BTreeMap<Key, Route>>,
+    /// There has been a handler for a uri, or for a peer: else no message is looked at so closely.
+    of_uris: Cell<bool>,
+    of_peers: Cell<bool>,
 }
 
 impl Routes {
     /// Adds a handler, in the place of one that was there for the same.
     pub(super) fn add(&self, key: Key, route: Route) {
+        self.note(&key);
         let replaced = self.table.borrow_mut().insert(key, route);
         drop(replaced);
     }
@@ -124,8 +136,14 @@ impl Routes {
     /// Adds one for a single message.
     pub(super) fn add_once(&self, key: Key, mut route: Route) {
         route.once = true;
+        self.note(&key);
         let replaced = self.once.borrow_mut().insert(key, route);
         drop(replaced);
+    }
+
+    fn note(&self, key: &Key) {
+        self.of_uris.set(self.of_uris.get() || key.uri.is_some());
+        self.of_peers.set(self.of_peers.get() || key.peer.is_some());
     }
 
     /// Takes those for `key` away.
@@ -150,16 +168,17 @@ impl Routes {
     pub(super) fn find(&self, message: &Message, peer: SocketAddr) -> Option<Route> {
         let (table, once) = (self.table.borrow(), self.once.borrow());
         let found = |key: &Key| once.get(key).or_else(|| table.get(key)).cloned();
-        let uri = Some(message.uri.clone());
-        let mut key = Key { kind: message.kind, uri, peer: Some(peer) };
-        for part in [Some(peer), None] {
-            key.peer = part;
-            if let Some(route) = found(&key) {
-                return Some(route);
+        let (kind, mut exact) = (message.kind, None);
+        if self.of_uris.get() {
+            let mut key = Key { kind, uri: Some(message.uri.clone()), peer: Some(peer) };
+            if self.of_peers.get() {
+                exact = found(&key);
             }
+            key.peer = None;
+            exact = exact.or_else(|| found(&key));
         }
-        key.uri = None;
-        found(&key).or_else(|| self.default.borrow().clone())
+        let route = exact.or_else(|| found(&Key::from(kind)));
+        route.or_else(|| self.default.borrow().clone())
     }
 }
 

@@ -30,9 +30,10 @@ pub(crate) trait Describe {
     fn describe(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
-/// The same for something that many wait for parts of, each for another one.
-pub(crate) trait DescribePart {
-    fn describe_part(&self, part: u64, out: &mut fmt::Formatter<'_>) -> fmt::Result;
+/// The same for something that knows itself which tasks wait for it, so that none of them needs a note.
+pub(crate) trait DescribeMany {
+    /// Says for each task what it waits for.
+    fn describe_many(&self, say: &mut dyn FnMut(u64, String));
 }
 
 /// Where a note's text comes from; nothing is kept alive for it.
@@ -41,8 +42,8 @@ pub(crate) enum Source {
     Shared(sync::Weak<Shared>),
     /// What the waiting future shares with others on its worker.
     Local(rc::Weak<dyn Describe>),
-    /// A part of it.
-    Part(rc::Weak<dyn DescribePart>, u64),
+    /// The same, of many tasks; the note is of none.
+    Many(rc::Weak<dyn DescribeMany>),
     /// Words that are always the same.
     Words(&'static str),
 }
@@ -52,7 +53,7 @@ impl Source {
         match self {
             Source::Shared(text) => text.upgrade().map(Text::Shared),
             Source::Local(text) => text.upgrade().map(Text::Local),
-            Source::Part(text, part) => text.upgrade().map(|text| Text::Part(text, *part)),
+            Source::Many(texts) => texts.upgrade().map(Text::Many),
             Source::Words(words) => Some(Text::Words(words)),
         }
     }
@@ -61,7 +62,7 @@ impl Source {
         match self {
             Source::Shared(text) => text.strong_count() == 0,
             Source::Local(text) => text.strong_count() == 0,
-            Source::Part(text, _) => text.strong_count() == 0,
+            Source::Many(texts) => texts.strong_count() == 0,
             Source::Words(_) => false,
         }
     }
@@ -85,11 +86,21 @@ impl Notes {
     pub(super) fn read(&self, most: usize) -> Vec<(u64, String)> {
         let live: Vec<(u64, Text)> = {
             let table = self.table.borrow();
-            let upgraded = table.iter().filter_map(|(_, entry)| Some((entry.task, entry.source.upgrade()?)));
-            upgraded.take(most).collect()
+            // All of them: many may have nothing to say.
+            table.iter().filter_map(|(_, entry)| Some((entry.task, entry.source.upgrade()?))).collect()
         };
         // Outside the borrow: a description is foreign code.
-        live.into_iter().map(|(task, text)| (task, text.written())).collect()
+        let mut read = Vec::new();
+        for (task, text) in live {
+            match text {
+                Text::Many(many) => many.describe_many(&mut |task, text| read.push((task, text))),
+                Text::Shared(describe) => read.push((task, written(&|out| describe(out)))),
+                Text::Local(it) => read.push((task, written(&|out| it.describe(out)))),
+                Text::Words(words) => read.push((task, words.to_owned())),
+            }
+        }
+        read.truncate(most);
+        read
     }
 
     fn insert(&self, task: u64, source: Source) -> Key {
@@ -117,32 +128,36 @@ impl Notes {
 enum Text {
     Shared(Arc<Shared>),
     Local(Rc<dyn Describe>),
-    Part(Rc<dyn DescribePart>, u64),
+    Many(Rc<dyn DescribeMany>),
     Words(&'static str),
 }
 
-impl Text {
-    /// What a description writes. It may find borrowed what the task that asks for the dump has borrowed.
-    fn written(self) -> String {
-        match catch_unwind(AssertUnwindSafe(|| self.to_string())) {
-            Ok(text) => text,
-            Err(payload) => {
-                mem::forget(payload); // its destructor might panic and start over
-                "something whose description panicked".to_owned()
-            }
+/// What a description writes. It may find borrowed what the task that asks for the dump has borrowed.
+fn written(describe: &dyn Fn(&mut fmt::Formatter<'_>) -> fmt::Result) -> String {
+    match catch_unwind(AssertUnwindSafe(|| Described(describe).to_string())) {
+        Ok(text) => text,
+        Err(payload) => {
+            mem::forget(payload); // its destructor might panic and start over
+            "something whose description panicked".to_owned()
         }
     }
 }
 
-impl fmt::Display for Text {
+struct Described<'d>(&'d dyn Fn(&mut fmt::Formatter<'_>) -> fmt::Result);
+
+impl fmt::Display for Described<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Text::Shared(describe) => describe(out),
-            Text::Local(it) => it.describe(out),
-            Text::Part(it, part) => it.describe_part(*part, out),
-            Text::Words(words) => out.write_str(words),
-        }
+        (self.0)(out)
     }
+}
+
+/// Notes on this worker what many wait for; the note goes with what it is about. Nothing outside a runtime.
+pub(crate) fn note_many(source: rc::Weak<dyn DescribeMany>) {
+    context::try_with(|worker| {
+        if let Some(worker) = worker {
+            worker.notes().insert(0, Source::Many(source));
+        }
+    });
 }
 
 /// A note's place in the table of the worker where it was entered; dropping it takes the note out.

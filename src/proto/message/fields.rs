@@ -4,22 +4,66 @@ use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 
-use super::pack::{UnpackError, Value, pack_pairs};
+use super::{
+    pack::{UnpackError, Value, pack_pairs},
+    requests::{NUMBER, REPEATED},
+};
 
 /// What plugins say of a message: a nonce, a time, a code that authenticates it.
 ///
 /// A handful of pairs, looked up one after the other. Names that are no text are left out when fields are read, and of
 /// two of one name the later counts.
 ///
-/// Invariant: `more` is empty while there is no `first`.
+/// Invariant: of one name there is one field, in `number` or in `more`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fields {
-    /// In place: most messages between two of ours have just a number.
-    first: Option<Pair>,
+    /// In place, and small: most messages between two of ours have nothing else.
+    number: Option<Number>,
     more: Vec<Pair>,
 }
 
 type Pair = (Cow<'static, str>, Value);
+
+/// A request's number, or an answer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Number {
+    of: Of,
+    value: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Request,
+    Answer,
+}
+
+impl Of {
+    fn named(name: &[u8]) -> Option<Of> {
+        [Of::Request, Of::Answer].into_iter().find(|of| of.name().as_bytes() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Of::Request => NUMBER,
+            Of::Answer => REPEATED,
+        }
+    }
+}
+
+impl Number {
+    fn new(name: &str, value: &Value) -> Option<Number> {
+        let Value::Int(value) = value else { return None };
+        Some(Number { of: Of::named(name.as_bytes())?, value: u32::try_from(*value).ok()? })
+    }
+
+    fn name(self) -> &'static str {
+        self.of.name()
+    }
+
+    fn value(self) -> Value {
+        Value::Int(self.value.into())
+    }
+}
 
 /// Why octets are no fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,24 +83,79 @@ impl Fields {
 
     /// No fields.
     pub const fn new() -> Fields {
-        Fields { first: None, more: Vec::new() }
+        Fields { number: None, more: Vec::new() }
     }
 
     /// The value of a field.
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+    pub fn get(&self, name: &str) -> Option<Value> {
+        self.iter().find(|(found, _)| *found == name).map(|(_, value)| value.into_owned())
     }
 
     /// The octets of a field, if that is what it has.
     pub fn octets(&self, name: &str) -> Option<&Bytes> {
-        self.get(name)?.as_bytes()
+        self.more.iter().find(|(found, _)| found == name)?.1.as_bytes()
+    }
+
+    /// Whether there is a field of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.number.is_some_and(|number| number.name() == name)
+            || self.more.iter().any(|(found, _)| found == name)
+    }
+
+    /// Whether a request has a number.
+    pub(super) fn is_numbered(&self) -> bool {
+        self.number.is_some_and(|number| number.of == Of::Request) || self.contains(NUMBER)
+    }
+
+    /// Whether a number is repeated.
+    pub(super) fn is_answer(&self) -> bool {
+        self.number.is_some_and(|number| number.of == Of::Answer) || self.contains(REPEATED)
+    }
+
+    /// The number that is repeated, if it is one.
+    pub(super) fn repeated(&self) -> Option<i128> {
+        if let Some(Number { of: Of::Answer, value }) = self.number {
+            return Some(value.into());
+        }
+        let Value::Int(number) = self.get(REPEATED)? else { return None };
+        Some(number)
+    }
+
+    /// Repeats the number of a request, whatever it is.
+    pub(super) fn repeat(&mut self, request: &Fields) {
+        match request.number {
+            Some(Number { of: Of::Request, value }) if self.number.is_none() && !self.contains(REPEATED) => {
+                self.number = Some(Number { of: Of::Answer, value });
+            }
+            Some(_) | None => {
+                if let Some(number) = request.get(NUMBER) {
+                    self.set(REPEATED, number);
+                }
+            }
+        }
+    }
+
+    /// The numbers alone.
+    pub(super) fn numbers(&self) -> Fields {
+        let is_number = |(name, _): &&Pair| *name == NUMBER || *name == REPEATED;
+        Fields { number: self.number, more: self.more.iter().filter(is_number).cloned().collect() }
     }
 
     /// Sets a field.
     pub fn set(&mut self, name: &str, value: Value) {
-        match self.first.iter_mut().chain(&mut self.more).find(|(found, _)| found == name) {
-            Some(pair) => pair.1 = value,
-            None => self.push((owned(name), value)),
+        let number = Number::new(name, &value);
+        if let Some(at) = self.more.iter().position(|(found, _)| found == name) {
+            if number.is_none() || self.number.is_some() {
+                self.more[at].1 = value;
+                return;
+            }
+            self.more.remove(at);
+        }
+        if self.number.is_none_or(|number| number.name() == name) {
+            self.number = number;
+        }
+        if self.number.is_none() || self.number != number {
+            self.more.push((owned(name), value));
         }
     }
 
@@ -68,46 +167,38 @@ impl Fields {
     /// Takes a field away; false when there was none.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.len();
-        if self.first.as_ref().is_some_and(|(found, _)| found == name) {
-            self.first = if self.more.is_empty() { None } else { Some(self.more.remove(0)) };
-        } else {
-            self.more.retain(|(found, _)| found != name);
-        }
+        self.number = self.number.filter(|number| number.name() != name);
+        self.more.retain(|(found, _)| found != name);
         self.len() < before
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.number.is_none() && self.more.is_empty()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.more.len()
+        usize::from(self.number.is_some()) + self.more.len()
     }
 
     /// Names and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.first.iter().chain(&self.more).map(|(name, value)| (&**name, value))
-    }
-
-    /// Adds a field of another name than there are.
-    fn push(&mut self, pair: Pair) {
-        match self.first {
-            None => self.first = Some(pair),
-            Some(_) => self.more.push(pair),
-        }
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, Value>)> {
+        let number = self.number.map(|number| (number.name(), Cow::Owned(number.value())));
+        number.into_iter().chain(self.more.iter().map(|(name, value)| (&**name, Cow::Borrowed(value))))
     }
 
     pub(crate) fn pack(&self, out: &mut Vec<u8>) {
-        let Some((name, value)) = &self.first else { return out.extend_from_slice(&Fields::EMPTY) };
-        if let (Value::Int(number), true) = (value, self.more.is_empty()) {
-            if pack_numbered(name, *number, out) {
-                return;
+        match self.number {
+            None if self.more.is_empty() => out.extend_from_slice(&Fields::EMPTY),
+            Some(number) if self.more.is_empty() => pack_number(number, out),
+            Some(_) | None => {
+                let packed = |(name, value): (&str, Cow<'_, Value>)| {
+                    (Value::Str(name.to_owned()).packed(), value.packed())
+                };
+                pack_pairs(self.iter().map(packed), out);
             }
         }
-        let packed = self.iter().map(|(name, value)| (Value::Str(name.to_owned()).packed(), value.packed()));
-        pack_pairs(packed, out);
     }
 
     /// The fields in `range` of a frame.
@@ -116,12 +207,11 @@ impl Fields {
         if octets == Fields::EMPTY {
             return Ok(Fields::new());
         }
-        let mut fields = Fields::new();
-        if let Some(pair) = unpack_numbered(octets) {
-            fields.push(pair);
-            return Ok(fields);
+        if let Some(number) = unpack_number(octets) {
+            return Ok(Fields { number: Some(number), more: Vec::new() });
         }
         let Value::Map(pairs) = Value::unpack(&frame.slice(range))? else { return Err(FieldsError::NoMap) };
+        let mut fields = Fields::new();
         for (name, value) in pairs {
             if let Value::Str(name) = name {
                 fields.set(&name, value);
@@ -131,60 +221,61 @@ impl Fields {
     }
 }
 
-/// A name that outlives what it stands in; those that plugins and requests use need no memory.
+/// A name that outlives what it stands in; those of the plugins need no memory.
 fn owned(name: &str) -> Cow<'static, str> {
-    const KNOWN: [&str; 7] = ["id", "re", "hmac", "nonce", "ts", "iv", "seal"];
+    const KNOWN: [&str; 5] = ["hmac", "nonce", "ts", "iv", "seal"];
     match KNOWN.into_iter().find(|known| *known == name) {
         Some(known) => Cow::Borrowed(known),
         None => Cow::Owned(name.to_owned()),
     }
 }
 
-/// Before the lengths of a map of one pair, and before those of the pair's name and value.
-const ONE_PAIR: [u8; 3] = [0x4d, 0x40, 1];
-const PAIR: [u8; 3] = [0x4c, 0x40, 2];
-/// The code of text, and of numbers of 1, 2 and 4 octets.
-const TEXT: u8 = 0x43;
-const NUMBERS: [(u8, usize); 3] = [(0x44, 1), (0x84, 2), (0xc4, 4)];
+/// Octets of a number's name.
+const NAME: usize = 2;
+const _: () = assert!(NUMBER.len() == NAME && REPEATED.len() == NAME);
 
-/// Packs one short name and number, as most messages between two of ours have; false when they are not of that kind.
-fn pack_numbered(name: &str, number: i128, out: &mut Vec<u8>) -> bool {
-    let (Ok(number), true) = (u32::try_from(number), name.len() < 64) else { return false };
-    let octets = number.to_be_bytes();
-    let size = match number {
+/// A map of one pair that is a number, up to its value. What lies between the map and the name depends on the width of
+/// the value, in octets.
+fn before_name(width: u8) -> [u8; 11] {
+    let (of_name, of_value) = (2 + NAME as u8, 1 + width);
+    // The map: one pair, so long. The pair: two items, so long. The name: text, so long.
+    [0x4d, 0x40, 1, 5 + of_name + of_value, 0x4c, 0x40, 2, of_name, of_value, 0x43, NAME as u8]
+}
+
+/// The code of a whole number that is so wide.
+fn code(width: u8) -> u8 {
+    match width {
+        1 => 0x44,
+        2 => 0x84,
+        _ => 0xc4,
+    }
+}
+
+/// Packs a number that is all that there is, as [`Value::pack`] would.
+fn pack_number(number: Number, out: &mut Vec<u8>) {
+    let octets = number.value.to_be_bytes();
+    let width = match number.value {
         0..=0xff => 1,
         0x100..=0xffff => 2,
         0x1_0000.. => 4,
     };
-    let Some((code, _)) = NUMBERS.into_iter().find(|(_, octets)| *octets == size) else { return false };
-    let (of_name, of_value) = (name.len() as u8 + 2, size as u8 + 1);
-    out.extend_from_slice(&ONE_PAIR);
-    out.push(5 + of_name + of_value);
-    out.extend_from_slice(&PAIR);
-    out.extend_from_slice(&[of_name, of_value, TEXT, name.len() as u8]);
-    out.extend_from_slice(name.as_bytes());
-    out.push(code);
-    out.extend_from_slice(&octets[4 - size..]);
-    true
+    out.extend_from_slice(&before_name(width));
+    out.extend_from_slice(number.name().as_bytes());
+    out.push(code(width));
+    out.extend_from_slice(&octets[4 - usize::from(width)..]);
 }
 
-/// Reads what [`pack_numbered`] writes; what is written otherwise is no less right, and read otherwise.
-fn unpack_numbered(octets: &[u8]) -> Option<Pair> {
-    let (length, rest) = octets.strip_prefix(&ONE_PAIR)?.split_first()?;
-    let [of_name, of_value, TEXT, name, rest @ ..] = rest.strip_prefix(&PAIR)? else { return None };
-    let is_tight = usize::from(*of_name) == usize::from(*name) + 2
-        && usize::from(*length) == 5 + usize::from(*of_name) + usize::from(*of_value)
-        && rest.len() == usize::from(*name) + usize::from(*of_value);
-    if !is_tight {
+/// Reads what [`pack_number`] writes; what is written otherwise is no less right, and read otherwise.
+fn unpack_number(octets: &[u8]) -> Option<Number> {
+    let (before, rest) = octets.split_first_chunk::<11>()?;
+    let (name, rest) = rest.split_first_chunk::<NAME>()?;
+    let (&found, value) = rest.split_first()?;
+    let width = u8::try_from(value.len()).ok().filter(|width| [1, 2, 4].contains(width))?;
+    if *before != before_name(width) || found != code(width) {
         return None;
     }
-    let (name, value) = rest.split_at(usize::from(*name));
-    let (code, number) = value.split_first()?;
-    if !NUMBERS.contains(&(*code, number.len())) {
-        return None;
-    }
-    let number = number.iter().fold(0i128, |number, octet| number << 8 | i128::from(*octet));
-    Some((owned(std::str::from_utf8(name).ok()?), Value::Int(number)))
+    let value = value.iter().fold(0, |value, octet| value << 8 | u32::from(*octet));
+    Some(Number { of: Of::named(name)?, value })
 }
 
 #[cfg(test)]
@@ -198,23 +289,34 @@ mod tests {
     }
 
     #[test]
-    fn fields_keep_their_order_whichever_goes() {
-        let all = ["a", "b", "c"];
+    fn fields_are_set_and_go_whatever_they_are() {
+        let all = ["id", "a", "re", "b"];
         for gone in all {
-            let mut fields = Fields::new();
-            all.iter().for_each(|name| fields.set(name, Value::Str((*name).to_owned())));
-            assert!(fields.remove(gone) && !fields.remove(gone) && fields.get(gone).is_none(), "{gone}");
-            let left: Vec<&str> = fields.iter().map(|(name, _)| name).collect();
-            assert_eq!(left, all.into_iter().filter(|name| *name != gone).collect::<Vec<_>>());
-            assert_eq!((fields.len(), fields.is_empty()), (2, false));
-            fields.set(gone, Value::None);
-            assert_eq!(fields.iter().last(), Some((gone, &Value::None)));
+            for value in [Value::Int(7), Value::Int(-1), Value::Int(1 << 32), Value::Str("x".into())] {
+                let mut fields = Fields::new();
+                all.iter().for_each(|name| fields.set(name, Value::Int(1)));
+                fields.set(gone, value.clone());
+                assert_eq!((fields.len(), fields.get(gone)), (4, Some(value.clone())), "{gone}");
+                assert!(fields.contains(gone) && fields.remove(gone) && !fields.remove(gone), "{gone}");
+                assert_eq!(
+                    (fields.len(), fields.get(gone), fields.contains(gone)),
+                    (3, None, false),
+                    "{gone}"
+                );
+                let mut left: Vec<&str> = fields.iter().map(|(name, _)| name).collect();
+                left.sort_unstable();
+                let mut wanted: Vec<&str> = all.into_iter().filter(|name| *name != gone).collect();
+                wanted.sort_unstable();
+                assert_eq!(left, wanted);
+                fields.set(gone, value.clone());
+                assert_eq!((fields.len(), fields.get(gone)), (4, Some(value)), "{gone}");
+            }
         }
     }
 
     #[test]
     fn one_number_is_packed_as_any_value_is_and_read_as_any_is() {
-        for name in ["", "id", "re", "\u{e4}", &"n".repeat(63), &"n".repeat(64), &"n".repeat(300)] {
+        for name in ["id", "re", "", "ID", "\u{e4}", "ids", &"n".repeat(300)] {
             for number in [0, 1, 255, 256, 65_535, 65_536, u32::MAX.into(), 1 << 32, 1 << 40, -1, i128::MAX] {
                 let mut fields = Fields::new();
                 fields.set(name, Value::Int(number));
@@ -229,20 +331,21 @@ mod tests {
     /// Every octet of such fields changed to every value: the short way and the long one say the same.
     #[test]
     fn the_short_way_reads_nothing_that_the_long_one_reads_otherwise() {
-        let mut fields = Fields::new();
-        fields.set("id", Value::Int(300));
-        let octets = packed(&fields);
         let mut read = 0;
-        for at in 0..octets.len() {
-            for value in 0..=255 {
-                let mut changed = octets.to_vec();
-                changed[at] = value;
-                let Some((name, number)) = unpack_numbered(&changed) else { continue };
-                let long = Value::unpack(&Bytes::from(changed));
-                assert_eq!(long, Ok(Value::Map(vec![(Value::Str(name.into()), number)])), "{at} {value}");
-                read += 1;
+        for number in [3, 300, 70_000] {
+            let octets = packed(&Fields { number: Number::new("id", &Value::Int(number)), more: Vec::new() });
+            for at in 0..octets.len() {
+                for value in 0..=255 {
+                    let mut changed = octets.to_vec();
+                    changed[at] = value;
+                    let Some(number) = unpack_number(&changed) else { continue };
+                    let long = Value::unpack(&Bytes::from(changed));
+                    let pair = (Value::Str(number.name().to_owned()), number.value());
+                    assert_eq!(long, Ok(Value::Map(vec![pair])), "{at} {value}");
+                    read += 1;
+                }
             }
         }
-        assert!(read > 255, "{read}");
+        assert!(read > 7 * 255, "{read}");
     }
 }

@@ -30,13 +30,6 @@ const UNREAD: &str = "ERROR";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-impl Ticket {
-    /// Counted up, for one peer.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-}
-
 /// Whether a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begun {
@@ -135,9 +128,10 @@ impl Requests {
     /// The request that a message answers, which is over then: `Some(None)` when nobody waits for it any more, `None`
     /// when it answers nothing.
     pub fn answered(&mut self, message: &Message) -> Option<Option<Ticket>> {
-        if let Some(Value::Int(number)) = message.fields.get(REPEATED) {
+        if let Some(number) = message.fields.repeated() {
             self.repeats_numbers = true;
-            let at = self.under_way.iter().position(|request| i128::from(request.ticket.0) == *number)?;
+            let number = u64::try_from(number).ok()?;
+            let at = self.under_way.iter().position(|request| request.ticket.0 == number)?;
             return Some(self.take(at));
         }
         let fits = |request: &Request| answers(request.kind, message.kind) && request.uri == message.uri;
@@ -173,14 +167,14 @@ impl Requests {
 
     /// Whether a message repeats the number of a request.
     pub fn awaits(&self, message: &Message) -> bool {
-        let Some(Value::Int(number)) = message.fields.get(REPEATED) else { return false };
-        u64::try_from(*number).is_ok_and(|number| self.subject(number).is_some())
+        let number = message.fields.repeated().and_then(|number| u64::try_from(number).ok());
+        number.is_some_and(|number| self.subject(Ticket(number)).is_some())
     }
 
-    /// What the request of this number is about.
-    pub fn subject(&self, number: u64) -> Option<(Kind, &Bytes)> {
+    /// What a request is about.
+    pub fn subject(&self, ticket: Ticket) -> Option<(Kind, &Bytes)> {
         let mut all = self.under_way.iter().chain(&self.waiting);
-        all.find(|request| request.ticket.0 == number).map(|request| (request.kind, &request.uri))
+        all.find(|request| request.ticket == ticket).map(|request| (request.kind, &request.uri))
     }
 
     /// A request whose time is over at `now`.
@@ -259,30 +253,22 @@ impl Requests {
 
 /// Whether a request has a number, so that its answer will be known among others.
 pub(crate) fn is_numbered(request: &Message) -> bool {
-    request.fields.get(NUMBER).is_some()
+    request.fields.is_numbered()
 }
 
 /// Whether a message repeats a number, and so is an answer whatever its type is.
 pub(crate) fn is_answer(message: &Message) -> bool {
-    message.fields.get(REPEATED).is_some()
+    message.fields.is_answer()
 }
 
 /// Has an answer repeat the number of the request that it answers.
 pub fn repeat_number(request: &Message, answer: &mut Message) {
-    if let Some(number) = request.fields.get(NUMBER) {
-        answer.fields.set(REPEATED, number.clone());
-    }
+    answer.fields.repeat(&request.fields);
 }
 
 /// A message of the same type and with the same numbers, about nothing: what is left to be known of one that is given away.
 pub(crate) fn stub(message: &Message) -> Message {
-    let mut stub = Message::new(message.kind, Bytes::new(), Bytes::new());
-    for name in [NUMBER, REPEATED] {
-        if let Some(number) = message.fields.get(name) {
-            stub.fields.set(name, number.clone());
-        }
-    }
-    stub
+    Message { fields: message.fields.numbers(), ..Message::new(message.kind, Bytes::new(), Bytes::new()) }
 }
 
 /// Whether a message of type `answer` may answer one of type `asked`.

@@ -144,7 +144,7 @@ impl Session {
 
     /// Whether a message offers a session.
     pub fn is_offer(message: &Message) -> bool {
-        message.kind == Kind::REQUEST_URI && message.fields.get(OFFER).is_some()
+        message.kind == Kind::REQUEST_URI && message.fields.contains(OFFER)
     }
 
     /// Takes an offer: the session, and its first message, to be sent when the number of the offer is repeated in it and
@@ -215,7 +215,7 @@ pub struct Offer {
 impl Offer {
     /// Whether a message accepts an offer; the seal on it is still to be broken.
     pub fn is_accepted_by(message: &Message) -> bool {
-        message.kind == Kind::RESPOND_URI && message.fields.get(ACCEPT).is_some()
+        message.kind == Kind::RESPOND_URI && message.fields.contains(ACCEPT)
     }
 
     /// The session, after the answer that accepts it.
@@ -275,7 +275,7 @@ impl Channel {
 
     /// Whether a message is sealed, in whatever session.
     pub fn is_sealed(message: &Message) -> bool {
-        message.fields.get(SEAL).is_some()
+        message.fields.contains(SEAL)
     }
 
     /// Seals a message that is sent, which has all its fields.

@@ -111,13 +111,16 @@ impl AuthPlugin for HmacAuth {
     }
 
     fn binding(&self, message: &Message) -> Binding {
-        let Some(octets) = message.fields.get(&self.bound) else { return Binding::Absent };
-        let octets = octets.as_bytes().and_then(|octets| octets.split_first_chunk::<DIGEST>());
+        if !message.fields.contains(&self.bound) {
+            return Binding::Absent;
+        }
+        let octets =
+            message.fields.octets(&self.bound).and_then(|octets| octets.split_first_chunk::<DIGEST>());
         let Some((code, Ok(names))) = octets.map(|(code, names)| (code, std::str::from_utf8(names))) else {
             return Binding::Forged;
         };
         let is_named = |name: &str| names.split(',').any(|named| named == name);
-        let left_out = |name: &str| message.fields.get(name).is_some() && !is_named(name);
+        let left_out = |name: &str| message.fields.contains(name) && !is_named(name);
         if !is_named(self.field) || [NONCE_FIELD, TIME_FIELD, NUMBER, REPEATED].into_iter().any(left_out) {
             return Binding::Forged;
         }

@@ -152,7 +152,7 @@ fn time_of(fields: &Fields) -> Option<Bytes> {
     match fields.get(TIME_FIELD)? {
         // Older peers write a number.
         Value::Int(0) => None,
-        Value::Int(seconds) => Some(Bytes::copy_from_slice(&u32::try_from(*seconds).ok()?.to_be_bytes())),
+        Value::Int(seconds) => Some(Bytes::copy_from_slice(&u32::try_from(seconds).ok()?.to_be_bytes())),
         other => other.as_bytes().cloned(),
     }
 }
