@@ -1,14 +1,14 @@
 //! Answers messages with their content, and asks for it: `--serve`, or the load against such a server.
 //!
-//! `--secret S --key K` are the plugins of the protocol's first implementation, `--session S` is ours. The load speaks with
-//! its driver as `echo_client` does.
+//! `--secret S --key K` are the plugins of the protocol's first implementation, `--session S` is ours; with `--spin MICROS`
+//! a worker goes on looking for so long before it sleeps. The load speaks with its driver as `echo_client` does.
 
 use std::cell::Cell;
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wakering::Scope;
 use wakering::message::{Builder, HmacAuth, Incoming, Kind, Layer, Remote, Session, StreamCipher};
@@ -16,9 +16,10 @@ use wakering::net::TcpListener;
 use wakering_peers::arguments::Arguments;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let names = ["addr", "secret", "key", "session", "size", "in-flight", "warm-up", "requests"];
+    let names = ["addr", "secret", "key", "session", "spin", "size", "in-flight", "warm-up", "requests"];
     let arguments = Arguments::read(&names, &["serve"]);
-    wakering::run(async {
+    let spin = Duration::from_micros(arguments.value("spin", 0));
+    wakering::Runtime::builder().spin(spin).build()?.block_on(async {
         if arguments.flag("serve") { serve(&arguments).await } else { load(&arguments).await }
     })?
 }
@@ -44,7 +45,7 @@ async fn serve(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let server = builder.serve(TcpListener::bind(arguments.addr())?)?;
     println!("listening on {}", server.local_addr());
     io::stdout().flush()?;
-    server.closed().await;
+    server.closed().await?;
     Ok(())
 }
 
