@@ -90,7 +90,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     let (Log(frames), speaks) = &options.more;
-    let mut builder = speaks.builder()?;
+    let mut builder = speaks.builder(true)?;
     if *frames {
         builder = builder.log_frames(log_frames);
     }

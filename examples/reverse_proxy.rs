@@ -114,7 +114,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     let (behind, (handing_over, speaks)) = &options.more;
     let scheme = if speaks.tls { "https" } else { "http" };
-    let (builder, behind) = (speaks.builder()?, behind.clone());
+    let (builder, behind) = (speaks.builder(false)?, behind.clone());
     let start = |listener| builder.start_on_all_from(listener, move || proxy(&behind, scheme));
     generations::serve(options, handing_over, start).await
 }

@@ -61,7 +61,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     let (handing_over, speaks) = &options.more;
-    let builder = speaks.builder()?;
+    let builder = speaks.builder(false)?;
     generations::serve(options, handing_over, |listener| builder.start_on_all_from(listener, handler)).await
 }
 

@@ -389,7 +389,16 @@ fn fields_that_frame_or_concern_the_connection_are_not_the_applications() {
 
 #[test]
 fn trailers_that_frame_are_refused() {
-    for name in ["content-length", "transfer-encoding", "te", "upgrade"] {
+    for name in [
+        "content-length",
+        "transfer-encoding",
+        "te",
+        "upgrade",
+        "connection",
+        "host",
+        "authorization",
+        "expect",
+    ] {
         let mut machine = Machine::given(GET);
         let stream = machine.stream(0);
         machine.core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).unwrap();
@@ -468,6 +477,10 @@ fn interim_responses_have_no_framing_and_do_not_go_to_http_1_0() {
     hints.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     let framed = machine.core.inform(stream, StatusCode::EARLY_HINTS, &hints);
     assert_eq!(framed, Err(CommandError::ForbiddenField));
+    hints.remove(header::CONTENT_LENGTH);
+    hints.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let closing = machine.core.inform(stream, StatusCode::EARLY_HINTS, &hints);
+    assert_eq!(closing, Err(CommandError::ForbiddenField));
     machine.answer(0, "done");
     let late = machine.core.inform(stream, StatusCode::EARLY_HINTS, &HeaderMap::new());
     assert_eq!(late, Err(CommandError::StreamGone));
@@ -647,6 +660,30 @@ fn only_the_first_request_changes_to_http_2_and_only_where_that_was_allowed() {
         assert_eq!(machine.asked_for_http2, asks);
         // Who is asked and does not do it goes on with the request.
         machine.answer(usize::from(!before.is_empty()), "done");
+    }
+}
+
+#[test]
+fn which_of_two_faults_is_answered_does_not_depend_on_the_pieces() {
+    let many = "x: y\r\n".repeat(120);
+    let chunks = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n";
+    for (what, octets, status) in [
+        // Found by fuzzing: the parser passes over a lone LF before a request.
+        ("a lone LF, then too many fields", format!("\nGET / HTTP/1.1\r\n{many}"), "400"),
+        ("the same between the fields", format!("GET / HTTP/1.1\r\na: b\n{many}"), "400"),
+        ("too many fields, then a lone LF", format!("GET / HTTP/1.1\r\n{many}a: b\n"), "431"),
+        ("a lone LF, then too many trailers", format!("{chunks}a: b\n{many}"), "400"),
+        ("too many trailers, then a lone LF", format!("{chunks}{many}a: b\n"), "431"),
+    ] {
+        for step in [octets.len(), 1, 2, 7] {
+            let mut machine = Machine::new();
+            for piece in octets.as_bytes().chunks(step) {
+                machine.receive(std::str::from_utf8(piece).unwrap());
+            }
+            machine.end();
+            let sent = machine.sent();
+            assert!(sent.starts_with(&format!("HTTP/1.1 {status} ")), "{what}, in pieces of {step}: {sent}");
+        }
     }
 }
 

@@ -92,7 +92,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options, tree: Arc<Tree>) -> Result<(), Box<dyn Error>> {
-    let server = options.more.1.builder()?.start_on_all(options.addr, move || {
+    let server = options.more.1.builder(false)?.start_on_all(options.addr, move || {
         let tree = tree.clone();
         move |request| respond(tree.clone(), request)
     })?;

@@ -2,6 +2,6 @@
 
 use wakering::http::Builder;
 
-pub(crate) fn serve_http1_too(builder: Builder) -> Builder {
+pub(crate) fn serve_http1_too(builder: Builder, _h2c: bool) -> Builder {
     builder
 }

@@ -62,15 +62,15 @@ impl Switches for Speaks {
 }
 
 impl Speaks {
-    /// A server that speaks so.
-    pub(crate) fn builder(&self) -> Result<Builder, Box<dyn Error>> {
+    /// A server that speaks so. `h2c`: clients of HTTP/1 may change to HTTP/2, which is not for servers behind a proxy.
+    pub(crate) fn builder(&self, h2c: bool) -> Result<Builder, Box<dyn Error>> {
         let mut builder = Server::builder();
         if self.tls {
             let files = self.certificate.as_deref().zip(self.key.as_deref());
             builder = tls::secure(builder, files)?;
         }
         if !self.http2_only {
-            builder = older::serve_http1_too(builder);
+            builder = older::serve_http1_too(builder, h2c);
         }
         Ok(builder)
     }

@@ -101,7 +101,8 @@ fn parse(octets: &[u8], bounds: &Bounds, request: &mut Request<()>) -> Result<Op
         Ok(Status::Partial) if has_bare_feed(octets) => Err(BARE),
         Ok(Status::Partial) => Ok(None),
         Err(Error::Version) => other_version(octets, bounds, request),
-        Err(error) => Err(refusal(error)),
+        // The request line and as many fields as there may be.
+        Err(error) => Err(refusal(error, octets, 1 + limits::HEADER_FIELDS as usize)),
     }
 }
 
@@ -114,9 +115,12 @@ fn has_bare_feed(octets: &[u8]) -> bool {
     bare || octets.first() == Some(&b'\n')
 }
 
+/// What the parser's error is to the peer; `lines` is how many it has looked at when there are too many.
 #[cold]
-fn refusal(error: Error) -> Refusal {
+fn refusal(error: Error, octets: &[u8], lines: usize) -> Refusal {
     match error {
+        // A fault before the bound comes before it, as it does when the lines come one after the other.
+        Error::TooManyHeaders if has_bare_feed(first_lines(octets, lines)) => BARE,
         Error::HeaderName => Refusal::bad("a field's name is no token, or not followed by a colon"),
         Error::HeaderValue => Refusal::bad("a field's value has a control character"),
         Error::NewLine => BARE,
@@ -124,6 +128,12 @@ fn refusal(error: Error) -> Refusal {
         Error::TooManyHeaders => too_large("too many fields", Trip::HeaderFields),
         Error::Version => Refusal::bad("the version is malformed"),
     }
+}
+
+/// The first `count` lines, with their ends.
+fn first_lines(octets: &[u8], count: usize) -> &[u8] {
+    let mut ends = octets.iter().enumerate().filter(|(_, octet)| **octet == b'\n').map(|(at, _)| at + 1);
+    &octets[..ends.nth(count - 1).unwrap_or(octets.len())]
 }
 
 /// A version that the parser does not know: a later minor one of ours is read as the last that we know (RFC 9110 §2.5),
@@ -243,7 +253,7 @@ pub(super) fn read_trailers(octets: &[u8], bounds: &Bounds) -> Result<Option<(us
             return Err(too_large("the trailers are too long", Trip::HeaderBlock));
         }
         Ok(Status::Partial) => return Ok(None),
-        Err(error) => return Err(refusal(error)),
+        Err(error) => return Err(refusal(error, section, limits::HEADER_FIELDS as usize)),
     };
     let mut trailers = HeaderMap::new();
     take_fields(fields, bounds, &mut trailers, Bytes::copy_from_slice)?;

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::connection::{Connection, Notice, Phase};
 use super::exchange::{Asked, Exchange, Frame, Receiving, Sending};
-use super::fields::list;
+use super::fields::{NOT_IN_TRAILERS, list};
 use super::write::{write_content, write_field};
 use crate::proto::h2::{CommandError, Content, Mismatch, Reason, ResponseHead, StreamKey, parse_length};
 
@@ -232,7 +232,9 @@ impl Connection {
     ///
     /// [`CommandError`]; nothing was sent then.
     pub fn send_trailers(&mut self, stream: StreamKey, trailers: HeaderMap) -> Result<(), CommandError> {
-        if check_fields(&trailers, false)?.length.is_some() {
+        // RFC 9110 §6.5.1: what frames, routes or authenticates a message comes before it.
+        let misplaced = NOT_IN_TRAILERS.iter().any(|name| trailers.contains_key(name));
+        if check_fields(&trailers, false)?.length.is_some() || misplaced {
             return Err(CommandError::ForbiddenField);
         }
         let exchange = open(self.find(stream))?;
@@ -382,8 +384,8 @@ fn open(exchange: Option<&mut Exchange>) -> Result<&mut Exchange, CommandError> 
 }
 
 /// Checks fields that are to be sent. The framing is ours, and so is what concerns the connection but for the wish to
-/// close it, and in a `response`, not in trailers, for protocols that it names (RFC 9110 §7.8).
-fn check_fields(headers: &HeaderMap, response: bool) -> Result<Checked, CommandError> {
+/// close it and for protocols that it names (RFC 9110 §7.8): the `last` head says that, not interim ones or trailers.
+fn check_fields(headers: &HeaderMap, last: bool) -> Result<Checked, CommandError> {
     let mut checked = Checked::default();
     for (name, value) in headers {
         let forbidden = match *name {
@@ -394,11 +396,11 @@ fn check_fields(headers: &HeaderMap, response: bool) -> Result<Checked, CommandE
             header::DATE => std::mem::replace(&mut checked.date, true),
             header::CONNECTION => {
                 checked.closes |= list(value).any(|option| option.eq_ignore_ascii_case(b"close"));
-                false
+                !last
             }
             header::UPGRADE => {
                 checked.upgrade = true;
-                !response
+                !last
             }
             header::TRANSFER_ENCODING | header::TE => true,
             _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
