@@ -18,10 +18,10 @@ use std::{
 
 use bytes::Bytes;
 use http1::{Answer, answers, connect, exchange, read_answer, read_to_end};
-use serving::Serving;
+use serving::{Client, Serving};
 use wakering::http::{
     Body, BodyError, Builder, CommandError, Config, ConnectionEnd, Frame, HeaderMap, HeaderValue, Http1,
-    Meters, Metrics, Request, Response, Server, StatusCode, Tunnel, header,
+    Meters, Method, Metrics, Request, Response, Server, StatusCode, Tunnel, header,
 };
 
 /// Long enough for a loaded machine; only a failing test waits so long.
@@ -490,6 +490,12 @@ fn hooks_and_metrics_tell_of_both_versions() {
     wait_for(&meters, "both are closed", |metrics| metrics.connections_open == 0);
     let metrics = meters.read();
     assert_eq!((metrics.requests, metrics.bytes_sent > came.len() as u64), (2, true));
+    let mut client = Client::connect(&server);
+    assert_eq!(client.ask(Method::GET, "/").content, b"Hello, World!");
+    wait_for(&meters, "HTTP/2 is counted too", |metrics| metrics.requests == 3);
+    let metrics = meters.read();
+    assert_eq!(metrics.requests_http1, 2);
+    assert!(metrics.to_string().contains("\nwakering_http_requests_http1_total 2\n"), "{metrics}");
     server.stop(FOR_EVER);
 }
 

@@ -5,6 +5,8 @@
 
 #[path = "support/http1.rs"]
 mod http1;
+#[path = "support/serving.rs"]
+mod serving;
 
 use std::{
     io::Write,
@@ -17,10 +19,11 @@ use std::{
 
 use bytes::Bytes;
 use http1::{connect, read_answer};
+use serving::Serving;
 use wakering::{
     Handle,
     dump::{Dump, TaskDump, Wait},
-    http::{Body, Http1, Request, Response, Server},
+    http::{Body, FrameLog, Http1, Request, Response, Server},
     net::TcpListener,
 };
 
@@ -135,4 +138,79 @@ fn who_asks_for_a_dump_inside_of_a_handler_is_told_too() {
         server.stop(Duration::ZERO).await;
     })
     .unwrap();
+}
+
+/// What a server logs of a connection: a line for each head, piece of content and line of a head.
+fn logged(talk: impl FnOnce(SocketAddr) + Send + 'static) -> Vec<String> {
+    let (lines, seen) = mpsc::channel();
+    let (ends, ended) = mpsc::channel();
+    let builder = Server::builder()
+        .http1(Http1 { h2c_upgrade: true, ..Http1::default() })
+        .on_disconnect(move |_| ends.send(()).unwrap())
+        .log_frames(move |_| {
+            let lines = lines.clone();
+            let log: FrameLog = Box::new(move |frame| lines.send(frame.to_string()).unwrap());
+            Some(log)
+        });
+    let server =
+        Serving::start(
+            builder,
+            || |request: Request<Body>| async move { Response::new(request.into_body()) },
+        );
+    talk(server.address);
+    ended.recv_timeout(FOR_EVER).unwrap();
+    server.stop(FOR_EVER);
+    let all: Vec<String> =
+        seen.try_iter().flat_map(|frame| frame.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    all
+}
+
+#[test]
+fn the_log_shows_heads_content_and_trailers_in_both_directions() {
+    let lines = logged(|address| {
+        let request = b"POST /echo HTTP/1.1\r\nhost: a\r\nauthorization: hunter2\r\nconnection: close\r\n\
+            transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx: y\r\n\r\n";
+        http1::exchange(address, request, request.len());
+    });
+    let has = |line: &str| assert!(lines.iter().any(|it| it.trim_start() == line), "{line} in {lines:#?}");
+    has("recv HEADERS frame <length=103, flags=0x04, stream_id=1>");
+    has("POST /echo HTTP/1.1");
+    has("authorization: (sensitive)");
+    has("recv DATA frame <length=3, flags=0x00, stream_id=1>");
+    has("recv HEADERS frame <length=8, flags=0x05, stream_id=1>");
+    has("HTTP/1.1 200 OK");
+    has("transfer-encoding: chunked");
+    has("send DATA frame <length=3, flags=0x00, stream_id=1>");
+    assert!(!lines.iter().any(|line| line.contains("hunter2")), "{lines:#?}");
+}
+
+#[test]
+fn the_log_shows_what_was_refused_and_forges_no_lines() {
+    let lines = logged(|address| {
+        http1::exchange(address, b"GET / HTTP/1.1\r\nx: a\x01b\rsend DATA\r\n\r\n", usize::MAX);
+    });
+    assert!(lines.iter().any(|line| line.trim_start() == "x: a\\x01b\\rsend DATA"), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.trim_start() == "HTTP/1.1 400 Bad Request"), "{lines:#?}");
+}
+
+#[test]
+fn the_log_goes_on_where_a_connection_changes_to_http_2() {
+    let lines = logged(|address| {
+        let mut socket = connect(address);
+        let ask = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n\
+            http2-settings: AAMAAABk\r\n\r\n";
+        socket.write_all(ask).unwrap();
+        socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+        // The answer's end, whatever comes before it, and then GOAWAY for a PING that is too short.
+        socket.write_all(b"\0\0\x07\x06\0\0\0\0\0abcdefg").unwrap();
+        http1::read_to_end(&mut socket);
+    });
+    let has = |start: &str| {
+        assert!(lines.iter().any(|it| it.trim_start().starts_with(start)), "{start} in {lines:#?}")
+    };
+    has("GET / HTTP/1.1");
+    has("recv SETTINGS frame <length=0");
+    has("send HEADERS frame <length=");
+    has(":status: 200");
+    has("send GOAWAY frame <");
 }

@@ -221,6 +221,7 @@ fn server(name: &str, metrics: &HttpMetrics) -> Json {
         ("connections_open", Json::from(metrics.connections_open)),
         ("connections_refused", Json::from(metrics.connections_refused)),
         ("requests", Json::from(metrics.requests)),
+        ("requests_http1", Json::from(metrics.requests_http1)),
         ("streams_open", Json::from(metrics.streams_open)),
         ("handlers", Json::from(metrics.handlers)),
         ("bytes_received", Json::from(metrics.bytes_received)),

@@ -23,7 +23,10 @@ use std::{
 };
 
 use crate::{
-    http::{core::Core, pressure},
+    http::{
+        core::{self, Core},
+        pressure,
+    },
     limits::HELD_UNIT,
     proto::h2::{COUNTS, LEVELS, Trip, Trips},
 };
@@ -42,6 +45,8 @@ pub struct Metrics {
     pub connections_refused: u64,
     /// Requests that were taken (server) or sent (client).
     pub requests: u64,
+    /// Those of them in HTTP/1.
+    pub requests_http1: u64,
     /// Streams that are open, those included whose handler has not finished.
     pub streams_open: u64,
     /// Handlers under way.
@@ -84,10 +89,12 @@ enum Place {
     ConnectionsOpen,
     ConnectionsRefused,
     Handlers,
+    RequestsHttp1,
     ResetsReceived,
     ResetsSent,
 }
 
+const REQUESTS: usize = Place::Requests as usize;
 /// The first of the levels that are bytes held.
 const HELD: usize = Place::HeldReceived as usize;
 const PLACES: usize = Place::ResetsSent as usize + 1;
@@ -189,10 +196,11 @@ impl Meter {
         for (to, place) in levels {
             *to += self.read(place);
         }
-        let sums: [(&mut u64, Place); 9] = [
+        let sums: [(&mut u64, Place); 10] = [
             (&mut sum.connections, Place::Connections),
             (&mut sum.connections_refused, Place::ConnectionsRefused),
             (&mut sum.requests, Place::Requests),
+            (&mut sum.requests_http1, Place::RequestsHttp1),
             (&mut sum.frames_received, Place::FramesReceived),
             (&mut sum.frames_sent, Place::FramesSent),
             (&mut sum.bytes_received, Place::BytesReceived),
@@ -296,6 +304,10 @@ impl Ledger {
             return;
         }
         let new = core.counts();
+        if core::is_http1(core) {
+            let requests = new[REQUESTS].wrapping_sub(self.counts.get()[REQUESTS]);
+            self.meter.add(Place::RequestsHttp1, u64::from(requests));
+        }
         self.settle(new);
         if core.rare() != self.rare.get() {
             self.publish_rarities(core);
@@ -368,6 +380,7 @@ impl fmt::Display for Metrics {
         put("gauge", "connections_open", "Connections open.", self.connections_open)?;
         put("counter", "connections_refused", "Connections turned away.", self.connections_refused)?;
         put("counter", "requests", "Requests taken or sent.", self.requests)?;
+        put("counter", "requests_http1", "Requests in HTTP/1.", self.requests_http1)?;
         put("gauge", "streams_open", "Streams open.", self.streams_open)?;
         put("gauge", "handlers", "Handlers under way.", self.handlers)?;
         put("counter", "frames_received", "Frames received.", self.frames_received)?;

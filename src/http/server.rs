@@ -197,7 +197,8 @@ impl Builder {
 
     /// Asks `choose` for every connection whether its frames are to be logged, and to whom.
     ///
-    /// The log sees what went over the wire, in both directions and in words, and is called on the connection's worker.
+    /// The log sees what went over the wire, in both directions and in words, and is called on the connection's worker. In
+    /// HTTP/1 a head or trailers are shown as HEADERS and a piece of content as DATA, with the request's number for a stream.
     /// A panic in it ends the log. Connections that are not logged pay one branch a read and a write.
     ///
     /// # Examples

@@ -84,6 +84,9 @@ pub(in crate::http) fn switch(core: &mut Core, older: &Older, secure: bool, now:
     match core {
         Core::Http2(old) => {
             let mut new = Box::new(h1::Connection::server(old.config(), settings.clone(), secure, now));
+            if let Some(log) = old.take_log() {
+                new.log_frames(log);
+            }
             new.receive(old.take_input());
             if old.is_leaving() {
                 new.shutdown();
@@ -97,6 +100,9 @@ pub(in crate::http) fn switch(core: &mut Core, older: &Older, secure: bool, now:
                 *old.upgrade() = Some(upgrade);
                 return true;
             };
+            if let Some(log) = old.take_log() {
+                new.log_upgraded(log);
+            }
             new.begin_upgraded(upgrade.request);
             new.receive(old.take_input());
             *core = Core::Http2(new);
@@ -232,6 +238,12 @@ pub(in crate::http) fn answer_is_whole(core: &mut Core, stream: StreamKey) {
         Core::Http1(core) => core.answer_is_whole(stream),
         Core::Http1Client(_) => {}
     }
+}
+
+/// Whether it is HTTP/1.
+#[inline]
+pub(in crate::http) fn is_http1(core: &Core) -> bool {
+    matches!(core, Core::Http1(_) | Core::Http1Client(_))
 }
 
 /// What is spoken, for people.
@@ -675,7 +687,8 @@ impl Core {
     pub(in crate::http) fn log_frames(&mut self, log: FrameLog) {
         match self {
             Core::Http2(core) => core.log_frames(log),
-            Core::Http1(_) | Core::Http1Client(_) => drop(log),
+            Core::Http1(core) => core.log_frames(log),
+            Core::Http1Client(_) => drop(log),
         }
     }
 

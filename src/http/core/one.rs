@@ -56,6 +56,12 @@ pub(in crate::http) fn hears_out(_core: &Core) -> bool {
 #[inline]
 pub(in crate::http) fn answer_is_whole(_core: &mut Core, _stream: StreamKey) {}
 
+/// Whether it is HTTP/1.
+#[inline]
+pub(in crate::http) fn is_http1(_core: &Core) -> bool {
+    false
+}
+
 /// What is spoken, for people.
 pub(in crate::http) fn name(_core: &Core) -> &'static str {
     "HTTP/2"

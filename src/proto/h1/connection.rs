@@ -12,13 +12,15 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
 use super::config::Http1;
 use super::exchange::{Asked, Exchange, Receiving, Sending};
+use super::framing::Framing;
 use super::head::{self, Bounds, Facts};
 use super::input::Input;
+use super::log::Log;
 use super::refusal::Refusal;
 use super::timeouts::Timers;
 use crate::limits;
 use crate::proto::h2::{
-    COUNTS, Config, ConnectionError, Event, Held, Output, Reason, Stats, StreamKey, Trip, Trips,
+    COUNTS, Config, ConnectionError, Direction, Event, Held, Output, Reason, Stats, StreamKey, Trip, Trips,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub(super) enum Notice {
 /// What is counted on the way.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    requests: u32,
+    pub(super) requests: u32,
     pub(super) resets: u32,
     tripped: u32,
     trips: Option<Box<Trips>>,
@@ -85,6 +87,7 @@ pub struct Connection {
     /// The current date, for answers of our own.
     pub(super) date: Option<HeaderValue>,
     pub(super) tally: Tally,
+    pub(super) log: Option<Box<Log>>,
 }
 
 impl Connection {
@@ -117,6 +120,7 @@ impl Connection {
             end_told: false,
             date: None,
             tally: Tally::default(),
+            log: None,
         }
     }
 
@@ -237,9 +241,18 @@ impl Connection {
                 self.spare = Some(request);
                 return Ok(None);
             }
-            Err(refusal) => return Err(refusal),
+            Err(refusal) => {
+                if self.log.is_some() {
+                    self.log_refused();
+                }
+                return Err(refusal);
+            }
         };
         self.searched = 0;
+        if self.log.is_some() {
+            let octets = self.input.bytes()[..facts.octets].to_vec();
+            self.log_lines(Direction::Received, &octets, facts.framing == Framing::None);
+        }
         self.input.skip(facts.octets);
         if let Some(settings) = facts.settings.clone().filter(|_| self.may_become_http2()) {
             self.upgrade = Some(Box::new(Upgrade { facts, request, settings }));

@@ -9,7 +9,7 @@ use super::framing::too_large;
 use super::head;
 use super::refusal::Refusal;
 use crate::limits;
-use crate::proto::h2::{Event, StreamKey};
+use crate::proto::h2::{Direction, Event, StreamKey};
 
 impl Connection {
     /// Reads what there is of the content of the request under way.
@@ -56,6 +56,10 @@ impl Connection {
             return Ok(None);
         };
         self.searched = 0;
+        if self.log.is_some() {
+            let octets = self.input.bytes()[..length].to_vec();
+            self.log_lines(Direction::Received, &octets, true);
+        }
         self.input.skip(length);
         let Some(exchange) = &mut self.exchange else { return Ok(None) };
         exchange.receiving = Receiving::Ended;
@@ -84,12 +88,16 @@ impl Connection {
         }
         let end = exchange.take(n as u64, ends);
         self.timers.moved(n);
+        let (stream, logged) = (exchange.key(), self.log.is_some());
+        exchange.unreleased += if thrown_away { 0 } else { n };
+        if logged {
+            self.log_content(Direction::Received, n, end);
+        }
         if thrown_away {
             self.note_discarded(n as u64);
             return None;
         }
-        exchange.unreleased += n;
-        Some(Event::Data { stream: exchange.key(), data, end })
+        Some(Event::Data { stream, data, end })
     }
 
     /// Content behind a complete answer is thrown away, up to a bound.

@@ -11,7 +11,7 @@
 //!     target     whom it is for           timeouts   deadlines
 //!     framing    how much content         refusal    what is answered to a peer at fault
 //!     fields     what concerns the connection
-//!   content    content, by length or in chunks
+//!   content    content, by length or in chunks   log   what is told of it
 //!     write    what goes out alike in both directions
 //! ```
 
@@ -25,6 +25,7 @@ mod fields;
 mod framing;
 mod head;
 mod input;
+mod log;
 mod refusal;
 mod respond;
 mod target;

@@ -10,7 +10,9 @@ use super::connection::{Connection, Notice, Phase};
 use super::exchange::{Asked, Exchange, Frame, Receiving, Sending};
 use super::fields::{NOT_IN_TRAILERS, list};
 use super::write::{write_content, write_field};
-use crate::proto::h2::{CommandError, Content, Mismatch, Reason, ResponseHead, StreamKey, parse_length};
+use crate::proto::h2::{
+    CommandError, Content, Direction, Mismatch, Reason, ResponseHead, StreamKey, parse_length,
+};
 
 /// What the fields of a response mean to us.
 #[derive(Default)]
@@ -92,6 +94,17 @@ impl Connection {
         Ok(())
     }
 
+    /// Appends a head or trailers to the output. `ends`: there is nothing behind them.
+    fn write_lines(&mut self, ends: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.log.is_none() {
+            return self.output.append(write);
+        }
+        let mut lines = Vec::new();
+        write(&mut lines);
+        self.log_lines(Direction::Sent, &lines, ends);
+        self.output.copy(&lines);
+    }
+
     fn write_head(&mut self, head: &ResponseHead<'_>, checked: &Checked, plan: &Plan, tunnel: bool) {
         let Some(exchange) = &self.exchange else { return };
         let option: &[u8] = match (exchange.persists || tunnel, exchange.old && !tunnel, checked.upgrade) {
@@ -102,7 +115,7 @@ impl Connection {
             (true, false, true) => b"connection: upgrade\r\n",
             (true, false, false) => b"",
         };
-        self.output.append(|out| {
+        self.write_lines(plan.end, |out| {
             write_status(head.status, out);
             if let Some(date) = head.date.filter(|_| !checked.date) {
                 write_field(&header::DATE, date, out);
@@ -130,7 +143,7 @@ impl Connection {
     pub(super) fn write_refusal(&mut self, status: StatusCode, text: &'static str) {
         let date = self.date.clone();
         let head_only = self.exchange.as_ref().is_some_and(|it| it.asked == Asked::HeadOnly);
-        self.output.append(|out| {
+        self.write_lines(true, |out| {
             write_status(status, out);
             if let Some(date) = date {
                 write_field(&header::DATE, &date, out);
@@ -182,7 +195,7 @@ impl Connection {
         if exchange.old {
             return Ok(());
         }
-        self.output.append(|out| {
+        self.write_lines(false, |out| {
             write_status(status, out);
             headers.iter().for_each(|(name, value)| write_field(name, value, out));
             out.extend_from_slice(b"\r\n");
@@ -216,6 +229,9 @@ impl Connection {
             exchange.sending = Sending::Ended;
         }
         let chunked = exchange.frame == Frame::Chunked;
+        if self.log.is_some() {
+            self.log_content(Direction::Sent, data.len(), end);
+        }
         write_content(&mut self.output, data, chunked);
         if end && chunked {
             self.output.copy(b"0\r\n\r\n");
@@ -249,7 +265,7 @@ impl Connection {
         }
         exchange.sending = Sending::Ended;
         if exchange.frame == Frame::Chunked {
-            self.output.append(|out| {
+            self.write_lines(true, |out| {
                 out.extend_from_slice(b"0\r\n");
                 trailers.iter().for_each(|(name, value)| write_field(name, value, out));
                 out.extend_from_slice(b"\r\n");

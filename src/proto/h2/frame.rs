@@ -12,11 +12,11 @@ pub(super) const HEAD_LEN: usize = 9;
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// END_STREAM on DATA and HEADERS.
-pub(super) const END_STREAM: u8 = 0x1;
+pub(crate) const END_STREAM: u8 = 0x1;
 /// ACK on SETTINGS and PING.
 pub(super) const ACK: u8 = 0x1;
 /// END_HEADERS on HEADERS, PUSH_PROMISE and CONTINUATION.
-pub(super) const END_HEADERS: u8 = 0x4;
+pub(crate) const END_HEADERS: u8 = 0x4;
 /// PADDED on DATA, HEADERS and PUSH_PROMISE.
 pub(super) const PADDED: u8 = 0x8;
 /// PRIORITY on HEADERS.

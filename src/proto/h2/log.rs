@@ -94,6 +94,21 @@ impl Connection {
         }));
     }
 
+    /// Takes the log, for the machine that goes on in another version.
+    #[cfg(feature = "http1")]
+    pub(crate) fn take_log(&mut self) -> Option<FrameLog> {
+        self.log.take().map(|log| log.sink)
+    }
+
+    /// As `log_frames`, for a connection whose output begins with these octets, which are no frames.
+    #[cfg(feature = "http1")]
+    pub(super) fn log_frames_behind(&mut self, log: FrameLog, before: &'static [u8]) {
+        self.log_frames(log);
+        if let Some(log) = &mut self.log {
+            log.sent.preface = before;
+        }
+    }
+
     #[cold]
     pub(super) fn log_received(&mut self, bytes: &[u8]) {
         if let Some(log) = &mut self.log {

@@ -100,6 +100,8 @@ pub use connection::{Connection, Role};
 pub use error::{CommandError, ConnectionError, Reason};
 pub use event::Event;
 pub use frame::Kind;
+#[cfg(feature = "http1")]
+pub(crate) use frame::{END_HEADERS, END_STREAM};
 pub use hpack::FieldLimits;
 pub use log::{Direction, FrameLog, LoggedFrame};
 pub use priority::Priority;

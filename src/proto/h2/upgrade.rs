@@ -8,6 +8,7 @@ use http::{Method, Request, Version, header};
 use super::config::Config;
 use super::connection::{Connection, Going};
 use super::flow::{ReceiveWindow, SendWindow};
+use super::log::FrameLog;
 use super::output::Output;
 use super::receive::Input;
 use super::settings::ENTRY_LEN;
@@ -43,6 +44,11 @@ impl Connection {
     /// Leaves anything but the preface to others: `Event::Http1` comes, whatever it is, and `take_input` has the octets.
     pub(crate) fn leave_http1(&mut self) {
         self.beside_http1 = true;
+    }
+
+    /// Shows every frame from now on, behind the answer to the change.
+    pub(crate) fn log_upgraded(&mut self, log: FrameLog) {
+        self.log_frames_behind(log, SWITCHING);
     }
 
     /// Whether it was told to go.
