@@ -1,4 +1,5 @@
-//! curl, h2load and each other against the examples on hyper and on tower: `hyper_server`, `hyper_client`, `axum_server`.
+//! curl, h2load and each other against the examples on hyper and on tower: `hyper_server`, `hyper_client`, `axum_server`. What
+//! h2load does with every server is in `interop_h2load`.
 
 // Foreign programs need not be served twice: the fallback backend has curl and h2load against `h2_server`.
 #![cfg(not(any(loom, wakering_fallback)))]
@@ -13,6 +14,7 @@ use std::{
 
 use support::{
     Ran, program, run,
+    served::Served,
     server::{Server, Signal, example},
 };
 
@@ -37,12 +39,16 @@ fn curl(arguments: &[&str]) -> Ran {
 }
 
 /// h2load with these arguments; every request must succeed.
-fn load(server: &Server, path: &str, arguments: &[&str], requests: u32) {
-    let (count, url) = (requests.to_string(), server.url(path));
-    let ran = run("h2load", &[&["-n", &count, "-t1", &url], arguments].concat(), LIMIT);
-    let wanted = format!("{count} succeeded, 0 failed, 0 errored, 0 timeout");
-    assert!(ran.stdout.contains(&wanted), "{}{}", ran.stdout, ran.stderr);
-    assert!(ran.stdout.contains(&format!("status codes: {count} 2xx")), "{}", ran.stdout);
+fn load(example: &str, peer: &'static str, path: &str, arguments: &[&str]) {
+    let Some(server) = Served::by(example, "h2load", peer, &["--workers", "2"]) else { return };
+    let url = server.url(path);
+    let ran = run("h2load", &[&["-n", "2000", "-t1", &url], arguments].concat(), LIMIT);
+    let wanted = "2000 succeeded, 0 failed, 0 errored, 0 timeout";
+    assert!(ran.stdout.contains(wanted), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("status codes: 2000 2xx"), "{}", ran.stdout);
+    server.signal(Signal::Terminate);
+    let (status, _, errors) = server.server.wait(Duration::from_secs(60));
+    assert_eq!((status.code(), errors.as_str()), (Some(0), ""));
 }
 
 #[test]
@@ -53,7 +59,10 @@ fn curl_is_served_by_an_axum_router() {
     let server = start("axum_server");
     let ask = |path: &str, more: &[&str]| {
         let url = server.url(path);
-        curl(&[&["--http2-prior-knowledge", &url], more].concat()).stdout
+        let [new, old] = ["--http2-prior-knowledge", "--http1.1"]
+            .map(|version| curl(&[&[version, &url], more].concat()).stdout);
+        assert_eq!(new, old, "{path} in both versions");
+        new
     };
     assert_eq!(ask("/", &[]), "Hello, World!");
     assert_eq!(ask("/hello/you", &[]), "Hello, you!\n");
@@ -62,22 +71,19 @@ fn curl_is_served_by_an_axum_router() {
     assert_eq!(ask("/count", &["-d", "words"]), "5\n");
     assert_eq!(ask("/slow/1", &[]), "slow\n");
     assert_eq!(ask("/block/1", &[]), "blocked\n");
-    assert_eq!(ask("/peer", &["-w", "%{local_ip}"]).lines().last(), Some("127.0.0.1"));
+    for version in ["--http2-prior-knowledge", "--http1.1"] {
+        let told = curl(&[version, &server.url("/peer"), "-w", "%{local_ip}:%{local_port}"]).stdout;
+        let (first, second) = told.split_once('\n').expect("two lines");
+        assert_eq!(first, second, "{version}");
+    }
     assert_eq!(ask("/none", &["-w", "%{http_code}"]), "404");
     stop(server);
 }
 
 #[test]
-fn h2load_is_served_by_an_axum_router() {
-    if program("h2load").is_none() {
-        return;
-    }
-    let server = start("axum_server");
-    load(&server, "/", &["-c1", "-m100"], 5000);
-    load(&server, "/", &["-c8", "-m32"], 5000);
-    load(&server, "/", &["-c100", "-m10"], 5000);
-    load(&server, "/slow/1", &["-c8", "-m32"], 1000);
-    stop(server);
+fn h2load_is_served_by_an_axum_router_in_both_versions_and_while_it_waits() {
+    load("axum_server", "h2load, at axum", "/slow/1", &["-c8", "-m32"]);
+    load("axum_server", "h2load, at axum, HTTP/1.1", "/", &["-c8", "--h1"]);
 }
 
 #[test]
@@ -102,16 +108,9 @@ fn curl_is_served_by_hyper_in_both_versions() {
 }
 
 #[test]
-fn h2load_is_served_by_hyper_in_both_versions() {
-    if program("h2load").is_none() {
-        return;
-    }
-    let server = start("hyper_server");
-    load(&server, "/", &["-c1", "-m100"], 5000);
-    load(&server, "/", &["-c8", "-m32"], 5000);
-    load(&server, "/", &["-c100", "-m10"], 5000);
-    load(&server, "/", &["-c8", "--h1"], 2000);
-    stop(server);
+fn h2load_is_served_by_hyper_in_both_versions_and_while_it_waits() {
+    load("hyper_server", "h2load, at hyper", "/slow?ms=1", &["-c8", "-m32"]);
+    load("hyper_server", "h2load, at hyper, HTTP/1.1", "/", &["-c8", "--h1"]);
 }
 
 #[test]

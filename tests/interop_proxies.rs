@@ -71,7 +71,9 @@ fn our_server_and_our_client_meet_through_haproxy() {
         let Some(program) = installed("haproxy", peer, Role::Proxy) else { continue };
         let server = Server::start("h2_server", &[]);
         let line = format!("server ours {} {word}", server.address);
-        let configure = |folder: &Folder, port: u16| daemon::haproxy(folder, port, "", &line);
+        // Without the option it holds a chunk back for 200 ms, in case that more comes.
+        let configure =
+            |folder: &Folder, port: u16| daemon::haproxy(folder, port, "option http-no-delay", &line);
         let mut daemon = Daemon::start(peer, Role::Proxy, &program, "-v", configure);
         let lacks = Lacks {
             expect_continue: Some("it ends the answer after its head when 100 and 200 come in one read"),
@@ -168,8 +170,8 @@ fn haproxy_finds_out_by_requests_what_it_does_not_by_connecting() {
         let server = Server::start("service", &["--grace", "60"]);
         let socket = std::cell::RefCell::new(PathBuf::new());
         let line = format!(
-            "option httpchk GET /\n timeout check 2s\n \
-             server ours {} {word} check inter 500ms fall 2 rise 1",
+            "option httpchk GET /\n timeout check 700ms\n \
+             server ours {} {word} check inter 200ms fall 2 rise 1",
             server.address
         );
         let configure = |folder: &Folder, port: u16| {

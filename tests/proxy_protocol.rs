@@ -5,7 +5,7 @@
 
 mod support;
 
-#[expect(dead_code, reason = "only haproxy is started here")]
+#[expect(dead_code, reason = "nobody is signalled here")]
 #[path = "support/daemon.rs"]
 mod daemon;
 #[path = "support/exercise.rs"]
@@ -18,11 +18,11 @@ use std::{
 
 use daemon::{Daemon, Folder};
 use support::{
-    peer::{Role, installed},
+    peer::{Role, installed, skip_row},
     program, run,
 };
 use wakering::{
-    http::{Body, Place, Request, Response, Server, with_place},
+    http::{Body, Http1, Place, Request, Response, Server, with_place},
     net::{TcpListener, TcpStream, proxy_header::ProxyHeaders},
     time::timeout,
 };
@@ -45,7 +45,8 @@ fn start(proxies: ProxyHeaders) -> Server {
         Response::new(place.peer_addr().to_string().into())
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    Server::builder().proxy_headers(proxies).max_connections(100).start(listener, handler).unwrap()
+    let builder = Server::builder().http1(Http1::default()).proxy_headers(proxies).max_connections(100);
+    builder.start(listener, handler).unwrap()
 }
 
 /// Runs `test` beside a server that believes this machine.
@@ -79,8 +80,8 @@ fn beside_server(test: impl FnOnce(SocketAddr)) {
 /// Asks by curl, and gives what it was told beside the address that it had.
 fn curl(more: &[&str], address: &str) -> (String, String) {
     let url = format!("http://{address}/");
-    let mut line = vec!["-sS", "--max-time", "30", "--http2-prior-knowledge"];
-    line.extend(more);
+    let mut line = vec!["-sS", "--max-time", "30"];
+    line.extend(if more.is_empty() { &["--http2-prior-knowledge"] } else { more });
     line.extend(["-w", " %{local_ip}:%{local_port}", url.as_str()]);
     let ran = run("curl", &line, LIMIT);
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -92,8 +93,10 @@ fn curl(more: &[&str], address: &str) -> (String, String) {
 fn the_header_of_curl_says_where_it_is() {
     let Some(_curl) = program("curl") else { return };
     beside_server(|address| {
-        let (told, own) = curl(&["--haproxy-protocol"], &address.to_string());
-        assert_eq!(told, own);
+        for version in ["--http2-prior-knowledge", "--http1.1", "--http1.0"] {
+            let (told, own) = curl(&["--haproxy-protocol", version], &address.to_string());
+            assert_eq!(told, own, "{version}");
+        }
     });
 }
 
@@ -112,12 +115,66 @@ fn haproxy_tells_the_address_of_curl_in_both_versions() {
                 vec!["-db".into(), "-f".into(), folder.configure(&text)]
             };
             let mut daemon = Daemon::start("haproxy", Role::Proxy, &haproxy, "-v", configure);
-            let (told, own) = curl(&[], &daemon.address);
-            assert_eq!(told, own, "{word}");
+            for version in ["--http2-prior-knowledge", "--http1.1"] {
+                let (told, own) = curl(&[version], &daemon.address);
+                assert_eq!(told, own, "{word}, {version}");
+            }
             daemon.peer.row.ok(&format!("{word} tells the client's address"));
             daemon.peer.judge();
         });
     }
+}
+
+/// As the page on proxies has it: haproxy reads the requests, and checks the server's health with a header, too.
+#[test]
+fn haproxy_tells_the_address_while_it_speaks_http() {
+    let Some(_curl) = program("curl") else { return };
+    for (peer, word) in [("haproxy", "proto h2"), ("haproxy, HTTP/1.1", "")] {
+        let Some(haproxy) = installed("haproxy", peer, Role::Proxy) else { continue };
+        for header in ["send-proxy", "send-proxy-v2"] {
+            beside_server(|behind| {
+                let line =
+                    format!("option httpchk GET /\n server ours {behind} {word} {header} check inter 100ms");
+                let configure = |folder: &Folder, port: u16| daemon::haproxy(folder, port, "", &line);
+                let mut daemon = Daemon::start(peer, Role::Proxy, &haproxy, "-v", configure);
+                for _ in 0..3 {
+                    let (told, own) = curl(&[], &daemon.address);
+                    assert_eq!(told, own, "{peer}, {header}");
+                }
+                daemon.peer.row.ok(&format!("{header} tells the client's address"));
+                daemon.peer.judge();
+            });
+        }
+    }
+}
+
+#[test]
+fn nginx_tells_the_address_of_curl() {
+    let Some(_curl) = program("curl") else { return };
+    let peer = "nginx, a stream";
+    let Some(nginx) = installed("nginx", peer, Role::Proxy) else { return };
+    let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
+    if !std::path::Path::new(module).is_file() {
+        return skip_row(peer, Role::Proxy, "its module for streams is not installed");
+    }
+    beside_server(|behind| {
+        let configure = |folder: &Folder, port: u16| {
+            let stream = format!(
+                "load_module {module};
+                 stream {{
+                     server {{ listen 127.0.0.1:{port}; proxy_pass {behind}; proxy_protocol on; }}
+                 }}"
+            );
+            daemon::nginx(folder, &stream, "")
+        };
+        let mut daemon = Daemon::start(peer, Role::Proxy, &nginx, "-v", configure);
+        for version in ["--http2-prior-knowledge", "--http1.1"] {
+            let (told, own) = curl(&[version], &daemon.address);
+            assert_eq!(told, own, "{version}");
+        }
+        daemon.peer.row.ok("proxy_protocol tells the client's address");
+        daemon.peer.judge();
+    });
 }
 
 /// The answer to `bytes`, sent by hand; empty when the connection is closed without one.

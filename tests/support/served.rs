@@ -26,20 +26,30 @@ impl Served {
 
     /// The same where the table has the client under the name of `peer`, by what it speaks.
     pub(crate) fn as_peer(client: &'static str, peer: &'static str, arguments: &[&str]) -> Option<Served> {
+        Served::by("h2_server", client, peer, arguments)
+    }
+
+    /// The same by another example.
+    pub(crate) fn by(
+        example: &str,
+        client: &'static str,
+        peer: &'static str,
+        arguments: &[&str],
+    ) -> Option<Served> {
         let program = installed(client, peer, Role::Client)?;
         let version = version_of(&program, &[if client == "ab" { "-V" } else { "--version" }]);
         let version = version.split(" (").next().unwrap_or_default().to_owned();
-        Some(Served::to_version(peer, version, arguments))
+        Some(Served::to_version(example, peer, version, arguments))
     }
 
     /// The same for a client that is a crate.
     pub(crate) fn to_crate(name: &'static str) -> Served {
-        Served::to_version(name, locked_version(name), &[])
+        Served::to_version("h2_server", name, locked_version(name), &[])
     }
 
-    fn to_version(peer: &'static str, version: String, arguments: &[&str]) -> Served {
+    fn to_version(example: &str, peer: &'static str, version: String, arguments: &[&str]) -> Served {
         let row = Row::of_test(peer, Role::Client, version);
-        Served { server: Server::start("h2_server", arguments), _row: row }
+        Served { server: Server::start(example, arguments), _row: row }
     }
 }
 
