@@ -1,5 +1,5 @@
 //! gRPC by hand: length-prefixed messages in content, the outcome in trailers. Messages are raw bytes, so that no
-//! compiler of interfaces is needed.
+//! compiler of interfaces is needed. With the feature `tls-ring` there is `--tls`.
 //!
 //! `cargo run --release --example grpc_echo`, then, with the PyPI package `grpcio`:
 //!
@@ -24,6 +24,8 @@
 mod ending;
 #[path = "support/options.rs"]
 mod options;
+#[path = "support/speaks.rs"]
+mod speaks;
 
 use std::{
     error::Error,
@@ -37,16 +39,16 @@ use std::{
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use wakering::{
     http::{
-        Body, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Sender, Server, StatusCode,
+        Body, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Sender, StatusCode,
         header::CONTENT_TYPE,
     },
     spawn,
     time::{sleep, timeout},
 };
 
-use self::options::{About, Options};
+use self::{options::About, speaks::Speaks};
 
-const ABOUT: About = About { name: "grpc_echo", what: "serves gRPC in cleartext", addr: "127.0.0.1:50051" };
+const ABOUT: About = About { name: "grpc_echo", what: "serves gRPC", addr: "127.0.0.1:50051" };
 
 /// A longer message is refused: whoever announces it could otherwise make the server keep it.
 const LONGEST_MESSAGE: usize = 16 * 1024 * 1024;
@@ -58,6 +60,8 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 static ENDED: AtomicU64 = AtomicU64::new(0);
 
+type Options = options::Options<Speaks>;
+
 fn main() -> ExitCode {
     options::code(ABOUT.name, run(&ABOUT.options()))
 }
@@ -68,7 +72,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
-    let server = Server::builder().start_on_all(options.addr, || route)?;
+    let server = options.more.builder()?.start_on_all(options.addr, || route)?;
     ending::first_signal(server.local_addr()).await?;
     server.stop(options.grace).await;
     Ok(())

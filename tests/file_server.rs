@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use support::peer::{Role, Row, installed, version_of};
 use support::server::{Server, Signal};
 use support::{program, run};
 use wakering::http::{Body, HeaderMap, Request, client};
@@ -477,4 +478,97 @@ fn curl_resumes_a_download_and_asks_whether_a_file_has_changed() -> io::Result<(
     assert_eq!(ask(&[]).stdout, "200");
     assert_eq!(ask(&["--etag-compare", tags]).stdout, "304");
     Ok(())
+}
+
+/// What curl prints for these arguments, of a server that speaks TLS if the first of them is `--insecure`.
+#[cfg(all(feature = "http1", feature = "tls-ring"))]
+fn curled(files: &Files, way: &[&str], path: &str, more: &[&str]) -> String {
+    let scheme = if way[0] == "--insecure" { "https" } else { "http" };
+    let url = format!("{scheme}://{}{path}", files.address);
+    let ran = run("curl", &[&["-sS", "--max-time", "60"], way, more, &[&url]].concat(), LIMIT);
+    assert_eq!(ran.code, Some(0), "{way:?} {path} {more:?}: {}", ran.stderr);
+    ran.stdout
+}
+
+/// In every version, in cleartext and over TLS.
+#[cfg(all(feature = "http1", feature = "tls-ring"))]
+#[test]
+fn curl_gets_ranges_conditions_compression_and_lists() {
+    let ways: [(&'static str, &[&str], &str); 6] = [
+        ("curl", &["--http2-prior-knowledge"], "2"),
+        ("curl, HTTP/1.1", &["--http1.1"], "1.1"),
+        ("curl, HTTP/1.1", &["--http1.0"], "1.1"),
+        ("curl, h2c upgrade", &["--http2"], "2"),
+        ("curl, TLS", &["--insecure", "--http2"], "2"),
+        ("curl, HTTP/1.1, TLS", &["--insecure", "--http1.1"], "1.1"),
+    ];
+    let (clear, secure) = (Files::start(&[]), Files::start(&["--tls"]));
+    for (peer, way, version) in ways {
+        let Some(program) = installed("curl", peer, Role::Client) else { continue };
+        let text = version_of(&program, &["--version"]);
+        let text = text.split(" (").next().unwrap_or_default().to_owned();
+        let _row = Row::of_test(peer, Role::Client, text);
+        let files = if way[0] == "--insecure" { &secure } else { &clear };
+        let ask = |path: &str, more: &[&str]| curled(files, way, path, more);
+        let whole = ask("/digits.txt", &["-w", "|%{http_code} %{http_version}"]);
+        assert_eq!(whole, format!("0123456789|200 {version}"), "{way:?}");
+        for (range, expected) in [("2-4", "234|206"), ("7-", "789|206"), ("-3", "789|206"), ("50-", "|416")] {
+            let part = ask("/digits.txt", &["-r", range, "-w", "|%{http_code}"]);
+            assert_eq!(part, expected, "{way:?} {range}");
+        }
+        let parts = ask("/digits.txt", &["-r", "0-1,5-5"]);
+        assert!(parts.contains("bytes 0-1/10") && parts.contains("bytes 5-5/10"), "{way:?}: {parts}");
+        // A date behind a dash asks whether it is older.
+        let dates =
+            [("31 Dec 2099", "304"), ("1 Jan 1990", "200"), ("-1 Jan 1990", "412"), ("-31 Dec 2099", "200")];
+        for (date, expected) in dates {
+            let code = ask("/digits.txt", &["-z", date, "-o", "/dev/null", "-w", "%{http_code}"]);
+            assert_eq!(code, expected, "{way:?} {date}");
+        }
+        let plain = ask("/page.html", &[]);
+        let coded = ask("/page.html", &["--compressed", "-w", "|%{size_download}"]);
+        let (content, sent) = coded.rsplit_once('|').expect("a number");
+        assert_eq!(content, plain, "{way:?}");
+        assert!(sent.parse::<usize>().expect("a number") < plain.len() / 4, "{way:?}: {sent}");
+        let list = ask("/", &[]);
+        assert!(list.contains("digits.txt") && list.contains("sub%20dir/"), "{way:?}: {list}");
+        // curl before 8 fails when it uses a connection of prior knowledge again, as `-L` would.
+        let moved = ask("/sub%20dir", &["-w", "%{http_code} %{redirect_url}"]);
+        assert!(moved.starts_with("301 ") && moved.ends_with("/sub%20dir/"), "{way:?}: {moved}");
+        let list = ask("/sub%20dir/", &[]);
+        assert!(list.contains("a%26b%20%3Cc%3E.txt"), "{way:?}: {list}");
+        assert_eq!(
+            ask("/digits.txt", &["-I", "-w", "%{size_download}"]).lines().last(),
+            Some("0"),
+            "{way:?}"
+        );
+        assert_eq!(ask("/none", &["-w", "%{http_code}"]), "404", "{way:?}");
+        assert_eq!(ask("/digits.txt", &["-d", "content", "-w", "%{http_code}"]), "405", "{way:?}");
+        let large = ask("/large", &["-o", "/dev/null", "-w", "%{size_download}"]);
+        assert_eq!(large, "3000000", "{way:?}");
+    }
+}
+
+/// A person would look at it with a browser.
+#[cfg(all(feature = "http1", not(wakering_fallback)))]
+#[test]
+fn chromium_lists_a_folder() {
+    let peer = "Chromium, HTTP/1.1";
+    let Some(program) = installed("chromium", peer, Role::Client) else { return };
+    let text = version_of(&program, &["--version"]);
+    let text = text.split(" built on").next().unwrap_or_default().to_owned();
+    let _row = Row::of_test(peer, Role::Client, text);
+    let files = Files::start(&[]);
+    let profile = format!("--user-data-dir={}", files.folder.join("profile").display());
+    let line = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        &profile,
+        "--dump-dom",
+    ];
+    let url = files.url("/sub%20dir");
+    let ran = run(&program.display().to_string(), &[&line[..], &[&url]].concat(), LIMIT);
+    assert!(ran.stdout.contains("<a href=\"./a%26b%20%3Cc%3E.txt\">"), "{}{}", ran.stdout, ran.stderr);
 }

@@ -1,5 +1,5 @@
-//! Behind haproxy, where servers end and are replaced while requests come: no request may fail. `docs/behind-a-proxy.md`
-//! shows the configuration.
+//! Behind haproxy and nginx, where servers end and are replaced while requests come: no request may fail.
+//! `docs/behind-a-proxy.md` shows the configurations.
 
 // Foreign programs need not serve twice: how the fallback backend ends is tested without them.
 #![cfg(not(any(loom, wakering_fallback)))]
@@ -15,6 +15,7 @@ mod exercise;
 mod load;
 
 use std::{
+    ffi::OsString,
     io::{Read, Write},
     net::SocketAddr,
     os::unix::net::UnixStream,
@@ -37,20 +38,46 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How haproxy speaks with the servers behind it, as rows of the table name it and as its configuration does.
 const HAPROXY: [(&str, &str); 2] = [("haproxy", "proto h2"), ("haproxy, HTTP/1.1", "")];
 
-/// haproxy in front of `servers`, as the page on proxies has it; `word` says what it speaks with them.
-fn balancer(peer: &'static str, servers: &[SocketAddr], word: &str) -> Option<Daemon> {
+/// The proxies that servers end and are replaced behind.
+const FRONTS: [&str; 3] = ["haproxy", "haproxy, HTTP/1.1", "nginx, HTTP/1.1"];
+
+/// A proxy in front of `servers`, as the page on proxies has it.
+fn front(peer: &'static str, servers: &[SocketAddr]) -> Option<Daemon> {
+    let Some((_, word)) = HAPROXY.iter().find(|(known, _)| *known == peer) else {
+        let program = installed("nginx", peer, Role::Proxy)?;
+        return Some(Daemon::start(peer, Role::Proxy, &program, "-v", |folder, port| {
+            nginx(folder, port, servers)
+        }));
+    };
     let program = installed("haproxy", peer, Role::Proxy)?;
-    let lines: String = servers
+    let servers: String = servers
         .iter()
         .enumerate()
         .map(|(at, address)| format!(" server s{at} {address} {word} check\n"))
         .collect();
     let configure = move |folder: &Folder, port: u16| {
         let again = "retries 5\n option redispatch 1\n retry-on all-retryable-errors";
-        let servers = format!("http-request disable-l7-retry if METH_POST\n{lines}");
-        daemon::haproxy(folder, port, again, &servers)
+        let behind = format!("http-request disable-l7-retry if METH_POST\n{servers}");
+        daemon::haproxy(folder, port, again, &behind)
     };
     Some(Daemon::start(peer, Role::Proxy, &program, "-v", configure))
+}
+
+/// nginx that keeps connections to `servers` and speaks HTTP/1.1 with them.
+fn nginx(folder: &Folder, port: u16, servers: &[SocketAddr]) -> Vec<OsString> {
+    let servers: String = servers.iter().map(|address| format!("server {address};")).collect();
+    let text = format!(
+        "upstream behind {{ {servers} keepalive 16; }}
+         server {{
+             listen 127.0.0.1:{port} http2;
+             location / {{
+                 proxy_pass http://behind;
+                 proxy_http_version 1.1;
+                 proxy_set_header Connection \"\";
+             }}
+         }}"
+    );
+    daemon::nginx(folder, "", &text)
 }
 
 /// Our client asks our server through a proxy.
@@ -89,22 +116,9 @@ fn our_server_and_our_client_meet_through_nginx() {
     let peer = "nginx, HTTP/1.1";
     let Some(program) = installed("nginx", peer, Role::Proxy) else { return };
     let server = Server::start("h2_server", &[]);
-    let configure = |folder: &Folder, port: u16| {
-        let text = format!(
-            "upstream behind {{ server {}; keepalive 16; }}
-             server {{
-                 listen 127.0.0.1:{port} http2;
-                 location / {{
-                     proxy_pass http://behind;
-                     proxy_http_version 1.1;
-                     proxy_set_header Connection \"\";
-                 }}
-             }}",
-            server.address
-        );
-        daemon::nginx(folder, "", &text)
-    };
-    let mut daemon = Daemon::start(peer, Role::Proxy, &program, "-v", configure);
+    let mut daemon = Daemon::start(peer, Role::Proxy, &program, "-v", |folder, port| {
+        nginx(folder, port, &[server.address])
+    });
     let lacks = Lacks {
         trailers: Some("it ends the connection of who sends some"),
         expect_continue: Some("it passes none on over HTTP/2"),
@@ -124,10 +138,10 @@ fn end(server: Server) {
 }
 
 #[test]
-fn one_of_two_servers_behind_haproxy_ends_and_comes_back_and_no_request_fails() {
-    for (peer, word) in HAPROXY {
+fn one_of_two_servers_behind_a_proxy_ends_and_comes_back_and_no_request_fails() {
+    for peer in FRONTS {
         let [one, two] = [(); 2].map(|()| Server::start("service", &["--workers", "2", "--grace", "60"]));
-        let Some(mut daemon) = balancer(peer, &[one.address, two.address], word) else { continue };
+        let Some(mut daemon) = front(peer, &[one.address, two.address]) else { continue };
         let load = Load::on(&daemon.address);
         for server in [&one, &two] {
             load.is_answered(&server.pid().to_string());
@@ -210,14 +224,14 @@ fn haproxy_finds_out_by_requests_what_it_does_not_by_connecting() {
 }
 
 #[test]
-fn a_server_behind_haproxy_is_replaced_by_handover_and_no_request_fails() {
-    for (number, (peer, word)) in HAPROXY.into_iter().enumerate() {
+fn a_server_behind_a_proxy_is_replaced_by_handover_and_no_request_fails() {
+    for (number, peer) in FRONTS.into_iter().enumerate() {
         let folder = std::env::temp_dir().join(format!("wk-hap-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let path = folder.join("handover").to_str().expect("a name").to_owned();
         let next = || Server::start("service", &["--handover", &path, "--workers", "2", "--grace", "60"]);
         let mut current = next();
-        let Some(mut daemon) = balancer(peer, &[current.address], word) else { continue };
+        let Some(mut daemon) = front(peer, &[current.address]) else { continue };
         let load = Load::on(&daemon.address);
         for _ in 0..2 {
             load.a_hundred_more();

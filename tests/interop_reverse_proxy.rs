@@ -20,7 +20,7 @@ use load::Load;
 use serde_json::Value;
 use support::{
     peer::{Role, installed},
-    program, run,
+    program, run, served,
     server::{Server, Signal},
 };
 
@@ -233,4 +233,55 @@ fn a_client_of_http_1_1_is_passed_on_in_http_2_without_the_fields_of_its_connect
         ["-sS", "--http1.1", "--max-time", "50", "-H", "Transfer-Encoding: chunked", "--data-binary"];
     let ran = run("curl", &[&chunked[..], &[upload.as_str(), url.as_str()]].concat(), LIMIT);
     assert_eq!(ran.stdout, "1000000", "{ran:?}");
+}
+
+#[cfg(all(feature = "http1", feature = "tls-ring"))]
+#[test]
+fn clients_speak_tls_with_it_in_either_version() {
+    let Some(_curl) = program("curl") else { return };
+    let server = Server::start("h2_server", &[]);
+    let proxy = proxy(&[server.address], &["--tls"]);
+    for (version, via) in
+        [("--http2", "2.0 wakering"), ("--http1.1", "1.1 wakering"), ("--http1.0", "1.0 wakering")]
+    {
+        let url = format!("https://{}/headers", proxy.address);
+        let ran = run("curl", &["-sS", "--insecure", "--max-time", "50", version, &url], LIMIT);
+        let told: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let fields = told["headers"].as_array().expect("a list");
+        let value = |name: &str| fields.iter().find(|field| field[0] == name).map(|field| field[1].clone());
+        assert_eq!(value("x-forwarded-proto"), Some("https".into()), "{told}");
+        assert_eq!(value("via"), Some(via.into()), "{told}");
+        assert!(value("forwarded").is_some_and(|it| it.to_string().contains("proto=https")), "{told}");
+    }
+}
+
+/// ab opens a connection for each request, and keeps none: whoever is refused counts.
+#[cfg(feature = "http1")]
+#[test]
+fn a_proxy_is_replaced_while_clients_of_http_1_come() {
+    let Some(served) = served::Served::by("service", "ab", "ab, HTTP/1.1", &[]) else { return };
+    let folder = std::env::temp_dir().join(format!("wk-rpo-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join("handover").to_str().expect("a name").to_owned();
+    let next = || proxy(&[served.address], &["--handover", &path, "--workers", "2", "--grace", "60"]);
+    let mut current = next();
+    let url = current.url("/");
+    // As many as come while the proxy is replaced twice.
+    let client =
+        std::thread::spawn(move || run("ab", &["-q", "-t", "3", "-n", "100000", "-c", "8", &url], LIMIT));
+    let load = Load::on(current.address);
+    for _ in 0..2 {
+        load.a_hundred_more();
+        let successor = next();
+        let (status, _, errors) = current.wait(LIMIT);
+        assert_eq!((status.code(), errors.as_str()), (Some(0), ""));
+        current = successor;
+    }
+    load.a_hundred_more();
+    load.end();
+    let ran = client.join().expect("ab ends");
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("Failed requests:        0"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("Non-2xx"), "{}", ran.stdout);
+    std::fs::remove_dir_all(&folder).expect("the folder");
 }

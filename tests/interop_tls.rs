@@ -8,12 +8,14 @@
 #[path = "support/browser.rs"]
 mod browser;
 #[path = "support/daemon.rs"]
-#[expect(dead_code, reason = "only nghttpd is started here")]
+#[expect(dead_code, reason = "nobody is signalled here")]
 mod daemon;
 #[path = "support/exercise.rs"]
 mod exercise;
 #[path = "support/tls.rs"]
 mod identity;
+#[path = "support/tls_proxies.rs"]
+mod proxies;
 #[path = "support/serving.rs"]
 mod serving;
 mod support;
@@ -68,6 +70,10 @@ impl Drop for Temporary {
 
 impl Secured {
     fn start(arguments: &[&str]) -> Secured {
+        Secured::by("h2_server", arguments)
+    }
+
+    fn by(example: &str, arguments: &[&str]) -> Secured {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("wakering-tls-{}-{number}", std::process::id()));
@@ -82,7 +88,7 @@ impl Secured {
         let (certificate, key) = (path("certificate.pem"), path("key.pem"));
         let mut all = vec!["--tls", "--cert", &certificate, "--key", &key];
         all.extend(arguments);
-        Secured { server: Server::start("h2_server", &all), folder }
+        Secured { server: Server::start(example, &all), folder }
     }
 
     fn authority(&self) -> String {
@@ -110,7 +116,10 @@ fn client(program: &'static str, peer: &'static str) -> Option<(PathBuf, Row)> {
 
 /// Has a program with a report of its own served over TLS; the environment names whom it is to trust.
 fn serve(peer: &'static str, program: &Path, arguments: &[OsString], trust: &str) {
-    let secured = Secured::start(&["--grace", "30"]);
+    serve_by(Secured::start(&["--grace", "30"]), peer, program, arguments, trust);
+}
+
+fn serve_by(secured: Secured, peer: &'static str, program: &Path, arguments: &[OsString], trust: &str) {
     let mut line = vec![format!("{trust}={}", secured.authority()).into(), program.into()];
     line.extend_from_slice(arguments);
     line.push(secured.url("").into());
@@ -315,6 +324,14 @@ fn the_standard_library_of_python_is_served_over_tls() {
     let peer = "Python http.client, HTTP/1.1, TLS";
     let Some(python) = python("ssl", peer, Role::Client) else { return };
     serve(peer, &python, &[script("client_stdlib.py").into()], "SSL_CERT_FILE");
+}
+
+#[test]
+fn the_grpc_client_is_served_over_tls() {
+    let peer = "grpcio, TLS";
+    let Some(python) = python("grpc", peer, Role::Client) else { return };
+    let secured = Secured::by("grpc_echo", &["--grace", "30"]);
+    serve_by(secured, peer, &python, &served::line("client_grpc.py", &[]), "WAKERING_AUTHORITY");
 }
 
 #[test]

@@ -32,7 +32,9 @@ use std::{
 
 use load::Load;
 use support::{
-    eventually, kill_with_parent, program, run,
+    eventually, kill_with_parent,
+    peer::{Role, Row, installed, version_of},
+    run,
     server::{Server, Signal, example},
     skip,
 };
@@ -97,11 +99,14 @@ fn parent(two: bool, count: &str) -> Command {
 
 #[test]
 fn systemd_opens_the_port_and_the_first_connection_starts_the_server() {
-    let Some(activate) = program("systemd-socket-activate") else { return };
+    let peer = "systemd-socket-activate";
+    let Some(activate) = installed(peer, peer, Role::Manager) else { return };
+    let version = version_of(&activate, &["--version"]);
+    let _row = Row::of_test(peer, Role::Manager, version.split(" (").next().unwrap_or_default().to_owned());
     for attempt in 0.. {
         // Another program may take the port between its choice and its use.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut command = kill_with_parent(activate);
+        let mut command = kill_with_parent(&activate);
         command.args(["--fdname=http", "-l", &address.to_string()]).arg(example("service"));
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

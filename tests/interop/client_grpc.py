@@ -1,6 +1,8 @@
-"""grpcio's client against examples/grpc_echo; messages are raw bytes. Arguments: HOST:PORT, and
-`proxied` when something stands between."""
+"""grpcio's client against examples/grpc_echo; messages are raw bytes. Arguments: HOST:PORT, or https://HOST:PORT, where
+WAKERING_AUTHORITY names the file of the certificate that is trusted, and `proxied` when something stands between."""
 
+import os
+import pathlib
 import queue
 import sys
 
@@ -12,7 +14,11 @@ SERVICE = "/wakering.Echo/"
 LIMITS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 LONG = 60  # seconds; only a call that hangs waits so long
 
-channel = grpc.insecure_channel(sys.argv[1], options=LIMITS)
+if sys.argv[1].startswith("https://"):
+    trust = grpc.ssl_channel_credentials(pathlib.Path(os.environ["WAKERING_AUTHORITY"]).read_bytes())
+    channel = grpc.secure_channel(sys.argv[1].removeprefix("https://"), trust, options=LIMITS)
+else:
+    channel = grpc.insecure_channel(sys.argv[1], options=LIMITS)
 unary = channel.unary_unary
 version(f"grpcio {grpc.__version__}")
 

@@ -24,6 +24,7 @@ pub(crate) enum Role {
     Node,
     Proxy,
     GrpcProxy,
+    Manager,
 }
 
 impl Role {
@@ -34,6 +35,7 @@ impl Role {
             Role::Node => "node",
             Role::Proxy => "proxy",
             Role::GrpcProxy => "proxy for gRPC",
+            Role::Manager => "service manager",
         }
     }
 }
