@@ -72,7 +72,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
-    let server = options.more.builder()?.start_on_all(options.addr, || route)?;
+    let server = options.more.builder(false)?.start_on_all(options.addr, || route)?;
     ending::first_signal(server.local_addr()).await?;
     server.stop(options.grace).await;
     Ok(())

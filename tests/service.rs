@@ -34,7 +34,7 @@ use load::Load;
 use support::{
     eventually, kill_with_parent,
     peer::{Role, Row, installed, version_of},
-    run,
+    program, run,
     server::{Server, Signal, example},
     skip,
 };
