@@ -9,6 +9,8 @@ mod exchanges;
 mod fuzz;
 #[path = "support/http1_server.rs"]
 mod http1_server;
+#[path = "http1_client/machine.rs"]
+mod machine;
 #[path = "http1_client/malformed.rs"]
 mod malformed;
 #[path = "http1_client/pool.rs"]

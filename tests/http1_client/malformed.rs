@@ -350,6 +350,9 @@ fn without_content() -> Vec<Case> {
         framed(at, "HEAD with a length", "content-length: 2", "", Goes(200, "")).method(Method::HEAD),
         framed(at, "HEAD with a coding", "transfer-encoding: chunked", "", Goes(200, ""))
             .method(Method::HEAD),
+        framed("9110 §9.3.2", "HEAD that asked for a change", "content-length: 2", "", Goes(200, ""))
+            .method(Method::HEAD)
+            .asking(&[("upgrade", "x")]),
         framed(at, "HEAD without either", "x: y", "", Goes(200, "")).method(Method::HEAD),
         framed(at, "HEAD with content", "content-length: 2", "ok", Last(200, ""))
             .method(Method::HEAD)

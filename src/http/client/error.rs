@@ -50,7 +50,7 @@ pub enum Kind {
     Busy,
     /// The peer does not take such a request: extended CONNECT that it has not announced, or not yet.
     Unsupported,
-    /// The request cannot be sent as it is: its target is not complete, or HTTP/2 forbids one of its fields.
+    /// The request cannot be sent as it is: its target is not complete, or one of its fields must not be sent.
     Misuse,
 }
 

@@ -1,4 +1,4 @@
-//! A request as HTTP/2 wants it: a complete target, no `host` beside `:authority`, the length where it is known.
+//! A request as it is sent: a complete target, which names the host in place of a `host` field, and the length where it is known.
 
 use ::http::{
     HeaderValue, Method, Request, Uri,
@@ -27,7 +27,7 @@ fn complete_target(request: &mut Request<Body>) -> Result<(), Error> {
     };
     let uri = request.uri();
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(Error::misuse("the target has user information, which HTTP/2 forbids"));
+        return Err(Error::misuse("the target has user information, which is not sent"));
     }
     let tunnel = request.method() == Method::CONNECT && uri.path_and_query().is_none();
     if host.is_none() && (tunnel || (uri.scheme().is_some() && uri.path_and_query().is_some())) {

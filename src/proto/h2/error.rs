@@ -136,7 +136,7 @@ pub enum CommandError {
     #[error("the command does not fit the state of the stream")]
     WrongState,
     /// A header field that HTTP/2 forbids (RFC 9113 §8.2), or a `host` that is not the target's.
-    #[error("a header field that HTTP/2 forbids")]
+    #[error("a header field that must not be sent")]
     ForbiddenField,
     /// Content that contradicts the `content-length` that was sent.
     #[error("the content contradicts content-length")]
@@ -146,7 +146,7 @@ pub enum CommandError {
     Status,
     /// The request's target is not what HTTP/2 needs (RFC 9113 §8.3.1 and §8.5): scheme, authority or path is
     /// missing, a CONNECT names no port, or there is user information in it.
-    #[error("the request target is not what HTTP/2 needs")]
+    #[error("the request target cannot be sent")]
     Target,
     /// The server has not said that it takes extended CONNECT (RFC 8441 §3).
     #[error("the server does not take extended CONNECT")]

@@ -263,7 +263,7 @@ impl Client {
             return self.close(None);
         }
         self.owes_room = !self.output.is_empty();
-        self.timers.idle(self.now);
+        self.timers.idle();
     }
 
     /// Ends the connection for what the peer did.
@@ -436,7 +436,7 @@ impl Client {
         let before = self.output_written();
         self.output.written(n);
         if n > 0 && self.output.is_empty() {
-            self.timers.progress();
+            self.timers.drained(self.now);
             if std::mem::take(&mut self.owes_room) {
                 self.notices.push_back(Notice::Room);
             }

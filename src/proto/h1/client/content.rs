@@ -67,8 +67,7 @@ impl Client {
             return Ok(self.open_tunnel(head));
         }
         // RFC 9112 §6.3: these end with their heads, whatever the fields say.
-        let none = exchange.asked == Asked::HeadOnly
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let none = exchange.head_only || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let framing = if none { Framing::None } else { Framing::of(head.response.headers_mut(), head.old)? };
         exchange.receiving = match framing {
             Framing::None => Receiving::Ended,

@@ -38,8 +38,6 @@ pub(super) enum Sending {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Content,
-    /// HEAD: the response has no content.
-    HeadOnly,
     /// A successful answer opens a tunnel.
     Connect,
     /// A 101 does, if it names one of these protocols.
@@ -59,7 +57,7 @@ impl Asked {
     pub(super) fn is_tunnel(&self) -> bool {
         match self {
             Asked::Connect | Asked::Upgrade(_) => true,
-            Asked::Content | Asked::HeadOnly => false,
+            Asked::Content => false,
         }
     }
 }
@@ -73,6 +71,8 @@ pub(super) struct Exchange {
     pub(super) receiving: Receiving,
     pub(super) sending: Sending,
     pub(super) asked: Asked,
+    /// HEAD: a final response has no content, also when another protocol was asked for.
+    pub(super) head_only: bool,
     /// A tunnel was opened.
     pub(super) tunnel: bool,
     /// The application has not called `finish`.

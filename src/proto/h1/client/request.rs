@@ -60,6 +60,7 @@ impl Client {
             receiving: Receiving::Head,
             sending: plan.sending,
             asked: plan.asked,
+            head_only: request.method() == Method::HEAD,
             tunnel: false,
             held: true,
             answered: false,
@@ -144,7 +145,6 @@ fn plan<B>(request: &Request<B>, checked: &Checked, end: bool) -> Result<Plan, C
         _ if checked.upgrades => {
             Asked::Upgrade(request.headers().get_all(header::UPGRADE).iter().cloned().collect())
         }
-        Method::HEAD => Asked::HeadOnly,
         _ => Asked::Content,
     };
     let for_tunnel = asked.is_tunnel() && checked.length.is_none();

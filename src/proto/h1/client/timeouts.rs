@@ -9,6 +9,8 @@ use super::connection::{Client, Phase};
 use crate::proto::h2::{Config, Trip};
 
 const NEVER: u64 = u64::MAX;
+/// From when the time is told next: commands come without it, and what was told last may be long ago.
+const SOON: u64 = u64::MAX - 1;
 
 fn after(now: u64, timeout: Duration) -> u64 {
     now.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(NEVER))
@@ -53,8 +55,15 @@ impl Timers {
     }
 
     /// It is over.
-    pub(super) fn idle(&mut self, now: u64) {
-        (self.idle_since, self.owed_since) = (now, NEVER);
+    pub(super) fn idle(&mut self) {
+        (self.idle_since, self.owed_since) = (SOON, NEVER);
+    }
+
+    /// Starts what was to start soon.
+    fn start(&mut self, now: u64) {
+        if self.idle_since == SOON {
+            self.idle_since = now;
+        }
     }
 
     /// A head is complete.
@@ -79,9 +88,12 @@ impl Timers {
         }
     }
 
-    /// All of it was written.
-    pub(super) fn progress(&mut self) {
+    /// All of it was written: a peer that reads is not idle before.
+    pub(super) fn drained(&mut self, now: u64) {
         self.waiting_since = NEVER;
+        if self.idle_since != NEVER {
+            self.idle_since = now;
+        }
     }
 
     pub(super) fn stop(&mut self) {
@@ -115,17 +127,26 @@ impl Client {
         }
     }
 
-    fn idle_limit(&self) -> Duration {
-        self.config.idle_timeout.min(self.timers.kept)
+    /// When the connection has had nothing to do for too long.
+    fn idle_until(&self) -> u64 {
+        let limit = self.config.idle_timeout.min(self.timers.kept);
+        let since = self.timers.idle_since;
+        if since == NEVER || !self.output.is_empty() { NEVER } else { after(since, limit) }
+    }
+
+    /// The time is told.
+    fn look(&mut self, now: u64) {
+        self.now = now;
+        self.timers.start(now);
     }
 
     /// When `handle_timeout` is due at the latest, if at all.
     pub fn next_deadline(&mut self, now: u64) -> Option<u64> {
-        self.now = now;
+        self.look(now);
         let (timers, config) = (&self.timers, &self.config);
         let due = |since: u64, limit: Duration| if since == NEVER { NEVER } else { after(since, limit) };
         let earliest = due(timers.head_since, config.header_timeout)
-            .min(due(timers.idle_since, self.idle_limit()))
+            .min(self.idle_until())
             .min(due(timers.owed_since, config.body_grace))
             .min(due(timers.waiting_since, config.send_timeout));
         (earliest != NEVER).then_some(earliest)
@@ -133,12 +154,12 @@ impl Client {
 
     /// Acts on every deadline that has passed. Calling it early does nothing.
     pub fn handle_timeout(&mut self, now: u64) {
-        self.now = now;
+        self.look(now);
         let (timers, config) = (self.timers, self.config.clone());
         let passed = |since: u64, limit: Duration| since != NEVER && after(since, limit) <= now;
         if passed(timers.waiting_since, config.send_timeout) && !self.keeps_reading(now) {
             self.output.clear();
-            self.timers.progress();
+            self.timers.drained(now);
             return self.time_out(Trip::SendStall, "the peer takes no output");
         }
         if passed(timers.head_since, config.header_timeout) {
@@ -150,7 +171,7 @@ impl Client {
             }
             (self.timers.owed_since, self.timers.owed_bytes) = (now, 0);
         }
-        if passed(timers.idle_since, self.idle_limit()) && self.phase == Phase::Open {
+        if self.idle_until() <= now && self.phase == Phase::Open {
             // Nothing is lost with it.
             self.close(None);
         }
@@ -170,8 +191,7 @@ impl Client {
         if moved == 0 || moved < least(&self.config, now - self.timers.waiting_since) {
             return false;
         }
-        self.timers.progress();
-        self.timers.waiting(now, written);
+        (self.timers.waiting_since, self.timers.waiting_from) = (now, written);
         true
     }
 }
