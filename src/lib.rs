@@ -48,7 +48,7 @@
 //! | `console` | `console`: a page that shows workers, tasks and servers, live |
 //! | `futures-io` | the traits `futures_io::{AsyncRead, AsyncWrite}` for stream sockets, tunnels and [`testing::Stream`] |
 //! | `hyper` | `adapters::hyper`: a hyper 1 server or client on these sockets, timers and tasks |
-//! | `http1` | HTTP/1.0 and 1.1 beside HTTP/2, on the same port: [`http::Builder`] gains `http1` |
+//! | `http1` | HTTP/1.0 and 1.1 beside HTTP/2, on the same port: [`http::Builder`] gains `http1`, [`http::client`] `http1_only` and what ALPN chooses |
 //! | `message` | the module `message`: requests, answers, publishing and subscribing over TCP and UDP |
 //! | `tokio-io` | the traits `tokio::io::{AsyncRead, AsyncWrite}` for the same as `futures-io`, without tokio's runtime |
 //! | `tower` | `adapters::tower`: tower's services, such as an axum router, as handlers; the client as a service |

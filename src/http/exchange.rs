@@ -172,7 +172,7 @@ fn is_misuse(error: CommandError) -> bool {
         CommandError::WrongState | CommandError::Target | CommandError::NoConnectProtocol => true,
         CommandError::StreamGone | CommandError::ConnectionClosed => false,
         CommandError::TooManyStreams | CommandError::GoingAway => false,
-        CommandError::WrongRole | CommandError::Busy => false,
+        CommandError::WrongRole | CommandError::Busy | CommandError::UnknownLength => false,
     }
 }
 

@@ -65,14 +65,16 @@ impl client::Builder {
     /// Shakes hands as `connector` does where TLS is asked for: in [`connect_tls`](client::Builder::connect_tls), and in a
     /// pool for targets with the scheme `https`.
     ///
-    /// `h2` is offered by ALPN unless the configuration names protocols. A server that does not choose it is not spoken to.
+    /// `h2` is offered by ALPN unless the configuration names protocols, and `http/1.1` with the feature `http1`: the server
+    /// chooses. One that chooses nothing is spoken to in HTTP/1.1 if that was offered, and otherwise not at all.
     #[must_use]
     pub fn tls(mut self, connector: impl Into<TlsConnector>) -> Self {
         self.tls = Some(secure::ClientSecurity::new(connector.into()));
         self
     }
 
-    /// Connects to the first of `addresses` that answers, shakes hands with it as `host`, and speaks HTTP/2.
+    /// Connects to the first of `addresses` that answers, shakes hands with it as `host`, and speaks what it
+    /// chooses.
     ///
     /// # Errors
     ///

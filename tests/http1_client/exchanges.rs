@@ -180,6 +180,27 @@ fn content_of_a_known_length_is_announced_and_other_content_goes_in_chunks() {
     assert_eq!(asked.trailers, [("x-sum".to_owned(), "3".to_owned())]);
 }
 
+/// RFC 9112 §6.1: a server that has answered in HTTP/1.0 knows no chunks.
+#[test]
+fn a_server_of_http_1_0_is_sent_content_of_a_known_length_only() {
+    let script = |peer: &mut Peer| {
+        peer.request();
+        peer.send("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 3\r\n\r\nold");
+        assert_eq!(peer.request().content, b"words");
+        peer.send("HTTP/1.0 200 OK\r\ncontent-length: 6\r\n\r\nthanks");
+        assert!(peer.ends());
+    };
+    against(script, |mut connection| async move {
+        assert_eq!(text(connection.send(get()).await.unwrap()).await, "old");
+        let (_sender, body) = Body::channel();
+        let error = connection.send(post(body)).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (Kind::Unsupported, false), "{error}");
+        let response = connection.send(post("words")).await.unwrap();
+        assert_eq!(format!("{:?}", response.version()), "HTTP/1.0");
+        assert_eq!(text(response).await, "thanks");
+    });
+}
+
 #[test]
 fn content_of_a_length_that_was_announced_by_hand_is_held_to_it() {
     for (length, works) in [("6", true), ("5", false), ("7", false)] {

@@ -1,7 +1,7 @@
 //! The maps of the RFCs and of the hard bugs: every row has its proof, and the proof exists.
 //!
-//! A row is a line of a Markdown table, its last cell the proof. The proof names tests as `file::function` (in
-//! `tests/`) or `proto::h2::frame::function` (beside the code), and may quote a case of their tables in “…”; or it
+//! A row is a line of a Markdown table, its last cell the proof. The proof names tests as `file::function` or
+//! `file::module::function` (in `tests/`) or `proto::h2::frame::function` (beside the code), and may quote a case of their tables in “…”; or it
 //! says why there is none.
 //!
 //! Rows of the RFCs' map have section, requirement, whom it binds, proof; its last tables count: keywords in the RFC's
@@ -39,9 +39,8 @@ fn quotes(proof: &str) -> impl Iterator<Item = &str> {
 fn places(name: &str) -> Option<(Vec<String>, &str)> {
     let (path, function) = name.rsplit_once("::")?;
     let inner = path.replace("::", "/");
-    let beside = [format!("src/{inner}.rs"), format!("src/{inner}/mod.rs")];
-    let in_tests = (!path.contains("::")).then(|| format!("tests/{path}.rs"));
-    Some((in_tests.into_iter().chain(beside).collect(), function))
+    let files = [format!("tests/{inner}.rs"), format!("src/{inner}.rs"), format!("src/{inner}/mod.rs")];
+    Some((files.to_vec(), function))
 }
 
 /// Rows without a proof, proofs that do not exist, and counts that do not add up.

@@ -48,7 +48,8 @@ pub enum Kind {
     Body,
     /// Too many requests wait, or too many are under way for one more without waiting.
     Busy,
-    /// The peer does not take such a request: extended CONNECT that it has not announced, or not yet.
+    /// The peer does not take such a request: extended CONNECT that it has not announced, or not yet; content of unknown
+    /// length, when it speaks HTTP/1.0.
     Unsupported,
     /// The request cannot be sent as it is: its target is not complete, or one of its fields must not be sent.
     Misuse,
@@ -113,6 +114,9 @@ impl Error {
             }
             CommandError::ConnectionClosed | CommandError::StreamGone => {
                 Error::new(Kind::Closed, "the connection has ended").unprocessed()
+            }
+            CommandError::UnknownLength => {
+                Error::new(Kind::Unsupported, "the request cannot be sent").caused_by(error)
             }
             CommandError::NoConnectProtocol => {
                 Error::new(Kind::Unsupported, "the peer takes no extended CONNECT").unprocessed()

@@ -135,7 +135,7 @@ impl Builder {
     }
 
     /// Asks a peer that has been silent for `interval` with a PING whether it is there, and ends the connection when it
-    /// goes on being silent for `patience`; by default nobody is asked.
+    /// goes on being silent for `patience`; by default nobody is asked. HTTP/1.1 has no such question.
     ///
     /// Some servers take frequent PINGs for an attack: gRPC's want five minutes between them.
     #[must_use]
@@ -202,7 +202,7 @@ impl Builder {
         self.connect_timeout
     }
 
-    /// Connects to the first of `addresses` that answers, and speaks HTTP/2 with prior knowledge.
+    /// Connects to the first of `addresses` that answers, and speaks HTTP/2 with prior knowledge, unless HTTP/1.1 was chosen.
     ///
     /// It does not wait for the peer's first word: the first request leaves together with the preface.
     ///
@@ -249,7 +249,7 @@ impl Builder {
         Ok(self.speak(stream, version))
     }
 
-    /// Speaks HTTP/2 on a connection that was made otherwise.
+    /// Speaks HTTP/2 on a connection that was made otherwise, or HTTP/1.1 if that was chosen.
     ///
     /// # Panics
     ///
@@ -276,7 +276,7 @@ impl Builder {
 
 /// A handle to one connection: sends requests on it.
 ///
-/// Clones share the connection, and many requests may be under way at a time; the peer says how many. The
+/// Clones share the connection, and many requests may be under way at a time; the peer says how many. In HTTP/1.1 it is one. The
 /// connection ends in good order when the last handle is dropped and the last response has come or was dropped.
 pub struct SendRequest {
     link: Rc<Link>,

@@ -12,7 +12,7 @@
 //! handle.rs    connecting, and the handle
 //! link.rs      a connection as its handles see it: who waits for room, why it ended
 //! response.rs  one request under way
-//! target.rs    a request as HTTP/2 wants it
+//! target.rs    a request as it is sent
 //! older.rs     HTTP/1.1 instead
 //! error.rs     why there is no response
 //! ```

@@ -133,13 +133,19 @@ impl Pool {
     }
 }
 
-/// An HTTP/2 client that keeps connections, for all requests of a worker.
+/// An HTTP client that keeps connections, for all requests of a worker.
 ///
-/// Requests to one host share a connection, up to what the peer takes at a time; further ones are opened up to a
-/// bound, and beyond that requests wait, first come, first served. Concurrent requests to a new host share one
-/// attempt to connect. A request that its peer is known not to have processed (it went away, refused the stream, or
+/// It speaks HTTP/2: in cleartext with prior knowledge, over TLS when the server chooses it. With the feature `http1` it
+/// speaks HTTP/1.1 with servers over TLS that have nothing newer, and in cleartext when told to
+/// (`ClientBuilder::http1_in_cleartext`).
+///
+/// Requests to one host share a connection, up to what the peer takes at a time, which is one in HTTP/1.1; further ones are
+/// opened up to a bound, and beyond that requests wait, first come, first served. Concurrent requests to a new host share
+/// one attempt to connect. A request that its peer is known not to have processed (it went away, refused the stream, or
 /// the connection ended before the request was written) is sent again, a few times, if its content can be:
-/// content in one piece can, and content made piece by piece as long as nobody has asked for its first piece.
+/// content in one piece can, and content made piece by piece as long as nobody has asked for its first piece. In HTTP/1.1
+/// nothing says what was processed: there a request that a kept connection lost is sent again once, if its method is
+/// idempotent (RFC 9112 §9.3.1).
 ///
 /// Clones share the connections. When the last of them is dropped, and the last response, the connections end in
 /// good order.
@@ -313,7 +319,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Limits the connections to one host; 4 by default, and at least 1.
+    /// Limits the connections to one host; 4 by default, and at least 1. In HTTP/1.1 it limits the requests under way, too.
     #[must_use]
     pub fn connections_per_host(mut self, most: usize) -> Self {
         self.settings.connections_per_host = most.max(1);

@@ -132,7 +132,7 @@ impl Drop for Ticket {
 /// # Cancellation
 ///
 /// Dropping it, or the response's body before its end, resets the stream with CANCEL, and the request's
-/// content is dropped with it.
+/// content is dropped with it. In HTTP/1.1 the connection ends with it, unless all of the response has come.
 #[must_use = "dropping a response future cancels its request"]
 pub struct ResponseFuture {
     state: State,

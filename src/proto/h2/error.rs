@@ -148,6 +148,9 @@ pub enum CommandError {
     /// missing, a CONNECT names no port, or there is user information in it.
     #[error("the request target cannot be sent")]
     Target,
+    /// Content of unknown length for a server that has answered in HTTP/1.0, which knows no chunks.
+    #[error("the server takes content of a known length only")]
+    UnknownLength,
     /// The server has not said that it takes extended CONNECT (RFC 8441 §3).
     #[error("the server does not take extended CONNECT")]
     NoConnectProtocol,

@@ -57,6 +57,8 @@ pub struct Client {
     pub(super) now: u64,
     /// The peer takes another request after the one under way.
     pub(super) persists: bool,
+    /// It has answered in HTTP/1.0.
+    pub(super) old: bool,
     /// None is sent any more, by our own wish.
     pub(super) going: bool,
     pub(super) input: Input,
@@ -89,6 +91,7 @@ impl Client {
             config: config.into(),
             now,
             persists: true,
+            old: false,
             going: false,
             input: Input::new(0),
             searched: 0,

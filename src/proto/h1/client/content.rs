@@ -76,6 +76,7 @@ impl Client {
             Framing::Close => Receiving::Close,
         };
         exchange.list_bytes = head.list_bytes;
+        self.old = head.old;
         self.persists &= head.persists && framing != Framing::Close;
         let refused = exchange.asked.is_tunnel() && exchange.sending == Sending::Undecided;
         // RFC 9112 §9.5: who says this wants no more of the request's content, and will not read it.

@@ -50,6 +50,9 @@ impl Client {
         let checked = check_fields(request)?;
         let target = target(request)?;
         let plan = plan(request, &checked, end)?;
+        if plan.chunked && self.old {
+            return Err(CommandError::UnknownLength);
+        }
         let begin = self.output.end();
         self.write_request(request, target, &checked, &plan);
         self.tally.requests = self.tally.requests.wrapping_add(1);
