@@ -590,3 +590,39 @@ fn boxes_and_witnesses_of_the_client_and_the_node_of_netaio_are_understood() {
         .unwrap();
     }
 }
+
+// The page.
+
+#[test]
+fn a_peer_that_was_written_from_the_page_alone_is_understood() {
+    const NAME: &str = "netaio's protocol, by docs/message.md";
+    let Some(python) = sealed_python(Role::Client) else { return };
+    wakering::run(async {
+        let echo = |builder: Builder, layer: Layer| {
+            builder.on_within(layer, (Kind::REQUEST_URI, "echo"), |incoming: Incoming| async move {
+                Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+            })
+        };
+        let hmac = || Layer::new().auth(HmacAuth::new("test"));
+        let witness = Layer::new().auth(WitnessAuth::new(&seed(0)));
+        let session = || Builder::new().session(Session::new("a long random secret").require(true));
+        let in_layer = |layer| Builder::new().layer(layer);
+        let builders = [
+            echo(Builder::new(), Layer::new()),
+            echo(in_layer(hmac()), Layer::new()),
+            echo(in_layer(hmac().cipher(StreamCipher::new("a key"))), Layer::new()),
+            echo(in_layer(witness), Layer::new()),
+            echo(Builder::new().introduce(with_keys()), boxed(false)),
+            echo(session(), Layer::new()),
+        ];
+        let servers = builders.map(|it| it.serve(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap());
+        let node = echo(session(), Layer::new()).node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let mut line = vec![script("message_from_the_page.py").display().to_string()];
+        line.extend(servers.iter().map(|server| server.local_addr().to_string()));
+        line.push(node.local_addr().to_string());
+        let (_turns, followed) =
+            follow(Peer::start(Row::new(NAME, Role::Client), &python, &line), &Arc::default());
+        followed.await.unwrap();
+    })
+    .unwrap();
+}

@@ -268,9 +268,13 @@ impl Air {
             match self.socket.try_send_to(&frame, to) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => is_free = false,
-                // An earlier datagram's; this one was not tried.
-                Err(_) if tries < MESSAGE_SEND_TRIES && self.take_reports() => {}
-                Err(error) => return Err(SendError::system(&error)),
+                // An earlier datagram's, it may be; this one was not tried then.
+                Err(error) => {
+                    self.take_reports();
+                    if tries == MESSAGE_SEND_TRIES {
+                        return Err(SendError::system(&error));
+                    }
+                }
             }
         }
         self.enqueue(to, frame)
@@ -327,7 +331,8 @@ impl Air {
             let mut tries = 1;
             // An error is an earlier datagram's, or this one's alone: it is lost then, as any may be.
             while self.socket.send_to(&frame, to).await.is_err() {
-                if tries == MESSAGE_SEND_TRIES || !self.take_reports() {
+                self.take_reports();
+                if tries == MESSAGE_SEND_TRIES {
                     break;
                 }
                 tries += 1;
@@ -366,7 +371,11 @@ impl Air {
                 Ok(datagram) => self.take(&buffer[..datagram.len], datagram.source, &handlers),
                 // Of a datagram that was sent before, or memory is short: neither is the end.
                 Err(_error) if self.take_reports() => {}
-                Err(_error) => sleep(MESSAGE_READ_PAUSE).await,
+                Err(_error) => {
+                    sleep(MESSAGE_READ_PAUSE).await;
+                    // Where the system was not ready to say whose the error was.
+                    self.take_reports();
+                }
             }
         }
     }
