@@ -232,3 +232,220 @@ fn content_octet_by_octet_in_chunks_is_counted_and_not_gathered() {
     assert!(most < HELD, "{most} bytes were held");
     victim.server.stop(FOR_EVER);
 }
+
+const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\n";
+
+/// What a client that does not end looks like to the server, and what ends it.
+struct Attack {
+    what: &'static str,
+    clients: usize,
+    /// Sent at once, and then again and again.
+    begin: &'static str,
+    again: &'static str,
+    /// The client says that it sends nothing more.
+    ends: bool,
+    trip: Option<Trip>,
+}
+
+fn attacks() -> Vec<Attack> {
+    let slow =
+        |what, begin, again, trip| Attack { what, clients: 20, begin, again, ends: false, trip: Some(trip) };
+    vec![
+        slow("a head octet by octet", "GET / HTTP/1.1\r\nhost: a\r\nx: ", "y", Trip::HeaderTimeout),
+        slow("one behind a request", "GET / HTTP/1.1\r\nhost: a\r\n\r\nG", "E", Trip::HeaderTimeout),
+        slow("fields one by one", "GET / HTTP/1.1\r\n", "x: y\r\n", Trip::HeaderTimeout),
+        slow(
+            "content octet by octet",
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 900000\r\n\r\n",
+            "x",
+            Trip::BodyRate,
+        ),
+        slow(
+            "a chunk octet by octet",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nfffff\r\n",
+            "x",
+            Trip::BodyRate,
+        ),
+        slow(
+            "trailers octet by octet",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: ",
+            "y",
+            Trip::BodyRate,
+        ),
+        slow("nothing at all", "", "", Trip::PrefaceTimeout),
+        slow("half a preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nS", "", Trip::PrefaceTimeout),
+        slow("nothing behind a request", "GET / HTTP/1.1\r\nhost: a\r\n\r\n", "", Trip::IdleTimeout),
+        slow("empty lines", "\r\n\r\n", "\r\n", Trip::IdleTimeout),
+        Attack {
+            clients: 5,
+            ..slow(
+                "an answer that nobody reads",
+                "GET /large HTTP/1.1\r\nhost: a\r\n\r\n",
+                "",
+                Trip::SendStall,
+            )
+        },
+        Attack {
+            trip: None,
+            ..slow(
+                "content that is left over",
+                "POST /unread HTTP/1.1\r\nhost: a\r\ncontent-length: 60000\r\n\r\n",
+                "x",
+                Trip::BodyRate,
+            )
+        },
+        Attack {
+            ends: true,
+            trip: None,
+            ..slow(
+                "an end before the answer",
+                "GET /never HTTP/1.1\r\nhost: a\r\n\r\n",
+                "",
+                Trip::IdleTimeout,
+            )
+        },
+    ]
+}
+
+/// A server with little patience, which tells what lives on its worker.
+fn impatient(meters: &Meters) -> Serving {
+    let short = Duration::from_millis(150);
+    let config = Config {
+        preface_timeout: short,
+        header_timeout: short,
+        idle_timeout: short,
+        discard_timeout: short,
+        send_timeout: short,
+        body_grace: short,
+        min_body_rate: 1_000_000,
+        ..Config::default()
+    };
+    let http1 = Http1 { half_closed: short, ..Http1::default() };
+    let builder = Server::builder().http1(http1).http2(config).meters(meters.clone());
+    Serving::start(builder, || {
+        |mut request: Request<Body>| async move {
+            match request.uri().path() {
+                "/large" => return Response::new(Body::from(vec![7; 16 << 20])),
+                "/never" => std::future::pending().await,
+                "/unread" => {}
+                "/census" => {
+                    let dump = wakering::Handle::current().dump();
+                    let worker = &dump.workers[0];
+                    let text = format!("{} tasks, {} sources", worker.tasks.len(), worker.sources);
+                    return Response::new(Body::from(text));
+                }
+                _ => while let Some(Ok(_)) = request.body_mut().data().await {},
+            }
+            Response::new(Body::from("0"))
+        }
+    })
+}
+
+/// Asks politely, and again where the server had no patience with a thread that was held up.
+fn census(address: SocketAddr) -> String {
+    let end = Instant::now() + FOR_EVER;
+    loop {
+        let came = http1::exchange(
+            address,
+            b"GET /census HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+            usize::MAX,
+        );
+        if came.starts_with(b"HTTP/1.1 200 ") {
+            return String::from_utf8(answers(&came).remove(0).content).unwrap();
+        }
+        assert!(Instant::now() < end, "a polite client is not served");
+    }
+}
+
+/// Carries an attack out until the server has rid itself of all of it; the most that it held meanwhile.
+fn carry_out(attack: &Attack, address: SocketAddr, meters: &Meters) -> u64 {
+    let before = meters.read();
+    let mut sockets: Vec<TcpStream> = (0..attack.clients).map(|_| connect(address)).collect();
+    for socket in &mut sockets {
+        socket.write_all(attack.begin.as_bytes()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        if attack.ends {
+            socket.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+    }
+    let (end, mut most) = (Instant::now() + FOR_EVER, 0);
+    loop {
+        let now = meters.read();
+        most = most.max(now.held_received + now.held_output + now.held_heads);
+        let left = now.connections_open + now.streams_open + now.handlers;
+        let held = now.held_received + now.held_output + now.held_heads;
+        if left + held == 0 && now.connections >= before.connections + attack.clients as u64 {
+            return most;
+        }
+        assert!(Instant::now() < end, "{}: {now:?}", attack.what);
+        for socket in &mut sockets {
+            // It fails where the server has had enough.
+            let _ = socket.write(attack.again.as_bytes());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn who_does_not_end_is_ended_by_a_deadline_and_leaves_nothing_behind() {
+    let meters = Meters::new();
+    let server = impatient(&meters);
+    let settled = || {
+        let end = Instant::now() + FOR_EVER;
+        while meters.read().connections_open > 0 {
+            assert!(Instant::now() < end, "{:?}", meters.read());
+            thread::sleep(Duration::from_millis(2));
+        }
+    };
+    census(server.address);
+    settled();
+    let at_rest = census(server.address);
+    for attack in attacks() {
+        settled();
+        let before = meters.read().trips;
+        let most = carry_out(&attack, server.address, &meters);
+        let now = meters.read();
+        let Attack { what, clients, .. } = attack;
+        if let Some(trip) = attack.trip {
+            assert_eq!(now.trips.of(trip) - before.of(trip), clients as u64, "{what}: {:?}", now.trips);
+        }
+        let bound = if what.contains("nobody reads") { 17 << 20 } else { 64 << 10 };
+        assert!(most <= clients as u64 * bound, "{what}: {most} bytes were held");
+        // What ended last may still be on its way out.
+        let end = Instant::now() + FOR_EVER;
+        while census(server.address) != at_rest {
+            assert!(Instant::now() < end, "{what}: {} at last, {at_rest} before", census(server.address));
+        }
+    }
+    server.stop(FOR_EVER);
+}
+
+#[test]
+fn load_is_shed_with_503_above_the_ceiling_on_memory() {
+    let meters = Meters::new();
+    let builder = Server::builder().http1(Http1::default()).meters(meters.clone());
+    let server = Serving::start(builder.memory_ceilings(64 * 1024, usize::MAX), || {
+        |request: Request<Body>| async move {
+            let _unread = request;
+            std::future::pending::<Response<Body>>().await
+        }
+    });
+    let mut full = connect(server.address);
+    let wait_for = |wanted: &dyn Fn(&Metrics) -> bool| {
+        let end = Instant::now() + FOR_EVER;
+        while !wanted(&meters.read()) {
+            assert!(Instant::now() < end, "{:?}", meters.read());
+            thread::sleep(Duration::from_millis(2));
+        }
+    };
+    full.write_all(format!("{POST}content-length: 100000\r\n\r\n").as_bytes()).unwrap();
+    wait_for(&|now| now.handlers == 1);
+    full.write_all(&[7; 100_000]).unwrap();
+    wait_for(&|now| now.held_received >= 65_536);
+    let said = http1::exchange(server.address, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", usize::MAX);
+    let said = answers(&said);
+    assert_eq!((said[0].status, said[0].field("connection")), (503, Some("close")));
+    assert_eq!(meters.read().trips.of(Trip::Shed), 1);
+    drop(full);
+    server.stop(Duration::ZERO);
+}

@@ -227,7 +227,10 @@ pub(in crate::http) fn breaks_off(core: &Core) -> bool {
 
 /// Whether a client that still sends should be heard out for some time, so that it reads its last answer.
 pub(in crate::http) fn hears_out(core: &Core) -> bool {
-    matches!(core, Core::Http1(_))
+    match core {
+        Core::Http2(_) | Core::Http1Client(_) => false,
+        Core::Http1(core) => core.hears_out(),
+    }
 }
 
 /// Says that the answer that is about to be sent does not depend on what is still to come of its request.

@@ -80,6 +80,8 @@ pub struct Connection {
     paused: bool,
     /// The peer sends nothing more.
     pub(super) over: bool,
+    /// The peer may still be sending what it was told to, and not have read our answer.
+    pub(super) hears_out: bool,
     /// The end of the connection would pass for that of an answer which was broken off.
     pub(super) breaks_off: bool,
     spare: Option<Box<Request<()>>>,
@@ -115,6 +117,7 @@ impl Connection {
             waiting: false,
             paused: false,
             over: false,
+            hears_out: true,
             breaks_off: false,
             spare: None,
             end_told: false,
@@ -378,6 +381,7 @@ impl Connection {
 
     #[cold]
     pub(super) fn note_trip(&mut self, trip: Trip) {
+        self.hears_out = false;
         self.tally.tripped = self.tally.tripped.wrapping_add(1);
         self.tally.trips.get_or_insert_default().add(trip, 1);
     }
@@ -428,6 +432,12 @@ impl Connection {
     /// Whether the socket must be reset: an answer that ends with the connection was broken off.
     pub(crate) fn breaks_off(&self) -> bool {
         self.breaks_off
+    }
+
+    /// Whether what comes behind the end is to be forgotten as long as it comes, so that the last answer is read: not where
+    /// the peer had its time.
+    pub(crate) fn hears_out(&self) -> bool {
+        self.hears_out
     }
 
     /// Bytes that wait to be written.

@@ -106,7 +106,10 @@ impl Connection {
         let Some(left) = &mut exchange.discard else { return };
         match left.checked_sub(n) {
             Some(less) => *left = less,
-            None => return self.close(None),
+            None => {
+                self.hears_out = false;
+                return self.close(None);
+            }
         }
         self.settle();
     }

@@ -49,7 +49,7 @@ impl Connection {
     #[cold]
     pub(super) fn log_lines(&mut self, direction: Direction, octets: &[u8], ends: bool) {
         let flags = if ends { END_HEADERS | END_STREAM } else { END_HEADERS };
-        self.log(Kind::Headers, direction, octets.len(), flags, &lines(octets));
+        self.log(Kind::Headers, direction, octets.len(), (flags, &lines(octets)));
     }
 
     /// The request that lies in the input, as far as it came, was refused.
@@ -63,10 +63,10 @@ impl Connection {
     /// Content came, or is sent.
     #[cold]
     pub(super) fn log_content(&mut self, direction: Direction, length: usize, ends: bool) {
-        self.log(Kind::Data, direction, length, if ends { END_STREAM } else { 0 }, "");
+        self.log(Kind::Data, direction, length, (if ends { END_STREAM } else { 0 }, ""));
     }
 
-    fn log(&mut self, kind: Kind, direction: Direction, length: usize, flags: u8, details: &str) {
+    fn log(&mut self, kind: Kind, direction: Direction, length: usize, (flags, details): (u8, &str)) {
         let stream = self.exchange.as_ref().map_or(self.tally.requests.wrapping_add(1), |it| it.number);
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         if let Some(log) = &mut self.log {

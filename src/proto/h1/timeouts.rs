@@ -210,6 +210,7 @@ impl Connection {
             return self.refuse(Refusal::bound(StatusCode::REQUEST_TIMEOUT, text, Trip::HeaderTimeout));
         }
         if timers.discard <= now {
+            self.hears_out = false;
             return self.close(None);
         }
         if timers.owed_since != NEVER && after(timers.owed_since, self.config.body_grace) <= now {
