@@ -445,6 +445,9 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 pub(crate) const LINGER_MOST: Duration = Duration::from_secs(30);
 /// What may come in each of those seconds: uploads that are faster fill the time before they end.
 pub(crate) const LINGER_BYTES: usize = 8 << 20;
+/// How long a server that stops waits for those who are no connections yet, since a proxy's header or a handshake of TLS has not
+/// come whole: they may not hold up every restart, and have asked for nothing.
+pub(crate) const LAST_NEWCOMERS: Duration = H2_LAST_PREFACE;
 /// How much longer than the grace a thread waits for a server whose worker does not come out of a poll.
 pub(crate) const SHUTDOWN_SLACK: Duration = Duration::from_millis(100);
 /// The longest grace: for ever, in numbers that can be added to the time.

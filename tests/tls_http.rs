@@ -196,18 +196,46 @@ fn served<R: Send + 'static>(
 
 #[test]
 fn cleartext_is_answered_so_that_it_can_be_read() {
-    let (config, _trusting) = localhost();
-    let (answer, metrics) = served(config, |address| {
-        let mut socket = Socket::connect(address).unwrap();
-        socket.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        // A reset may follow the answer.
-        let _ = socket.read_to_string(&mut answer);
-        answer
+    // More than one read takes: a socket that is closed with the rest unread would be reset.
+    for content in [0, 100_000] {
+        let (config, _trusting) = localhost();
+        let (answer, metrics) = served(config, move |address| {
+            let mut socket = Socket::connect(address).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            let head = format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {content}\r\n\r\n");
+            socket.write_all(&[head.into_bytes(), vec![b'x'; content]].concat()).unwrap();
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer:?}");
+        assert!(answer.ends_with("This port speaks TLS only: ask it for https://.\n"), "{answer:?}");
+        assert_eq!((metrics.cleartext, metrics.failed, metrics.finished), (1, 0, 0));
+    }
+}
+
+/// A client that has no certificate and says a lot behind its Finished, before it can have heard that it needs one: the
+/// alert comes, and then the end.
+#[test]
+fn the_alert_of_a_failed_handshake_is_not_overtaken_by_a_reset() {
+    let authority = Authority::new();
+    let config = authority.asking_server(&authority.identity(&["localhost"]));
+    let trusting = authority.client_of(&version::TLS13);
+    let (error, metrics) = served(config, move |address| {
+        let mut client = Foreign::connect(address, trusting);
+        let mut flight = client.last_flight(b"");
+        for _ in 0..8 {
+            client.tls.writer().write_all(&[b'x'; 16 * 1024]).unwrap();
+            flight.append(&mut client.outgoing());
+        }
+        client.socket.write_all(&flight).unwrap();
+        let mut alert = Vec::new();
+        client.socket.read_to_end(&mut alert).expect("it ends, and is not reset");
+        client.tls.read_tls(&mut &alert[..]).unwrap();
+        client.tls.process_new_packets().unwrap_err()
     });
-    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer:?}");
-    assert!(answer.ends_with("This port speaks TLS only: ask it for https://.\n"), "{answer:?}");
-    assert_eq!((metrics.cleartext, metrics.failed, metrics.finished), (1, 0, 0));
+    assert_eq!(error, rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired));
+    assert_eq!((metrics.failed, metrics.finished), (1, 0));
 }
 
 #[test]
@@ -246,10 +274,9 @@ fn a_stop_waits_for_handshakes_and_says_goodbye() {
     let (config, mut trusting) = localhost();
     trusting.alpn_protocols = vec![b"h2".to_vec()];
     wakering::run(async {
-        let acceptor = TlsAcceptor::new(config);
-        let server = start(Server::builder().tls(acceptor.clone()));
+        let server = start(Server::builder().tls(TlsAcceptor::new(config)));
         let address = server.local_addr();
-        let (go, said) = mpsc::channel();
+        let ((go, said), (tell, told)) = (mpsc::channel(), mpsc::channel());
         let client = thread::spawn(move || {
             let mut client = Foreign::connect(address, trusting);
             let hello = client.outgoing();
@@ -258,8 +285,10 @@ fn a_stop_waits_for_handshakes_and_says_goodbye() {
                 assert!(client.take_in());
             }
             // Now the server stops, and has not our last flight yet.
+            tell.send(()).unwrap();
             said.recv().unwrap();
             client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+            tell.send(()).unwrap();
             // Among the frames that come there is a GOAWAY.
             let (mut words, mut piece) = (Vec::new(), [0; 512]);
             while !words.windows(9).any(|head: &[u8]| head[3] == 7 && head[..3] == [0, 0, 8]) {
@@ -273,13 +302,16 @@ fn a_stop_waits_for_handshakes_and_says_goodbye() {
             let word = client.outgoing();
             client.socket.write_all(&word).unwrap();
         });
-        while acceptor.metrics().under_way == 0 {
+        while told.try_recv().is_err() {
+            assert!(!client.is_finished());
             wakering::time::sleep(Duration::from_millis(1)).await;
         }
         let handle = server.handle();
         let stopping = wakering::spawn(async move { handle.shutdown(PATIENCE).await });
-        wakering::yield_now().await;
+        // The worker hears of the stop, and then looks at its sockets: the flight is there by then, so that the second which
+        // those who shake hands have left is not the client's to lose.
         go.send(()).unwrap();
+        told.recv().unwrap();
         assert_eq!(timeout(PATIENCE, stopping).await.unwrap().unwrap().aborted_connections, 0);
         client.join().unwrap();
     })
@@ -299,6 +331,24 @@ fn a_stop_ends_a_handshake_that_does_not_end() {
         let stopped = timeout(PATIENCE, server.stop(Duration::from_millis(10))).await.unwrap();
         assert_eq!(stopped.aborted_connections, 1);
         drop(quiet);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_handshake_that_does_not_end() {
+    let (config, _trusting) = localhost();
+    wakering::run(async {
+        let hour = Duration::from_secs(3600);
+        let acceptor = TlsAcceptor::new(config).handshake_timeout(hour);
+        let server = start(Server::builder().tls(acceptor.clone()));
+        let mut quiet = Socket::connect(server.local_addr()).unwrap();
+        while acceptor.metrics().under_way == 0 {
+            wakering::time::sleep(Duration::from_millis(1)).await;
+        }
+        let stopped = timeout(PATIENCE, server.stop(hour)).await.expect("it ends before its grace");
+        assert_eq!(stopped.aborted_connections, 0, "it was none yet");
+        assert_eq!(quiet.read(&mut [0]).unwrap_or(0), 0);
     })
     .unwrap();
 }

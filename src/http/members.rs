@@ -15,12 +15,12 @@ use crate::{
         life::{Part, Progress, Stopped},
         wire::Wire,
     },
-    limits::{SHUTDOWN_LONGEST, UNKNOWN_PEERS_MAX},
+    limits::{LAST_NEWCOMERS, SHUTDOWN_LONGEST, UNKNOWN_PEERS_MAX},
     proto::h2::Reason,
     slab::{Key, Slab},
     task::{JoinHandle, TaskId},
     time, trace,
-    worker::{self, context::Flush},
+    worker::{self, context::Flush, yield_now},
 };
 
 /// The connections of one worker.
@@ -163,14 +163,23 @@ impl Members {
     /// Lets the connections end until the grace is over, then closes those that are left.
     pub(super) async fn wind_down(&self, part: &Part, mut grace: Duration) -> Stopped {
         self.go_away();
-        let mut deadline = Instant::now() + grace.min(SHUTDOWN_LONGEST);
+        let began = Instant::now();
+        let mut deadline = began + grace.min(SHUTDOWN_LONGEST);
+        let mut patience = Some(began + LAST_NEWCOMERS);
         loop {
             let found = poll_fn(|context| self.poll_end(part, grace, context));
-            match time::timeout_at(deadline, found).await {
+            let until = patience.map_or(deadline, |patience| patience.min(deadline));
+            match time::timeout_at(until, found).await {
                 Ok(Found::Nothing) => return Stopped::default(),
                 Ok(Found::Sooner(sooner)) => {
                     grace = sooner;
                     deadline = deadline.min(Instant::now() + grace.min(SHUTDOWN_LONGEST));
+                }
+                Err(_elapsed) if until < deadline => {
+                    patience = None;
+                    // What came with the turn that says so is heard first.
+                    yield_now().await;
+                    self.end_newcomers();
                 }
                 Err(_elapsed) => return self.abort().await,
             }
@@ -200,6 +209,16 @@ impl Members {
         let wires: Vec<Rc<Wire>> =
             self.open.borrow().iter().filter_map(|(_key, member)| member.wire.clone()).collect();
         wires.iter().for_each(say_goodbye);
+    }
+
+    /// Ends those that are no connections yet: a proxy has not said whose they are, or TLS shakes hands. Nobody of them has asked
+    /// for anything that could be lost.
+    fn end_newcomers(&self) {
+        for (_key, member) in self.open.borrow().iter().filter(|(_key, member)| member.wire.is_none()) {
+            if let Some(task) = &member.task {
+                task.abort();
+            }
+        }
     }
 
     /// Closes the connections that are left.

@@ -403,6 +403,9 @@ impl Server {
     /// Stops: accepts what is queued already and no more, sends GOAWAY, lets handlers finish for `grace`, then
     /// closes what is left. [`ServerHandle::shutdown`] does so without owning the server.
     ///
+    /// Who is no connection yet, since a proxy's header or a handshake of TLS has not come whole, has a second of it at most, and is not
+    /// counted.
+    ///
     /// # Cancellation
     ///
     /// Once polled, the server goes on stopping by itself.

@@ -38,6 +38,8 @@ mod connect;
 mod copy;
 pub mod listen;
 mod listener;
+#[cfg(feature = "tls")]
+mod parting;
 #[cfg(feature = "proxy-protocol")]
 pub mod proxy_header;
 mod race;
@@ -85,6 +87,7 @@ pub use unix_stream::{ReceivedFds, UCred, UnixStream};
 pub use zero_copy::ZeroCopied;
 
 #[cfg(feature = "tls")]
+pub(crate) use parting::part;
 pub(crate) use transfer::end;
 
 pub use crate::sys::unix::UnixAddr;

@@ -24,7 +24,11 @@ use super::{
     session::{self, Session},
     stream::TlsStream,
 };
-use crate::{limits::TLS_HANDSHAKE_TIMEOUT, net::Stream, time};
+use crate::{
+    limits::TLS_HANDSHAKE_TIMEOUT,
+    net::{Stream, part},
+    time,
+};
 
 /// Shakes hands with clients, as rustls's [`ServerConfig`] says: certificates, by name if there are several, versions,
 /// what is asked of clients, tickets.
@@ -183,7 +187,8 @@ impl TlsAcceptor {
         }
     }
 
-    /// Shakes hands over a connection.
+    /// Shakes hands over a connection. When nothing comes of it the client is told why, and has up to a second to read that before
+    /// the connection is closed and this returns.
     ///
     /// # Errors
     ///
@@ -228,8 +233,13 @@ impl TlsAcceptor {
             counts.cleartext.fetch_add(1, Relaxed);
             return Err(Refused { error, stream: secured.into_stream() });
         }
-        let count = if error.kind() == io::ErrorKind::TimedOut { &counts.late } else { &counts.failed };
-        count.fetch_add(1, Relaxed);
+        if error.kind() == io::ErrorKind::TimedOut {
+            counts.late.fetch_add(1, Relaxed);
+            return Err(Refused::new(error));
+        }
+        counts.failed.fetch_add(1, Relaxed);
+        // Its place is another's by now. What was said last is the alert that says why.
+        part(secured.stream()).await;
         Err(Refused::new(error))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
-    net::{Shutdown, SocketAddr},
+    net::SocketAddr,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
@@ -12,7 +12,7 @@ use bytes::BytesMut;
 
 use crate::{
     http::{core::Choice, transport::Transport},
-    net::TcpStream,
+    net::{TcpStream, part},
     tls::{Secured, TlsAcceptor, TlsConnector, TlsInfo},
     trace,
 };
@@ -110,7 +110,7 @@ impl Security {
                 if let Some(stream) = refused.stream {
                     // A fresh socket takes a few hundred bytes at once.
                     let _ = stream.try_write(NOT_TLS);
-                    let _ = stream.shutdown(Shutdown::Write);
+                    part(&stream).await;
                 }
                 None
             }
