@@ -449,3 +449,24 @@ fn load_is_shed_with_503_above_the_ceiling_on_memory() {
     drop(full);
     server.stop(Duration::ZERO);
 }
+
+#[test]
+fn who_has_connected_ahead_may_be_silent_as_long_as_others() {
+    let meters = Meters::new();
+    let config = Config { preface_timeout: Duration::from_millis(20), ..Config::default() };
+    let builder = Server::builder().http1(Http1::default()).http2(config).meters(meters.clone());
+    let server = Serving::start(builder, || |_: Request<Body>| async { Response::new(Body::from("0")) });
+    let (mut ahead, mut half) = (connect(server.address), connect(server.address));
+    half.write_all(b"PRI * HT").unwrap();
+    assert_eq!(read_to_end(&mut half).len(), 0, "who has begun is to go on");
+    // Longer than that was given to the other, which came later.
+    ahead.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut ahead, false).status, 200);
+    drop(half);
+    let end = Instant::now() + FOR_EVER;
+    while meters.read().trips.of(Trip::PrefaceTimeout) < 1 {
+        assert!(Instant::now() < end, "{:?}", meters.read());
+        thread::sleep(Duration::from_millis(2));
+    }
+    server.stop(FOR_EVER);
+}

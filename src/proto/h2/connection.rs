@@ -300,6 +300,9 @@ impl Connection {
             *out = Some(Event::Request { stream, request, end: true });
             return Ok(());
         }
+        if !self.input.beginning().is_empty() {
+            self.timers.preface_begun(self.now, &self.config);
+        }
         let Some(bytes) = self.input.peek(PREFACE.len()) else {
             return self.sniff(out);
         };

@@ -56,6 +56,17 @@ impl Timers {
         }
     }
 
+    /// The client may be silent for as long as one that is served: it may have connected ahead (HTTP/1).
+    #[cfg(feature = "http1")]
+    pub(super) fn may_be_silent(&mut self, now: u64, config: &Config) {
+        self.preface = after(now, config.idle_timeout.max(config.preface_timeout));
+    }
+
+    /// What may be the preface has begun.
+    pub(super) fn preface_begun(&mut self, now: u64, config: &Config) {
+        self.preface = self.preface.min(after(now, config.preface_timeout));
+    }
+
     pub(super) fn preface_read(&mut self) {
         self.preface = NEVER;
     }

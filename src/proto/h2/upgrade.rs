@@ -44,6 +44,7 @@ impl Connection {
     /// Leaves anything but the preface to others: `Event::Http1` comes, whatever it is, and `take_input` has the octets.
     pub(crate) fn leave_http1(&mut self) {
         self.beside_http1 = true;
+        self.timers.may_be_silent(self.now, &self.config);
     }
 
     /// Shows every frame from now on, behind the answer to the change.
