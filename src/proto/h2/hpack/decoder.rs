@@ -101,18 +101,17 @@ impl Decoder {
         if block.len() > limits.block_bytes {
             return Err(DecodeError::BlockTooLong);
         }
-        let mut input = block;
-        self.take_size_updates(&mut input)?;
-        let mut tally = Tally::new(limits);
-        while let Some(&first) = input.first() {
+        let mut reading = Reading { input: block, tally: Tally::new(limits), scratch: None };
+        self.take_size_updates(&mut reading.input)?;
+        while let Some(&first) = reading.input.first() {
             if first & 0x80 != 0 {
-                let index = integer::decode(&mut input, 7)?;
-                self.indexed(index as usize, &mut tally, &mut sink)?;
+                let index = integer::decode(&mut reading.input, 7)?;
+                self.indexed(index as usize, &mut reading.tally, &mut sink)?;
             } else {
-                self.literal(&mut input, Literal::of(first)?, &mut tally, &mut sink)?;
+                self.literal(&mut reading, Literal::of(first)?, &mut sink)?;
             }
         }
-        Ok(tally.finish())
+        Ok(reading.tally.finish())
     }
 
     /// At most two, at the beginning: the lowest and the last of the sizes chosen since the last block.
@@ -164,16 +163,14 @@ impl Decoder {
     #[inline(never)]
     fn literal(
         &mut self,
-        input: &mut &[u8],
+        reading: &mut Reading<'_>,
         kind: Literal,
-        tally: &mut Tally<'_>,
         sink: &mut impl FieldSink,
     ) -> Result<(), DecodeError> {
-        let (name, name_len) = self.literal_name(input, kind)?;
-        let mut scratch = Scratch::new();
-        let value = scratch.text(StringLiteral::take(input)?)?;
+        let (name, name_len) = self.literal_name(reading, kind)?;
+        let value = StringLiteral::take(&mut reading.input)?.text(&mut reading.scratch)?;
         let size = name_len + value.len() + ENTRY_OVERHEAD;
-        let admitted = tally.admit(size, name.is_cookie());
+        let admitted = reading.tally.admit(size, name.is_cookie());
         let stored = kind == Literal::Indexed && self.table.make_room(size);
         if !admitted && !stored {
             return Ok(());
@@ -194,12 +191,11 @@ impl Decoder {
     }
 
     /// The name of a literal and the length of its octets.
-    fn literal_name(&self, input: &mut &[u8], kind: Literal) -> Result<(Name, usize), DecodeError> {
+    fn literal_name(&self, reading: &mut Reading<'_>, kind: Literal) -> Result<(Name, usize), DecodeError> {
         let prefix = if kind == Literal::Indexed { 6 } else { 4 };
-        let index = integer::decode(input, prefix)? as usize;
+        let index = integer::decode(&mut reading.input, prefix)? as usize;
         if index == 0 {
-            let mut scratch = Scratch::new();
-            let octets = scratch.text(StringLiteral::take(input)?)?;
+            let octets = StringLiteral::take(&mut reading.input)?.text(&mut reading.scratch)?;
             return Ok((Name::parse(octets), octets.len()));
         }
         if let (Some(field), Some((name, _))) = (static_table::field(index), static_table::text(index)) {
@@ -209,6 +205,15 @@ impl Decoder {
         let entry = self.dynamic(index)?;
         Ok((entry.name(), entry.name_len as usize))
     }
+}
+
+/// A block while it is decoded.
+struct Reading<'a> {
+    /// What has not been read.
+    input: &'a [u8],
+    tally: Tally<'a>,
+    /// Made for the first literal: most blocks have none.
+    scratch: Option<Scratch>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -244,6 +249,19 @@ impl<'a> StringLiteral<'a> {
         *input = rest;
         Ok(StringLiteral { octets, huffman })
     }
+
+    /// The octets that it stands for, decoded into the scratch if need be.
+    #[inline]
+    fn text<'b>(self, scratch: &'b mut Option<Scratch>) -> Result<&'b [u8], DecodeError>
+    where
+        'a: 'b,
+    {
+        if self.huffman {
+            scratch.get_or_insert_with(Scratch::new).decode(self.octets)
+        } else {
+            Ok(self.octets)
+        }
+    }
 }
 
 /// Room to decode a Huffman string: on the stack for the usual ones.
@@ -260,18 +278,15 @@ impl Scratch {
     }
 
     #[inline]
-    fn text<'b>(&'b mut self, string: StringLiteral<'b>) -> Result<&'b [u8], DecodeError> {
-        if !string.huffman {
-            return Ok(string.octets);
-        }
-        let room = huffman::max_decoded_len(string.octets.len()) + huffman::DECODE_SLACK;
+    fn decode(&mut self, octets: &[u8]) -> Result<&[u8], DecodeError> {
+        let room = huffman::max_decoded_len(octets.len()) + huffman::DECODE_SLACK;
         let out = if room <= Scratch::SMALL {
             &mut self.small[..]
         } else {
             self.large.resize(room, 0);
             &mut self.large[..]
         };
-        let len = huffman::decode(string.octets, out)?;
+        let len = huffman::decode(octets, out)?;
         Ok(&out[..len])
     }
 }

@@ -8,6 +8,8 @@ use http::header::{HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, StatusCode};
 
+use super::common;
+
 /// A field as the decoder delivers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
@@ -143,6 +145,10 @@ impl Name {
                 _ => Name::Defective(Defect::UnknownPseudo),
             };
         }
+        if let Some(name) = common::name(octets) {
+            let kind = FieldKind::of(&name);
+            return Name::Header(name, kind);
+        }
         match HeaderName::from_lowercase(octets) {
             // The `http` crate lets a quotation mark pass, which is in no token (RFC 9110 §5.6.2).
             Ok(name) if !octets.contains(&b'"') => {
@@ -196,7 +202,10 @@ fn parse_value(octets: &[u8], sensitive: bool) -> Option<HeaderValue> {
     if blank(octets.first()) || blank(octets.last()) {
         return None;
     }
-    let mut value = HeaderValue::from_bytes(octets).ok()?;
+    let mut value = match common::value(octets) {
+        Some(value) => value,
+        None => HeaderValue::from_bytes(octets).ok()?,
+    };
     value.set_sensitive(sensitive);
     Some(value)
 }

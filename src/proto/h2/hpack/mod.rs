@@ -12,6 +12,7 @@
 //! - After a block passed a limit its remaining fields are read for the table's sake and not delivered; the
 //!   work for them is bounded by the block's encoded length, and that by [`FieldLimits::block_bytes`].
 
+mod common;
 mod decoder;
 mod encoder;
 mod field;
