@@ -141,6 +141,28 @@ def ask_once(address):
 
 
 @contextlib.contextmanager
+def idle_http1(_program, address, count):
+    """`count` HTTP/1.1 connections that have had one answer each and rest."""
+    host, port = address.rsplit(":", 1)
+    connections = []
+    try:
+        for _ in range(count):
+            connection = socket.create_connection((host, int(port)), START_SECONDS)
+            connections.append(connection)
+            connection.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"Hello, World!"):
+                piece = connection.recv(65536)
+                if not piece:
+                    raise Failed("the server closed an idle connection")
+                answer += piece
+        yield
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+@contextlib.contextmanager
 def idle_http2(_program, address, count):
     """`count` HTTP/2 connections that have had one answer each and rest."""
     connections = []

@@ -1,7 +1,8 @@
-//! The floor under an HTTP/2 server: a bare epoll loop that looks at frame heads only and answers every HEADERS
-//! frame with the same bytes.
+//! The floor under an HTTP/2 server: a bare epoll loop that looks at frame heads only and answers every request, once
+//! it has ended, with the same bytes.
 //!
-//! It decodes nothing, checks nothing and knows no window (h2load opens 1 GiB of them), so it is not a server.
+//! It decodes nothing, checks nothing and minds no window (h2load opens 1 GiB of them, and it opens as much), so it is
+//! not a server. Content is counted where it lies.
 //! It shows what the sockets and the frames themselves cost, below which nobody can come.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,12 +16,19 @@ const SCRATCH: usize = 64 * 1024;
 const HEAD: usize = 9;
 const PREFACE: usize = 24;
 
+const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
+const WINDOW_UPDATE: u8 = 0x8;
 const ACK: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const END_STREAM: u8 = 0x1;
+
+/// What a peer may send before it hears of more, on a stream and in all.
+const WINDOW: u32 = 1 << 30;
+/// `SETTINGS_INITIAL_WINDOW_SIZE` of that.
+const SETTING: [u8; 6] = [0, 4, 0x40, 0, 0, 0];
 
 /// `:status 200`, `content-length: 13` and `content-type: text/plain`, the two not indexed.
 const FIELDS: &[u8] = b"\x88\x0f\x0d\x0213\x0f\x10\x0atext/plain";
@@ -32,6 +40,12 @@ struct Connection {
     partial: Vec<u8>,
     unsent: Vec<u8>,
     greeted: bool,
+    /// Content of the frame at hand that has not come.
+    content: usize,
+    /// The stream that ends with it.
+    ends: Option<u32>,
+    /// Content that came since the window was opened.
+    taken: u32,
 }
 
 fn main() -> io::Result<()> {
@@ -80,8 +94,17 @@ fn accept(
             connections.resize_with(place + 1, || None);
         }
         let mut unsent = Vec::new();
-        push_frame(&mut unsent, SETTINGS, 0, 0, &[]);
-        connections[place] = Some(Connection { stream, partial: Vec::new(), unsent, greeted: false });
+        push_frame(&mut unsent, SETTINGS, 0, 0, &SETTING);
+        push_frame(&mut unsent, WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes());
+        connections[place] = Some(Connection {
+            stream,
+            partial: Vec::new(),
+            unsent,
+            greeted: false,
+            content: 0,
+            ends: None,
+            taken: 0,
+        });
     }
 }
 
@@ -134,16 +157,22 @@ impl Connection {
             self.greeted = true;
             at = PREFACE;
         }
-        while let Some(&[a, b, c, kind, flags, s0, s1, s2, s3]) = input.get(at..at + HEAD) {
+        loop {
+            at += self.count(&input[at..]);
+            let Some(&[a, b, c, kind, flags, s0, s1, s2, s3]) = input.get(at..at + HEAD) else { break };
             let length = u32::from_be_bytes([0, a, b, c]) as usize;
+            let stream = u32::from_be_bytes([s0, s1, s2, s3]);
+            if kind == DATA {
+                at += HEAD;
+                self.content = length;
+                self.ends = (flags & END_STREAM != 0).then_some(stream);
+                self.open_window(length as u32);
+                continue;
+            }
             let Some(payload) = input.get(at + HEAD..at + HEAD + length) else { break };
             at += HEAD + length;
-            let stream = u32::from_be_bytes([s0, s1, s2, s3]);
             match kind {
-                HEADERS => {
-                    push_frame(&mut self.unsent, HEADERS, END_HEADERS, stream, FIELDS);
-                    push_frame(&mut self.unsent, 0, END_STREAM, stream, HELLO);
-                }
+                HEADERS if flags & END_STREAM != 0 => self.respond(stream),
                 SETTINGS | PING if flags & ACK == 0 => {
                     let back = if kind == PING { payload } else { &[] };
                     push_frame(&mut self.unsent, kind, ACK, 0, back);
@@ -152,6 +181,31 @@ impl Connection {
             }
         }
         at
+    }
+
+    /// Passes over content; its last piece may end a request.
+    fn count(&mut self, input: &[u8]) -> usize {
+        let here = self.content.min(input.len());
+        self.content -= here;
+        if self.content == 0 {
+            if let Some(stream) = self.ends.take() {
+                self.respond(stream);
+            }
+        }
+        here
+    }
+
+    fn respond(&mut self, stream: u32) {
+        push_frame(&mut self.unsent, HEADERS, END_HEADERS, stream, FIELDS);
+        push_frame(&mut self.unsent, DATA, END_STREAM, stream, HELLO);
+    }
+
+    fn open_window(&mut self, taken: u32) {
+        self.taken += taken;
+        if self.taken >= WINDOW / 2 {
+            push_frame(&mut self.unsent, WINDOW_UPDATE, 0, 0, &self.taken.to_be_bytes());
+            self.taken = 0;
+        }
     }
 }
 
