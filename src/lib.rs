@@ -224,6 +224,11 @@ struct BehindAProxy;
 #[doc = include_str!("../docs/guide/migrating.md")]
 struct Guide;
 
+/// The page of the guide on TLS.
+#[cfg(all(doctest, feature = "http1", feature = "tls-ring"))]
+#[doc = include_str!("../docs/guide/tls.md")]
+struct GuideTls;
+
 /// The page of the guide that needs features.
 #[cfg(all(doctest, feature = "hyper", feature = "tokio-io", feature = "tower"))]
 #[doc = include_str!("../docs/guide/ecosystem.md")]
