@@ -11,8 +11,8 @@
 //! - A server that cannot be reached, or breaks off, is left out for half a second, then for twice as long each time. A request that it
 //!   has not seen goes to the next one, and so does one that is idempotent; any other failure is a 502, a server that takes too
 //!   long a 504.
-//! - The server learns of the client by `forwarded` and `x-forwarded-*`, and of the proxy by `via`. What a client says in these fields
-//!   is dropped, and so are fields that belong to one connection.
+//! - The server learns of the client by `forwarded` and `x-forwarded-*`, and of the proxy by `via`. What a client says in the
+//!   former two or in `x-real-ip` is dropped, and so are fields that belong to one connection.
 //! - With `--handover PATH` a second process takes the port over and the first one drains: a reload that refuses nobody.
 
 #[path = "support/backends.rs"]
@@ -149,6 +149,9 @@ async fn pass(request: Request<Body>, place: &Place, proxy: &Proxy) -> Response<
         return refusal(StatusCode::LOOP_DETECTED, "the request has been here before");
     }
     let (mut head, body) = request.into_parts();
+    if !fields::goes_on(&head.method, &mut head.headers) {
+        return last_stop(&head.method);
+    }
     let named = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
     let host = head.uri.authority().map(|authority| authority.as_str().to_owned()).or(named);
     fields::strip(&mut head.headers);
@@ -194,6 +197,16 @@ async fn pass(request: Request<Body>, place: &Place, proxy: &Proxy) -> Response<
 /// Whether another server may be asked: this one has not seen the request, or it does no harm twice (RFC 9110 §9.2.2).
 fn may_go_again(method: &Method, error: &client::Error) -> bool {
     error.is_connect() || error.is_retryable() || (method.is_idempotent() && error.is_closed())
+}
+
+/// The answer to a request that was not to go any further.
+fn last_stop(method: &Method) -> Response<Body> {
+    if *method == Method::TRACE {
+        return refusal(StatusCode::NOT_IMPLEMENTED, "this proxy does not say what it was told");
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 /// The same path at a server behind.
