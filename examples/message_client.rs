@@ -138,7 +138,7 @@ async fn patiently(line: &ClientLine, peer: &Peer) -> Result<Message, RequestErr
 }
 
 fn builder(line: &ClientLine) -> Builder {
-    Builder::new().layer(line.layer()).request_timeout(line.timeout)
+    line.builder().request_timeout(line.timeout)
 }
 
 fn client(line: &ClientLine, builder: Builder) -> Client {

@@ -75,8 +75,7 @@ fn handlers(line: &ServerLine, store: &Arc<Store>, news: News) -> Builder {
             async move { Some(answer) }
         }
     };
-    Builder::new()
-        .layer(line.layer())
+    line.builder()
         .on((Kind::REQUEST_URI, "echo"), |incoming: Incoming| async move {
             Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
         })

@@ -51,7 +51,7 @@ fn the_client_of_netaio_is_served_plain_signed_and_encrypted() {
         let options = ["--secret", "--key"];
         let arguments: Vec<&str> =
             options.iter().zip(mode).flat_map(|(name, value)| [*name, *value]).collect();
-        let server = Server::start("message_server", &arguments);
+        let server = Server::start("message_server", &[&["--workers", "2"], &arguments[..]].concat());
         let mut line = vec![script("message_client.py").display().to_string(), server.address.to_string()];
         line.extend(mode.iter().map(|word| (*word).to_owned()));
         Peer::start(Row::new(PEER, Role::Client), &python, &line).follow(Duration::from_secs(60), || {});

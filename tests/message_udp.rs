@@ -720,6 +720,26 @@ fn the_programs_speak_by_datagrams_too() {
 }
 
 #[test]
+fn the_programs_seal_what_they_say_in_a_session() {
+    for way in [&["--udp"][..], &[]] {
+        let server = Process::start("message_server", &[&["--session", "a long one"], way].concat());
+        let run = |more: &[&str]| {
+            let mut command = Command::new(example("message_client"));
+            command.args(["--addr", &server.address.to_string(), "--timeout", "30"]).args(way).args(more);
+            command.output().unwrap()
+        };
+        assert_eq!(code(&run(&["--session", "a long one", "new", "a", "one"])), 0);
+        assert_eq!(run(&["--session", "a long one", "get", "a"]).stdout, b"one");
+        for other in [&["get", "a"][..], &["--session", "another", "get", "a"]] {
+            let refused = run(other);
+            assert_eq!((code(&refused), &refused.stdout[..]), (5, &b""[..]), "{refused:?}");
+        }
+        server.signal(Signal::Terminate);
+        assert_eq!(server.wait(LONG).0.code(), Some(0));
+    }
+}
+
+#[test]
 fn the_client_program_asks_again_until_a_node_is_there() {
     let (absent, _keeps) = nobody();
     let absent = absent.to_string();

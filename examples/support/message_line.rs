@@ -14,16 +14,17 @@ use lexopt::{
     Arg::{Long, Short, Value},
     Parser, ValueExt,
 };
-use wakering::message::{HmacAuth, Kind, Layer, StreamCipher};
+use wakering::message::{Builder, HmacAuth, Kind, Layer, Session, StreamCipher};
 
 pub(crate) const SERVER_HELP: &str = "\
 message_server: stores, echoes and publishes messages
 
-usage: message_server [--addr HOST:PORT] [--secret S] [--key K] [--udp] [--workers N]
+usage: message_server [--addr HOST:PORT] [--secret S] [--key K] [--session S] [--udp] [--workers N]
 
 --addr HOST:PORT  where to listen; port 0 lets the system choose (default 127.0.0.1:8888)
 --secret S        take only messages that are signed with this secret, and sign all
 --key K           take only messages that are encrypted with this key, uri and content, and encrypt all
+--session S       seal everything in sessions with this secret, and take nothing else; not for netaio
 --udp             messages are datagrams
 --workers N       how many threads serve connections (default 1)
 -h, --help        this text
@@ -34,7 +35,7 @@ Ctrl-C and SIGTERM end it, with what is being answered; a second signal ends it 
 pub(crate) const CLIENT_HELP: &str = "\
 message_client: asks a server of messages
 
-usage: message_client [--addr HOST:PORT] [--secret S] [--key K] [--udp] [--timeout SECONDS] [--reconnect] COMMAND
+usage: message_client [--addr HOST:PORT] [--secret S] [--key K] [--session S] [--udp] [--timeout SECONDS] [--reconnect] COMMAND
 
 get URI                writes the content to standard output
 new URI CONTENT        makes it
@@ -46,6 +47,7 @@ pub URI CONTENT        publishes it
 --addr HOST:PORT   the server (default 127.0.0.1:8888)
 --secret S         sign messages with this secret, and take only those that are
 --key K            encrypt messages with this key, uri and content, and take only those that are
+--session S        seal everything in a session with this secret, and take nothing else; not for netaio
 --udp              messages are datagrams; that nobody is there is known where the system tells (Linux: code 6, else 3)
 --timeout SECONDS  how long connecting and an answer may take together (default 10)
 --reconnect        try again when nobody is there, within the timeout; `sub` does so when its connection is lost, too
@@ -93,6 +95,7 @@ pub(crate) enum Command {
 struct Plugins {
     secret: Option<OsString>,
     key: Option<OsString>,
+    session: Option<OsString>,
 }
 
 /// Reads the command line. Help ends the process with code 0, a mistake with one line and code 2.
@@ -119,6 +122,7 @@ impl ServerLine {
                 Long("addr") => line.addr = parser.value()?.parse_with(resolve)?,
                 Long("secret") => line.plugins.secret = Some(parser.value()?),
                 Long("key") => line.plugins.key = Some(parser.value()?),
+                Long("session") => line.plugins.session = Some(parser.value()?),
                 Long("udp") => line.udp = true,
                 Long("workers") => line.workers = parser.value()?.parse()?,
                 Long("help") | Short('h') => return Ok(None),
@@ -131,8 +135,9 @@ impl ServerLine {
         Ok(Some(line))
     }
 
-    pub(crate) fn layer(&self) -> Layer {
-        self.plugins.layer()
+    /// What a node is that is protected as the line says.
+    pub(crate) fn builder(&self) -> Builder {
+        self.plugins.builder()
     }
 }
 
@@ -155,6 +160,7 @@ impl ClientLine {
                 Long("addr") => line.addr = parser.value()?.parse_with(resolve)?,
                 Long("secret") => line.plugins.secret = Some(parser.value()?),
                 Long("key") => line.plugins.key = Some(parser.value()?),
+                Long("session") => line.plugins.session = Some(parser.value()?),
                 Long("udp") => line.udp = true,
                 Long("timeout") => line.timeout = parser.value()?.parse_with(seconds)?,
                 Long("reconnect") => line.reconnect = true,
@@ -193,8 +199,9 @@ impl ClientLine {
         Ok(())
     }
 
-    pub(crate) fn layer(&self) -> Layer {
-        self.plugins.layer()
+    /// What a node is that is protected as the line says.
+    pub(crate) fn builder(&self) -> Builder {
+        self.plugins.builder()
     }
 }
 
@@ -219,7 +226,7 @@ impl Command {
 }
 
 impl Plugins {
-    fn layer(&self) -> Layer {
+    fn builder(&self) -> Builder {
         let mut layer = Layer::new();
         if let Some(secret) = &self.secret {
             layer = layer.auth(HmacAuth::new(secret.as_encoded_bytes()));
@@ -227,7 +234,11 @@ impl Plugins {
         if let Some(key) = &self.key {
             layer = layer.cipher(StreamCipher::new(key.as_encoded_bytes()));
         }
-        layer
+        let builder = Builder::new().layer(layer);
+        match &self.session {
+            Some(secret) => builder.session(Session::new(secret.as_encoded_bytes()).require(true)),
+            None => builder,
+        }
     }
 }
 
