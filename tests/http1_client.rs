@@ -15,3 +15,5 @@ mod machine;
 mod malformed;
 #[path = "http1_client/pool.rs"]
 mod pool;
+#[path = "http1_client/told.rs"]
+mod told;

@@ -49,7 +49,9 @@ fn help_tells_every_option_and_every_code() {
     {
         assert!(ran.stdout.contains(word), "--help does not tell {word}");
     }
-    for word in ["--max-time", "--connect-timeout", "--frames", "--progress", " 7 ", " 28 ", " 92 "] {
+    for word in
+        ["--max-time", "--connect-timeout", "--frames", "--http1.1", "--progress", " 7 ", " 28 ", " 92 "]
+    {
         assert!(ran.stdout.contains(word), "--help does not tell {word}");
     }
 }
@@ -69,6 +71,7 @@ fn what_cannot_be_done_is_one_line_and_a_code() {
         (&["https://127.0.0.1:1/"], if cfg!(feature = "tls-ring") { 7 } else { 1 }),
         (&[&nobody], 6),
         (&["http://127.0.0.1:1/"], 7),
+        (&["--http1.1", "http://127.0.0.1:1/"], if cfg!(feature = "http1") { 7 } else { 2 }),
     ];
     for (arguments, code) in cases {
         let ran = fetch(arguments);

@@ -181,6 +181,34 @@ fn our_own_server_is_asked_as_a_program() {
     }
 }
 
+#[test]
+fn h2_client_speaks_http1_when_told_to_and_tells_what_was_spoken() {
+    let limit = std::time::Duration::from_secs(60);
+    let fetch = |line: &[&str]| {
+        support::run(&support::server::example("h2_client").display().to_string(), line, limit)
+    };
+    let papers = Papers::new("h2_client");
+    let [certificate, key] = [papers.certificate(), papers.key()].map(|path| path.display().to_string());
+    let clear = Child::start("h2_server", &[]);
+    let ran = fetch(&["-v", "--http1.1", &clear.url("/")]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "Hello, World!"), "{ran:?}");
+    assert!(ran.stderr.starts_with("> GET / HTTP/1.1\n"), "{ran:?}");
+    assert!(ran.stderr.contains("\n< HTTP/1.1 200\n"), "{ran:?}");
+    let ran = fetch(&["-i", "-d", "some words", "--http1.1", "--frames", &clear.url("/echo")]);
+    assert!(
+        ran.stdout.starts_with("HTTP/1.1 200\r\n") && ran.stdout.ends_with("\r\n\r\nsome words"),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("send DATA frame <length=10"), "{ran:?}");
+    let secure = Child::start("h2_server", &["--tls", "--cert", &certificate, "--key", &key]);
+    let url = secure.url("/").replace("http://", "https://");
+    for (line, version) in [(&["-iv", "-k"][..], "HTTP/2"), (&["-iv", "-k", "--http1.1"], "HTTP/1.1")] {
+        let ran = fetch(&[line, &[&url]].concat());
+        assert!(ran.stdout.starts_with(&format!("{version} 200\r\n")), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("\n< {version} 200\n")), "{ran:?}");
+    }
+}
+
 /// What a server of files is asked for.
 fn fetch_files(mut daemon: Daemon, papers: Option<&Papers>, older: bool) {
     let address = daemon.address.clone();

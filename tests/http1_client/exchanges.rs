@@ -1,18 +1,15 @@
 //! What goes over one connection: requests as they are written, content both ways, tunnels, and how it ends.
 
 use std::{
-    cell::RefCell,
     future::{Future, poll_fn},
     io::Write,
     pin::pin,
-    rc::Rc,
     task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
 use wakering::{
-    Handle,
     http::{
         Body, BodyError, Config, Frame, HeaderMap, HeaderValue, Meters, Method, Request, Response,
         StatusCode, Tunnel,
@@ -23,7 +20,7 @@ use wakering::{
 
 use crate::http1_server::{Asked, ByHand, Peer};
 
-fn older() -> Builder {
+pub(crate) fn older() -> Builder {
     client::builder().http1_in_cleartext()
 }
 
@@ -35,7 +32,7 @@ fn against<F: Future<Output = ()>>(
     with(older(), script, test);
 }
 
-fn with<F: Future<Output = ()>>(
+pub(crate) fn with<F: Future<Output = ()>>(
     builder: Builder,
     script: impl FnOnce(&mut Peer) + Send + 'static,
     test: impl FnOnce(SendRequest) -> F,
@@ -49,15 +46,15 @@ fn with<F: Future<Output = ()>>(
     .unwrap();
 }
 
-fn get() -> Request<Body> {
+pub(crate) fn get() -> Request<Body> {
     Request::get("http://a.example/").body(Body::empty()).unwrap()
 }
 
-fn post(body: impl Into<Body>) -> Request<Body> {
+pub(crate) fn post(body: impl Into<Body>) -> Request<Body> {
     Request::post("http://a.example/").body(body.into()).unwrap()
 }
 
-async fn text(response: Response<Body>) -> Bytes {
+pub(crate) async fn text(response: Response<Body>) -> Bytes {
     response.into_body().collect(64 << 20).await.unwrap()
 }
 
@@ -752,42 +749,5 @@ fn shutting_down_waits_for_the_answer_under_way() {
         assert_eq!(text(future.await.unwrap()).await, "served");
         shutdown.await.unwrap();
         assert!(other.ready().await.unwrap_err().is_closed());
-    });
-}
-
-#[test]
-fn dumps_say_what_a_request_waits_for_and_metrics_count_it() {
-    let meters = Meters::new();
-    let (ready, go) = std::sync::mpsc::channel();
-    let script = move |peer: &mut Peer| {
-        assert_eq!(peer.request().line, "GET /menu HTTP/1.1");
-        go.recv().unwrap();
-        peer.answer("soup");
-    };
-    with(older().meters(meters.clone()), script, |mut connection| async move {
-        let request = Request::get("http://a.example/menu").body(Body::empty()).unwrap();
-        let future = connection.send(request);
-        let said = Rc::new(RefCell::new(None));
-        let waiter = {
-            let said = said.clone();
-            spawn(async move { *said.borrow_mut() = Some(text(future.await.unwrap()).await) })
-        };
-        while meters.read().requests == 0 {
-            wakering::yield_now().await;
-        }
-        let dump = Handle::current().dump().to_string();
-        assert!(dump.contains("waits for the answer to GET http://a.example/menu from 127.0.0.1:"), "{dump}");
-        let read = meters.read();
-        assert_eq!((read.connections_open, read.requests, read.streams_open), (1, 1, 1), "{read}");
-        ready.send(()).unwrap();
-        waiter.await.unwrap();
-        assert_eq!(said.take().unwrap(), "soup");
-        drop(connection);
-        while meters.read().connections_open > 0 {
-            wakering::yield_now().await;
-        }
-        let read = meters.read();
-        assert_eq!((read.requests, read.streams_open, read.held_received), (1, 0, 0), "{read}");
-        assert!(read.bytes_sent > 30 && read.bytes_received > 30, "{read}");
     });
 }

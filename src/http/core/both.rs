@@ -691,7 +691,7 @@ impl Core {
         match self {
             Core::Http2(core) => core.log_frames(log),
             Core::Http1(core) => core.log_frames(log),
-            Core::Http1Client(_) => drop(log),
+            Core::Http1Client(core) => core.log_frames(log),
         }
     }
 

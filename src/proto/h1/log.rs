@@ -26,6 +26,34 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
+    pub(super) fn new(sink: FrameLog) -> Box<Log> {
+        Box::new(Log { sink: Some(sink) })
+    }
+
+    /// Lines came, or were made: a head or trailers. `ends`: there is nothing behind them.
+    #[cold]
+    pub(super) fn lines(&mut self, direction: Direction, stream: u32, octets: &[u8], ends: bool) {
+        let flags = if ends { END_HEADERS | END_STREAM } else { END_HEADERS };
+        let length = u32::try_from(octets.len()).unwrap_or(u32::MAX);
+        let (kind, details) = (Kind::Headers, &lines(octets)[..]);
+        self.show(&LoggedFrame { direction, kind, length, flags, stream, details });
+    }
+
+    /// What came was refused: it is shown as it came, as far as it came.
+    #[cold]
+    pub(super) fn refused(&mut self, stream: u32, octets: &[u8]) {
+        let shown = &octets[..octets.len().min(limits::H2_LOG_BYTES)];
+        self.lines(Direction::Received, stream, shown, false);
+    }
+
+    /// Content came, or is sent.
+    #[cold]
+    pub(super) fn content(&mut self, direction: Direction, stream: u32, length: usize, ends: bool) {
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        let (kind, flags) = (Kind::Data, if ends { END_STREAM } else { 0 });
+        self.show(&LoggedFrame { direction, kind, length, flags, stream, details: "" });
+    }
+
     fn show(&mut self, frame: &LoggedFrame<'_>) {
         let Some(sink) = &mut self.sink else { return };
         if catch_unwind(AssertUnwindSafe(|| sink(frame))).is_err() {
@@ -37,7 +65,7 @@ impl Log {
 impl Connection {
     /// Shows every head and every piece of content from now on to `log`.
     pub fn log_frames(&mut self, log: FrameLog) {
-        self.log = Some(Box::new(Log { sink: Some(log) }));
+        self.log = Some(Log::new(log));
     }
 
     /// Takes the log, for the machine that goes on.
@@ -45,33 +73,36 @@ impl Connection {
         self.log.take()?.sink
     }
 
-    /// Lines came, or were made: a head or trailers. `ends`: there is nothing behind them.
+    /// Lines came, or were made.
     #[cold]
     pub(super) fn log_lines(&mut self, direction: Direction, octets: &[u8], ends: bool) {
-        let flags = if ends { END_HEADERS | END_STREAM } else { END_HEADERS };
-        self.log(Kind::Headers, direction, octets.len(), (flags, &lines(octets)));
+        let stream = self.logged_stream();
+        if let Some(log) = &mut self.log {
+            log.lines(direction, stream, octets, ends);
+        }
     }
 
     /// The request that lies in the input, as far as it came, was refused.
     #[cold]
     pub(super) fn log_refused(&mut self) {
-        let octets = self.input.bytes();
-        let shown = octets[..octets.len().min(limits::H2_LOG_BYTES)].to_vec();
-        self.log_lines(Direction::Received, &shown, false);
+        let stream = self.logged_stream();
+        if let Some(log) = &mut self.log {
+            log.refused(stream, self.input.bytes());
+        }
     }
 
     /// Content came, or is sent.
     #[cold]
     pub(super) fn log_content(&mut self, direction: Direction, length: usize, ends: bool) {
-        self.log(Kind::Data, direction, length, (if ends { END_STREAM } else { 0 }, ""));
+        let stream = self.logged_stream();
+        if let Some(log) = &mut self.log {
+            log.content(direction, stream, length, ends);
+        }
     }
 
-    fn log(&mut self, kind: Kind, direction: Direction, length: usize, (flags, details): (u8, &str)) {
-        let stream = self.exchange.as_ref().map_or(self.tally.requests.wrapping_add(1), |it| it.number);
-        let length = u32::try_from(length).unwrap_or(u32::MAX);
-        if let Some(log) = &mut self.log {
-            log.show(&LoggedFrame { direction, kind, length, flags, stream, details });
-        }
+    /// The request that is under way, or the next.
+    fn logged_stream(&self) -> u32 {
+        self.exchange.as_ref().map_or(self.tally.requests.wrapping_add(1), |it| it.number)
     }
 }
 

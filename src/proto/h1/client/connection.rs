@@ -12,12 +12,14 @@ use http::HeaderMap;
 
 use super::super::head::Bounds;
 use super::super::input::Input;
+use super::super::log::Log;
 use super::super::refusal::Refusal;
 use super::exchange::{Exchange, Receiving, Sending};
 use super::timeouts::Timers;
 use crate::limits;
 use crate::proto::h2::{
-    COUNTS, CommandError, Config, ConnectionError, Event, Held, Output, Reason, Stats, StreamKey, Trip, Trips,
+    COUNTS, CommandError, Config, ConnectionError, Event, FrameLog, Held, Output, Reason, Stats, StreamKey,
+    Trip, Trips,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,7 @@ pub struct Client {
     pub(super) breaks_off: bool,
     pub(super) spare: HeaderMap,
     pub(super) tally: Tally,
+    pub(super) log: Option<Box<Log>>,
 }
 
 impl Client {
@@ -107,7 +110,13 @@ impl Client {
             breaks_off: false,
             spare: HeaderMap::new(),
             tally: Tally::default(),
+            log: None,
         }
+    }
+
+    /// Shows every head and every piece of content from now on to `log`.
+    pub fn log_frames(&mut self, log: FrameLog) {
+        self.log = Some(Log::new(log));
     }
 
     /// How many requests may be sent now: none or one.
@@ -272,6 +281,9 @@ impl Client {
     /// Ends the connection for what the peer did.
     #[cold]
     pub(super) fn fail(&mut self, refusal: Refusal) {
+        if let Some(log) = &mut self.log {
+            log.refused(self.tally.requests, self.input.bytes());
+        }
         if let Some(trip) = refusal.trip {
             self.note_trip(trip);
         }

@@ -10,7 +10,7 @@ use super::connection::{Client, Notice};
 use super::exchange::{Asked, Exchange, Receiving, Sending};
 use super::framing::Framing;
 use crate::limits;
-use crate::proto::h2::{Event, StreamKey, Trip};
+use crate::proto::h2::{Direction, Event, StreamKey, Trip};
 
 impl Client {
     /// Reads a head of the response to the request under way, interim or final.
@@ -29,13 +29,19 @@ impl Client {
             return Ok(None);
         };
         self.searched = 0;
+        let lines = self.log.as_ref().map(|_| self.input.bytes()[..head.octets].to_vec());
         self.input.skip(head.octets);
         self.timers.head_came();
-        match head.response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => self.switch(head).map(Some),
-            status if status.is_informational() => self.inform(head.response).map(Some),
-            _ => self.answer(head).map(Some),
+        let event = match head.response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => self.switch(head),
+            status if status.is_informational() => self.inform(head.response),
+            _ => self.answer(head),
+        };
+        if let (Some(log), Some(lines)) = (&mut self.log, lines) {
+            let ends = matches!(event, Ok(Event::Response { end: true, .. }));
+            log.lines(Direction::Received, self.tally.requests, &lines, ends);
         }
+        event.map(Some)
     }
 
     fn inform(&mut self, response: Response<()>) -> Result<Event, Refusal> {
@@ -155,6 +161,9 @@ impl Client {
             return Ok(None);
         };
         self.searched = 0;
+        if let Some(log) = &mut self.log {
+            log.lines(Direction::Received, self.tally.requests, &octets[..length], true);
+        }
         self.input.skip(length);
         let Some(exchange) = &mut self.exchange else { return Ok(None) };
         exchange.receiving = Receiving::Ended;
@@ -181,6 +190,9 @@ impl Client {
         exchange.unreleased += n;
         let stream = exchange.key();
         self.timers.moved(n);
+        if let Some(log) = &mut self.log {
+            log.content(Direction::Received, self.tally.requests, n, end);
+        }
         if end {
             self.settle();
         }

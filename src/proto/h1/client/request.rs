@@ -53,9 +53,9 @@ impl Client {
         if plan.chunked && self.old {
             return Err(CommandError::UnknownLength);
         }
+        self.tally.requests = self.tally.requests.wrapping_add(1);
         let begin = self.output.end();
         self.write_request(request, target, &checked, &plan);
-        self.tally.requests = self.tally.requests.wrapping_add(1);
         self.persists = !checked.closes;
         let exchange = Exchange {
             number: self.tally.requests,
@@ -83,7 +83,7 @@ impl Client {
     }
 
     fn write_request<B>(&mut self, request: &Request<B>, target: &str, checked: &Checked, plan: &Plan) {
-        self.output.append(|out| {
+        self.write_lines(plan.end, |out| {
             for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\nhost: "] {
                 out.extend_from_slice(part.as_bytes());
             }

@@ -7,7 +7,7 @@ use super::super::write::{write_content, write_field};
 use super::connection::Client;
 use super::exchange::{Exchange, Sending};
 use super::request::check_trailers;
-use crate::proto::h2::{CommandError, Content, Mismatch, Reason, StreamKey};
+use crate::proto::h2::{CommandError, Content, Direction, Mismatch, Reason, StreamKey};
 
 impl Client {
     /// Sends content; ask `send_capacity` before, so that the output stays short. `end`: there is no more, and there are
@@ -36,6 +36,7 @@ impl Client {
             exchange.sending = Sending::Ended;
         }
         let chunked = exchange.chunked;
+        self.log_sent(data.len(), end);
         write_content(&mut self.output, data, chunked);
         if end && chunked {
             self.output.copy(b"0\r\n\r\n");
@@ -53,7 +54,23 @@ impl Client {
         if end {
             exchange.sending = Sending::Ended;
         }
+        self.log_sent(data.len(), end);
         write_content(&mut self.output, data, false);
+    }
+
+    fn log_sent(&mut self, length: usize, end: bool) {
+        if let Some(log) = self.log.as_mut().filter(|_| length > 0 || end) {
+            log.content(Direction::Sent, self.tally.requests, length, end);
+        }
+    }
+
+    /// Appends a head or trailers to the output. `ends`: there is nothing behind them.
+    pub(super) fn write_lines(&mut self, ends: bool, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(log) = &mut self.log else { return self.output.append(write) };
+        let mut lines = Vec::new();
+        write(&mut lines);
+        log.lines(Direction::Sent, self.tally.requests, &lines, ends);
+        self.output.copy(&lines);
     }
 
     /// Sends trailers, which end the request. Where the framing has no place for them they are left out (RFC 9110 §6.5.1).
@@ -74,8 +91,8 @@ impl Client {
         }
         exchange.sending = Sending::Ended;
         if exchange.chunked {
-            self.output.append(|out| {
-                out.extend_from_slice(b"0\r\n");
+            self.output.copy(b"0\r\n");
+            self.write_lines(true, |out| {
                 trailers.iter().for_each(|(name, value)| write_field(name, value, out));
                 out.extend_from_slice(b"\r\n");
             });
