@@ -55,7 +55,7 @@ async fn dump_with(wanted: impl Fn(&TaskDump) -> bool) -> Dump {
     }
 }
 
-fn works_on<'a>(task: &'a TaskDump) -> &'a str {
+fn works_on(task: &TaskDump) -> &str {
     task.works_on.as_deref().unwrap_or_default()
 }
 
@@ -206,7 +206,7 @@ fn the_log_goes_on_where_a_connection_changes_to_http_2() {
         http1::read_to_end(&mut socket);
     });
     let has = |start: &str| {
-        assert!(lines.iter().any(|it| it.trim_start().starts_with(start)), "{start} in {lines:#?}")
+        assert!(lines.iter().any(|it| it.trim_start().starts_with(start)), "{start} in {lines:#?}");
     };
     has("GET / HTTP/1.1");
     has("recv SETTINGS frame <length=0");

@@ -88,6 +88,7 @@ pub use zero_copy::ZeroCopied;
 
 #[cfg(feature = "tls")]
 pub(crate) use parting::part;
+#[cfg(feature = "tls")]
 pub(crate) use transfer::end;
 
 pub use crate::sys::unix::UnixAddr;

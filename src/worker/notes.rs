@@ -152,6 +152,7 @@ impl fmt::Display for Described<'_> {
 }
 
 /// Notes on this worker what many wait for; the note goes with what it is about. Nothing outside a runtime.
+#[cfg_attr(not(feature = "message"), expect(dead_code, reason = "only connections of messages do"))]
 pub(crate) fn note_many(source: rc::Weak<dyn DescribeMany>) {
     context::try_with(|worker| {
         if let Some(worker) = worker {

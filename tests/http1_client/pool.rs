@@ -232,8 +232,8 @@ fn a_request_that_may_do_harm_is_not_sent_again() {
     let posted = |url: &str| post(url, "content");
     let patched = |url: &str| Request::patch(url).body(Body::empty()).unwrap();
     // What was begun to be read cannot be sent twice, whatever the method.
-    let requests: [Box<dyn FnOnce(&str) -> Request<Body>>; 3] =
-        [Box::new(posted), Box::new(patched), Box::new(streamed)];
+    type Make = Box<dyn FnOnce(&str) -> Request<Body>>;
+    let requests: [Make; 3] = [Box::new(posted), Box::new(patched), Box::new(streamed)];
     for request in requests {
         let script = |listener: &std::net::TcpListener| {
             let mut peer = accept(listener);
