@@ -542,6 +542,10 @@ pub(crate) const MESSAGE_COPIED_BYTES: usize = 1024;
 /// Handlers of one connection at a time; further messages wait in the socket.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_HANDLERS: usize = 64;
+/// Handlers of one connection that are called one behind the other: then what they have answered goes out, so that its
+/// receiver is at work while the others are called. Half of those that there may be at a time: two batches, one at each end.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_TURN: usize = MESSAGE_HANDLERS / 2;
 /// Handlers of a node of datagrams at a time, over all its peers; what comes then is dropped, as datagrams are.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_NODE_HANDLERS: usize = 1024;

@@ -2,6 +2,9 @@
 #![cfg(all(feature = "message", not(loom)))]
 #![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
 
+#[path = "support/exact.rs"]
+mod exact;
+
 use std::{
     cell::{Cell, RefCell},
     future::{Future, pending},
@@ -281,4 +284,27 @@ fn refused_messages_are_counted() {
         assert_eq!(remote.request(Kind::REQUEST_URI, "a", "").await.unwrap().kind, Kind::AUTH_ERROR);
         assert_eq!((server.metrics().refused, server.metrics().received), (1, 1));
     });
+}
+
+/// Five: at either end the octets of a read and what counts their holders, and the handler's future.
+#[test]
+fn a_small_request_costs_few_allocations_at_both_ends() {
+    if exact::calls_may_fail() {
+        return;
+    }
+    let asked = |count| {
+        move || {
+            run(async {
+                let server = serve(&Rc::default());
+                let remote = Builder::new().client().connect(server.local_addr()).await.unwrap();
+                for _ in 0..count {
+                    ask(&remote).await.unwrap();
+                }
+            });
+        }
+    };
+    let made = |count| allocation_counter::measure(asked(count)).count_total;
+    made(10); // what the process makes once
+    let (few, many) = (made(100), made(1100));
+    assert!(many - few <= 8 * 1000, "{few} for 100 requests, {many} for 1,100");
 }

@@ -17,13 +17,13 @@ use std::{
 };
 
 use crate::{
-    limits::MESSAGE_HANDLERS,
+    limits::{MESSAGE_HANDLERS, MESSAGE_TURN},
     message::{link::Link, routes::Route},
     proto::message::{Message, is_numbered},
-    worker::Scope,
+    worker::{Scope, yield_now},
 };
 
-type Taken = (Route, Message);
+type Taken = (Rc<Route>, Message);
 
 pub(super) struct Handlers {
     /// `None` before the connection is carried, and behind.
@@ -133,13 +133,19 @@ impl Link {
     }
 
     async fn run_numbered(self: Rc<Self>) {
-        let (handlers, peer) = (&self.handlers, self.peer());
+        let (handlers, peer, mut called) = (&self.handlers, self.peer(), 0);
         loop {
             let taken = handlers.numbered.borrow_mut().pop_front();
             let Some((route, message)) = taken else {
                 handlers.asleep().await;
+                called = 0;
                 continue;
             };
+            if called == MESSAGE_TURN {
+                called = 0;
+                yield_now().await;
+            }
+            called += 1;
             let at_work = AtWork(handlers);
             let mut handling = pin!(peer.answer(&route, message));
             if poll_fn(|context| Poll::Ready(handling.as_mut().poll(context))).await.is_ready() {

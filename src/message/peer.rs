@@ -289,7 +289,8 @@ impl Peer {
 
     /// What it has said of itself, if it has.
     pub(super) fn said(&self) -> Option<Rc<Value>> {
-        self.node().peers.said(self.addr())
+        let peers = &self.node().peers;
+        if peers.is_empty() { None } else { peers.said(self.addr()) }
     }
 
     pub(super) fn guard(&self) -> &Guard {
@@ -410,7 +411,7 @@ impl Peer {
 
     /// Gives a message to the request that it answers; else says which handler it is for, if any is. When the node `serves`
     /// no more, only answers are taken.
-    pub(super) fn take(&self, mut message: Message, serves: bool) -> Option<(Route, Message)> {
+    pub(super) fn take(&self, mut message: Message, serves: bool) -> Option<(Rc<Route>, Message)> {
         count(&self.node().counts.received, 1);
         let said = self.said();
         if self.is_offer(&message) {
@@ -433,7 +434,9 @@ impl Peer {
         if !serves {
             return None;
         }
-        self.node().peers.heard(self.addr());
+        if !self.node().peers.is_empty() {
+            self.node().peers.heard(self.addr());
+        }
         if let Some(answer) = self.node().peers.take(&message, self.addr()) {
             self.introduce(&message, answer);
             return None;

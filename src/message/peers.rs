@@ -221,21 +221,21 @@ impl Peers {
     /// Something was heard from an address.
     pub(super) fn heard(&self, from: SocketAddr) {
         let mut table = self.table.borrow_mut();
-        if table.addresses.is_empty() {
-            return;
-        }
         let Table { known, addresses } = &mut *table;
         if let Some(known) = addresses.get(&from).and_then(|id| known.get_mut(id)) {
             known.heard = Instant::now();
         }
     }
 
+    /// Whether nobody is known; mostly so, and then nothing else need be asked.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.borrow().addresses.is_empty()
+    }
+
     /// What the peer at an address has said of itself.
     pub(super) fn said(&self, at: SocketAddr) -> Option<Rc<Value>> {
         let table = self.table.borrow();
-        if table.addresses.is_empty() {
-            return None;
-        }
         Some(table.known.get(table.addresses.get(&at)?)?.said.clone())
     }
 

@@ -79,9 +79,8 @@ impl Incoming {
 
 type Answering = Pin<Box<dyn Future<Output = Option<Message>>>>;
 
-#[derive(Clone)]
 pub(super) struct Route {
-    handler: Rc<dyn Fn(Incoming) -> Answering>,
+    handler: Box<dyn Fn(Incoming) -> Answering>,
     pub(super) layer: Layer,
     /// It is for what no other handler is for.
     pub(super) is_default: bool,
@@ -96,7 +95,7 @@ impl Route {
         F: Future<Output = Option<Message>> + 'static,
     {
         Route {
-            handler: Rc::new(move |incoming| Box::pin(handler(incoming))),
+            handler: Box::new(move |incoming| Box::pin(handler(incoming))),
             layer,
             is_default: false,
             once: false,
@@ -111,9 +110,9 @@ impl Route {
 /// The handlers of a node.
 #[derive(Default)]
 pub(super) struct Routes {
-    table: RefCell<BTreeMap<Key, Route>>,
-    default: RefCell<Option<Route>>,
-    once: RefCell<BTreeMap<Key, Route>>,
+    table: RefCell<BTreeMap<Key, Rc<Route>>>,
+    default: RefCell<Option<Rc<Route>>>,
+    once: RefCell<BTreeMap<Key, Rc<Route>>>,
     /// There has been a handler for a uri, or for a peer: else no message is looked at so closely.
     of_uris: Cell<bool>,
     of_peers: Cell<bool>,
@@ -123,13 +122,13 @@ impl Routes {
     /// Adds a handler, in the place of one that was there for the same.
     pub(super) fn add(&self, key: Key, route: Route) {
         self.note(&key);
-        let replaced = self.table.borrow_mut().insert(key, route);
+        let replaced = self.table.borrow_mut().insert(key, Rc::new(route));
         drop(replaced);
     }
 
     /// Sets the handler of what no other is for.
     pub(super) fn set_default(&self, route: Route) {
-        let replaced = self.default.borrow_mut().replace(Route { is_default: true, ..route });
+        let replaced = self.default.borrow_mut().replace(Rc::new(Route { is_default: true, ..route }));
         drop(replaced);
     }
 
@@ -137,7 +136,7 @@ impl Routes {
     pub(super) fn add_once(&self, key: Key, mut route: Route) {
         route.once = true;
         self.note(&key);
-        let replaced = self.once.borrow_mut().insert(key, route);
+        let replaced = self.once.borrow_mut().insert(key, Rc::new(route));
         drop(replaced);
     }
 
@@ -154,18 +153,18 @@ impl Routes {
     }
 
     /// A message goes to a handler now: if that is for one message, it has had it.
-    pub(super) fn spend(&self, route: &Route) {
+    pub(super) fn spend(&self, route: &Rc<Route>) {
         if route.once {
             let mut spent = None;
             self.once.borrow_mut().retain(|_, other| {
-                let is_it = Rc::ptr_eq(&other.handler, &route.handler);
+                let is_it = Rc::ptr_eq(other, route);
                 spent = is_it.then(|| other.clone()).or(spent.take());
                 !is_it
             });
         }
     }
 
-    pub(super) fn find(&self, message: &Message, peer: SocketAddr) -> Option<Route> {
+    pub(super) fn find(&self, message: &Message, peer: SocketAddr) -> Option<Rc<Route>> {
         let (table, once) = (self.table.borrow(), self.once.borrow());
         let found = |key: &Key| once.get(key).or_else(|| table.get(key)).cloned();
         let (kind, mut exact) = (message.kind, None);

@@ -117,8 +117,10 @@ impl Fields {
         if let Some(Number { of: Of::Answer, value }) = self.number {
             return Some(value.into());
         }
-        let Value::Int(number) = self.get(REPEATED)? else { return None };
-        Some(number)
+        let (_, Value::Int(number)) = self.more.iter().find(|(name, _)| name == REPEATED)? else {
+            return None;
+        };
+        Some(*number)
     }
 
     /// Repeats the number of a request, whatever it is.
@@ -137,8 +139,12 @@ impl Fields {
 
     /// The numbers alone.
     pub(super) fn numbers(&self) -> Fields {
-        let is_number = |(name, _): &&Pair| *name == NUMBER || *name == REPEATED;
-        Fields { number: self.number, more: self.more.iter().filter(is_number).cloned().collect() }
+        let mut numbers = Fields { number: self.number, more: Vec::new() };
+        if !self.more.is_empty() {
+            let is_number = |(name, _): &&Pair| *name == NUMBER || *name == REPEATED;
+            numbers.more = self.more.iter().filter(is_number).cloned().collect();
+        }
+        numbers
     }
 
     /// Sets a field.
