@@ -10,18 +10,24 @@ from loads import say_go
 
 TITLE = "Messages: requests per second, server and client together"
 OURS = "wakering"
+SPINS = "wakering, spinning"
 PACKAGE = "netaio"
+FLOOR = "bare epoll"
+# Workers that go on looking for so long before they sleep.
+SPIN = ["--spin", 100]
 SCRIPT = pathlib.Path(__file__).resolve().parent / "message_netaio.py"
 PLUGINS = ["--secret", "a secret", "--key", "a key"]
+# Requests, and answers, have about 100 octets with their frames.
+ONE_BY_ONE = "64 B, one after the other"
 # What is asked, and how often: of ours, of the package.
 CASES = {
-    "64 B, one after the other": (["--size", 64, "--in-flight", 1], [], {OURS: 100_000, PACKAGE: 3_000}),
+    ONE_BY_ONE: (["--size", 64, "--in-flight", 1], [], {OURS: 100_000, PACKAGE: 3_000}),
     "64 B, 64 at a time": (["--size", 64, "--in-flight", 64], [], {OURS: 400_000, PACKAGE: 3_000}),
     "60 kB, HMAC and cipher": (["--size", 60_000, "--in-flight", 1], PLUGINS, {OURS: 10_000, PACKAGE: 60}),
     "60 kB, session": (["--size", 60_000, "--in-flight", 1], ["--session", "a secret"], {OURS: 20_000}),
 }
 # How many times what the package does is wanted.
-WANTED = {"64 B, one after the other": 20, "64 B, 64 at a time": 100, "60 kB, HMAC and cipher": 100}
+WANTED = {ONE_BY_ONE: 20, "64 B, 64 at a time": 100, "60 kB, HMAC and cipher": 100}
 
 
 def python(peers):
@@ -32,35 +38,52 @@ def python(peers):
 
 
 def measure(program, interpreter, options, keep, log):
-    """Runs every case, round by round, the two in turn."""
-    sides = {OURS: [program]}
+    """Runs every case, round by round, all in turn."""
+    sides = {OURS: [program], SPINS: [program]}
     if interpreter:
         sides[PACKAGE] = [interpreter, SCRIPT]
     else:
         print("skipped: netaio is not installed (tests/interop/prepare makes a place for it); ours alone is measured")
+    share = 5 if options.quick else 1
     for turn in range(options.rounds):
         for case, (load, plugins, requests) in CASES.items():
             for side, command in sides.items():
-                if side in requests:
-                    count = max(requests[side] // (5 if options.quick else 1), 10)
-                    keep(table="message", column=case, server=side, round=turn, per_second=run(command, load, plugins, count))
+                count = requests.get(OURS if side == SPINS else side)
+                if count:
+                    words = [*plugins, *(SPIN if side == SPINS else [])]
+                    rate = run(command, load, words, max(count // share, 10))
+                    keep(table="message", column=case, server=side, round=turn, per_second=rate)
+        rate = bare(program, CASES[ONE_BY_ONE][2][OURS] // share)
+        keep(table="message", column=ONE_BY_ONE, server=FLOOR, round=turn, per_second=rate)
         log(f"  message: round {turn + 1} of {options.rounds}")
+
+
+def bare(program, requests):
+    """Round trips per second of as many octets through two bare epoll loops: what the system takes."""
+    with announced([program.with_name("epoll_echo")]) as (_, address):
+        words = ["--addr", address, "--connections", 1, "--size", 100]
+        return load_of([program.with_name("echo_client"), *words], requests)
 
 
 def run(command, load, plugins, requests):
     """Requests per second of one server and one client."""
     with serving(command, plugins) as address:
-        words = [*command, "--addr", address, *plugins, *load, "--warm-up", requests // 10, "--requests", requests]
-        child = spawn(words, LOAD_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        try:
-            if (line := read_line(child, STEP_SECONDS)) != "ready":
-                raise Failed(f"{command[-1]} said {line!r}")
-            say_go(child)
-            word, count, seconds = read_line(child, STEP_SECONDS).split()
-        finally:
-            end(child)
+        return load_of([*command, "--addr", address, *plugins, *load], requests)
+
+
+def load_of(words, requests):
+    """Requests per second of a load that speaks with its driver."""
+    words = [*words, "--warm-up", requests // 10, "--requests", requests]
+    child = spawn(words, LOAD_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+    try:
+        if (line := read_line(child, STEP_SECONDS)) != "ready":
+            raise Failed(f"{words[0]} said {line!r}")
+        say_go(child)
+        word, count, seconds = read_line(child, STEP_SECONDS).split()
+    finally:
+        end(child)
     if word != "done" or int(count) != requests:
-        raise Failed(f"{command[-1]} did not do what it was asked to")
+        raise Failed(f"{words[0]} did not do what it was asked to")
     return requests / float(seconds)
 
 
@@ -84,20 +107,31 @@ def best(records, case, side):
     return max(report.values(records, "per_second", table="message", column=case, server=side), default=None)
 
 
+def ours(records, case):
+    """The better of ours."""
+    return max(filter(None, (best(records, case, side) for side in (OURS, SPINS))), default=None)
+
+
 def table(records):
-    rows = [["requests per second", OURS, PACKAGE, "times"]]
+    rows = [["requests per second", OURS, SPINS, PACKAGE, "times", FLOOR]]
     for case in CASES:
-        ours, theirs = best(records, case, OURS), best(records, case, PACKAGE)
-        shown = [f"{rate:,.0f}" if rate else "-" for rate in (ours, theirs)]
-        rows.append([case, *shown, f"{ours / theirs:,.0f}×" if ours and theirs else "-"])
-    words = "Best round. Content of requests and of answers; over the loopback, each process on a core of its own."
+        rates = {side: best(records, case, side) for side in (OURS, SPINS, PACKAGE, FLOOR)}
+        shown = {side: f"{rate:,.0f}" if rate else "-" for side, rate in rates.items()}
+        theirs = rates[PACKAGE]
+        times = f"{ours(records, case) / theirs:,.1f}×" if theirs and ours(records, case) else "-"
+        rows.append([case, shown[OURS], shown[SPINS], shown[PACKAGE], times, shown[FLOOR]])
+    words = (
+        "Best round. Content of requests and of answers; over the loopback, each process on a core of its own. Spinning: "
+        f"`Builder::spin` of {SPIN[1]} µs at both ends; `times` is of the better of ours. {FLOOR}: as many octets back and "
+        "forth between two loops that do nothing with them, and sleep."
+    )
     return f"## {TITLE}\n\n{words}\n\n{report.grid(rows)}"
 
 
 def verdicts(records):
     for case, wanted in WANTED.items():
-        ours, theirs = best(records, case, OURS), best(records, case, PACKAGE)
-        if not ours or not theirs:
+        rate, theirs = ours(records, case), best(records, case, PACKAGE)
+        if not rate or not theirs:
             yield None, f"message, {case}: not measured"
             continue
-        yield ours / theirs >= wanted, f"message, {case}: {ours / theirs:.0f} × {PACKAGE}, wanted at least {wanted} ×"
+        yield rate / theirs >= wanted, f"message, {case}: {rate / theirs:.1f} × {PACKAGE}, wanted at least {wanted} ×"
