@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+#[cfg(feature = "http1")]
 use support::peer::{Role, Row, installed, version_of};
 use support::server::{Server, Signal};
 use support::{program, run};

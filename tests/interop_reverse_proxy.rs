@@ -20,7 +20,7 @@ use load::Load;
 use serde_json::Value;
 use support::{
     peer::{Role, installed},
-    program, run, served,
+    program, run,
     server::{Server, Signal},
 };
 
@@ -302,7 +302,7 @@ fn clients_speak_tls_with_it_in_either_version() {
 #[cfg(feature = "http1")]
 #[test]
 fn a_proxy_is_replaced_while_clients_of_http_1_come() {
-    let Some(served) = served::Served::by("service", "ab", "ab, HTTP/1.1", &[]) else { return };
+    let Some(served) = support::served::Served::by("service", "ab", "ab, HTTP/1.1", &[]) else { return };
     let folder = std::env::temp_dir().join(format!("wk-rpo-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let path = folder.join("handover").to_str().expect("a name").to_owned();
