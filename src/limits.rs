@@ -485,9 +485,9 @@ pub(crate) const UNKNOWN_PEERS_MAX: usize = 4096;
 /// Connections of a console: a browser opens six, and some people may look.
 #[cfg(feature = "console")]
 pub(crate) const CONSOLE_CONNECTIONS: usize = 64;
-/// Tasks, connections and jobs that a console lists, each: more than anybody reads, and about 300 KiB.
+/// Tasks, connections and jobs that a console lists, each: twice what the page shows, and about 200 KiB.
 #[cfg(feature = "console")]
-pub(crate) const CONSOLE_TASKS: usize = 1000;
+pub(crate) const CONSOLE_TASKS: usize = 400;
 /// How old what a console tells may be: several who look once a second share what is gathered.
 #[cfg(feature = "console")]
 pub(crate) const CONSOLE_AGE: Duration = Duration::from_millis(250);

@@ -50,14 +50,21 @@ impl fmt::Display for Json {
 
 fn text(out: &mut fmt::Formatter<'_>, value: &str) -> fmt::Result {
     out.write_char('"')?;
-    for character in value.chars() {
-        match character {
-            '"' => out.write_str("\\\"")?,
-            '\\' => out.write_str("\\\\")?,
-            control if control < ' ' => write!(out, "\\u{:04x}", u32::from(control))?,
-            other => out.write_char(other)?,
+    // In pieces: a character at a time was a third of what a look costs.
+    let mut rest = value;
+    while let Some(at) = rest.find(|it| it == '"' || it == '\\' || it < ' ') {
+        let (plain, special) = rest.split_at(at);
+        out.write_str(plain)?;
+        let mut characters = special.chars();
+        match characters.next() {
+            Some('"') => out.write_str("\\\"")?,
+            Some('\\') => out.write_str("\\\\")?,
+            Some(control) => write!(out, "\\u{:04x}", u32::from(control))?,
+            None => {}
         }
+        rest = characters.as_str();
     }
+    out.write_str(rest)?;
     out.write_char('"')
 }
 
