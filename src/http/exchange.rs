@@ -90,10 +90,7 @@ impl Exchange {
         let date = self.shared.date.at(now);
         let head = ResponseHead { status, headers: response.headers(), date: Some(&date), content_length };
         let mut core = self.place.wire.core.borrow_mut();
-        if whole {
-            core::answer_is_whole(&mut core, self.place.key);
-        }
-        if let Err(error) = core.respond_with(self.place.key, head, end) {
+        if let Err(error) = core::respond(&mut core, self.place.key, head, end, whole) {
             drop((core, date));
             self.refuse(error, response.headers());
             return None;
@@ -129,7 +126,9 @@ impl Exchange {
             date: Some(&date),
             content_length: Some(0),
         };
-        self.answered = self.place.wire.core.borrow_mut().respond_with(self.place.key, head, true).is_ok();
+        let mut core = self.place.wire.core.borrow_mut();
+        self.answered = core::respond(&mut core, self.place.key, head, true, false).is_ok();
+        drop(core);
         drop(date);
         self.shared.hooks.bad_response(&self.place, error, Some(headers));
     }

@@ -463,11 +463,7 @@ impl Wire {
                 if mailbox.detached { core.release_late(unread) } else { core.release(key, unread) }
             }
         }
-        let (idle, ended) = {
-            let mut core = self.core.borrow_mut();
-            core.finish(key);
-            (core.open_streams() == 0, core.has_events())
-        };
+        let (idle, ended) = core::finish(&mut self.core.borrow_mut(), key);
         if ended && self.armed.get() != DRIVEN {
             self.wake_driver();
         }

@@ -233,13 +233,43 @@ pub(in crate::http) fn hears_out(core: &Core) -> bool {
     }
 }
 
-/// Says that the answer that is about to be sent does not depend on what is still to come of its request.
-#[inline]
-pub(in crate::http) fn answer_is_whole(core: &mut Core, stream: StreamKey) {
+/// Begins an answer. One that is `whole` does not depend on what is still to come of its request.
+#[inline(always)]
+pub(in crate::http) fn respond(
+    core: &mut Core,
+    stream: StreamKey,
+    head: ResponseHead<'_>,
+    end: bool,
+    whole: bool,
+) -> Result<(), CommandError> {
     match core {
-        Core::Http2(_) => {}
-        Core::Http1(core) => core.answer_is_whole(stream),
-        Core::Http1Client(_) => {}
+        Core::Http2(core) => core.respond_with(stream, head, end),
+        Core::Http1(core) => {
+            if whole {
+                core.answer_is_whole(stream);
+            }
+            core.respond_with(stream, head, end)
+        }
+        Core::Http1Client(_) => Err(CommandError::WrongRole),
+    }
+}
+
+/// The handler of a stream is gone. Tells whether it was the last, and whether there are events.
+#[inline(always)]
+pub(in crate::http) fn finish(core: &mut Core, stream: StreamKey) -> (bool, bool) {
+    match core {
+        Core::Http2(core) => {
+            core.finish(stream);
+            (core.open_streams() == 0, core.has_events())
+        }
+        Core::Http1(core) => {
+            core.finish(stream);
+            (core.open_streams() == 0, core.has_events())
+        }
+        Core::Http1Client(core) => {
+            core.finish(stream);
+            (core.open_streams() == 0, core.has_events())
+        }
     }
 }
 
@@ -434,7 +464,7 @@ impl Core {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(in crate::http) fn recycle(&mut self, headers: HeaderMap) {
         match self {
             Core::Http2(core) => core.recycle(headers),
@@ -443,7 +473,7 @@ impl Core {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(in crate::http) fn recycle_head(&mut self, head: Box<Request<()>>) {
         match self {
             Core::Http2(core) => core.recycle_head(head),
@@ -452,7 +482,7 @@ impl Core {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(in crate::http) fn take_head(&mut self) -> Option<Box<Request<()>>> {
         match self {
             Core::Http2(core) => core.take_head(),
@@ -488,21 +518,12 @@ impl Core {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(in crate::http) fn release(&mut self, stream: StreamKey, n: usize) {
         match self {
             Core::Http2(core) => core.release(stream, n),
             Core::Http1(core) => core.release(stream, n),
             Core::Http1Client(core) => core.release(stream, n),
-        }
-    }
-
-    #[inline]
-    pub(in crate::http) fn finish(&mut self, stream: StreamKey) {
-        match self {
-            Core::Http2(core) => core.finish(stream),
-            Core::Http1(core) => core.finish(stream),
-            Core::Http1Client(core) => core.finish(stream),
         }
     }
 
@@ -529,7 +550,7 @@ impl Core {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(in crate::http) fn send_data(
         &mut self,
         stream: StreamKey,
@@ -553,20 +574,6 @@ impl Core {
             Core::Http2(core) => core.send_trailers(stream, trailers),
             Core::Http1(core) => core.send_trailers(stream, trailers),
             Core::Http1Client(core) => core.send_trailers(stream, trailers),
-        }
-    }
-
-    #[inline]
-    pub(in crate::http) fn respond_with(
-        &mut self,
-        stream: StreamKey,
-        head: ResponseHead<'_>,
-        end: bool,
-    ) -> Result<(), CommandError> {
-        match self {
-            Core::Http2(core) => core.respond_with(stream, head, end),
-            Core::Http1(core) => core.respond_with(stream, head, end),
-            Core::Http1Client(_) => Err(CommandError::WrongRole),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ::http::{HeaderValue, Version};
 
-use crate::proto::h2::{Config, Connection, StreamKey};
+use crate::proto::h2::{CommandError, Config, Connection, ResponseHead, StreamKey};
 
 /// The machine of a connection.
 pub(in crate::http) type Core = Connection;
@@ -52,9 +52,24 @@ pub(in crate::http) fn hears_out(_core: &Core) -> bool {
     false
 }
 
-/// Says that the answer that is about to be sent does not depend on what is still to come of its request.
+/// Begins an answer.
 #[inline]
-pub(in crate::http) fn answer_is_whole(_core: &mut Core, _stream: StreamKey) {}
+pub(in crate::http) fn respond(
+    core: &mut Core,
+    stream: StreamKey,
+    head: ResponseHead<'_>,
+    end: bool,
+    _whole: bool,
+) -> Result<(), CommandError> {
+    core.respond_with(stream, head, end)
+}
+
+/// The handler of a stream is gone. Tells whether it was the last, and whether there are events.
+#[inline]
+pub(in crate::http) fn finish(core: &mut Core, stream: StreamKey) -> (bool, bool) {
+    core.finish(stream);
+    (core.open_streams() == 0, core.has_events())
+}
 
 /// Whether it is HTTP/1.
 #[inline]
