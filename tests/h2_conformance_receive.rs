@@ -435,7 +435,7 @@ fn an_authority_that_is_no_host_and_port_is_malformed() {
     let good = "a a: a:0080 a:65535 a_b.c-d:1 1.2.3.4 [::1] [fe80::1.2.3.4]:9 [v1:x]";
     let bad = "a:xyz a:-1 a:+1 a:65536 a:99999999999 : :80 [] []:80 [x] [1] [::1]x [::1 a:1:2 a/b a?b a#b @a u@a a%41";
     let cases = good.split(' ').map(|it| (it, Fine)).chain(bad.split(' ').map(|it| (it, Reset(PROTOCOL))));
-    for (authority, expected) in cases.chain([("a b", Reset(PROTOCOL))]) {
+    for (authority, expected) in cases.chain([("", Reset(PROTOCOL)), ("a b", Reset(PROTOCOL))]) {
         let [method, scheme, _, path] = PSEUDO;
         for list in
             [[(":authority", authority), method, scheme, path], [method, scheme, path, ("host", authority)]]
@@ -447,34 +447,14 @@ fn an_authority_that_is_no_host_and_port_is_malformed() {
     }
 }
 
-/// RFC 9113 §8.3.1, RFC 9110 §7.2: haproxy's health checks name no host, nor do requests of HTTP/1.0; `host` may be empty
-/// then, and `:authority` may not.
-#[test]
-fn a_request_may_name_no_authority() {
-    let [method, scheme, _, path] = PSEUDO;
-    for (list, expected) in [
-        (vec![method, scheme, path], Fine),
-        (vec![method, scheme, path, ("host", "")], Fine),
-        (vec![method, scheme, (":authority", ""), path], Reset(PROTOCOL)),
-    ] {
-        let mut wire = Wire::server(Config::default());
-        wire.feed(&frame(HEADERS, GET, 1, &fields(&list)));
-        assert_eq!(outcome(&wire), expected, "{list:?}");
-        if let Some(Event::Request { request, .. }) = wire.events.first() {
-            assert_eq!(request.uri(), "/");
-            assert_eq!(request.uri().authority(), None);
-        }
-    }
-}
-
 /// RFC 3986 §3.1: in any case; what holds for `http` holds for `HTTP`.
 #[test]
 fn a_scheme_is_read_in_any_case() {
     let [method, _, authority, path] = PSEUDO;
     for (scheme, list, expected) in [
         ("HTTP", &[method, authority, path][..], Fine),
-        ("HTTP", &[method, authority, path, ("host", "a:80")], Fine),
-        ("Https", &[method, authority, path, ("host", "a:80")], Reset(PROTOCOL)),
+        ("HTTP", &[method, path], Reset(PROTOCOL)),
+        ("Https", &[method, path], Reset(PROTOCOL)),
         ("Https", &[method, authority, path, ("host", "a:443")], Fine),
     ] {
         let mut wire = Wire::server(Config::default());

@@ -334,7 +334,7 @@ fn malformed_requests() -> Vec<Case> {
             &head(&[method, scheme, (":authority", "u@a"), path]),
             bad,
         ),
-        case("no :authority and no host is fine", "8.3.1", &head(&[method, scheme, path]), Ignored),
+        case("no :authority and no host", "8.3.1", &head(&[method, scheme, path]), bad),
         case("host that contradicts :authority", "8.3.1", &with(&[("host", "b")]), bad),
         case("host that repeats :authority is fine", "8.3.1", &with(&[("host", "A")]), Ignored),
         case("two hosts", "8.3.1", &with(&[("host", "a"), ("host", "a")]), bad),

@@ -184,7 +184,7 @@ fn haproxy_finds_out_by_requests_what_it_does_not_by_connecting() {
         let server = Server::start("service", &["--grace", "60"]);
         let socket = std::cell::RefCell::new(PathBuf::new());
         let line = format!(
-            "option httpchk GET /\n timeout check 700ms\n \
+            "option httpchk\n http-check send meth GET uri / hdr host ours\n timeout check 700ms\n \
              server ours {} {word} check inter 200ms fall 2 rise 1",
             server.address
         );

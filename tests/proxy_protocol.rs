@@ -133,8 +133,10 @@ fn haproxy_tells_the_address_while_it_speaks_http() {
         let Some(haproxy) = installed("haproxy", peer, Role::Proxy) else { continue };
         for header in ["send-proxy", "send-proxy-v2"] {
             beside_server(|behind| {
-                let line =
-                    format!("option httpchk GET /\n server ours {behind} {word} {header} check inter 100ms");
+                let line = format!(
+                    "option httpchk\n http-check send meth GET uri / hdr host ours\n \
+                     server ours {behind} {word} {header} check inter 100ms"
+                );
                 let configure = |folder: &Folder, port: u16| daemon::haproxy(folder, port, "", &line);
                 let mut daemon = Daemon::start(peer, Role::Proxy, &haproxy, "-v", configure);
                 for _ in 0..3 {

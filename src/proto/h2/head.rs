@@ -215,9 +215,8 @@ impl<'a> HeadSink<'a> {
         if !is_path(path.as_str(), method) {
             return Err(":path does not start with a slash");
         }
-        // A request of HTTP/1.0 that a proxy passes on names no host, and neither do health checks (RFC 9113 §8.3.1).
-        if authority.is_none() && *method == Method::CONNECT {
-            return Err("CONNECT with neither :authority nor host");
+        if authority.is_none() && (scheme == Scheme::HTTP || scheme == Scheme::HTTPS) {
+            return Err("neither :authority nor host");
         }
         let mut parts = http::uri::Parts::default();
         parts.path_and_query = Some(path);
