@@ -7,12 +7,18 @@
 mod identity;
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     io::{self, IoSlice, Write},
     net::{Shutdown, SocketAddr, TcpStream as Socket},
     pin::pin,
-    sync::{Arc, mpsc},
-    task::Poll,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    task::{Context, Poll, Wake},
     thread,
     time::Duration,
 };
@@ -20,6 +26,7 @@ use std::{
 use bytes::BytesMut;
 use identity::{Authority, Foreign, PATIENCE, localhost};
 use wakering::{
+    JoinHandle,
     net::{TcpListener, TcpStream, UnixStream},
     spawn,
     time::timeout,
@@ -27,6 +34,7 @@ use wakering::{
         TlsAcceptor, TlsConnector, TlsError, TlsListener, TlsStream,
         rustls::{self, ProtocolVersion, server::ResolvesServerCertUsingSni, version},
     },
+    yield_now,
 };
 
 /// Two streams of ours that have shaken hands: the server's, the client's.
@@ -571,6 +579,127 @@ fn a_slow_handshake_holds_up_nobody() {
     );
     assert_eq!(answer, b"served");
     done.recv().unwrap_err();
+}
+
+/// Connects to a listener at which somebody waits, and lets the handshake begin.
+async fn begin(listener: &TlsListener, acceptor: &TlsAcceptor) -> TcpStream {
+    let (address, before) = (listener.get_ref().local_addr().unwrap(), acceptor.metrics().under_way);
+    let stream = TcpStream::connect(address).await.unwrap();
+    until(|| acceptor.metrics().under_way > before).await;
+    stream
+}
+
+/// Lets others run until something is so.
+async fn until(so: impl Fn() -> bool) {
+    let looks = async {
+        while !so() {
+            yield_now().await;
+        }
+    };
+    timeout(PATIENCE, looks).await.expect("it comes to that");
+}
+
+/// Waits at a listener in a task of its own, which is waiting when this returns.
+async fn waiter(listener: &Rc<TlsListener>) -> JoinHandle<io::Result<(TlsStream, SocketAddr)>> {
+    let (listener, polled) = (listener.clone(), Rc::new(Cell::new(false)));
+    let seen = polled.clone();
+    let task = spawn(async move {
+        let mut accepting = pin!(listener.accept());
+        poll_fn(|context| {
+            let outcome = accepting.as_mut().poll(context);
+            polled.set(true);
+            outcome
+        })
+        .await
+    });
+    until(|| seen.get()).await;
+    task
+}
+
+#[test]
+fn each_task_that_waits_for_a_connection_gets_one() {
+    wakering::run(async {
+        let (server, client) = localhost();
+        let (acceptor, connector) = (TlsAcceptor::new(server), TlsConnector::new(client));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Rc::new(TlsListener::new(listener, acceptor.clone()));
+        // All of them wait when the first handshake ends.
+        let mut tasks = vec![waiter(&listener).await];
+        let streams = [
+            begin(&listener, &acceptor).await,
+            begin(&listener, &acceptor).await,
+            begin(&listener, &acceptor).await,
+        ];
+        tasks.extend([waiter(&listener).await, waiter(&listener).await]);
+        for stream in streams {
+            timeout(PATIENCE, connector.connect("localhost", stream)).await.expect("in time").unwrap();
+        }
+        for task in tasks {
+            timeout(PATIENCE, task).await.expect("nobody sleeps on").unwrap().unwrap();
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn who_stops_waiting_for_a_connection_leaves_it_to_the_next() {
+    wakering::run(async {
+        let (server, client) = localhost();
+        let (acceptor, connector) = (TlsAcceptor::new(server), TlsConnector::new(client));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Rc::new(TlsListener::new(listener, acceptor.clone()));
+        let first = waiter(&listener).await;
+        let stream = begin(&listener, &acceptor).await;
+        let second = waiter(&listener).await;
+        second.abort();
+        second.await.unwrap_err();
+        timeout(PATIENCE, connector.connect("localhost", stream)).await.expect("in time").unwrap();
+        timeout(PATIENCE, first).await.expect("it is woken").unwrap().unwrap();
+    })
+    .unwrap();
+}
+
+/// Tells that it was woken.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_was_called_and_does_not_come_has_the_next_one_called() {
+    wakering::run(async {
+        let (server, client) = localhost();
+        let (acceptor, connector) = (TlsAcceptor::new(server), TlsConnector::new(client));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Rc::new(TlsListener::new(listener, acceptor.clone()));
+        let beginner = waiter(&listener).await;
+        let stream = begin(&listener, &acceptor).await;
+        beginner.abort();
+        beginner.await.unwrap_err();
+        let flags = [Arc::<Flag>::default(), Arc::<Flag>::default()];
+        let mut waiting = Vec::new();
+        for flag in &flags {
+            let mut accepting = Box::pin(listener.accept());
+            let waker = flag.clone().into();
+            assert!(accepting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            waiting.push(accepting);
+        }
+        let stream =
+            timeout(PATIENCE, connector.connect("localhost", stream)).await.expect("in time").unwrap();
+        let called = |at: usize| flags[at].0.load(Ordering::Relaxed);
+        until(|| called(0) || called(1)).await;
+        let gone = usize::from(!called(0));
+        drop(waiting.remove(gone));
+        assert!(called(1 - gone), "what was left is for the other");
+        let (mut ours, _peer) = timeout(PATIENCE, waiting.remove(0)).await.expect("it is there").unwrap();
+        ours.write_all(b"x").await.unwrap();
+        drop(stream);
+    })
+    .unwrap();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A TCP listener whose connections have shaken hands.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::VecDeque,
     future::{Future, poll_fn},
     io,
@@ -67,9 +67,63 @@ pub struct TlsListener {
 #[derive(Default)]
 struct Desk {
     ready: RefCell<VecDeque<(TlsStream, SocketAddr)>>,
-    waiting: RefCell<Option<Waker>>,
+    /// Who waits for that, by number, the longest first.
+    waiting: RefCell<VecDeque<(u64, Waker)>>,
+    /// The number of who comes next.
+    next: Cell<u64>,
     /// Those that shake hands; some of them may be through.
     tasks: RefCell<Vec<AbortHandle>>,
+}
+
+impl Desk {
+    fn leave(&self, stream: TlsStream, peer: SocketAddr) {
+        self.ready.borrow_mut().push_back((stream, peer));
+        self.call_next();
+    }
+
+    /// Wakes one of those that wait, if there is something for it.
+    fn call_next(&self) {
+        if self.ready.borrow().is_empty() {
+            return;
+        }
+        let called = self.waiting.borrow_mut().pop_front();
+        if let Some((_number, waker)) = called {
+            waker.wake();
+        }
+    }
+}
+
+/// A place in the line of those that wait. Who gives it up has the next one called, as it may have been called itself.
+struct Place<'a> {
+    desk: &'a Desk,
+    number: u64,
+}
+
+impl Place<'_> {
+    fn at(desk: &Desk) -> Place<'_> {
+        let number = desk.next.get();
+        desk.next.set(number + 1);
+        Place { desk, number }
+    }
+
+    fn wait(&self, waker: &Waker) {
+        let mut waiting = self.desk.waiting.borrow_mut();
+        match waiting.iter_mut().find(|(number, _waker)| *number == self.number) {
+            Some((_number, known)) => known.clone_from(waker),
+            None => waiting.push_back((self.number, waker.clone())),
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.desk.waiting.borrow_mut();
+        let at = waiting.iter().position(|(number, _waker)| *number == self.number);
+        let ours = at.and_then(|at| waiting.remove(at));
+        drop(waiting);
+        drop(ours);
+        self.desk.call_next();
+    }
 }
 
 enum Next {
@@ -90,7 +144,7 @@ impl TlsListener {
         &self.listener
     }
 
-    /// Waits for a connection that has shaken hands.
+    /// Waits for a connection that has shaken hands. Several tasks may wait at once; each connection goes to one of them.
     ///
     /// # Errors
     ///
@@ -104,6 +158,7 @@ impl TlsListener {
     ///
     /// Nothing is lost: handshakes go on, and the next call has them.
     pub async fn accept(&self) -> io::Result<(TlsStream, SocketAddr)> {
+        let place = Place::at(&self.desk);
         loop {
             let next = {
                 let mut accepting = pin!(self.listener.accept());
@@ -111,7 +166,7 @@ impl TlsListener {
                     if let Some((stream, peer)) = self.desk.ready.borrow_mut().pop_front() {
                         return Poll::Ready(Ok(Next::Ready(stream, peer)));
                     }
-                    *self.desk.waiting.borrow_mut() = Some(context.waker().clone());
+                    place.wait(context.waker());
                     accepting.as_mut().poll(context).map_ok(|(stream, peer)| Next::Connection(stream, peer))
                 })
                 .await?
@@ -128,11 +183,7 @@ impl TlsListener {
         let task = worker::spawn(async move {
             // It is counted, and the client has been told.
             let Ok(stream) = acceptor.accept(stream).await else { return };
-            desk.ready.borrow_mut().push_back((stream, peer));
-            let waiting = desk.waiting.borrow_mut().take();
-            if let Some(waiting) = waiting {
-                waiting.wake();
-            }
+            desk.leave(stream, peer);
         });
         let mut tasks = self.desk.tasks.borrow_mut();
         if tasks.len() == tasks.capacity() {
