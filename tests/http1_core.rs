@@ -646,6 +646,20 @@ fn a_head_that_has_begun_when_the_server_goes_has_little_time_left() {
 }
 
 #[test]
+fn who_has_just_come_when_the_server_goes_may_still_ask() {
+    let mut machine = Machine::new();
+    machine.core.shutdown();
+    assert_eq!(machine.due_in(), Some(1));
+    machine.receive("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert!(machine.answer(0, "done").contains("connection: close"));
+    let mut silent = Machine::new();
+    silent.core.shutdown();
+    assert_eq!(silent.due_in(), Some(1));
+    silent.wait(SECOND);
+    assert_eq!(silent.closed, Some(None));
+}
+
+#[test]
 fn only_the_first_request_changes_to_http_2_and_only_where_that_was_allowed() {
     let ask = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n\
         http2-settings: AAMAAABk\r\n\r\n";

@@ -215,6 +215,25 @@ fn openssl_verifies_and_resumes() {
 }
 
 #[test]
+fn openssl_is_served_what_it_agreed_on_and_without_alpn() {
+    let Some((_program, _row)) = client("openssl", "openssl s_client") else { return };
+    let secured = Secured::start(&[]);
+    let get = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    for (options, agreed) in [
+        (&["-ign_eof"][..], "No ALPN negotiated"),
+        (&["-ign_eof", "-alpn", "http/1.1"], "ALPN protocol: http/1.1"),
+        (&["-ign_eof", "-alpn", "http/1.1", "-tls1_2"], "ALPN protocol: http/1.1"),
+    ] {
+        let said = s_client(&secured, options, get);
+        assert!(said.contains(agreed) && said.contains("HTTP/1.1 200 OK"), "{options:?}: {said}");
+        assert!(said.contains("Hello, World!"), "{options:?}: {said}");
+    }
+    let said = s_client(&secured, &["-ign_eof", "-alpn", "h2"], get);
+    assert!(said.contains("ALPN protocol: h2") && said.contains("this is not the HTTP/2 preface"), "{said}");
+    assert!(!said.contains("HTTP/1.1 200"), "{said}");
+}
+
+#[test]
 fn openssl_renegotiates_in_vain() {
     let Some((_program, _row)) = client("openssl", "openssl s_client") else { return };
     let secured = Secured::start(&[]);

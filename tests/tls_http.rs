@@ -3,6 +3,9 @@
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+#[cfg(feature = "http1")]
+#[path = "tls_http/alpn.rs"]
+mod alpn;
 #[path = "support/tls.rs"]
 mod identity;
 
@@ -183,9 +186,17 @@ fn served<R: Send + 'static>(
     config: ServerConfig,
     client: impl FnOnce(SocketAddr) -> R + Send + 'static,
 ) -> (R, wakering::tls::TlsMetrics) {
+    served_by(Server::builder(), config, client)
+}
+
+fn served_by<R: Send + 'static>(
+    builder: http::Builder,
+    config: ServerConfig,
+    client: impl FnOnce(SocketAddr) -> R + Send + 'static,
+) -> (R, wakering::tls::TlsMetrics) {
     wakering::run(async {
         let acceptor = TlsAcceptor::new(config);
-        let server = start(Server::builder().tls(acceptor.clone()));
+        let server = start(builder.tls(acceptor.clone()));
         let address = server.local_addr();
         let outcome = wakering::spawn_blocking(move || client(address)).unwrap().await.unwrap();
         assert_eq!(timeout(PATIENCE, server.stop(PATIENCE)).await.unwrap().aborted_connections, 0);

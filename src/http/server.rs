@@ -17,7 +17,7 @@ use crate::{
     http::{
         admission::ConnectionLimits,
         connection,
-        core::Older,
+        core::{self, Older},
         date::Date,
         exchange::Shared,
         front::Front,
@@ -506,9 +506,11 @@ impl<H: Handler> Entrance<H> {
     /// A connection of its own right.
     fn open(&self, transport: Transport, peer: SocketAddr) -> Rc<Wire> {
         let now = context::with(context::Context::turn_time);
-        let core = self.service.shared.older.server(self.config.clone(), now);
+        let shared = &self.service.shared;
+        let mut core = shared.older.server(self.config.clone(), transport.agreed(), now);
+        core::set_date(&mut core, || shared.date.at(now).clone());
         let wire = Wire::new(core, transport, Ledger::open(self.meter.clone()), peer);
-        self.service.shared.hooks.connected(&wire);
+        shared.hooks.connected(&wire);
         wire
     }
 }

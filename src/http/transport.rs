@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use ::http::Version;
 use bytes::BytesMut;
 
 use crate::{http::secure::Layer, net::TcpStream};
@@ -116,6 +117,14 @@ impl Transport {
         match self {
             Transport::Tcp(_stream) => false,
             Transport::Tls(_layer) => true,
+        }
+    }
+
+    /// Which version of HTTP the handshake has agreed on, if it has.
+    pub(crate) fn agreed(&self) -> Option<Version> {
+        match self {
+            Transport::Tcp(_stream) => None,
+            Transport::Tls(layer) => layer.agreed(),
         }
     }
 

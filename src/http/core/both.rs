@@ -37,10 +37,17 @@ impl Older {
         if self.0.is_some() { &[b"h2", b"http/1.1", b"http/1.0"] } else { &[b"h2"] }
     }
 
-    /// Makes a server's end.
-    pub(in crate::http) fn server(&self, config: Arc<Config>, now: u64) -> Core {
-        let mut core = Connection::server(config, now);
-        if self.0.is_some() {
+    /// Makes a server's end, of what ALPN has agreed on; where it has not, the client's first octets say what it speaks.
+    pub(in crate::http) fn server(&self, config: Arc<Config>, agreed: Option<Version>, now: u64) -> Core {
+        let mut core = match (agreed, &self.0) {
+            (None | Some(Version::HTTP_2), _) | (Some(_), None) => Connection::server(config, now),
+            (Some(_older), Some(settings)) => {
+                return Core::Http1(Box::new(h1::Connection::server(config, settings.clone(), true, now)));
+            }
+        };
+        if agreed == Some(Version::HTTP_2) {
+            core.insist();
+        } else if self.0.is_some() {
             core.leave_http1();
         }
         Core::Http2(core)

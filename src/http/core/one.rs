@@ -19,9 +19,13 @@ impl Older {
         &[b"h2"]
     }
 
-    /// Makes a server's end.
-    pub(in crate::http) fn server(&self, config: Arc<Config>, now: u64) -> Core {
-        Connection::server(config, now)
+    /// Makes a server's end, of what ALPN has agreed on.
+    pub(in crate::http) fn server(&self, config: Arc<Config>, agreed: Option<Version>, now: u64) -> Core {
+        let mut core = Connection::server(config, now);
+        if agreed == Some(Version::HTTP_2) {
+            core.insist();
+        }
+        core
     }
 }
 

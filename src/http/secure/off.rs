@@ -22,6 +22,10 @@ impl Layer {
         match *self {}
     }
 
+    pub(crate) fn agreed(&self) -> Option<Version> {
+        match *self {}
+    }
+
     pub(crate) fn poll_read_buf(&self, _: &mut Context<'_>, _: &mut BytesMut) -> Poll<io::Result<usize>> {
         match *self {}
     }

@@ -38,6 +38,16 @@ impl Layer {
         self.0.info()
     }
 
+    /// Which version of HTTP ALPN has agreed on.
+    pub(crate) fn agreed(&self) -> Option<Version> {
+        match self.info().alpn() {
+            Some(b"h2") => Some(Version::HTTP_2),
+            Some(b"http/1.1") => Some(Version::HTTP_11),
+            Some(b"http/1.0") => Some(Version::HTTP_10),
+            Some(_) | None => None,
+        }
+    }
+
     pub(crate) fn poll_read_buf(
         &self,
         context: &mut Context<'_>,

@@ -170,13 +170,19 @@ impl Connection {
         (self.timers.owed_since, self.timers.owed_bytes) = (SOON, 0);
     }
 
+    /// When a connection that waits is closed, once we go: the first request may be on its way, as we have not said a word.
+    fn leave_by(&self) -> u64 {
+        let leave = self.timers.leave;
+        if self.tally.requests == 0 { after(leave, limits::H2_LAST_PREFACE) } else { leave }
+    }
+
     /// When `handle_timeout` is due at the latest, if at all.
     pub fn next_deadline(&mut self, now: u64) -> Option<u64> {
         self.look(now);
         let (timers, config) = (&self.timers, &self.config);
         let mut earliest = timers.head_by().min(timers.discard);
         if timers.idle_since != NEVER && timers.head == NEVER && self.output.is_empty() {
-            earliest = earliest.min(after(timers.idle_since, config.idle_timeout)).min(timers.leave);
+            earliest = earliest.min(after(timers.idle_since, config.idle_timeout)).min(self.leave_by());
         }
         if timers.owed_since != NEVER {
             earliest = earliest.min(after(timers.owed_since, config.body_grace));
@@ -226,7 +232,7 @@ impl Connection {
             return self.close(Some(self.error(Reason::NO_ERROR, text, None)));
         }
         let waits = timers.idle_since != NEVER && timers.head == NEVER && self.output.is_empty();
-        if waits && timers.leave <= now {
+        if waits && self.leave_by() <= now {
             self.close(None);
         } else if waits && after(timers.idle_since, self.config.idle_timeout) <= now {
             self.note_trip(Trip::IdleTimeout);

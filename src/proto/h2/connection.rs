@@ -127,12 +127,26 @@ pub struct Connection {
     pub(super) spare: Option<Box<Request<()>>>,
     pub(super) tally: Tally,
     pub(super) log: Option<Box<Log>>,
-    /// What is no preface is for others to read, who get it by `take_input`.
-    pub(super) beside_http1: bool,
+    /// What becomes of what is no preface.
+    pub(super) strangers: Strangers,
     /// It was HTTP/1.1 before; our SETTINGS were sent then.
     pub(super) upgraded: bool,
     /// The request that changed it, until it is told.
     pub(super) first: Option<(StreamKey, Box<Request<()>>)>,
+}
+
+const NO_PREFACE: &str = "this is not the HTTP/2 preface";
+
+/// What becomes of a client that begins with something else than the preface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strangers {
+    /// One that speaks HTTP/1 is reported as such.
+    Named,
+    /// All are reported, and `take_input` has what they say.
+    #[cfg_attr(not(feature = "http1"), expect(dead_code, reason = "there is nobody to leave them to"))]
+    Left,
+    /// It was agreed on HTTP/2.
+    Refused,
 }
 
 /// Acknowledgements on their way, in both directions.
@@ -157,6 +171,11 @@ impl Connection {
         connection.output.copy(PREFACE);
         connection.announce();
         connection
+    }
+
+    /// Refuses anything but the preface: HTTP/2 was agreed on before a word of it was said (RFC 9113 §3.2).
+    pub(crate) fn insist(&mut self) {
+        self.strangers = Strangers::Refused;
     }
 
     fn new(role: Role, config: Arc<Config>, now: u64) -> Connection {
@@ -197,7 +216,7 @@ impl Connection {
             spare: None,
             tally: Tally::default(),
             log: None,
-            beside_http1: false,
+            strangers: Strangers::Named,
             upgraded: false,
             first: None,
             config,
@@ -310,14 +329,19 @@ impl Connection {
             return self.sniff(out);
         }
         self.input.skip(PREFACE.len());
-        self.phase = Phase::FirstSettings;
-        if !self.upgraded {
-            self.announce();
-        }
+        self.introduce();
         if self.going == Going::Announced {
             self.announce_end();
         }
         self.read_frames(out)
+    }
+
+    /// Says the first word, unless it has been said.
+    fn introduce(&mut self) {
+        self.phase = Phase::FirstSettings;
+        if !self.upgraded {
+            self.announce();
+        }
     }
 
     /// The bytes so far may be the beginning of the preface, of an HTTP/1.x request, or of something else.
@@ -328,15 +352,20 @@ impl Connection {
         if PREFACE.starts_with(bytes) {
             return Ok(());
         }
-        if self.upgraded {
-            return Err(Fault::protocol("this is not the HTTP/2 preface"));
-        }
-        if self.beside_http1 {
-            let input = std::mem::take(&mut self.input);
-            self.kill();
-            self.input = input;
-            *out = Some(Event::Http1);
-            return Ok(());
+        match self.strangers {
+            Strangers::Refused => {
+                // It has said that it reads frames: it is told in one.
+                self.introduce();
+                return Err(Fault::protocol(NO_PREFACE));
+            }
+            Strangers::Left => {
+                let input = std::mem::take(&mut self.input);
+                self.kill();
+                self.input = input;
+                *out = Some(Event::Http1);
+                return Ok(());
+            }
+            Strangers::Named => {}
         }
         let token = bytes.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
         match (token, bytes.get(token), bytes.get(token + 1)) {
@@ -348,7 +377,7 @@ impl Connection {
                 *out = Some(Event::Http1);
                 Ok(())
             }
-            _ => Err(Fault::protocol("this is not the HTTP/2 preface")),
+            _ => Err(Fault::protocol(NO_PREFACE)),
         }
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, Version, header};
 
 use super::config::Config;
-use super::connection::{Connection, Going};
+use super::connection::{Connection, Going, Strangers};
 use super::flow::{ReceiveWindow, SendWindow};
 use super::log::FrameLog;
 use super::output::Output;
@@ -43,7 +43,7 @@ impl Output {
 impl Connection {
     /// Leaves anything but the preface to others: `Event::Http1` comes, whatever it is, and `take_input` has the octets.
     pub(crate) fn leave_http1(&mut self) {
-        self.beside_http1 = true;
+        self.strangers = Strangers::Left;
         self.timers.may_be_silent(self.now, &self.config);
     }
 
@@ -75,6 +75,7 @@ impl Connection {
         connection.apply(settings).ok()?;
         connection.announce();
         connection.upgraded = true;
+        connection.insist();
         Some(connection)
     }
 
