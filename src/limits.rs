@@ -201,6 +201,9 @@ pub(crate) const MESSAGE_BODY_BYTES: usize = 65_422;
 /// How deep packed values may be nested: authentication fields are a map of pairs, and peers' records little more.
 #[cfg(feature = "message")]
 pub(crate) const PACKED_DEPTH: usize = 16;
+/// Authentication fields of one message, since each is looked for among the others: two layers of all plugins have a dozen.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_FIELDS: usize = 64;
 /// Requests under way to one peer; further ones wait.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_REQUESTS: usize = 1024;
@@ -549,9 +552,26 @@ pub(crate) const MESSAGE_TURN: usize = MESSAGE_HANDLERS / 2;
 /// Handlers of a node of datagrams at a time, over all its peers; what comes then is dropped, as datagrams are.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_NODE_HANDLERS: usize = 1024;
-/// Addresses of which a node of datagrams knows something; what comes from others then is dropped.
+/// Addresses of which a node of datagrams knows something: half of them may have subscribed, and as many as there are handlers
+/// may be answered at a time.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_SOURCES: usize = 4096;
+/// Addresses that may have subscribed at a node of datagrams; past that those go that were heard from longest ago.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_SUBSCRIBERS: usize = MESSAGE_SOURCES / 2;
+#[cfg(feature = "message")]
+const _: () = assert!(MESSAGE_SUBSCRIBERS + MESSAGE_NODE_HANDLERS <= MESSAGE_SOURCES);
+/// Memory of all subscriptions at a node of datagrams, about; past that as above. Every address may have some hundred short
+/// topics, but not all addresses as much as one may.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_NODE_TOPIC_BYTES: usize = 32 << 20;
+/// One host may have the eighth part of both: it has thousands of addresses at hand, and drives nobody out with them.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_HOST_SHARE: usize = 8;
+/// How long a subscription lasts without a word from its address. Peers of the protocol's first implementation subscribe once
+/// and may say nothing ever after: a day is longer than any of them is likely to be silent and there.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_SUBSCRIPTION_EXPIRY: Duration = Duration::from_secs(24 * 3600);
 /// Errors that one host is told within a second: honest peers make few mistakes, and its address may be a victim's.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_COMPLAINTS: u32 = 100;
@@ -567,6 +587,16 @@ pub(crate) const MESSAGE_PEERS: usize = 1024;
 /// Addresses of one peer; the one that it was not heard from for longest goes first.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_PEER_ADDRESSES: usize = 8;
+/// Octets of what a peer says of itself, its id included: several keys and names.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_INTRODUCTION_BYTES: usize = 4096;
+/// Octets of a peer's id, which stands in two tables: the protocol's first implementation has 16.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_PEER_ID_BYTES: usize = 255;
+/// Values in what a peer says of itself: a value that is packed in one octet takes 32 when it is unpacked. More of them are kept
+/// as the octets that they came in.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_INTRODUCTION_VALUES: usize = 256;
 /// How often a node tells its group that it is there, as in the protocol's first implementation, …
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_ADVERTISE_EVERY: Duration = Duration::from_secs(20);
@@ -576,6 +606,17 @@ pub(crate) const MESSAGE_PEER_EXPIRY: Duration = Duration::from_secs(60);
 /// Topics that one peer may have subscribed to.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_SUBSCRIPTIONS: usize = 1024;
+/// Octets of the topics of one peer: one of any length, or as many as there may be of 64 octets each.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_TOPIC_BYTES: usize = 64 * 1024;
+/// What a subscription costs beside the octets of its topic, about: its place in two tables, and the end that it is of.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_SUBSCRIPTION_COST: usize = 256;
+#[cfg(feature = "message")]
+const _: () = assert!(
+    MESSAGE_TOPIC_BYTES + MESSAGE_SUBSCRIPTIONS * MESSAGE_SUBSCRIPTION_COST
+        <= MESSAGE_NODE_TOPIC_BYTES / MESSAGE_HOST_SHARE
+);
 /// How long a message may take from its first byte to its last.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_READ_TIMEOUT: Duration = Duration::from_secs(30);

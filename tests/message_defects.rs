@@ -13,14 +13,15 @@ use std::{
 };
 
 use wakering::{
-    CancellationToken, Scope,
+    CancellationToken, Runtime, Scope,
     internals::message::{Decoder, Kinds, plugins::Scene},
     message::{
-        AuthPlugin, BoxCipher, Builder, HmacAuth, Incoming, Kind, Layer, Message, Peer, Remote, RequestError,
-        SendError, Server, StreamCipher, UdpNode,
+        AuthPlugin, BoxCipher, Builder, HmacAuth, Incoming, Introduction, Kind, Layer, Message, Peer, Remote,
+        RequestError, SendError, Server, StreamCipher, UdpNode, Value,
     },
     net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, UdpSocket},
-    time::{sleep, timeout},
+    time::{ManualClock, sleep, timeout},
+    yield_now,
 };
 
 /// Longer than anything takes on a loaded machine; only a failing test waits so long.
@@ -446,5 +447,195 @@ fn a_datagram_whose_uri_is_longer_than_its_body_is_ignored_and_counted() {
         assert_eq!(answer.unwrap().await.unwrap(), Kind::RESPOND_URI.number());
         let numbers = one.metrics();
         assert_eq!((numbers.malformed, numbers.received, one.ignored().malformed), (1, 1, 1));
+    });
+}
+
+/// A socket that says something to a node, and hears what the node says.
+fn stranger(address: impl std::net::ToSocketAddrs) -> StdSocket {
+    let socket = StdSocket::bind(address).unwrap();
+    socket.set_read_timeout(Some(LONG)).unwrap();
+    socket
+}
+
+fn ask_by(socket: &StdSocket, node: SocketAddr, kind: Kind, uri: &'static str) -> Message {
+    socket.send_to(&Message::new(kind, uri, "it").to_octets().unwrap(), node).unwrap();
+    let mut answer = vec![0; 1000];
+    let (length, _) = socket.recv_from(&mut answer).expect("an answer comes");
+    answer.truncate(length);
+    Message::from_octets(answer.into(), &Kinds::new()).unwrap()
+}
+
+fn subscribing(builder: Builder) -> Builder {
+    builder.on(Kind::SUBSCRIBE_URI, |incoming: Incoming| async move {
+        let may = incoming.peer.subscribe(incoming.message.uri.clone());
+        Some(incoming.answer(if may { Kind::CONFIRM_SUBSCRIBE } else { Kind::NOT_PERMITTED }, ""))
+    })
+}
+
+fn news() -> Message {
+    Message::new(Kind::NOTIFY_URI, "news", "new")
+}
+
+#[test]
+fn subscribers_that_never_go_leave_a_node_room_for_those_who_are_heard() {
+    if StdSocket::bind("127.0.1.1:0").is_err() {
+        return; // This system has one loopback address, and one host is bounded below.
+    }
+    run(async {
+        let one = node(subscribing(echo(Builder::new())));
+        let address = one.local_addr();
+        let heard = wakering::spawn_blocking(move || {
+            let heard = stranger("127.0.0.1:0");
+            let subscribed = ask_by(&heard, address, Kind::SUBSCRIBE_URI, "news");
+            assert_eq!(subscribed.kind, Kind::CONFIRM_SUBSCRIBE);
+            // More addresses than may be known, twenty of each host; they are gone as soon as they have subscribed.
+            for number in 0..4200_u32 {
+                let (network, host) = (1 + number / 4000, 1 + number / 20 % 200);
+                let socket = stranger(format!("127.0.{network}.{host}:0"));
+                let subscribed = ask_by(&socket, address, Kind::SUBSCRIBE_URI, "news");
+                assert_eq!(subscribed.kind, Kind::CONFIRM_SUBSCRIBE, "{number}");
+                if number % 500 == 0 {
+                    assert_eq!(ask_by(&heard, address, Kind::REQUEST_URI, "echo").content, "it");
+                }
+            }
+            assert_eq!(ask_by(&stranger("127.0.0.1:0"), address, Kind::REQUEST_URI, "echo").content, "it");
+            heard
+        });
+        let heard = heard.unwrap().await.unwrap();
+        let told = one.notify("news", news()).unwrap();
+        assert!((1900..=2048).contains(&told), "{told} are told");
+        let told = wakering::spawn_blocking(move || heard.recv(&mut [0; 1000]).unwrap());
+        assert!(told.unwrap().await.unwrap() > 0, "who was heard is told");
+    });
+}
+
+#[test]
+fn one_host_drives_out_its_own_subscribers_and_nobody_elses() {
+    run(async {
+        let one = node(subscribing(echo(Builder::new())));
+        let address = one.local_addr();
+        // Where there is one loopback address, it is the host's own.
+        let other = StdSocket::bind("127.0.1.1:0").is_ok();
+        let sockets = wakering::spawn_blocking(move || {
+            let quiet = stranger(if other { "127.0.1.1:0" } else { "127.0.0.1:0" });
+            let mut all = vec![quiet];
+            all.extend((0..300).map(|_| stranger("127.0.0.1:0")));
+            for socket in &all {
+                let subscribed = ask_by(socket, address, Kind::SUBSCRIBE_URI, "news");
+                assert_eq!(subscribed.kind, Kind::CONFIRM_SUBSCRIBE);
+            }
+            all
+        });
+        let sockets = sockets.unwrap().await.unwrap();
+        let told = one.notify("news", news()).unwrap();
+        assert!((250..=257).contains(&told), "{told} are told");
+        if other {
+            let quiet = wakering::spawn_blocking(move || sockets[0].recv(&mut [0; 1000]).unwrap());
+            assert!(quiet.unwrap().await.unwrap() > 0, "another host's is told");
+        }
+    });
+}
+
+#[test]
+fn a_subscription_by_datagrams_ends_after_a_day_of_silence() {
+    let clock = ManualClock::new();
+    clock.auto_advance(false);
+    let runtime = Runtime::builder().manual_clock(&clock).build().unwrap();
+    let hours = |hours: u64| clock.advance(Duration::from_secs(hours * 3600));
+    runtime
+        .block_on(async {
+            let one = node(subscribing(echo(Builder::new())));
+            let others = [node(Builder::new()), node(Builder::new())];
+            for other in &others {
+                let subscribed =
+                    other.peer(one.local_addr()).request(Kind::SUBSCRIBE_URI, "news", "").await.unwrap();
+                assert_eq!(subscribed.kind, Kind::CONFIRM_SUBSCRIBE);
+            }
+            hours(23);
+            others[0].peer(one.local_addr()).request(Kind::REQUEST_URI, "echo", "").await.unwrap();
+            assert_eq!(one.notify("news", news()).unwrap(), 2);
+            hours(2);
+            yield_now().await;
+            assert_eq!(one.notify("news", news()).unwrap(), 1);
+            assert!(!one.peer(others[1].local_addr()).unsubscribe("news"));
+            assert!(one.peer(others[0].local_addr()).unsubscribe("news"));
+        })
+        .unwrap();
+}
+
+#[test]
+fn topics_are_bounded_in_octets_on_connections_and_by_datagrams() {
+    run(async {
+        let one = node(Builder::new());
+        let peer = one.peer(stranger("127.0.0.1:0").local_addr().unwrap());
+        let long = |number: u8| vec![number; 30_000];
+        assert!(peer.subscribe(long(1)) && peer.subscribe(long(2)) && peer.subscribe(long(2)));
+        assert!(!peer.subscribe(long(3)) && peer.subscribe("short") && peer.unsubscribe(long(1)));
+        assert!(peer.subscribe(long(3)) && !peer.subscribe(long(1)));
+        peer.disconnect();
+        assert!(peer.subscribe(vec![0; 65_422]), "one of any length");
+
+        let server: Server = subscribing(Builder::new()).serve(listener()).unwrap();
+        let remote = connected(Builder::new(), server.local_addr()).await;
+        let mut kinds = Vec::new();
+        for number in 1..=3 {
+            kinds.push(remote.request(Kind::SUBSCRIBE_URI, long(number), "").await.unwrap().kind);
+        }
+        assert_eq!(kinds, [Kind::CONFIRM_SUBSCRIBE, Kind::CONFIRM_SUBSCRIBE, Kind::NOT_PERMITTED]);
+        assert_eq!(server.notify(long(2), news()).unwrap(), 1);
+        remote.close().await;
+        until(|| server.connections() == 0).await;
+        assert_eq!(server.notify(long(2), news()).unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_message_has_sixty_four_fields_and_no_more() {
+    run(async {
+        let server: Server = echo(Builder::new()).serve(listener()).unwrap();
+        let address = server.local_addr();
+        let with = |fields: usize| {
+            let mut message = Message::new(Kind::REQUEST_URI, "echo", "it");
+            (0..fields).for_each(|number| message.fields.set_octets(&format!("field {number}"), b""));
+            message.to_octets().unwrap()
+        };
+        let (most, more) = (with(64), with(65));
+        let ended = wakering::spawn_blocking(move || {
+            let mut stream = StdStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(LONG)).unwrap();
+            stream.write_all(&most).unwrap();
+            stream.read_exact(&mut [0; 9]).unwrap();
+            stream.write_all(&more).unwrap();
+            let mut rest = Vec::new();
+            // It ends the connection: what it has not read may do so by a reset.
+            let _ = stream.read_to_end(&mut rest);
+            rest.len()
+        });
+        assert!(ended.unwrap().await.unwrap() < 100, "one answer");
+        until(|| server.connections() == 0).await;
+        assert_eq!(server.metrics().malformed, 1);
+    });
+}
+
+#[test]
+fn no_more_is_kept_of_a_peer_than_may_be() {
+    run(async {
+        let one = node(Builder::new().introduce(Introduction::new("one")));
+        let introduce = async |id: &'static str, data: Value| {
+            let other = node(Builder::new().introduce(Introduction::new(id).data(data)));
+            other.introduce_to(one.local_addr()).unwrap();
+            other
+        };
+        let list = |values| Value::List(vec![Value::None; values]);
+        let _too_long = introduce("too long", Value::Bytes(vec![0; 4096].into())).await;
+        let _many = introduce("many", list(1000)).await;
+        let _few = introduce("few", list(200)).await;
+        until(|| one.metrics().received == 3).await;
+        let said = |id: &str| one.known_peers().into_iter().find(|peer| peer.id == id).map(|peer| peer.data);
+        assert_eq!(
+            (said("many"), said("few")),
+            (Some(Value::Bytes(list(1000).packed().into())), Some(list(200)))
+        );
+        assert_eq!(said("too long"), None);
     });
 }

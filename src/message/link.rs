@@ -5,7 +5,7 @@
 //! by [one timer](super::deadlines).
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     fmt,
     future::{Future, poll_fn},
     io,
@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    limits::{MESSAGE_LAST_WORDS, MESSAGE_OFFER_TIMEOUT, MESSAGE_SUBSCRIPTIONS},
+    limits::{MESSAGE_LAST_WORDS, MESSAGE_OFFER_TIMEOUT},
     message::{
         asks::Asks,
         deadlines::Deadlines,
@@ -31,6 +31,7 @@ use crate::{
         node::Node,
         peer::{End, INVALID, Peer},
         queue::{Batch, Queue, Rejected, SlowPeer},
+        topics::Subscriptions,
     },
     net::{OwnedReadHalf, OwnedWriteHalf, TcpStream},
     proto::message::{Decoder, Kind, Message, Order, Requests, plugins::PluginError},
@@ -46,7 +47,7 @@ pub(super) struct Link {
     pub(super) asks: Rc<Asks>,
     pub(super) handlers: Handlers,
     pub(super) deadlines: Deadlines,
-    subscriptions: Cell<usize>,
+    pub(super) subscriptions: Subscriptions,
     end: RefCell<Option<LinkEnd>>,
     /// Cancelled when the connection is to end as soon as what is queued has gone out.
     leaving: CancellationToken,
@@ -65,7 +66,7 @@ impl Link {
             asks: Asks::new(address, Requests::new(Order::AsAsked)),
             handlers: Handlers::new(),
             deadlines: Deadlines::new(),
-            subscriptions: Cell::new(0),
+            subscriptions: Subscriptions::default(),
             end: RefCell::default(),
             leaving: CancellationToken::new(),
             over: CancellationToken::new(),
@@ -210,18 +211,7 @@ impl Link {
 
     /// Whether the connection is kept though nothing comes.
     pub(super) fn is_wanted(&self) -> bool {
-        self.subscriptions.get() > 0 || self.asks.is_any()
-    }
-
-    /// Counts a subscription in; false when there are too many.
-    pub(super) fn may_subscribe(&self) -> bool {
-        let subscriptions = self.subscriptions.get();
-        self.subscriptions.set((subscriptions + 1).min(MESSAGE_SUBSCRIPTIONS));
-        subscriptions < MESSAGE_SUBSCRIPTIONS
-    }
-
-    pub(super) fn unsubscribed(&self) {
-        self.subscriptions.set(self.subscriptions.get().saturating_sub(1));
+        !self.subscriptions.is_empty() || self.asks.is_any()
     }
 
     /// Offers a session; requests wait for what comes of that.

@@ -28,6 +28,7 @@ use crate::{
         node::Node,
         peers::PeerRecord,
         routes::{Incoming, Route},
+        topics::Subscriptions,
         udp::Far,
     },
     proto::message::{
@@ -85,17 +86,10 @@ impl End {
         }
     }
 
-    pub(super) fn may_subscribe(&self) -> bool {
+    pub(super) fn subscriptions(&self) -> &Subscriptions {
         match self {
-            End::Link(link) => link.may_subscribe(),
-            End::Far(far) => far.may_subscribe(),
-        }
-    }
-
-    pub(super) fn unsubscribed(&self) {
-        match self {
-            End::Link(link) => link.unsubscribed(),
-            End::Far(far) => far.unsubscribed(),
+            End::Link(link) => &link.subscriptions,
+            End::Far(far) => &far.subscriptions,
         }
     }
 
@@ -248,15 +242,25 @@ impl Peer {
         })
     }
 
-    /// Has it get what is published under `topic`, until it goes or [`unsubscribe`](Peer::unsubscribe)s; false when it has
-    /// 1,024 topics already.
+    /// Has it get what is published under `topic`, until it goes or [`unsubscribe`](Peer::unsubscribe)s; false when there is
+    /// no room for that: it has 1,024 topics already, or 64 KiB of them.
+    ///
+    /// Without a connection nobody learns that it has gone. Its subscriptions end when nothing was heard from its address for
+    /// a day, or when others want the room and it was heard from longest ago: so a subscriber subscribes anew from time to
+    /// time, which is as good as anything else that it says.
     pub fn subscribe(&self, topic: impl Into<Bytes>) -> bool {
-        self.node().topics.enter(topic.into(), &self.end)
+        match &self.end {
+            End::Link(_) => self.node().topics.enter(&topic.into(), &self.end),
+            End::Far(far) => far.air.subscribe(far, &topic.into()),
+        }
     }
 
     /// Ends a subscription; false when there was none.
     pub fn unsubscribe(&self, topic: impl AsRef<[u8]>) -> bool {
-        self.node().topics.leave(topic.as_ref(), &self.end)
+        match &self.end {
+            End::Link(_) => self.node().topics.leave(topic.as_ref(), &self.end),
+            End::Far(far) => far.air.unsubscribe(far.address, topic.as_ref()),
+        }
     }
 
     /// Messages that it was not sent, because it read too slowly.
@@ -274,7 +278,7 @@ impl Peer {
         match &self.end {
             End::Link(link) => link.finish(LinkEnd::Closed),
             End::Far(far) => {
-                self.node().topics.leave_all(&self.end);
+                far.air.unsubscribe_all(far.address);
                 far.asks.fail_all(&LinkEnd::Closed);
             }
         }
@@ -426,6 +430,9 @@ impl Peer {
         if let Err(refused) = self.guard().unwrap(&mut message, said.as_deref()) {
             self.refuse(&message, &refused);
             return None;
+        }
+        if let End::Far(far) = &self.end {
+            far.hear();
         }
         if let Some(answered) = self.asks().answered(&message) {
             self.settle(answered, Ok(message));

@@ -19,7 +19,10 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    limits::{MESSAGE_ADVERTISE_EVERY, MESSAGE_PEER_ADDRESSES, MESSAGE_PEER_EXPIRY, MESSAGE_PEERS},
+    limits::{
+        MESSAGE_ADVERTISE_EVERY, MESSAGE_INTRODUCTION_BYTES, MESSAGE_INTRODUCTION_VALUES,
+        MESSAGE_PEER_ADDRESSES, MESSAGE_PEER_EXPIRY, MESSAGE_PEER_ID_BYTES, MESSAGE_PEERS,
+    },
     proto::message::{Kind, Message, Value},
 };
 
@@ -69,6 +72,9 @@ impl Introduction {
     }
 
     /// What else it says of itself; plugins look for keys in a map.
+    ///
+    /// With the id it is packed within 4 KiB, and the id has 255 octets at most: else others of ours take no notice of it. They
+    /// know more than 256 values by the octets alone that they are packed in.
     pub fn data(mut self, data: Value) -> Introduction {
         self.data = data;
         self
@@ -106,7 +112,7 @@ impl Introduction {
 pub struct PeerRecord {
     /// What it is known by.
     pub id: Bytes,
-    /// What else it has said of itself: octets, if it is no packed value.
+    /// What else it has said of itself: octets, if it is no packed value, or more than 256 of them.
     pub data: Value,
     /// Where it is; the one that it was heard from last comes first.
     pub addrs: Vec<SocketAddr>,
@@ -313,18 +319,42 @@ impl Table {
     }
 }
 
-/// Who a message introduces, and what it says; `None` when it is no introduction.
-fn introduced(content: &Bytes) -> Option<(Bytes, Value)> {
-    let Value::Tuple(parts) = Value::unpack(content).ok()? else { return None };
+/// Who a message introduces, and what it says; `None` when it is no introduction, or one that is longer than may be.
+fn introduced(content: &[u8]) -> Option<(Bytes, Value)> {
+    if content.len() > MESSAGE_INTRODUCTION_BYTES {
+        return None;
+    }
+    // Copied, since it is kept for long: a slice would keep all that came with it.
+    let Value::Tuple(parts) = Value::unpack(&Bytes::copy_from_slice(content)).ok()? else { return None };
     let [id, data] = <[Value; 2]>::try_from(parts).ok()?;
-    let id = id.as_bytes()?.clone();
+    let id = id.as_bytes().filter(|id| id.len() <= MESSAGE_PEER_ID_BYTES)?;
+    let id = Bytes::copy_from_slice(id);
     // The package drops peers whose data are none at all.
     let data = data.as_bytes()?.clone();
     if data.is_empty() {
         return Some((id, Value::None));
     }
-    let unpacked = Value::unpack(&data);
+    let unpacked = Value::unpack(&data).ok().filter(|value| values(value) <= MESSAGE_INTRODUCTION_VALUES);
     Some((id, unpacked.unwrap_or(Value::Bytes(data))))
+}
+
+/// How many values there are in one, itself included.
+fn values(value: &Value) -> usize {
+    let inside = match value {
+        Value::List(items) | Value::Set(items) | Value::Tuple(items) => items.iter().map(values).sum(),
+        Value::Map(pairs) => pairs.iter().map(|(key, value)| values(key) + values(value)).sum(),
+        Value::None
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::BigInt { .. }
+        | Value::Float(_)
+        | Value::Decimal(_)
+        | Value::Str(_)
+        | Value::Bytes(_)
+        | Value::ByteArray(_)
+        | Value::Named { .. } => 0,
+    };
+    1 + inside
 }
 
 impl fmt::Debug for Peers {
@@ -366,7 +396,7 @@ mod tests {
         assert_eq!(hex(&more.content), wanted);
         assert_eq!(introduced(&more.content), Some((id.into(), data)));
         for other in [&b""[..], b"\x00", b"\x4c\x40\x00", b"\x44\x05"] {
-            assert_eq!(introduced(&Bytes::copy_from_slice(other)), None);
+            assert_eq!(introduced(other), None);
         }
     }
 

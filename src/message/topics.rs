@@ -1,66 +1,120 @@
 //! Who wants to be told of what.
+//!
+//! Each end keeps a list of its own topics, with its place under each: who goes looks at those alone, however many topics
+//! and subscribers there are.
 
-use std::{cell::RefCell, collections::HashMap, fmt, net::SocketAddr};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use bytes::Bytes;
 
-use crate::message::peer::End;
+use crate::{
+    limits::{MESSAGE_SUBSCRIPTION_COST, MESSAGE_SUBSCRIPTIONS, MESSAGE_TOPIC_BYTES},
+    message::peer::End,
+    slab::{Key, Slab},
+};
 
 /// Topics and their subscribers; a topic without any takes no room.
 #[derive(Default)]
 pub(super) struct Topics {
-    subscribers: RefCell<HashMap<Bytes, Vec<End>>>,
+    subscribers: RefCell<HashMap<Bytes, Slab<End>>>,
+}
+
+/// The topics of one end, and its place among the subscribers of each.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    places: RefCell<BTreeMap<Bytes, Key>>,
+    octets: Cell<usize>,
+}
+
+impl Subscriptions {
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.borrow().is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.borrow().len()
+    }
+
+    pub(super) fn contains(&self, topic: &[u8]) -> bool {
+        self.places.borrow().contains_key(topic)
+    }
+
+    /// Whether there may be one more.
+    pub(super) fn has_room(&self, topic: &[u8]) -> bool {
+        self.len() < MESSAGE_SUBSCRIPTIONS && self.octets.get() + topic.len() <= MESSAGE_TOPIC_BYTES
+    }
+
+    /// About how many octets of memory they take.
+    pub(super) fn cost(&self) -> usize {
+        self.octets.get() + self.len() * MESSAGE_SUBSCRIPTION_COST
+    }
+
+    /// The same with one more.
+    pub(super) fn cost_with(&self, topic: &[u8]) -> usize {
+        let more = if self.contains(topic) { 0 } else { topic.len() + MESSAGE_SUBSCRIPTION_COST };
+        self.cost() + more
+    }
+
+    fn note(&self, topic: Bytes, place: Key) {
+        self.octets.set(self.octets.get() + topic.len());
+        self.places.borrow_mut().insert(topic, place);
+    }
+
+    fn take(&self, topic: &[u8]) -> Option<Key> {
+        let place = self.places.borrow_mut().remove(topic)?;
+        self.octets.set(self.octets.get() - topic.len());
+        Some(place)
+    }
+
+    fn take_all(&self) -> BTreeMap<Bytes, Key> {
+        self.octets.set(0);
+        self.places.take()
+    }
 }
 
 impl Topics {
     /// Subscribes; once is as good as often. False when the peer has too many.
-    pub(super) fn enter(&self, topic: Bytes, end: &End) -> bool {
-        let mut topics = self.subscribers.borrow_mut();
-        let subscribers = topics.entry(topic.clone()).or_default();
-        if subscribers.iter().any(|it| it.is(end)) {
+    pub(super) fn enter(&self, topic: &[u8], end: &End) -> bool {
+        let own = end.subscriptions();
+        if own.contains(topic) {
             return true;
         }
-        let may = end.may_subscribe();
-        if may {
-            subscribers.push(end.clone());
-        } else if subscribers.is_empty() {
-            topics.remove(&topic);
+        if !own.has_room(topic) {
+            return false;
         }
-        may
+        let mut topics = self.subscribers.borrow_mut();
+        // Copied, since it is kept for long: a slice would keep all that was read with it.
+        let known = topics.get_key_value(topic).map(|(known, _)| known.clone());
+        let topic = known.unwrap_or_else(|| Bytes::copy_from_slice(topic));
+        let place = topics.entry(topic.clone()).or_insert_with(Slab::new).insert(end.clone());
+        own.note(topic, place);
+        true
     }
 
     pub(super) fn leave(&self, topic: &[u8], end: &End) -> bool {
-        let mut topics = self.subscribers.borrow_mut();
-        let Some(subscribers) = topics.get_mut(topic) else { return false };
-        let before = subscribers.len();
-        subscribers.retain(|it| !it.is(end));
-        let left = subscribers.len() < before;
-        if subscribers.is_empty() {
-            topics.remove(topic);
-        }
-        if left {
-            end.unsubscribed();
-        }
-        left
+        let place = end.subscriptions().take(topic);
+        place.inspect(|place| self.remove(topic, *place)).is_some()
     }
 
     /// A peer is gone.
     pub(super) fn leave_all(&self, end: &End) {
-        self.subscribers.borrow_mut().retain(|_, subscribers| {
-            subscribers.retain(|it| !it.is(end));
-            !subscribers.is_empty()
-        });
+        for (topic, place) in end.subscriptions().take_all() {
+            self.remove(&topic, place);
+        }
     }
 
-    /// Who was at an address is gone.
-    pub(super) fn leave_address(&self, address: SocketAddr) {
-        let mut left = Vec::new();
-        self.subscribers.borrow_mut().retain(|_, subscribers| {
-            left.extend(subscribers.iter().filter(|it| it.address() == address).cloned());
-            subscribers.retain(|it| it.address() != address);
-            !subscribers.is_empty()
-        });
-        left.iter().for_each(End::unsubscribed);
+    fn remove(&self, topic: &[u8], place: Key) {
+        let mut topics = self.subscribers.borrow_mut();
+        let Some(subscribers) = topics.get_mut(topic) else { return };
+        let left = subscribers.remove(place);
+        if subscribers.is_empty() {
+            topics.remove(topic);
+        }
+        drop((topics, left));
     }
 
     /// The node is gone.
@@ -71,13 +125,14 @@ impl Topics {
 
     pub(super) fn of(&self, topic: &[u8]) -> Vec<End> {
         let topics = self.subscribers.borrow();
-        topics.get(topic).cloned().unwrap_or_default()
+        let subscribers = topics.get(topic).map(|subscribers| subscribers.iter().map(|(_, end)| end.clone()));
+        subscribers.map_or_else(Vec::new, Iterator::collect)
     }
 }
 
 impl fmt::Debug for Topics {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let topics = self.subscribers.borrow();
-        out.debug_map().entries(topics.iter().map(|(topic, links)| (topic, links.len()))).finish()
+        out.debug_map().entries(topics.iter().map(|(topic, ends)| (topic, ends.len()))).finish()
     }
 }

@@ -2,6 +2,7 @@
 
 mod agree;
 mod air;
+mod crowd;
 mod far;
 mod group;
 mod storm;
@@ -153,7 +154,7 @@ impl UdpNode {
     ///
     /// [`SendError`], when it cannot be sent to anybody.
     pub fn notify(&self, topic: impl AsRef<[u8]>, message: Message) -> Result<usize, SendError> {
-        let ends = self.inner.air.node.topics.of(topic.as_ref());
+        let ends = self.inner.air.subscribers(topic.as_ref());
         self.inner.air.node.tell(ends, &self.layer, message)
     }
 

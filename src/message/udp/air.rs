@@ -23,6 +23,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    crowd::Counted,
     far::{Far, Fars},
     group::Group,
     storm::Storm,
@@ -88,6 +89,7 @@ pub(in crate::message) struct Air {
     dropped: Cell<u64>,
     writer: Cell<Option<Waker>>,
     pub(super) fars: Fars,
+    pub(super) crowd: Counted,
     storm: RefCell<Storm>,
     handlers: Cell<usize>,
     idle: Cell<Option<Waker>>,
@@ -115,6 +117,7 @@ impl Air {
             dropped: Cell::new(0),
             writer: Cell::new(None),
             fars: Fars::default(),
+            crowd: Counted::default(),
             storm: RefCell::default(),
             handlers: Cell::new(0),
             idle: Cell::new(None),
@@ -154,7 +157,7 @@ impl Air {
         loop {
             let now = Instant::now();
             for lost in self.node.peers.expire(now) {
-                lost.addrs.iter().for_each(|address| self.node.topics.leave_address(*address));
+                lost.addrs.iter().for_each(|address| self.unsubscribe_all(*address));
             }
             if told.is_none_or(|told: Instant| now.saturating_duration_since(told) >= every) {
                 told = Some(now);
@@ -187,7 +190,7 @@ impl Air {
     /// Forgets a peer: all its addresses, and what they have subscribed to.
     pub(super) fn remove_peer(&self, id: &[u8]) -> bool {
         let Some(record) = self.node.peers.remove(id) else { return false };
-        record.addrs.iter().for_each(|address| self.node.topics.leave_address(*address));
+        record.addrs.iter().for_each(|address| self.unsubscribe_all(*address));
         true
     }
 
@@ -393,9 +396,11 @@ impl Air {
         let peer = Peer::far(far.clone());
         let Some((route, message)) = peer.take(message, self.phase.get() == Phase::Serving) else { return };
         let is_full = far.handlers.get() >= MESSAGE_HANDLERS || self.handlers.get() >= MESSAGE_NODE_HANDLERS;
-        if is_full || !self.fars.admit(&far) {
+        if is_full {
             return self.count(|ignored| ignored.surplus += 1);
         }
+        // Without room it is answered as well; only what it has at work is counted anew with each datagram.
+        let _known = self.fars.admit(&far);
         far.handlers.set(far.handlers.get() + 1);
         self.handlers.set(self.handlers.get() + 1);
         let at_work = AtWork(far);

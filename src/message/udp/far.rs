@@ -9,13 +9,15 @@ use std::{
 };
 
 use crate::{
-    limits::{MESSAGE_SOURCES, MESSAGE_SUBSCRIPTIONS},
+    limits::MESSAGE_SOURCES,
     message::{
         asks::Asks,
         guard::{Guard, Side},
-        udp::{agree::Agreeing, air::Air},
+        topics::Subscriptions,
+        udp::{agree::Agreeing, air::Air, crowd::Lack},
     },
     proto::message::{Order, Requests},
+    worker::timer::turn_time,
 };
 
 /// The far end of datagrams.
@@ -26,7 +28,10 @@ pub(in crate::message) struct Far {
     pub(in crate::message) guard: Guard,
     /// Handlers at work on what it sent.
     pub(super) handlers: Cell<usize>,
-    subscriptions: Cell<usize>,
+    /// Each of them holds it once.
+    pub(in crate::message) subscriptions: Subscriptions,
+    /// When something was heard that passed the node's layer, in the time of the worker.
+    heard: Cell<u64>,
     pub(super) agreeing: Agreeing,
 }
 
@@ -45,20 +50,23 @@ impl Far {
             asks: Asks::new(address, requests),
             guard: Guard::new(air.node.protection.clone(), side, Order::Any),
             handlers: Cell::new(0),
-            subscriptions: Cell::new(0),
+            subscriptions: Subscriptions::default(),
+            heard: Cell::new(turn_time()),
             agreeing: Agreeing::default(),
         })
     }
 
-    /// Counts a subscription in; false when there are too many.
-    pub(in crate::message) fn may_subscribe(self: &Rc<Self>) -> bool {
-        let subscriptions = self.subscriptions.get();
-        self.subscriptions.set((subscriptions + 1).min(MESSAGE_SUBSCRIPTIONS));
-        subscriptions < MESSAGE_SUBSCRIPTIONS
+    pub(in crate::message) fn hear(&self) {
+        self.heard.set(turn_time());
     }
 
-    pub(in crate::message) fn unsubscribed(&self) {
-        self.subscriptions.set(self.subscriptions.get().saturating_sub(1));
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.get()
+    }
+
+    /// Whether nothing is wanted of it.
+    fn is_idle(self: &Rc<Self>) -> bool {
+        Rc::strong_count(self) == 1 && !self.asks.is_any()
     }
 }
 
@@ -105,6 +113,23 @@ impl Fars {
         }
     }
 
+    /// Those that have to make room for the subscriptions of another: they were heard from longest ago. Whoever is there
+    /// drives nobody out of a session who is not in one.
+    pub(super) fn silent_longest(&self, lack: Lack, other: &Far) -> Vec<Rc<Far>> {
+        let table = self.table.borrow();
+        let may_go = |far: &&Rc<Far>| {
+            let is_there = !far.subscriptions.is_empty() && far.address != other.address;
+            is_there && lack.is_of(far.address) && (other.guard.is_sealed() || !far.guard.is_sealed())
+        };
+        let mut silent: Vec<Rc<Far>> = table.values().filter(may_go).cloned().collect();
+        let leaving = lack.leaving();
+        if silent.len() > leaving {
+            silent.select_nth_unstable_by_key(leaving - 1, |far| (far.guard.is_sealed(), far.heard()));
+            silent.truncate(leaving);
+        }
+        silent
+    }
+
     /// Sessions with one of them.
     pub(super) fn sealed(&self) -> usize {
         self.table.borrow().values().filter(|far| far.guard.is_sealed()).count()
@@ -122,10 +147,9 @@ trait ExtractIdle {
 
 impl ExtractIdle for HashMap<SocketAddr, Rc<Far>> {
     fn extract_if_idle(&mut self) -> Vec<Rc<Far>> {
-        let is_idle = |far: &Rc<Far>| Rc::strong_count(far) == 1 && !far.asks.is_any();
         // Sessions go only when there is nothing else: strangers do not drive them out.
         for sealed in [false, true] {
-            let idle = self.iter().filter(|(_, far)| far.guard.is_sealed() == sealed && is_idle(far));
+            let idle = self.iter().filter(|(_, far)| far.guard.is_sealed() == sealed && far.is_idle());
             let addresses: Vec<SocketAddr> = idle.map(|(address, _)| *address).collect();
             if !addresses.is_empty() {
                 return addresses.iter().filter_map(|address| self.remove(address)).collect();

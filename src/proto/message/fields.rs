@@ -8,6 +8,7 @@ use super::{
     pack::{UnpackError, Value, pack_pairs},
     requests::{NUMBER, REPEATED},
 };
+use crate::limits::MESSAGE_FIELDS;
 
 /// What plugins say of a message: a nonce, a time, a code that authenticates it.
 ///
@@ -75,6 +76,9 @@ pub enum FieldsError {
     /// They are another value than a map.
     #[error("authentication fields are no map")]
     NoMap,
+    /// There are more than 64 of them.
+    #[error("there are {0} authentication fields")]
+    TooMany(usize),
 }
 
 impl Fields {
@@ -217,6 +221,9 @@ impl Fields {
             return Ok(Fields { number: Some(number), more: Vec::new() });
         }
         let Value::Map(pairs) = Value::unpack(&frame.slice(range))? else { return Err(FieldsError::NoMap) };
+        if pairs.len() > MESSAGE_FIELDS {
+            return Err(FieldsError::TooMany(pairs.len()));
+        }
         let mut fields = Fields::new();
         for (name, value) in pairs {
             if let Value::Str(name) = name {

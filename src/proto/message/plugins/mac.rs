@@ -9,7 +9,10 @@ use super::{
     digest::{DIGEST, Derivation, sha256},
     stamp, time_of,
 };
-use crate::proto::message::{Message, NUMBER, REPEATED};
+use crate::{
+    limits::MESSAGE_FIELDS,
+    proto::message::{Message, NUMBER, REPEATED},
+};
 
 /// The block that keys are padded to. SHA-256 has blocks of 64 octets, and HMAC (RFC 2104) takes those: this is not
 /// HMAC, and code made for HMAC gives other values.
@@ -119,6 +122,11 @@ impl AuthPlugin for HmacAuth {
         let Some((code, Ok(names))) = octets.map(|(code, names)| (code, std::str::from_utf8(names))) else {
             return Binding::Forged;
         };
+        // Each is looked for among all fields, and covers its value: as many as there may be fields, and each once.
+        let is_again = |(at, name)| names.split(',').take(at).any(|other| other == name);
+        if names.split(',').count() > MESSAGE_FIELDS || names.split(',').enumerate().any(is_again) {
+            return Binding::Forged;
+        }
         let is_named = |name: &str| names.split(',').any(|named| named == name);
         let left_out = |name: &str| message.fields.contains(name) && !is_named(name);
         if !is_named(self.field) || [NONCE_FIELD, TIME_FIELD, NUMBER, REPEATED].into_iter().any(left_out) {
