@@ -167,6 +167,30 @@ fn a_connection_is_not_idle_while_its_last_answer_is_being_read() {
     assert_eq!(trips(&wire, Trip::IdleTimeout), 1);
 }
 
+/// What TLS has accepted is not with the socket yet.
+#[test]
+fn what_the_transport_holds_is_judged_by_what_the_socket_takes_of_it() {
+    let send = Config::default().send_timeout.as_secs();
+    for (takes, tripped) in [(10_000, 0), (10, 1), (0, 1)] {
+        let mut wire = Wire::server(Config::default());
+        wire.feed(&get(1));
+        let stream = wire.stream();
+        wire.core.respond(stream, OK, &HeaderMap::new(), false).unwrap();
+        wire.core.send_data(stream, Bytes::from(vec![1; 60_000]), true).unwrap();
+        wire.core.finish(stream);
+        wire.flush();
+        wire.core.held_below(60_000);
+        wire.core.held_below(60_000 - takes);
+        wire.core.handle_timeout(send * SECOND);
+        assert_eq!(trips(&wire, Trip::SendStall), tripped, "{takes}");
+        if tripped == 0 {
+            wire.core.held_below(0);
+            wire.core.handle_timeout(2 * send * SECOND);
+            assert_eq!(trips(&wire, Trip::SendStall), 0, "all of it was taken");
+        }
+    }
+}
+
 #[test]
 fn nobody_is_asked_unless_it_is_configured() {
     let mut wire = Wire::server(Config::default());

@@ -7,7 +7,7 @@ use wakering::{
     http::Request,
     internals::{
         h1::Client,
-        h2::{CommandError, Config, Event, Reason, StreamKey},
+        h2::{CommandError, Config, Event, Reason, StreamKey, Trip},
     },
 };
 
@@ -89,6 +89,30 @@ fn a_connection_whose_output_waits_is_not_idle_and_takes_no_request() {
     assert_eq!(core.request_room(), Ok(1));
     let idle = Config::default().idle_timeout.as_nanos() as u64;
     assert_eq!(core.next_deadline(2 * SECOND), Some(2 * SECOND + idle));
+}
+
+/// What TLS has accepted is not with the socket yet.
+#[test]
+fn what_the_transport_holds_is_judged_by_what_the_socket_takes_of_it() {
+    let config = Config::default();
+    let send = config.send_timeout.as_nanos() as u64;
+    for (takes, tripped) in [(10_000, 0), (10, 1), (0, 1)] {
+        let mut core = machine();
+        let request = Request::post("http://a/").header("content-length", "100000").body(()).unwrap();
+        let stream = core.request(&request, false).unwrap();
+        core.send_data(stream, vec![0; 100_000].into(), true).unwrap();
+        write(&mut core, 0);
+        core.held_below(65_000);
+        assert_eq!(core.next_deadline(0), Some(send));
+        core.held_below(65_000 - takes);
+        core.handle_timeout(send);
+        assert_eq!(core.stats().trips.of(Trip::SendStall), tripped, "{takes}");
+        if tripped == 0 {
+            assert_eq!(core.next_deadline(send), Some(2 * send), "it has its time again");
+            core.held_below(0);
+            assert_eq!(core.next_deadline(send), None, "all of it was taken");
+        }
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::head::{self, Bounds, Facts};
 use super::input::Input;
 use super::log::Log;
 use super::refusal::Refusal;
+use super::tally::Tally;
 use super::timeouts::Timers;
 use crate::limits;
 use crate::proto::h2::{
@@ -37,15 +38,6 @@ pub(super) enum Notice {
     Ended(StreamKey),
     Trailers(StreamKey, HeaderMap),
     Closed(Option<ConnectionError>),
-}
-
-/// What is counted on the way.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) requests: u32,
-    pub(super) resets: u32,
-    tripped: u32,
-    trips: Option<Box<Trips>>,
 }
 
 /// A request that asks for HTTP/2, and the settings that it brought along.
@@ -382,8 +374,7 @@ impl Connection {
     #[cold]
     pub(super) fn note_trip(&mut self, trip: Trip) {
         self.hears_out = false;
-        self.tally.tripped = self.tally.tripped.wrapping_add(1);
-        self.tally.trips.get_or_insert_default().add(trip, 1);
+        self.tally.trip(trip);
     }
 
     /// The end: the exchange is gone, what was made may still be written.
@@ -567,23 +558,22 @@ impl Connection {
     pub fn poll_transmit<'a>(&'a mut self, now: u64, slices: &mut [IoSlice<'a>]) -> usize {
         self.look(now);
         if !self.output.is_empty() {
-            self.timers.waiting(now, self.written());
+            self.timers.stall.begin(now, self.output.reached());
         }
         self.output.slices(slices)
     }
 
     /// Says how much of the output was written.
     pub fn transmitted(&mut self, n: usize) {
-        let before = self.written();
+        let before = self.output.reached();
         self.output.written(n);
         if n > 0 {
             self.timers.spoke(self.now);
         }
         if n > 0 && self.output.is_empty() {
-            self.timers.progress();
             self.timers.drained(self.now);
         } else if n > 0 {
-            self.timers.waiting(self.now, before);
+            self.timers.stall.begin(self.now, before);
         }
         let room = self.config.stream_queue_bytes.saturating_sub(self.output.len());
         let Some(exchange) = &mut self.exchange else { return };
@@ -593,22 +583,24 @@ impl Connection {
         }
     }
 
-    pub(super) fn written(&self) -> u64 {
-        self.output.end() - self.output.len() as u64
+    /// Says how many of the bytes that were written have not reached the socket: deadlines judge by what that has taken.
+    pub fn held_below(&mut self, n: usize) {
+        self.output.hold_below(n);
+        if n > 0 {
+            self.timers.stall.begin(self.now, self.output.reached());
+        } else if self.output.is_empty() && self.timers.stall.is_on() {
+            self.timers.drained(self.now);
+        }
     }
 
     /// What the connection has done so far. There are no frames.
     pub fn stats(&self) -> Stats {
-        Stats {
-            bytes_received: self.input.offset(),
+        let mut stats = self.tally.stats(&self.input, &self.output, self.open_streams());
+        if self.phase == Phase::Dead {
             // What was made when it ended is about to be written.
-            bytes_sent: if self.phase == Phase::Dead { self.output.end() } else { self.written() },
-            streams: u64::from(self.tally.requests),
-            streams_open: self.open_streams() as u64,
-            resets_sent: u64::from(self.tally.resets),
-            trips: self.tally.trips.as_deref().copied().unwrap_or_default(),
-            ..Stats::default()
+            stats.bytes_sent = self.output.end();
         }
+        stats
     }
 
     /// What the connection holds for its peer now.
@@ -620,28 +612,17 @@ impl Connection {
 
     /// The same numbers in the order of HTTP/2's.
     pub(crate) fn counts(&self) -> [u32; COUNTS] {
-        let Held { received, output, heads } = self.held();
-        [
-            0,
-            self.input.offset() as u32,
-            0,
-            self.written() as u32,
-            self.tally.requests,
-            self.open_streams() as u32,
-            received as u32,
-            output as u32,
-            heads as u32,
-        ]
+        self.tally.counts(&self.input, &self.output, self.open_streams(), &self.held())
     }
 
     /// Changes whenever an aborted answer or a trip is counted.
     pub(crate) fn rare(&self) -> u32 {
-        self.tally.resets.wrapping_add(self.tally.tripped)
+        self.tally.rare()
     }
 
     /// Resets received and sent, and trips.
     pub(crate) fn rarities(&self) -> (u32, u32, Trips) {
-        (0, self.tally.resets, self.tally.trips.as_deref().copied().unwrap_or_default())
+        self.tally.rarities()
     }
 
     /// Sheds a request that the application has not looked at. There is no refusal but a status.

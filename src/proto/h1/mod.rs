@@ -13,10 +13,12 @@
 //!     fields     what concerns the connection
 //!   content    content, by length or in chunks   log   what is told of it
 //!     write    what goes out alike in both directions
+//!     clocks   what both ends measure time by           tally   what they count
 //! ```
 
 mod chunks;
 mod client;
+mod clocks;
 mod config;
 mod connection;
 mod content;
@@ -28,6 +30,7 @@ mod input;
 mod log;
 mod refusal;
 mod respond;
+mod tally;
 mod target;
 mod timeouts;
 mod write;

@@ -1,21 +1,12 @@
 //! Deadlines, as in HTTP/2: plain numbers in nanoseconds, `NEVER` for none.
 
-use std::time::Duration;
-
 use http::StatusCode;
 
+use super::clocks::{self, Owed, SOON};
 use super::connection::{Connection, Phase};
 use super::refusal::Refusal;
 use crate::limits;
-use crate::proto::h2::{Config, Reason, Trip};
-
-pub(super) const NEVER: u64 = u64::MAX;
-/// From when the time is told next: commands come without it, and what was told last may be long ago.
-const SOON: u64 = u64::MAX - 1;
-
-fn after(now: u64, timeout: Duration) -> u64 {
-    now.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(NEVER))
-}
+use crate::proto::h2::{Config, NEVER, Reason, Stall, Trip, after};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
@@ -27,14 +18,12 @@ pub(super) struct Timers {
     leave: u64,
     /// Content that is thrown away behind a complete answer.
     discard: u64,
-    /// Since when content has been owed, and how much has come.
-    owed_since: u64,
-    owed_bytes: u64,
+    /// Content that is to come.
+    owed: Owed,
     /// Since when a peer that has ended its side has got nothing.
     silent_since: u64,
-    /// Since when output has waited, and what had been written then.
-    waiting_since: u64,
-    waiting_from: u64,
+    /// Output that waits to be written.
+    pub(super) stall: Stall,
 }
 
 impl Timers {
@@ -48,22 +37,20 @@ impl Timers {
             idle_since: NEVER,
             leave: NEVER,
             discard: NEVER,
-            owed_since: NEVER,
-            owed_bytes: 0,
+            owed: Owed::NOTHING,
             silent_since: NEVER,
-            waiting_since: NEVER,
-            waiting_from: 0,
+            stall: Stall::NONE,
         }
     }
 
     /// A request came.
     pub(super) fn busy(&mut self) {
-        (self.head, self.idle_since, self.owed_since) = (NEVER, NEVER, NEVER);
+        (self.head, self.idle_since, self.owed) = (NEVER, NEVER, Owed::NOTHING);
     }
 
     /// It is over.
     pub(super) fn idle(&mut self) {
-        (self.idle_since, self.discard, self.owed_since, self.silent_since) = (SOON, NEVER, NEVER, NEVER);
+        (self.idle_since, self.discard, self.owed, self.silent_since) = (SOON, NEVER, Owed::NOTHING, NEVER);
     }
 
     pub(super) fn go(&mut self) {
@@ -76,11 +63,9 @@ impl Timers {
 
     /// Starts what was to start soon.
     fn start(&mut self, now: u64, config: &Config) {
-        for clock in [&mut self.idle_since, &mut self.owed_since, &mut self.leave] {
-            if *clock == SOON {
-                *clock = now;
-            }
-        }
+        clocks::start(&mut self.idle_since, now);
+        clocks::start(&mut self.leave, now);
+        self.owed.start(now);
         if self.discard == SOON {
             self.discard = after(now, config.discard_timeout);
         }
@@ -91,8 +76,9 @@ impl Timers {
         if self.head == NEVER { NEVER } else { self.head.min(after(self.leave, limits::H2_LAST_PREFACE)) }
     }
 
-    /// All of the output was written: a peer that reads is not idle before.
+    /// The socket has taken all of the output: a peer that reads is not idle before.
     pub(super) fn drained(&mut self, now: u64) {
+        self.stall.end();
         if self.idle_since != NEVER {
             self.idle_since = now;
         }
@@ -100,7 +86,7 @@ impl Timers {
 
     /// Octets of content came.
     pub(super) fn moved(&mut self, n: usize) {
-        self.owed_bytes = self.owed_bytes.saturating_add(n as u64);
+        self.owed.moved(n);
     }
 
     /// Octets of an answer went out.
@@ -110,29 +96,10 @@ impl Timers {
         }
     }
 
-    /// Output waits to be written; so much was before.
-    pub(super) fn waiting(&mut self, now: u64, written: u64) {
-        if self.waiting_since == NEVER {
-            (self.waiting_since, self.waiting_from) = (now, written);
-        }
-    }
-
-    /// All of it was written.
-    pub(super) fn progress(&mut self) {
-        self.waiting_since = NEVER;
-    }
-
     pub(super) fn stop(&mut self) {
-        let Timers { waiting_since, waiting_from, .. } = *self;
         // What was made must still be written.
-        *self = Timers { waiting_since, waiting_from, ..Timers::none() };
+        *self = Timers { stall: self.stall, ..Timers::none() };
     }
-}
-
-/// What must have moved in `elapsed` nanoseconds.
-fn least(config: &Config, elapsed: u64) -> u64 {
-    let bytes = u128::from(config.min_body_rate) * u128::from(elapsed) / 1_000_000_000;
-    u64::try_from(bytes).unwrap_or(NEVER)
 }
 
 impl Connection {
@@ -159,15 +126,15 @@ impl Connection {
             self.timers.silent_since = now;
         }
         if !wanted || !exchange.is_owed() || self.config.min_body_rate == 0 {
-            self.timers.owed_since = NEVER;
-        } else if self.timers.owed_since == NEVER {
-            (self.timers.owed_since, self.timers.owed_bytes) = (now, 0);
+            self.timers.owed = Owed::NOTHING;
+        } else {
+            self.timers.owed.begin(now);
         }
     }
 
     /// The peer was told to send what it owes.
     pub(super) fn invited(&mut self) {
-        (self.timers.owed_since, self.timers.owed_bytes) = (SOON, 0);
+        self.timers.owed = Owed::soon();
     }
 
     /// When a connection that waits is closed, once we go: the first request may be on its way, as we have not said a word.
@@ -180,18 +147,13 @@ impl Connection {
     pub fn next_deadline(&mut self, now: u64) -> Option<u64> {
         self.look(now);
         let (timers, config) = (&self.timers, &self.config);
-        let mut earliest = timers.head_by().min(timers.discard);
-        if timers.idle_since != NEVER && timers.head == NEVER && self.output.is_empty() {
+        let mut earliest =
+            timers.head_by().min(timers.discard).min(timers.owed.due(config)).min(timers.stall.due(config));
+        if timers.idle_since != NEVER && timers.head == NEVER && self.output.is_out() {
             earliest = earliest.min(after(timers.idle_since, config.idle_timeout)).min(self.leave_by());
-        }
-        if timers.owed_since != NEVER {
-            earliest = earliest.min(after(timers.owed_since, config.body_grace));
         }
         if timers.silent_since != NEVER {
             earliest = earliest.min(after(timers.silent_since, self.http1.half_closed));
-        }
-        if timers.waiting_since != NEVER {
-            earliest = earliest.min(after(timers.waiting_since, config.send_timeout));
         }
         (earliest != NEVER).then_some(earliest)
     }
@@ -199,18 +161,15 @@ impl Connection {
     /// Acts on every deadline that has passed. Calling it early does nothing.
     pub fn handle_timeout(&mut self, now: u64) {
         self.look(now);
-        let timers = self.timers;
-        if timers.waiting_since != NEVER
-            && after(timers.waiting_since, self.config.send_timeout) <= now
-            && !self.keeps_reading(now)
-        {
+        if self.timers.stall.is_over(&self.config, now, self.output.reached()) {
             self.output.clear();
-            self.timers.progress();
+            self.timers.stall.end();
             return self.time_out(Trip::SendStall, "the peer takes no output");
         }
         if self.phase == Phase::Dead {
             return;
         }
+        let timers = self.timers;
         if timers.head_by() <= now {
             let text = "the request's head takes too long";
             return self.refuse(Refusal::bound(StatusCode::REQUEST_TIMEOUT, text, Trip::HeaderTimeout));
@@ -219,19 +178,15 @@ impl Connection {
             self.hears_out = false;
             return self.close(None);
         }
-        if timers.owed_since != NEVER && after(timers.owed_since, self.config.body_grace) <= now {
-            let elapsed = now - timers.owed_since;
-            if timers.owed_bytes < least(&self.config, elapsed) {
-                let text = "the content comes too slowly";
-                return self.refuse(Refusal::bound(StatusCode::REQUEST_TIMEOUT, text, Trip::BodyRate));
-            }
-            (self.timers.owed_since, self.timers.owed_bytes) = (now, 0);
+        if self.timers.owed.is_short(&self.config, now) {
+            let text = "the content comes too slowly";
+            return self.refuse(Refusal::bound(StatusCode::REQUEST_TIMEOUT, text, Trip::BodyRate));
         }
         if timers.silent_since != NEVER && after(timers.silent_since, self.http1.half_closed) <= now {
             let text = "the peer closed, and was not answered in time";
             return self.close(Some(self.error(Reason::NO_ERROR, text, None)));
         }
-        let waits = timers.idle_since != NEVER && timers.head == NEVER && self.output.is_empty();
+        let waits = timers.idle_since != NEVER && timers.head == NEVER && self.output.is_out();
         if waits && self.leave_by() <= now {
             self.close(None);
         } else if waits && after(timers.idle_since, self.config.idle_timeout) <= now {
@@ -246,16 +201,45 @@ impl Connection {
             self.close(Some(self.error(trip.reason(), text, Some(trip))));
         }
     }
+}
 
-    /// Whether the socket took output at the least rate; then it has its time again.
-    fn keeps_reading(&mut self, now: u64) -> bool {
-        let written = self.written();
-        let moved = written - self.timers.waiting_from;
-        if moved == 0 || moved < least(&self.config, now - self.timers.waiting_since) {
-            return false;
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use bytes::Bytes;
+    use http::HeaderMap;
+
+    use super::super::config::Http1;
+    use super::*;
+    use crate::proto::h2::Event;
+
+    /// What TLS has accepted is not with the socket yet.
+    #[test]
+    fn what_the_transport_holds_is_judged_by_what_the_socket_takes_of_it() {
+        let config = Config::default();
+        let (send, idle) = (after(0, config.send_timeout), after(0, config.idle_timeout));
+        for (takes, tripped) in [(10_000, 0), (10, 1), (0, 1)] {
+            let mut core = Connection::server(Config::default(), Http1::default(), true, 0);
+            core.receive(Bytes::from_static(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"));
+            let Some(Event::Request { stream, .. }) = core.poll_event(0) else { panic!("a request") };
+            core.respond(stream, StatusCode::OK, &HeaderMap::new(), false).unwrap();
+            core.send_data(stream, vec![0; 60_000].into(), true).unwrap();
+            core.finish(stream);
+            let mut slices = [IoSlice::new(&[]); 8];
+            let used = core.poll_transmit(0, &mut slices);
+            let all = slices[..used].iter().map(|slice| slice.len()).sum();
+            core.transmitted(all);
+            core.held_below(60_000);
+            assert_eq!(core.next_deadline(0), Some(send), "it is not idle");
+            core.held_below(60_000 - takes);
+            core.handle_timeout(send);
+            assert_eq!(core.stats().trips.of(Trip::SendStall), tripped, "{takes}");
+            if tripped == 0 {
+                assert_eq!(core.next_deadline(send), Some(2 * send), "it has its time again");
+                core.held_below(0);
+                assert_eq!(core.next_deadline(send), Some(send + idle), "all of it was taken");
+            }
         }
-        self.timers.progress();
-        self.timers.waiting(now, written);
-        true
     }
 }

@@ -87,6 +87,7 @@ mod repeats;
 mod schedule;
 mod send;
 mod settings;
+mod stall;
 mod stats;
 mod stream;
 mod streams;
@@ -115,5 +116,8 @@ pub use trip::Trip;
 pub(in crate::proto) use {
     head::parse_length,
     output::Output,
+    pace::least,
+    stall::Stall,
     stream::{Content, Mismatch},
+    timeouts::{NEVER, after},
 };

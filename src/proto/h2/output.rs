@@ -30,6 +30,8 @@ pub(in crate::proto) struct Output {
     pub(super) len: usize,
     /// Bytes written since the connection began.
     written: u64,
+    /// Of these, what has not reached the socket.
+    below: usize,
     /// Frames made since then.
     frames: u64,
 }
@@ -75,6 +77,23 @@ impl Output {
     #[inline]
     pub(in crate::proto) fn end(&self) -> u64 {
         self.written + self.len as u64
+    }
+
+    /// Bytes that the socket has taken since the connection began.
+    #[inline]
+    pub(in crate::proto) fn reached(&self) -> u64 {
+        self.written.saturating_sub(self.below as u64)
+    }
+
+    /// Whether the socket has taken all of it.
+    #[cfg_attr(not(feature = "http1"), expect(dead_code, reason = "HTTP/2 asks its clock"))]
+    pub(in crate::proto) fn is_out(&self) -> bool {
+        self.len == 0 && self.below == 0
+    }
+
+    /// What the transport holds is not with the socket yet.
+    pub(in crate::proto) fn hold_below(&mut self, n: usize) {
+        self.below = n;
     }
 
     /// Frames made since the connection began.

@@ -106,7 +106,7 @@ impl Silence {
 }
 
 /// What must move in this time.
-pub(super) fn least(config: &Config, elapsed: u64) -> u64 {
+pub(in crate::proto) fn least(config: &Config, elapsed: u64) -> u64 {
     u64::from(config.min_body_rate).saturating_mul(elapsed) / SECOND_NS
 }
 

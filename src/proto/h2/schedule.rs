@@ -73,7 +73,7 @@ impl Connection {
             self.frame_next();
         }
         if !self.output.is_empty() {
-            self.timers.waiting(now, self.output_written());
+            self.timers.stall.begin(now, self.output.reached());
         }
         self.output.slices(slices)
     }
@@ -84,17 +84,28 @@ impl Connection {
         if self.log.is_some() {
             self.log_sent(n);
         }
+        let before = self.output.reached();
         self.output.written(n);
-        let written = self.output.end() - self.output.len() as u64;
+        let written = self.output_written();
         self.acks.pings.written(written);
         self.acks.settings.written(written);
         if n > 0 {
             if self.output.is_empty() {
-                self.timers.progress();
+                self.timers.stall.end();
             } else {
                 // Also when nobody calls `poll_transmit` before the time ends.
-                self.timers.waiting(self.now, written - n as u64);
+                self.timers.stall.begin(self.now, before);
             }
+        }
+    }
+
+    /// Says how many of the bytes that were written have not reached the socket: deadlines judge by what that has taken.
+    pub fn held_below(&mut self, n: usize) {
+        self.output.hold_below(n);
+        if n > 0 {
+            self.timers.stall.begin(self.now, self.output.reached());
+        } else if self.output.is_empty() {
+            self.timers.stall.end();
         }
     }
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::config::Config;
 use super::connection::{Connection, Going, Phase};
 use super::error::Reason;
-use super::pace::least;
+use super::stall::Stall;
 use super::trip::Trip;
 use crate::limits;
 
-pub(super) const NEVER: u64 = u64::MAX;
+pub(in crate::proto) const NEVER: u64 = u64::MAX;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
@@ -31,12 +31,11 @@ pub(super) struct Timers {
     idle_since: u64,
     /// When memory is given back, if there is no stream until then.
     rest: u64,
-    /// Since when output has waited, and what had been written then.
-    waiting_since: u64,
-    waiting_from: u64,
+    /// Output that waits to be written.
+    pub(super) stall: Stall,
 }
 
-pub(super) fn after(now: u64, timeout: Duration) -> u64 {
+pub(in crate::proto) fn after(now: u64, timeout: Duration) -> u64 {
     now.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(NEVER))
 }
 
@@ -51,8 +50,7 @@ impl Timers {
             discard: NEVER,
             idle_since: now,
             rest: NEVER,
-            waiting_since: NEVER,
-            waiting_from: 0,
+            stall: Stall::NONE,
         }
     }
 
@@ -109,21 +107,6 @@ impl Timers {
         self.rest = NEVER;
     }
 
-    /// Output waits to be written; so much was before.
-    #[inline]
-    pub(super) fn waiting(&mut self, now: u64, written: u64) {
-        if self.waiting_since == NEVER {
-            self.waiting_since = now;
-            self.waiting_from = written;
-        }
-    }
-
-    /// All of it was written.
-    #[inline]
-    pub(super) fn progress(&mut self) {
-        self.waiting_since = NEVER;
-    }
-
     pub(super) fn stop(&mut self) {
         *self = Timers {
             preface: NEVER,
@@ -135,8 +118,7 @@ impl Timers {
             idle_since: NEVER,
             rest: NEVER,
             // What is framed must still be written.
-            waiting_since: self.waiting_since,
-            waiting_from: self.waiting_from,
+            stall: self.stall,
         };
     }
 }
@@ -184,10 +166,7 @@ impl Connection {
         if timers.idle_since != NEVER {
             earliest = earliest.min(timers.rest).min(after(timers.idle_since, self.config.idle_timeout));
         }
-        if timers.waiting_since != NEVER {
-            earliest = earliest.min(after(timers.waiting_since, self.config.send_timeout));
-        }
-        earliest = earliest.min(self.pace_deadline(now));
+        earliest = earliest.min(timers.stall.due(&self.config)).min(self.pace_deadline(now));
         (earliest != NEVER).then_some(earliest)
     }
 
@@ -203,12 +182,10 @@ impl Connection {
             self.end_discards();
         }
         let timers = self.timers;
-        let unread =
-            timers.waiting_since != NEVER && after(timers.waiting_since, self.config.send_timeout) <= now;
-        if unread && !self.keeps_reading(now) {
+        if self.timers.stall.is_over(&self.config, now, self.output.reached()) {
             // The peer does not read: a GOAWAY would only wait behind the rest.
             self.output.clear();
-            self.timers.progress();
+            self.timers.stall.end();
             if self.phase != Phase::Dead {
                 self.time_out(Trip::SendStall);
                 self.output.clear();
@@ -229,26 +206,13 @@ impl Connection {
         } else if timers.announced <= now {
             self.go_finally(Reason::NO_ERROR, &[]);
         } else if timers.idle_since != NEVER && after(timers.idle_since, self.config.idle_timeout) <= now {
-            if timers.waiting_since == NEVER {
+            if !timers.stall.is_on() {
                 self.time_out(Trip::IdleTimeout);
             } else {
                 // The last answer is still being read; `send_timeout` is for who does not read.
                 self.timers.idle_since = now;
             }
         }
-    }
-
-    /// Whether the socket took output at the least rate; then it has its time again.
-    fn keeps_reading(&mut self, now: u64) -> bool {
-        let written = self.output_written();
-        let moved = written - self.timers.waiting_from;
-        let elapsed = now - self.timers.waiting_since;
-        if moved == 0 || moved < least(&self.config, elapsed) {
-            return false;
-        }
-        self.timers.progress();
-        self.timers.waiting(now, written);
-        true
     }
 
     #[cold]

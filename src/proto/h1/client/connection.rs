@@ -14,6 +14,7 @@ use super::super::head::Bounds;
 use super::super::input::Input;
 use super::super::log::Log;
 use super::super::refusal::Refusal;
+use super::super::tally::Tally;
 use super::exchange::{Exchange, Receiving, Sending};
 use super::timeouts::Timers;
 use crate::limits;
@@ -40,15 +41,6 @@ pub(super) enum Notice {
     /// There is room for another request.
     Room,
     Closed(Option<ConnectionError>),
-}
-
-/// What is counted on the way.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) requests: u32,
-    pub(super) resets: u32,
-    tripped: u32,
-    trips: Option<Box<Trips>>,
 }
 
 /// One HTTP/1.1 connection of a client, as a machine without I/O. The module's page says how to drive it.
@@ -285,16 +277,10 @@ impl Client {
             log.refused(self.tally.requests, self.input.bytes());
         }
         if let Some(trip) = refusal.trip {
-            self.note_trip(trip);
+            self.tally.trip(trip);
         }
         let reason = refusal.trip.map_or(Reason::PROTOCOL_ERROR, Trip::reason);
         self.close(Some(self.error(reason, refusal.text, refusal.trip)));
-    }
-
-    #[cold]
-    pub(super) fn note_trip(&mut self, trip: Trip) {
-        self.tally.tripped = self.tally.tripped.wrapping_add(1);
-        self.tally.trips.get_or_insert_default().add(trip, 1);
     }
 
     /// The end: the exchange is gone. Only what goes through a tunnel is still written: a part of a request is of no use,
@@ -441,14 +427,14 @@ impl Client {
     pub fn poll_transmit<'a>(&'a mut self, now: u64, slices: &mut [IoSlice<'a>]) -> usize {
         self.now = now;
         if !self.output.is_empty() {
-            self.timers.waiting(now, self.output_written());
+            self.timers.stall.begin(now, self.output.reached());
         }
         self.output.slices(slices)
     }
 
     /// Says how much of the output was written.
     pub fn transmitted(&mut self, n: usize) {
-        let before = self.output_written();
+        let before = self.output.reached();
         self.output.written(n);
         if n > 0 && self.output.is_empty() {
             self.timers.drained(self.now);
@@ -456,7 +442,7 @@ impl Client {
                 self.notices.push_back(Notice::Room);
             }
         } else if n > 0 {
-            self.timers.waiting(self.now, before);
+            self.timers.stall.begin(self.now, before);
         }
         let room = self.config.stream_queue_bytes.saturating_sub(self.output.len());
         let Some(exchange) = &mut self.exchange else { return };
@@ -466,7 +452,17 @@ impl Client {
         }
     }
 
-    /// All that the socket has taken.
+    /// Says how many of the bytes that were written have not reached the socket: deadlines judge by what that has taken.
+    pub fn held_below(&mut self, n: usize) {
+        self.output.hold_below(n);
+        if n > 0 {
+            self.timers.stall.begin(self.now, self.output.reached());
+        } else if self.output.is_empty() && self.timers.stall.is_on() {
+            self.timers.drained(self.now);
+        }
+    }
+
+    /// All that was written.
     pub fn output_written(&self) -> u64 {
         self.output.end() - self.output.len() as u64
     }
@@ -478,15 +474,7 @@ impl Client {
 
     /// What the connection has done so far. There are no frames.
     pub fn stats(&self) -> Stats {
-        Stats {
-            bytes_received: self.input.offset(),
-            bytes_sent: self.output_written(),
-            streams: u64::from(self.tally.requests),
-            streams_open: self.open_streams() as u64,
-            resets_sent: u64::from(self.tally.resets),
-            trips: self.tally.trips.as_deref().copied().unwrap_or_default(),
-            ..Stats::default()
-        }
+        self.tally.stats(&self.input, &self.output, self.open_streams())
     }
 
     /// What the connection holds for its peer now.
@@ -499,28 +487,17 @@ impl Client {
 
     /// The same numbers in the order of HTTP/2's.
     pub(crate) fn counts(&self) -> [u32; COUNTS] {
-        let Held { received, output, heads } = self.held();
-        [
-            0,
-            self.input.offset() as u32,
-            0,
-            self.output_written() as u32,
-            self.tally.requests,
-            self.open_streams() as u32,
-            received as u32,
-            output as u32,
-            heads as u32,
-        ]
+        self.tally.counts(&self.input, &self.output, self.open_streams(), &self.held())
     }
 
     /// Changes whenever a cancelled request or a trip is counted.
     pub(crate) fn rare(&self) -> u32 {
-        self.tally.resets.wrapping_add(self.tally.tripped)
+        self.tally.rare()
     }
 
     /// Resets received and sent, and trips.
     pub(crate) fn rarities(&self) -> (u32, u32, Trips) {
-        (0, self.tally.resets, self.tally.trips.as_deref().copied().unwrap_or_default())
+        self.tally.rarities()
     }
 }
 
