@@ -174,7 +174,7 @@ impl<R: Role> Driver<R> {
         self.wire.driven();
         self.role.begins(&self.wire);
         if self.timer.is_due() {
-            self.wire.core.borrow_mut().handle_timeout(now);
+            self.wire.handle_timeout(now);
         }
         loop {
             if !self.handle_events(now) {
@@ -210,15 +210,15 @@ impl<R: Role> Driver<R> {
 
     /// Gives the peer its time to take what is left.
     fn await_writing(&mut self, context: &Context<'_>) {
-        self.parting.left = self.wire.core.borrow().output_left();
+        self.parting.left = self.wire.output_left();
         self.timer.set_after(self.parting.patience, context);
     }
 
     /// Whether the peer has taken its last output at the least rate.
     fn is_taken(&self) -> bool {
-        let core = self.wire.core.borrow();
-        let taken = self.parting.left.saturating_sub(core.output_left()) as u64;
-        let least = u64::from(core.config().min_body_rate) * self.parting.patience.as_secs();
+        let taken = self.parting.left.saturating_sub(self.wire.output_left()) as u64;
+        let config = self.wire.core.borrow().config();
+        let least = u64::from(config.min_body_rate) * self.parting.patience.as_secs();
         taken > 0 && taken >= least
     }
 

@@ -137,6 +137,15 @@ impl Transport {
         }
     }
 
+    /// How many bytes are held; `None` where none ever is. Those of TLS are sealed, and a few more than were accepted.
+    #[inline]
+    pub(crate) fn held(&self) -> Option<usize> {
+        match self {
+            Transport::Tcp(_stream) => None,
+            Transport::Tls(layer) => Some(layer.held()),
+        }
+    }
+
     /// Gives the socket what is held. `Pending`: it has not taken all.
     #[inline]
     pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

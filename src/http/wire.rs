@@ -138,6 +138,22 @@ impl Wire {
         self.core.borrow().has_output() || self.stream.borrow().as_ref().is_some_and(Transport::holds_output)
     }
 
+    /// Bytes that the socket has not taken.
+    pub(super) fn output_left(&self) -> usize {
+        let held = self.stream.borrow().as_ref().and_then(Transport::held);
+        self.core.borrow().output_left() + held.unwrap_or(0)
+    }
+
+    /// A deadline may have passed.
+    pub(super) fn handle_timeout(&self, now: u64) {
+        let held = self.stream.borrow().as_ref().and_then(Transport::held);
+        let mut core = self.core.borrow_mut();
+        if let Some(held) = held {
+            core.held_below(held);
+        }
+        core.handle_timeout(now);
+    }
+
     /// Has the connection written out after this turn's tasks, if it has anything to write.
     pub(super) fn ask_flush(self: &Rc<Self>) {
         if !self.flush_asked.get() && self.has_output() {
@@ -528,21 +544,31 @@ impl Wire {
         let stream = self.stream.borrow();
         let Some(stream) = stream.as_ref() else { return Poll::Ready(Ok(())) };
         let mut core = self.core.borrow_mut();
-        // Small answers lie in one piece, and a list of slices is a kilobyte.
-        let written = if core.output_is_one_piece() {
-            ready!(write_slices::<1>(&mut core, stream, context))?
-        } else {
-            ready!(write_slices::<WRITE_SLICES>(&mut core, stream, context))?
-        };
-        if written == 0 {
-            return stream.poll_flush(context);
+        let outcome = write_to(stream, &mut core, context);
+        if let Some(held) = stream.held() {
+            core.held_below(held);
         }
-        core.transmitted(written);
-        if let Some(memory) = core.take_buffer() {
-            context::with(|worker| worker.return_output(memory));
-        }
-        Poll::Ready(Ok(()))
+        outcome
     }
+}
+
+/// One write of what the core has, without regard to what becomes of it below.
+#[inline]
+fn write_to(stream: &Transport, core: &mut Core, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    // Small answers lie in one piece, and a list of slices is a kilobyte.
+    let written = if core.output_is_one_piece() {
+        ready!(write_slices::<1>(core, stream, context))?
+    } else {
+        ready!(write_slices::<WRITE_SLICES>(core, stream, context))?
+    };
+    if written == 0 {
+        return stream.poll_flush(context);
+    }
+    core.transmitted(written);
+    if let Some(memory) = core.take_buffer() {
+        context::with(|worker| worker.return_output(memory));
+    }
+    Poll::Ready(Ok(()))
 }
 
 /// Writes up to `N` slices; nought when there is nothing to write.

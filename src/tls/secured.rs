@@ -256,6 +256,11 @@ impl<S: Stream> Secured<S> {
         self.session.borrow().holds_output()
     }
 
+    /// How many sealed bytes the socket has not taken.
+    pub(crate) fn held(&self) -> usize {
+        self.session.borrow().held().len()
+    }
+
     /// Gives the socket what is held.
     pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_send(&mut self.session.borrow_mut(), Sender::Writer, context)

@@ -435,6 +435,14 @@ impl Core {
         }
     }
 
+    pub(in crate::http) fn held_below(&mut self, n: usize) {
+        match self {
+            Core::Http2(core) => core.held_below(n),
+            Core::Http1(core) => core.held_below(n),
+            Core::Http1Client(core) => core.held_below(n),
+        }
+    }
+
     #[inline]
     pub(in crate::http) fn next_deadline(&mut self, now: u64) -> Option<u64> {
         match self {

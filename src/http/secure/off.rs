@@ -50,6 +50,10 @@ impl Layer {
         match *self {}
     }
 
+    pub(crate) fn held(&self) -> usize {
+        match *self {}
+    }
+
     pub(crate) fn poll_flush(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         match *self {}
     }

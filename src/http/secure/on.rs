@@ -76,6 +76,10 @@ impl Layer {
         self.0.holds_output()
     }
 
+    pub(crate) fn held(&self) -> usize {
+        self.0.held()
+    }
+
     pub(crate) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.poll_flush(context)
     }
@@ -178,5 +182,67 @@ mod tests {
         let text = std::str::from_utf8(NOT_TLS).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{} bytes", body.len());
+    }
+}
+
+#[cfg(all(test, feature = "tls-ring"))]
+mod held {
+    use std::{future::poll_fn, io, io::IoSlice, task::Poll};
+
+    use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
+
+    use super::{Layer, Transport};
+    use crate::{
+        net::{TcpListener, TcpStream},
+        tls::{TlsAcceptor, TlsConnector, TlsStream},
+        worker,
+    };
+
+    /// Two ends that have shaken hands: the server's, the client's.
+    async fn pair() -> io::Result<(TlsStream, TlsStream)> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let (certificate, key) = (made.cert.der().clone(), made.key_pair.serialize_der());
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).expect("a root");
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let server = ServerConfig::builder().with_no_client_auth();
+        let server = server.with_single_cert(vec![certificate], PrivateKeyDer::Pkcs8(key.into()));
+        let acceptor = TlsAcceptor::new(server.expect("a key of the certificate"));
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let server = worker::spawn(async move { acceptor.accept(listener.accept().await?.0).await });
+        let client =
+            TlsConnector::new(client).connect("localhost", TcpStream::connect(address).await?).await?;
+        Ok((server.await.expect("it ends")?, client))
+    }
+
+    #[test]
+    fn what_the_socket_has_not_taken_is_told_until_it_has() {
+        worker::run(async {
+            let (server, mut client) = pair().await.unwrap();
+            let transport = Transport::Tls(Layer(server.into_secured()));
+            assert_eq!(transport.held(), Some(0));
+            poll_fn(|context| {
+                while let Poll::Ready(written) =
+                    transport.poll_write_vectored(context, &[IoSlice::new(&[7; 65_536])])
+                {
+                    written.unwrap();
+                }
+                Poll::Ready(())
+            })
+            .await;
+            let mut held = transport.held().unwrap();
+            assert!(held > 0, "the socket is full");
+            let mut piece = vec![0; 65_536];
+            while held > 0 {
+                assert!(client.read(&mut piece).await.unwrap() > 0);
+                let _waits = poll_fn(|context| Poll::Ready(transport.poll_flush(context))).await;
+                let left = transport.held().unwrap();
+                assert!(left <= held, "{left} after {held}");
+                held = left;
+            }
+            assert!(!transport.holds_output());
+        })
+        .unwrap();
     }
 }
