@@ -1,30 +1,12 @@
 // node's http2 client, in cleartext, against examples/h2_server. Argument: http://HOST:PORT.
 import http2 from "node:http2";
 import { once } from "node:events";
-import { isDeepStrictEqual, inspect } from "node:util";
 
-const TEN_MIB = 10 << 20;
+import { TEN_MIB, check, checkBasics, same } from "./report.mjs";
+
 // In MB: node ends streams when what waits to be sent is more.
 const session = http2.connect(process.argv[2], { maxSessionMemory: 100 });
 session.on("error", (error) => console.log(`failed the session: ${error.message}`));
-
-async function check(name, act) {
-  try {
-    await act();
-    console.log(`ok ${name}`);
-  } catch (error) {
-    console.log(`failed ${name}: ${String(error.message).replaceAll("\n", " ")}`);
-  }
-}
-
-function same(found, wanted) {
-  if (!isDeepStrictEqual(found, wanted)) {
-    throw new Error(`${inspect(found).slice(0, 200)} instead of ${inspect(wanted).slice(0, 200)}`);
-  }
-}
-
-// Bytes in which a lost or doubled piece shows.
-const pattern = (length) => Buffer.from({ length }, 0).map((_, at) => at % 251);
 
 // Everything that comes back for one request.
 async function collect(stream) {
@@ -102,12 +84,7 @@ async function gracefulClose() {
 }
 
 console.log(`version node ${process.version} (nghttp2 ${process.versions.nghttp2})`);
-await check("GET", get);
-await check("HEAD", head);
-await check("POST echoed", () => echo(Buffer.from("some words")));
-await check("empty POST", () => echo(Buffer.alloc(0)));
-await check("10 MiB down", async () => same((await ask("GET", `/bytes?n=${TEN_MIB}`)).content.length, TEN_MIB));
-await check("10 MiB up and back", () => echo(pattern(TEN_MIB)));
+await checkBasics({ get, head, echo, ask });
 await check("trailers both ways", trailers);
 await check("100 Continue", expectContinue);
 await check("103 Early Hints", earlyHints);

@@ -3,31 +3,13 @@
 import http from "node:http";
 import https from "node:https";
 import { once } from "node:events";
-import { isDeepStrictEqual, inspect } from "node:util";
 
-const TEN_MIB = 10 << 20;
+import { TEN_MIB, check, checkBasics, pattern, same } from "./report.mjs";
+
 const base = process.argv[2];
 const secure = base.startsWith("https:");
 const { Agent, request } = secure ? https : http;
 const agent = new Agent({ keepAlive: true, maxSockets: 20 });
-
-async function check(name, act) {
-  try {
-    await act();
-    console.log(`ok ${name}`);
-  } catch (error) {
-    console.log(`failed ${name}: ${String(error.cause ?? error.message).replaceAll("\n", " ")}`);
-  }
-}
-
-function same(found, wanted) {
-  if (!isDeepStrictEqual(found, wanted)) {
-    throw new Error(`${inspect(found).slice(0, 200)} instead of ${inspect(wanted).slice(0, 200)}`);
-  }
-}
-
-// Bytes in which a lost or doubled piece shows.
-const pattern = (length) => Buffer.from({ length }, 0).map((_, at) => at % 251);
 
 async function collect(asked, status = 200) {
   const informed = [];
@@ -130,12 +112,7 @@ async function gracefulClose() {
 }
 
 console.log(`version node ${process.version} (undici ${process.versions.undici})`);
-await check("GET", get);
-await check("HEAD", head);
-await check("POST echoed", () => echo(Buffer.from("some words")));
-await check("empty POST", () => echo(Buffer.alloc(0)));
-await check("10 MiB down", async () => same((await ask("GET", `/bytes?n=${TEN_MIB}`)).content.length, TEN_MIB));
-await check("10 MiB up and back", () => echo(pattern(TEN_MIB)));
+await checkBasics({ get, head, echo, ask });
 await check("trailers both ways", trailers);
 await check("100 Continue", expectContinue);
 await check("103 Early Hints", earlyHints);

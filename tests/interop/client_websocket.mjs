@@ -3,25 +3,11 @@
 import http2 from "node:http2";
 import { once } from "node:events";
 import { randomBytes } from "node:crypto";
-import { isDeepStrictEqual, inspect } from "node:util";
+
+import { check, same } from "./report.mjs";
 
 const session = http2.connect(process.argv[2]);
 session.on("error", (error) => console.log(`failed the session: ${error.message}`));
-
-async function check(name, act) {
-  try {
-    await act();
-    console.log(`ok ${name}`);
-  } catch (error) {
-    console.log(`failed ${name}: ${String(error.message).replaceAll("\n", " ")}`);
-  }
-}
-
-function same(found, wanted) {
-  if (!isDeepStrictEqual(found, wanted)) {
-    throw new Error(`${inspect(found).slice(0, 200)} instead of ${inspect(wanted).slice(0, 200)}`);
-  }
-}
 
 const TEXT = 1;
 const BINARY = 2;

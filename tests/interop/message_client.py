@@ -1,30 +1,20 @@
 """The client of the Python package netaio against examples/message_server. Arguments: HOST:PORT [SECRET [KEY]]."""
 
 import asyncio
-import logging
 import sys
 
-import netaio
-from netaio import Body, HMACAuthPlugin, Message, MessageType, Sha256StreamCipherPlugin, TCPClient
+from netaio import HMACAuthPlugin, MessageType, TCPClient
 
-from report import check, pattern, same, version
+from message_parts import address, begin, message, outer
+from report import check, pattern, same
 
-version(f"netaio {netaio.version()}")
-logging.disable()
-host, port = sys.argv[1].rsplit(":", 1)
-outer = {}
-if len(sys.argv) > 2:
-    outer["auth_plugin"] = HMACAuthPlugin({"secret": sys.argv[2]})
-if len(sys.argv) > 3:
-    outer["cipher_plugin"] = Sha256StreamCipherPlugin({"key": sys.argv[3]})
-
-
-def message(kind, uri, content=b""):
-    return Message.prepare(Body.prepare(content, uri=uri), kind)
+begin()
+TARGET = address(sys.argv[1])
+OUTER = outer(sys.argv[2:])
 
 
 async def ask(kind, uri, content=b"", timeout=5.0, plugins=None):
-    client = TCPClient(host, int(port), **(outer if plugins is None else plugins))
+    client = TCPClient(*TARGET, **(OUTER if plugins is None else plugins))
     await client.connect()
     try:
         answer = await client.request(uri, message_type=kind, content=content, timeout=timeout)
@@ -50,7 +40,7 @@ def store():
 
 
 async def news():
-    client = TCPClient(host, int(port), **outer)
+    client = TCPClient(*TARGET, **OUTER)
     heard, confirmed, published = [], asyncio.Event(), asyncio.Event()
 
     @client.on(MessageType.CONFIRM_SUBSCRIBE)
@@ -92,5 +82,5 @@ def refused():
 check("echo, up to 60 kB", echo)
 check("create, read, update, delete", store)
 check("subscribe, publish, be notified", lambda: asyncio.run(news()))
-if outer:
+if OUTER:
     check("a wrong secret gets nothing", refused)

@@ -5,60 +5,21 @@ examples/message_server --udp.
 """
 
 import asyncio
-import logging
-import socket
 import sys
 
-import netaio
-from netaio import Body, HMACAuthPlugin, Message, MessageType, Sha256StreamCipherPlugin, UDPNode
+from netaio import HMACAuthPlugin, MessageType
 
-from report import check, pattern, same, version
+from message_parts import LoopbackNode, address, begin, message, outer, serve_datagrams
+from report import check, pattern, same
 
-version(f"netaio {netaio.version()}")
-logging.disable()
-role = sys.argv[1]
-words = sys.argv[2:]
-target = None
-if role == "ask":
-    host, port = words.pop(0).rsplit(":", 1)
-    target = (host, int(port))
-
-
-def outer(words):
-    plugins = {}
-    if len(words) > 0:
-        plugins["auth_plugin"] = HMACAuthPlugin({"secret": words[0]})
-    if len(words) > 1:
-        plugins["cipher_plugin"] = Sha256StreamCipherPlugin({"key": words[1]})
-    return plugins
-
-
+begin()
+role, words = sys.argv[1], sys.argv[2:]
+target = address(words.pop(0)) if role == "ask" else None
 INNER = HMACAuthPlugin({"secret": "inner", "hmac_field": "camh"})
 
 
-def message(kind, uri, content=b""):
-    return Message.prepare(Body.prepare(content, uri=uri), kind)
-
-
-class LoopbackNode(UDPNode):
-    """The package's node, on a free port of the loopback interface. It would join its group on another."""
-
-    def __init__(self, words):
-        super().__init__(interface="127.0.0.1", ignore_own_ip=False, **outer(words))
-
-    async def start(self):
-        ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        ours.bind(("127.0.0.1", 0))
-        self.port = ours.getsockname()[1]
-        loop = asyncio.get_running_loop()
-        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=ours)
-
-    def connection_made(self, transport):
-        pass
-
-
 async def serve():
-    node = LoopbackNode(words)
+    node = LoopbackNode(**outer(words))
 
     @node.on((MessageType.REQUEST_URI, b"echo"))
     def echo(request, _addr):
@@ -82,13 +43,11 @@ async def serve():
         node.notify(request.body.uri, message(MessageType.NOTIFY_URI, request.body.uri, request.body.content))
         return message(MessageType.OK, request.body.uri)
 
-    await node.start()
-    print(f"listening on 127.0.0.1:{node.port}", flush=True)
-    await asyncio.Event().wait()
+    await serve_datagrams(node)
 
 
 async def asking(act, plugins=None):
-    node = LoopbackNode(words if plugins is None else plugins)
+    node = LoopbackNode(**outer(words if plugins is None else plugins))
     await node.start()
     try:
         return await act(node)

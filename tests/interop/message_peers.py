@@ -4,33 +4,19 @@ Arguments: group IP:PORT | client HOST:PORT | server, then [SECRET [KEY]].
 """
 
 import asyncio
-import logging
 import socket
 import sys
 
-import netaio
 import packify
-from netaio import Body, HMACAuthPlugin, Message, MessageType, Peer, Sha256StreamCipherPlugin, TCPClient, TCPServer
-from netaio import UDPNode
+from netaio import MessageType, Peer, TCPClient, UDPNode
 
-from report import check, same, version, wait
+from message_parts import address, begin, loopback_server, message, outer, serve
+from report import check, same, wait
 
-version(f"netaio {netaio.version()}")
-logging.disable()
+begin()
 role, words = sys.argv[1], sys.argv[2:]
-target = None
-if role != "server":
-    host, port = words.pop(0).rsplit(":", 1)
-    target = (host, int(port))
-outer = {"local_peer": Peer(set(), b"python", packify.pack({"name": "python"}))}
-if len(words) > 0:
-    outer["auth_plugin"] = HMACAuthPlugin({"secret": words[0]})
-if len(words) > 1:
-    outer["cipher_plugin"] = Sha256StreamCipherPlugin({"key": words[1]})
-
-
-def message(kind, uri, content=b""):
-    return Message.prepare(Body.prepare(content, uri=uri), kind)
+target = address(words.pop(0)) if role != "server" else None
+OUTER = {"local_peer": Peer(set(), b"python", packify.pack({"name": "python"})), **outer(words)}
 
 
 async def until(condition):
@@ -53,7 +39,7 @@ class GroupNode(UDPNode):
         # Its own default handler answers whatever its own multicast brings back to it, for ever.
         super().__init__(
             port=target[1], interface="127.0.0.1", multicast_group=target[0], ignore_own_ip=False,
-            default_handler=lambda *_: None, **outer
+            default_handler=lambda *_: None, **OUTER
         )
 
     async def start(self):
@@ -120,7 +106,7 @@ async def checked(name, act):
 
 
 async def client():
-    ours = TCPClient(*target, **outer)
+    ours = TCPClient(*target, **OUTER)
     await ours.manage_peers_automatically()
     await ours.connect()
     await ours.start_receive_loop()
@@ -141,10 +127,7 @@ async def client():
 
 
 async def server():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ours = TCPServer(port=port, interface="127.0.0.1", **outer)
+    ours = loopback_server(**OUTER)
     await ours.manage_peers_automatically()
 
     @ours.on((MessageType.REQUEST_URI, b"known"))
@@ -152,17 +135,7 @@ async def server():
         names = b" ".join(sorted(ours.peers))
         return message(MessageType.RESPOND_URI, request.body.uri, names)
 
-    serving = asyncio.ensure_future(ours.start())
-    for _ in range(1000):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.02)
-        else:
-            writer.close()
-            break
-    print(f"listening on 127.0.0.1:{port}", flush=True)
-    await serving
+    await serve(ours)
 
 
 asyncio.run({"group": group, "client": client, "server": server}[role]())

@@ -5,27 +5,21 @@ the ones of tests/interop_message.rs; each end knows the other's box key by what
 """
 
 import asyncio
-import logging
-import socket
 import sys
 
-import netaio
 import packify
 import tapescript
 from nacl.signing import SigningKey
-from netaio import Body, HMACAuthPlugin, Message, MessageType, Peer, TCPClient, TCPServer, UDPNode
+from netaio import HMACAuthPlugin, MessageType, Peer, TCPClient, UDPNode
 from netaio.asymmetric import TapescriptAuthPlugin, X25519CipherPlugin
 
-from report import check, same, version
+from message_parts import LoopbackNode, address, begin, loopback_server, message, serve, serve_datagrams
+from report import check, same
 
-version(f"netaio {netaio.version()}")
-logging.disable()
+begin()
 OURS, THEIRS = bytes(range(0x40, 0x60)), bytes(range(0x60, 0x80))
 ROLE, WORDS = sys.argv[1], sys.argv[2:]
-TARGET = None
-if ROLE in ("client", "ask"):
-    host, port = WORDS.pop(0).rsplit(":", 1)
-    TARGET = (host, int(port))
+TARGET = address(WORDS.pop(0)) if ROLE in ("client", "ask") else None
 
 
 def lock(seed):
@@ -53,10 +47,6 @@ if WORDS[0] == "witness":
 INNER = "inner"
 
 
-def message(kind, uri, content=b""):
-    return Message.prepare(Body.prepare(content, uri=uri), kind)
-
-
 def echo(request, _from):
     return message(MessageType.RESPOND_URI, request.body.uri, request.body.content)
 
@@ -73,53 +63,18 @@ def handle(node):
                      cipher_plugin=box(True))
 
 
-class LoopbackNode(UDPNode):
-    """The package's node, on a free port of the loopback interface, and in no group."""
-
-    def __init__(self):
-        super().__init__(interface="127.0.0.1", ignore_own_ip=False, **OUTER)
-
-    async def start(self):
-        ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        ours.bind(("127.0.0.1", 0))
-        self.port = ours.getsockname()[1]
-        loop = asyncio.get_running_loop()
-        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=ours)
-
-    def connection_made(self, transport):
-        pass
-
-    def multicast(self, *_, **__):
-        pass
-
-
-async def server():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ours = TCPServer(port=port, interface="127.0.0.1", **OUTER)
+async def tcp_server():
+    ours = loopback_server(**OUTER)
     await ours.manage_peers_automatically()
     handle(ours)
-    serving = asyncio.ensure_future(ours.start())
-    for _ in range(1000):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.02)
-        else:
-            writer.close()
-            break
-    print(f"listening on 127.0.0.1:{port}", flush=True)
-    await serving
+    await serve(ours)
 
 
-async def serve():
-    ours = LoopbackNode()
+async def datagram_server():
+    ours = LoopbackNode(**OUTER)
     await ours.manage_peers_automatically()
     handle(ours)
-    await ours.start()
-    print(f"listening on 127.0.0.1:{ours.port}", flush=True)
-    await asyncio.Event().wait()
+    await serve_datagrams(ours)
 
 
 async def known(node):
@@ -164,7 +119,7 @@ async def client():
 
 
 async def ask():
-    ours = LoopbackNode()
+    ours = LoopbackNode(**OUTER)
     await ours.manage_peers_automatically()
     await ours.start()
     pack = ours.peer_plugin.pack(ours.local_peer)
@@ -189,7 +144,7 @@ def report(act):
 
 
 if ROLE in ("server", "serve"):
-    asyncio.run({"server": server, "serve": serve}[ROLE]())
+    asyncio.run({"server": tcp_server, "serve": datagram_server}[ROLE]())
 else:
     failed = []
     try:

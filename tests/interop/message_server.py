@@ -1,31 +1,14 @@
 """A server on the Python package netaio for wakering's client. Arguments: [SECRET [KEY]]."""
 
 import asyncio
-import logging
-import socket
 import sys
 
-import netaio
-from netaio import Body, HMACAuthPlugin, Message, MessageType, Sha256StreamCipherPlugin, TCPServer
+from netaio import HMACAuthPlugin, MessageType
 
-from report import version
+from message_parts import begin, loopback_server, message, outer, serve
 
-version(f"netaio {netaio.version()}")
-logging.disable()
-outer = {}
-if len(sys.argv) > 1:
-    outer["auth_plugin"] = HMACAuthPlugin({"secret": sys.argv[1]})
-if len(sys.argv) > 2:
-    outer["cipher_plugin"] = Sha256StreamCipherPlugin({"key": sys.argv[2]})
-# The package takes a port and does not tell which one it was given.
-with socket.socket() as probe:
-    probe.bind(("127.0.0.1", 0))
-    port = probe.getsockname()[1]
-server = TCPServer(port=port, interface="127.0.0.1", **outer)
-
-
-def message(kind, uri, content=b""):
-    return Message.prepare(Body.prepare(content, uri=uri), kind)
+begin()
+server = loopback_server(**outer(sys.argv[1:]))
 
 
 @server.on((MessageType.REQUEST_URI, b"echo"))
@@ -64,18 +47,4 @@ async def publish(request, _writer):
     return message(MessageType.OK, request.body.uri)
 
 
-async def serve():
-    serving = asyncio.ensure_future(server.start())
-    for _ in range(200):
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.02)
-        else:
-            writer.close()
-            break
-    print(f"listening on 127.0.0.1:{port}", flush=True)
-    await serving
-
-
-asyncio.run(serve())
+asyncio.run(serve(server))
