@@ -14,8 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wakering::{Runtime, Turn, channel, time};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if std::env::args().any(|word| word == "--help" || word == "-h") {
-        println!("embed: ticks for two seconds inside a loop of poll(2), and hands what is typed to a task");
+    if std::env::args().len() > 1 {
+        println!(
+            "embed: ticks for two seconds inside a loop of poll(2), and hands what is typed to a task; takes no arguments"
+        );
         return Ok(());
     }
     let runtime = Runtime::new()?;
@@ -34,8 +36,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     })?;
     let mut typing = true;
-    while !ticker.is_finished() {
-        let Turn::Parked { until } = runtime.turn(Duration::ZERO)? else { continue };
+    loop {
+        let turn = runtime.turn(Duration::ZERO)?;
+        // To be asked before the sleep, which nothing would end when it was the last timer.
+        if ticker.is_finished() {
+            break;
+        }
+        let Turn::Parked { until } = turn else { continue };
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let timeout = left.map(Timespec::try_from).transpose()?;
         let input = stdin();

@@ -26,7 +26,7 @@ use wakering::{
 const GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if std::env::args().any(|word| word == "--help" || word == "-h") {
+    if std::env::args().skip(1).any(|word| word != "mended") {
         println!(
             "usage: stop_hangs [mended]\n\nIts stop never returns, and `kill -USR1` has it say why; mended, it ends."
         );

@@ -1,8 +1,9 @@
 //! A WebSocket echo over HTTP/2 (RFC 8441): messages come back as they were sent, over as many sockets as one likes on
 //! one connection.
 //!
-//! `cargo run --example websocket_echo --features futures-io`, and from a browser or another client that speaks
-//! extended CONNECT: `ws://127.0.0.1:8081/`.
+//! `cargo run --example websocket_echo --features futures-io`, and a client that sends extended CONNECT over HTTP/2 in
+//! cleartext, such as `tests/interop/client_websocket.mjs` (node) and `client_websocket.py` beside it (Python's wsproto and h2).
+//! Not a browser: those open `ws://` by HTTP/1.1's Upgrade, and speak HTTP/2 over TLS only.
 
 #[path = "support/ending.rs"]
 mod ending;

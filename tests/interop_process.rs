@@ -25,6 +25,17 @@ fn help_goes_to_standard_output_with_code_0() {
     }
 }
 
+/// The host sleeps as long as the runtime lets it, and must not do so when nothing is left to wait for.
+#[test]
+fn a_runtime_in_a_hosts_loop_ends_with_what_the_host_waits_for() {
+    let ran = run::<&str>(&example("embed").display().to_string(), &[], LIMIT);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), "tick 0\ntick 1\ntick 2\ntick 3\ntick 4\n"),
+        "{ran:?}"
+    );
+}
+
 #[test]
 fn bad_arguments_are_one_line_and_code_2() {
     let bad: &[&[&str]] = &[
