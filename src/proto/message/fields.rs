@@ -39,6 +39,7 @@ enum Of {
 }
 
 impl Of {
+    #[inline]
     fn named(name: &[u8]) -> Option<Of> {
         [Of::Request, Of::Answer].into_iter().find(|of| of.name().as_bytes() == name)
     }
@@ -116,10 +117,24 @@ impl Fields {
         self.number.is_some_and(|number| number.of == Of::Answer) || self.contains(REPEATED)
     }
 
+    /// Sets a request's number.
+    pub(super) fn set_number(&mut self, number: u64) {
+        match u32::try_from(number) {
+            Ok(value) if self.number.is_none() && self.more.is_empty() => {
+                self.number = Some(Number { of: Of::Request, value });
+            }
+            Ok(_) | Err(_) => self.set(NUMBER, Value::Int(number.into())),
+        }
+    }
+
     /// The number that is repeated, if it is one.
+    #[inline]
     pub(super) fn repeated(&self) -> Option<i128> {
         if let Some(Number { of: Of::Answer, value }) = self.number {
             return Some(value.into());
+        }
+        if self.more.is_empty() {
+            return None;
         }
         let (_, Value::Int(number)) = self.more.iter().find(|(name, _)| name == REPEATED)? else {
             return None;
@@ -128,9 +143,10 @@ impl Fields {
     }
 
     /// Repeats the number of a request, whatever it is.
+    #[inline]
     pub(super) fn repeat(&mut self, request: &Fields) {
         match request.number {
-            Some(Number { of: Of::Request, value }) if self.number.is_none() && !self.contains(REPEATED) => {
+            Some(Number { of: Of::Request, value }) if self.is_empty() => {
                 self.number = Some(Number { of: Of::Answer, value });
             }
             Some(_) | None => {
@@ -142,6 +158,7 @@ impl Fields {
     }
 
     /// The numbers alone.
+    #[inline]
     pub(super) fn numbers(&self) -> Fields {
         let mut numbers = Fields { number: self.number, more: Vec::new() };
         if !self.more.is_empty() {
@@ -198,28 +215,35 @@ impl Fields {
         number.into_iter().chain(self.more.iter().map(|(name, value)| (&**name, Cow::Borrowed(value))))
     }
 
+    #[inline]
     pub(crate) fn pack(&self, out: &mut Vec<u8>) {
         match self.number {
             None if self.more.is_empty() => out.extend_from_slice(&Fields::EMPTY),
             Some(number) if self.more.is_empty() => pack_number(number, out),
-            Some(_) | None => {
-                let packed = |(name, value): (&str, Cow<'_, Value>)| {
-                    (Value::Str(name.to_owned()).packed(), value.packed())
-                };
-                pack_pairs(self.iter().map(packed), out);
-            }
+            Some(_) | None => self.pack_any(out),
         }
     }
 
+    fn pack_any(&self, out: &mut Vec<u8>) {
+        let packed =
+            |(name, value): (&str, Cow<'_, Value>)| (Value::Str(name.to_owned()).packed(), value.packed());
+        pack_pairs(self.iter().map(packed), out);
+    }
+
     /// The fields in `range` of a frame.
+    #[inline]
     pub(crate) fn unpack(frame: &Bytes, range: Range<usize>) -> Result<Fields, FieldsError> {
         let octets = &frame[range.clone()];
-        if octets == Fields::EMPTY {
-            return Ok(Fields::new());
-        }
         if let Some(number) = unpack_number(octets) {
             return Ok(Fields { number: Some(number), more: Vec::new() });
         }
+        if octets == Fields::EMPTY {
+            return Ok(Fields::new());
+        }
+        Fields::unpack_any(frame, range)
+    }
+
+    fn unpack_any(frame: &Bytes, range: Range<usize>) -> Result<Fields, FieldsError> {
         let Value::Map(pairs) = Value::unpack(&frame.slice(range))? else { return Err(FieldsError::NoMap) };
         if pairs.len() > MESSAGE_FIELDS {
             return Err(FieldsError::TooMany(pairs.len()));
@@ -249,45 +273,58 @@ const _: () = assert!(NUMBER.len() == NAME && REPEATED.len() == NAME);
 
 /// A map of one pair that is a number, up to its value. What lies between the map and the name depends on the width of
 /// the value, in octets.
-fn before_name(width: u8) -> [u8; 11] {
+const fn before_name(width: u8) -> [u8; 11] {
     let (of_name, of_value) = (2 + NAME as u8, 1 + width);
     // The map: one pair, so long. The pair: two items, so long. The name: text, so long.
     [0x4d, 0x40, 1, 5 + of_name + of_value, 0x4c, 0x40, 2, of_name, of_value, 0x43, NAME as u8]
 }
 
-/// The code of a whole number that is so wide.
-fn code(width: u8) -> u8 {
-    match width {
-        1 => 0x44,
-        2 => 0x84,
-        _ => 0xc4,
-    }
+/// How a number is written that is so wide.
+struct Shape {
+    width: usize,
+    before_name: [u8; 11],
+    code: u8,
 }
 
+const ONE: Shape = Shape { width: 1, before_name: before_name(1), code: 0x44 };
+const TWO: Shape = Shape { width: 2, before_name: before_name(2), code: 0x84 };
+const FOUR: Shape = Shape { width: 4, before_name: before_name(4), code: 0xc4 };
+
+/// Octets of the widest.
+const LONGEST: usize = 11 + NAME + 1 + 4;
+
 /// Packs a number that is all that there is, as [`Value::pack`] would.
+#[inline]
 fn pack_number(number: Number, out: &mut Vec<u8>) {
-    let octets = number.value.to_be_bytes();
-    let width = match number.value {
-        0..=0xff => 1,
-        0x100..=0xffff => 2,
-        0x1_0000.. => 4,
+    let shape = match number.value {
+        0..=0xff => &ONE,
+        0x100..=0xffff => &TWO,
+        0x1_0000.. => &FOUR,
     };
-    out.extend_from_slice(&before_name(width));
-    out.extend_from_slice(number.name().as_bytes());
-    out.push(code(width));
-    out.extend_from_slice(&octets[4 - usize::from(width)..]);
+    let mut octets = [0; LONGEST];
+    octets[..11].copy_from_slice(&shape.before_name);
+    octets[11..11 + NAME].copy_from_slice(number.name().as_bytes());
+    octets[11 + NAME] = shape.code;
+    // The last octets of the value, moved to the front.
+    let value = number.value << (32 - 8 * shape.width);
+    octets[12 + NAME..].copy_from_slice(&value.to_be_bytes());
+    out.extend_from_slice(&octets[..12 + NAME + shape.width]);
 }
 
 /// Reads what [`pack_number`] writes; what is written otherwise is no less right, and read otherwise.
+#[inline]
 fn unpack_number(octets: &[u8]) -> Option<Number> {
     let (before, rest) = octets.split_first_chunk::<11>()?;
     let (name, rest) = rest.split_first_chunk::<NAME>()?;
-    let (&found, value) = rest.split_first()?;
-    let width = u8::try_from(value.len()).ok().filter(|width| [1, 2, 4].contains(width))?;
-    if *before != before_name(width) || found != code(width) {
+    let (shape, code, value) = match *rest {
+        [code, a] => (&ONE, code, u32::from(a)),
+        [code, a, b] => (&TWO, code, u16::from_be_bytes([a, b]).into()),
+        [code, a, b, c, d] => (&FOUR, code, u32::from_be_bytes([a, b, c, d])),
+        _ => return None,
+    };
+    if *before != shape.before_name || code != shape.code {
         return None;
     }
-    let value = value.iter().fold(0, |value, octet| value << 8 | u32::from(*octet));
     Some(Number { of: Of::named(name)?, value })
 }
 

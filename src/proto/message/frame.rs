@@ -115,6 +115,7 @@ impl Message {
     /// # Errors
     ///
     /// [`EncodeError`]; nothing is appended then.
+    #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let length = self.uri.len() + self.content.len();
         let body = 2 + length;
@@ -122,7 +123,7 @@ impl Message {
             return Err(EncodeError::Body(length));
         };
         let start = out.len();
-        out.reserve(HEADER + 2 + length + 8 + 48 * self.fields.len());
+        out.reserve(HEADER + 2 + length + 18 + 48 * self.fields.len());
         out.extend_from_slice(&[0; HEADER]);
         self.fields.pack(out);
         let fields = out.len() - start - HEADER;
@@ -136,11 +137,10 @@ impl Message {
         out.extend_from_slice(&self.uri);
         out.extend_from_slice(&self.content);
         let checksum = crc32fast::hash(&out[begins..]);
-        let head = &mut out[start..start + HEADER];
-        head[0] = self.kind.number();
-        head[1..3].copy_from_slice(&fields.to_be_bytes());
-        head[3..5].copy_from_slice(&body.to_be_bytes());
-        head[5..].copy_from_slice(&checksum.to_be_bytes());
+        let [fields, body] = [fields, body].map(u16::to_be_bytes);
+        let [a, b, c, d] = checksum.to_be_bytes();
+        let head = [self.kind.number(), fields[0], fields[1], body[0], body[1], a, b, c, d];
+        out[start..start + HEADER].copy_from_slice(&head);
         Ok(())
     }
 
@@ -161,14 +161,12 @@ impl Message {
     ///
     /// [`DecodeError`].
     pub fn from_octets(datagram: Bytes, kinds: &Kinds) -> Result<Message, DecodeError> {
-        let mut rest = datagram;
-        let length = rest.len();
-        let cut_off = DecodeError::CutOff(length);
-        let head = Head::read(&rest, kinds)?.ok_or(cut_off)?;
-        if length < head.frame() {
+        let cut_off = DecodeError::CutOff(datagram.len());
+        let head = Head::read(&datagram, kinds)?.ok_or(cut_off)?;
+        if datagram.len() < head.frame() {
             return Err(cut_off);
         }
-        head.message(rest.split_to(head.frame()))
+        head.message(&datagram)
     }
 }
 
@@ -189,6 +187,7 @@ struct Head {
 
 impl Head {
     /// Reads and judges what there is of a head: a peer that speaks something else is found out by its first octets.
+    #[inline]
     fn read(octets: &[u8], kinds: &Kinds) -> Result<Option<Head>, DecodeError> {
         let Some(&number) = octets.first() else { return Ok(None) };
         let kind = kinds.get(number).ok_or(DecodeError::Kind(number))?;
@@ -203,26 +202,34 @@ impl Head {
         Ok(Some(Head { kind, fields: fields.into(), body: body.into(), checksum }))
     }
 
+    #[inline]
     fn frame(&self) -> usize {
         HEADER + self.fields + self.body
     }
 
-    /// The message in a whole frame.
-    fn message(self, mut frame: Bytes) -> Result<Message, DecodeError> {
-        let body = HEADER + self.fields;
-        let found = crc32fast::hash(&frame[body..]);
+    /// The message in the whole frame that `octets` begin with.
+    #[inline]
+    fn message(&self, octets: &Bytes) -> Result<Message, DecodeError> {
+        let frame = &octets[..self.frame()];
+        let start = HEADER + self.fields;
+        let body = &frame[start..];
+        let found = crc32fast::hash(body);
         if found != self.checksum {
             return Err(DecodeError::Checksum { kind: self.kind, said: self.checksum, found });
         }
         // The body has two octets at least.
-        let uri = usize::from(u16::from_be_bytes([frame[body], frame[body + 1]]));
+        let uri = usize::from(u16::from_be_bytes([body[0], body[1]]));
         if uri > self.body - 2 {
             return Err(DecodeError::Uri { uri, body: self.body - 2 });
         }
-        let fields = Fields::unpack(&frame, HEADER..body)?;
-        frame.advance(body + 2);
-        let uri = frame.split_to(uri);
-        Ok(Message { kind: self.kind, fields, uri, content: frame })
+        let fields = Fields::unpack(octets, HEADER..start)?;
+        let content = start + 2 + uri;
+        Ok(Message {
+            kind: self.kind,
+            fields,
+            uri: octets.slice(start + 2..content),
+            content: octets.slice(content..start + self.body),
+        })
     }
 }
 
@@ -230,9 +237,15 @@ impl Head {
 ///
 /// It holds what has come of a message that is not whole, at most 131,079 octets, and owns nothing otherwise. A read
 /// that is cancelled loses nothing: what has been received is here.
+///
+/// Messages are parts of what was received, which is frozen when one of them is whole; what there is of the last one is
+/// copied out of it, so that no octet is moved twice however it drips in.
+///
+/// Invariant: what is frozen comes before what is in the buffer, and is moved there before anything is put behind it.
 #[derive(Debug)]
 pub struct Decoder {
     kinds: Kinds,
+    frozen: Bytes,
     buffer: BytesMut,
     broken: Option<DecodeError>,
 }
@@ -240,11 +253,12 @@ pub struct Decoder {
 impl Decoder {
     /// One at the beginning of a stream of these types of messages.
     pub fn new(kinds: Kinds) -> Decoder {
-        Decoder { kinds, buffer: BytesMut::new(), broken: None }
+        Decoder { kinds, frozen: Bytes::new(), buffer: BytesMut::new(), broken: None }
     }
 
     /// Takes octets that have come.
     pub fn receive(&mut self, octets: &[u8]) {
+        self.thaw();
         self.buffer.extend_from_slice(octets);
     }
 
@@ -254,32 +268,72 @@ impl Decoder {
     ///
     /// [`DecodeError`]. After one that [`is_recoverable`](DecodeError::is_recoverable) the next message follows; any
     /// other is the end: where a message begins is not known any more, and the same error comes again.
+    #[inline]
     pub fn poll_message(&mut self) -> Result<Option<Message>, DecodeError> {
-        if let Some(error) = self.broken {
-            return Err(error);
-        }
         let polled = self.next();
-        match polled {
-            Err(error) if !error.is_recoverable() => {
-                self.broken = Some(error);
-                self.buffer = BytesMut::new();
-            }
-            Ok(None) if self.buffer.is_empty() => self.buffer = BytesMut::new(),
-            Ok(_) | Err(_) => {}
+        if let Err(error) = &polled {
+            self.note(*error);
         }
         polled
     }
 
     /// Whether a message has begun that is not whole: the end of the stream would cut it off.
     pub fn is_inside(&self) -> bool {
-        !self.buffer.is_empty()
+        !(self.buffer.is_empty() && self.frozen.is_empty())
     }
 
+    #[inline]
     fn next(&mut self) -> Result<Option<Message>, DecodeError> {
-        let Some(head) = Head::read(&self.buffer, &self.kinds)? else { return Ok(None) };
-        if self.buffer.len() < head.frame() {
+        if self.frozen.is_empty() && !self.freeze()? {
             return Ok(None);
         }
-        head.message(self.buffer.split_to(head.frame()).freeze()).map(Some)
+        match Head::read(&self.frozen, &self.kinds)? {
+            Some(head) if self.frozen.len() >= head.frame() => {
+                let message = head.message(&self.frozen);
+                self.frozen.advance(head.frame());
+                message.map(Some)
+            }
+            Some(_) | None => {
+                self.thaw();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Freezes what has come, if it begins with a message that is whole.
+    fn freeze(&mut self) -> Result<bool, DecodeError> {
+        if let Some(error) = self.broken {
+            return Err(error);
+        }
+        match Head::read(&self.buffer, &self.kinds)? {
+            Some(head) if self.buffer.len() >= head.frame() => {
+                self.frozen = std::mem::take(&mut self.buffer).freeze();
+                Ok(true)
+            }
+            Some(_) | None => {
+                self.frozen = Bytes::new();
+                if self.buffer.is_empty() {
+                    self.buffer = BytesMut::new();
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Puts what is frozen where more can be put behind it; nothing is there by then.
+    fn thaw(&mut self) {
+        if !self.frozen.is_empty() {
+            self.buffer = BytesMut::from(&self.frozen[..]);
+        }
+        self.frozen = Bytes::new();
+    }
+
+    #[cold]
+    fn note(&mut self, error: DecodeError) {
+        if !error.is_recoverable() {
+            self.broken = Some(error);
+            self.frozen = Bytes::new();
+            self.buffer = BytesMut::new();
+        }
     }
 }
