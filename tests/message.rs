@@ -66,6 +66,59 @@ async fn connected(server: &Server) -> Remote {
     Builder::new().client().connect(server.local_addr()).await.unwrap()
 }
 
+/// Deadlines of a turn's requests are counted from its beginning at first.
+#[test]
+fn a_request_that_begins_late_in_a_turn_has_all_of_its_time() {
+    run(async {
+        let server = slow(Builder::new()).serve(listener()).unwrap();
+        let patience = Duration::from_millis(50);
+        let remote = connected(&server).await.timeout(patience);
+        for _ in 0..2 {
+            // A task that computes for longer than the request may take.
+            std::thread::sleep(2 * patience);
+            let began = Instant::now();
+            let error = remote.request(Kind::REQUEST_URI, "slow", "60000").await.unwrap_err();
+            assert!(error.is_timeout() && began.elapsed() >= patience, "{error} after {:?}", began.elapsed());
+        }
+    });
+}
+
+/// Futures of handlers that never wait take turns in one place.
+#[test]
+fn a_handler_that_panics_while_its_future_is_dropped_costs_its_own_answer_alone() {
+    struct Fragile(bool);
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            assert!(!self.0, "as it was asked to");
+        }
+    }
+    run(async {
+        let builder = Builder::new().on(Kind::REQUEST_URI, |incoming: Incoming| {
+            let fragile = Fragile(&incoming.message.content[..] == b"panic");
+            let mut answer = Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()));
+            std::future::poll_fn(move |_| {
+                let _held = &fragile;
+                std::task::Poll::Ready(answer.take())
+            })
+        });
+        let server = builder.serve(listener()).unwrap();
+        let remote = connected(&server).await;
+        for (content, kind) in [
+            ("fine", Kind::RESPOND_URI),
+            ("panic", Kind::ERROR),
+            ("fine", Kind::RESPOND_URI),
+            ("panic", Kind::ERROR),
+            ("fine", Kind::RESPOND_URI),
+        ] {
+            assert_eq!(
+                remote.request(Kind::REQUEST_URI, "a", content).await.unwrap().kind,
+                kind,
+                "{content}"
+            );
+        }
+    });
+}
+
 #[test]
 fn concurrent_requests_for_one_uri_each_get_their_own_answer() {
     run(async {

@@ -6,9 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     future::Future,
-    hash::{BuildHasherDefault, Hasher},
     net::SocketAddr,
     pin::Pin,
     rc::{Rc, Weak},
@@ -18,24 +16,33 @@ use std::{
 use crate::{
     message::error::{LinkEnd, RequestError},
     proto::message::{Begun, Message, Requests, Ticket, TooMany},
+    slab::{Key, Slab},
     worker::{
-        context,
+        context::{self, Flush},
         notes::{DescribeMany, note_many},
+        timer::now,
     },
 };
 
 /// The requests to one peer. Times are those of the worker's clock.
+///
+/// Reading the clock is a twentieth of what a small request takes. So requests on a connection, of which a turn may begin many,
+/// have their times counted from a time that is too early, and are given what they lack when the turn ends, or earlier if
+/// somebody wants to know whose time is over.
 pub(super) struct Asks {
     address: SocketAddr,
     requests: RefCell<Requests>,
-    slots: RefCell<HashMap<Ticket, Slot, BuildHasherDefault<Spread>>>,
+    /// Tickets are marked with their keys.
+    slots: RefCell<Slab<Slot>>,
+    /// The time from which those have been counted that are to be given more.
+    counted_from: Cell<Option<u64>>,
     /// Dumps look here for those who wait.
     is_noted: Cell<bool>,
 }
 
 /// A request that has not given its answer away.
 enum Slot {
-    Waiting { waiter: Option<Waiter>, unsent: Option<Message> },
+    Waiting { ticket: Ticket, waiter: Option<Waiter>, unsent: Option<Box<Message>> },
     Done(Result<Message, RequestError>),
 }
 
@@ -45,18 +52,32 @@ struct Waiter {
     task: u64,
 }
 
-/// A request that has begun.
-pub(super) struct Asked {
-    pub(super) ticket: Ticket,
-    /// It is its turn: it is to be sent now.
-    pub(super) now: bool,
-}
-
 impl Asks {
     /// None, to a peer at this address.
     pub(super) fn new(address: SocketAddr, requests: Requests) -> Rc<Asks> {
         let (requests, slots) = (RefCell::new(requests), RefCell::default());
-        Rc::new(Asks { address, requests, slots, is_noted: Cell::new(false) })
+        let counted_from = Cell::new(None);
+        Rc::new(Asks { address, requests, slots, counted_from, is_noted: Cell::new(false) })
+    }
+
+    /// The time for deadlines of requests that begin in this turn; the turn's end gives them what has passed by then.
+    pub(super) fn count_from(self: &Rc<Self>) -> u64 {
+        if let Some(from) = self.counted_from.get() {
+            return from;
+        }
+        context::try_with(|worker| {
+            let Some(worker) = worker else { return now() };
+            self.counted_from.set(Some(worker.turn_time()));
+            worker.flush_later(self.clone());
+            worker.turn_time()
+        })
+    }
+
+    /// Gives those that have begun in this turn the time that has passed.
+    fn settle_deadlines(&self) {
+        if let Some(from) = self.counted_from.take() {
+            self.requests.borrow_mut().postpone(now().saturating_sub(from));
+        }
     }
 
     /// Whether somebody waits for an answer.
@@ -64,25 +85,35 @@ impl Asks {
         !self.slots.borrow().is_empty()
     }
 
-    /// Begins a request and writes its number into its message.
-    pub(super) fn begin(&self, message: &mut Message, deadline: u64) -> Result<Asked, TooMany> {
+    /// Begins a request, writes its number into its message, and says whether it is its turn: it is to be sent now, or to
+    /// be [kept](Asks::keep).
+    pub(super) fn begin(
+        self: &Rc<Self>,
+        message: &mut Message,
+        deadline: u64,
+    ) -> Result<(Answer, bool), TooMany> {
+        let mut slots = self.slots.borrow_mut();
         let mut requests = self.requests.borrow_mut();
-        let asked = match requests.begin(message.kind, message.uri.clone(), deadline)? {
-            Begun::Now(ticket) => Asked { ticket, now: true },
-            Begun::Later(ticket) => Asked { ticket, now: false },
+        let mark = slots.next_key().to_bits();
+        let (ticket, now) = match requests.begin_marked(mark, message.kind, message.uri.clone(), deadline)? {
+            Begun::Now(ticket) => (ticket, true),
+            Begun::Later(ticket) => (ticket, false),
         };
-        requests.number(asked.ticket, message);
-        Ok(asked)
+        requests.number(ticket, message);
+        slots.insert(Slot::Waiting { ticket, waiter: None, unsent: None });
+        Ok((Answer { asks: self.clone(), ticket, is_given: false }, now))
     }
 
-    /// The answer to a request that has begun; a message that is not to be sent now is kept until its turn.
-    pub(super) fn answer(self: &Rc<Self>, asked: &Asked, unsent: Option<Message>) -> Answer {
-        self.slots.borrow_mut().insert(asked.ticket, Slot::Waiting { waiter: None, unsent });
-        Answer { asks: self.clone(), ticket: asked.ticket, is_given: false }
+    /// Keeps the message of a request until it is its turn.
+    pub(super) fn keep(&self, ticket: Ticket, message: Message) {
+        if let Some(Slot::Waiting { unsent, .. }) = self.slots.borrow_mut().get_mut(key(ticket)) {
+            *unsent = Some(Box::new(message));
+        }
     }
 
     /// Which request a message answers, which is under way no longer: `Some(None)` when nobody waits for it any more,
     /// `None` when it answers nothing.
+    #[inline]
     pub(super) fn answered(&self, message: &Message) -> Option<Option<Ticket>> {
         self.requests.borrow_mut().answered(message)
     }
@@ -92,11 +123,17 @@ impl Asks {
         self.requests.borrow().awaits(message)
     }
 
+    /// Whether a request waits for its turn.
+    #[inline]
+    pub(super) fn is_any_waiting(&self) -> bool {
+        self.requests.borrow().is_any_waiting()
+    }
+
     /// A request whose turn it is now.
-    pub(super) fn next_to_send(&self) -> Option<(Ticket, Message)> {
+    pub(super) fn next_to_send(&self) -> Option<(Ticket, Box<Message>)> {
         loop {
             let ticket = self.requests.borrow_mut().next_to_send()?;
-            if let Some(Slot::Waiting { unsent, .. }) = self.slots.borrow_mut().get_mut(&ticket) {
+            if let Some(Slot::Waiting { unsent, .. }) = self.slots.borrow_mut().get_mut(key(ticket)) {
                 if let Some(message) = unsent.take() {
                     return Some((ticket, message));
                 }
@@ -117,6 +154,7 @@ impl Asks {
 
     /// Lets go of the requests that were not answered in their time.
     pub(super) fn expire(&self, now: u64) {
+        self.settle_deadlines();
         loop {
             let Some(ticket) = self.requests.borrow_mut().expire(now) else { return };
             self.settle(ticket, Err(RequestError::TimedOut));
@@ -124,6 +162,7 @@ impl Asks {
     }
 
     /// Before this nobody's time is over; see [`Requests::due`].
+    #[inline]
     pub(super) fn due(&self) -> u64 {
         self.requests.borrow().due()
     }
@@ -144,14 +183,27 @@ impl Asks {
     }
 
     /// Gives a request its outcome, if somebody waits for it.
+    #[inline]
     pub(super) fn settle(&self, ticket: Ticket, outcome: Result<Message, RequestError>) {
         let mut slots = self.slots.borrow_mut();
-        let Some(slot) = slots.get_mut(&ticket) else { return };
-        let former = std::mem::replace(slot, Slot::Done(outcome));
-        drop(slots);
-        if let Slot::Waiting { waiter: Some(waiter), .. } = former {
-            waiter.waker.wake();
+        let Some(slot) = slots.get_mut(key(ticket)) else { return };
+        if let Slot::Waiting { waiter, unsent, .. } = std::mem::replace(slot, Slot::Done(outcome)) {
+            drop((slots, unsent));
+            if let Some(waiter) = waiter {
+                waiter.waker.wake();
+            }
         }
+    }
+}
+
+/// Where what is known of a request is.
+fn key(ticket: Ticket) -> Key {
+    Key::from_bits(ticket.mark())
+}
+
+impl Flush for Asks {
+    fn flush(self: Rc<Self>) {
+        self.settle_deadlines();
     }
 }
 
@@ -159,8 +211,8 @@ impl DescribeMany for Asks {
     fn describe_many(&self, say: &mut dyn FnMut(u64, String)) {
         // Who asks for the dump may be at work here.
         let (Ok(requests), Ok(slots)) = (self.requests.try_borrow(), self.slots.try_borrow()) else { return };
-        for (ticket, slot) in slots.iter() {
-            let Slot::Waiting { waiter: Some(waiter), .. } = slot else { continue };
+        for (_, slot) in slots.iter() {
+            let Slot::Waiting { ticket, waiter: Some(waiter), .. } = slot else { continue };
             let Some((kind, uri)) = requests.subject(*ticket) else { continue };
             let uri = String::from_utf8_lossy(uri);
             say(waiter.task, format!("the answer to {kind} {uri} from {}", self.address));
@@ -175,20 +227,26 @@ pub(super) struct Answer {
     is_given: bool,
 }
 
+impl Answer {
+    pub(super) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+}
+
 impl Future for Answer {
     type Output = Result<Message, RequestError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let mut slots = this.asks.slots.borrow_mut();
-        if let Some(Slot::Waiting { waiter, .. }) = slots.get_mut(&this.ticket) {
+        if let Some(Slot::Waiting { waiter, .. }) = slots.get_mut(key(this.ticket)) {
             let task = context::try_with(|worker| worker.map_or(0, |worker| worker.tasks().running()));
             let former = waiter.replace(Waiter { waker: context.waker().clone(), task });
             drop((slots, former));
             this.asks.note();
             return Poll::Pending;
         }
-        match slots.remove(&this.ticket) {
+        match slots.remove(key(this.ticket)) {
             Some(Slot::Done(outcome)) => {
                 this.is_given = true;
                 Poll::Ready(outcome)
@@ -204,26 +262,7 @@ impl Drop for Answer {
             return;
         }
         self.asks.requests.borrow_mut().cancel(self.ticket);
-        let slot = self.asks.slots.borrow_mut().remove(&self.ticket);
+        let slot = self.asks.slots.borrow_mut().remove(key(self.ticket));
         drop(slot);
-    }
-}
-
-/// Spreads tickets over a table. They are counted up here, so that no peer can choose any.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn write_u64(&mut self, number: u64) {
-        // 2^64 divided by the golden ratio: the upper bits, of which the table takes some, change with every number.
-        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn write(&mut self, octets: &[u8]) {
-        octets.iter().for_each(|octet| self.write_u64(u64::from(*octet)));
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -229,43 +229,43 @@ impl Remote {
     ) -> Result<Message, RequestError> {
         let message = Message::new(kind, uri, content);
         let uri = message.uri.clone();
-        let (asked_by, waited) = (Cell::new(Weak::new()), Cell::new(Waited::Connection));
-        let answered = match self.inner.agreed() {
-            // What is asked on a connection has its time there.
-            Some(link) => {
-                asked_by.set(Rc::downgrade(&link));
-                waited.set(Waited::Answer);
-                link.peer().ask(message, &self.layer, self.patience).await
-            }
-            None => {
-                let asked = async {
-                    let link = self.inner.link().await?;
-                    asked_by.set(Rc::downgrade(&link));
-                    let peer = link.peer();
-                    peer.guard().agreed().await;
-                    waited.set(Waited::Answer);
-                    peer.ask(message, &self.layer, self.patience).await
-                };
-                timeout(self.patience, asked).await.unwrap_or(Err(RequestError::TimedOut))
-            }
+        // What is asked on a connection has its time there.
+        let Some(link) = self.inner.agreed() else { return self.connect_and_ask(message, uri).await };
+        let peer = link.peer();
+        let mut answered = match peer.begin(message, &self.layer, self.patience) {
+            Ok(answer) => answer.await,
+            Err(error) => Err(error),
         };
-        answered.inspect_err(|error| {
-            let lateness = &self.inner.node.lateness;
-            if error.is_timeout() && lateness.is_heard() {
-                let (waited, link) = (waited.get(), asked_by.take());
-                let (remote, address, error) = (Some(self.clone()), self.addr(), error.clone());
-                lateness.tell(Late {
-                    remote,
-                    address,
-                    waited,
-                    error,
-                    kind,
-                    uri,
-                    patience: self.patience,
-                    link,
-                });
-            }
-        })
+        peer.finish(&self.layer, &mut answered);
+        answered.inspect_err(|error| self.note_late(error, Waited::Answer, (kind, uri), peer.link()))
+    }
+
+    /// The same where a connection is to be made first, or a session.
+    async fn connect_and_ask(&self, message: Message, uri: Bytes) -> Result<Message, RequestError> {
+        let kind = message.kind;
+        let (asked_by, waited) = (Cell::new(Weak::new()), Cell::new(Waited::Connection));
+        let asked = async {
+            let link = self.inner.link().await?;
+            asked_by.set(Rc::downgrade(&link));
+            let peer = link.peer();
+            peer.guard().agreed().await;
+            waited.set(Waited::Answer);
+            peer.ask(message, &self.layer, self.patience).await
+        };
+        let answered = timeout(self.patience, asked).await.unwrap_or(Err(RequestError::TimedOut));
+        answered.inspect_err(|error| self.note_late(error, waited.get(), (kind, uri), asked_by.take()))
+    }
+
+    /// Has who wants to know of late requests know of this one, if it was late.
+    #[cold]
+    fn note_late(&self, error: &RequestError, waited: Waited, about: (Kind, Bytes), link: Weak<Link>) {
+        let lateness = &self.inner.node.lateness;
+        if error.is_timeout() && lateness.is_heard() {
+            let (kind, uri) = about;
+            let (remote, address, error) = (Some(self.clone()), self.addr(), error.clone());
+            let patience = self.patience;
+            lateness.tell(Late { remote, address, waited, error, kind, uri, patience, link });
+        }
     }
 
     /// Closes the connection and makes another, for which `policy` says how often it is tried; every request that waits on

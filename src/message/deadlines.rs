@@ -41,6 +41,7 @@ impl Deadlines {
     }
 
     /// Has somebody look at that time, or earlier.
+    #[inline]
     fn look_at(&self, deadline: u64) {
         let mut timer = self.timer.borrow_mut();
         if deadline < timer.deadline() {

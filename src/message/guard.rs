@@ -156,6 +156,7 @@ impl Guard {
     }
 
     /// Whether there is no session, and nothing is said without one.
+    #[inline]
     pub(super) fn is_barred(&self) -> bool {
         !self.is_sealed() && self.protection.session.as_ref().is_some_and(Session::is_required)
     }
@@ -182,6 +183,7 @@ impl Guard {
     }
 
     /// Takes an offer, unless sealed messages have come already on a connection; what is returned is sealed already.
+    #[inline]
     pub(super) fn accept(&self, offer: &Message) -> Accepted {
         let Some(session) = self.protection.session.as_ref().filter(|_| Session::is_offer(offer)) else {
             return Accepted::None;
@@ -214,6 +216,7 @@ impl Guard {
     }
 
     /// Wraps a message that is sent: in the session, or in the node's layer.
+    #[inline]
     pub(super) fn wrap(&self, message: &mut Message, said: Said<'_>) -> Result<(), PluginError> {
         match &mut *self.state.borrow_mut() {
             State::Sealed { channel, .. } => return channel.seal(message, now()),
@@ -232,6 +235,7 @@ impl Guard {
     }
 
     /// Wraps a message in a layer, inside the node's.
+    #[inline]
     pub(super) fn wrap_in(
         &self,
         layer: &Layer,
@@ -245,6 +249,7 @@ impl Guard {
     }
 
     /// Unwraps a message that has come.
+    #[inline]
     pub(super) fn unwrap(&self, message: &mut Message, said: Said<'_>) -> Result<(), Refused> {
         let mut state = self.state.borrow_mut();
         match &mut *state {
@@ -283,6 +288,7 @@ impl Guard {
     }
 
     /// Unwraps a message that came through [`unwrap`](Guard::unwrap) from an inner layer.
+    #[inline]
     pub(super) fn unwrap_in(
         &self,
         layer: &Layer,
@@ -298,6 +304,7 @@ impl Guard {
         self.unwrap_layer(layer, message, is_new, said)
     }
 
+    #[inline]
     fn unwrap_layer(
         &self,
         layer: &Layer,

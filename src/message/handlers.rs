@@ -11,16 +11,20 @@ use std::{
     collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
-    pin::pin,
     rc::Rc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use crate::{
     limits::{MESSAGE_HANDLERS, MESSAGE_TURN},
-    message::{link::Link, routes::Route},
+    message::{
+        ending,
+        link::Link,
+        peer::{Handling, Peer},
+        routes::Route,
+    },
     proto::message::{Message, is_numbered},
-    worker::{Scope, yield_now},
+    worker::Scope,
 };
 
 type Taken = (Rc<Route>, Message);
@@ -93,25 +97,15 @@ impl Handlers {
         })
         .await;
     }
-
-    /// The runner sleeps until there is something to be done.
-    async fn asleep(&self) {
-        poll_fn(|context| {
-            if !self.numbered.borrow().is_empty() {
-                return Poll::Ready(());
-            }
-            self.runner.set(Runner::Asleep(context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
-    }
 }
 
 impl Link {
     /// Has a message handled, when there are not too many.
     pub(super) async fn handle(self: &Rc<Self>, taken: Taken) {
         let handlers = &self.handlers;
-        handlers.at_most(MESSAGE_HANDLERS - 1).await;
+        if handlers.at_work.get() >= MESSAGE_HANDLERS {
+            handlers.at_most(MESSAGE_HANDLERS - 1).await;
+        }
         handlers.at_work.set(handlers.at_work.get() + 1);
         if is_numbered(&taken.1) {
             handlers.numbered.borrow_mut().push_back(taken);
@@ -133,33 +127,42 @@ impl Link {
     }
 
     async fn run_numbered(self: Rc<Self>) {
-        let (handlers, peer, mut called) = (&self.handlers, self.peer(), 0);
+        let (handlers, peer) = (&self.handlers, self.peer());
         loop {
-            let taken = handlers.numbered.borrow_mut().pop_front();
-            let Some((route, message)) = taken else {
-                handlers.asleep().await;
-                called = 0;
-                continue;
-            };
-            if called == MESSAGE_TURN {
-                called = 0;
-                yield_now().await;
-            }
-            called += 1;
-            let at_work = AtWork(handlers);
-            let mut handling = pin!(peer.answer(&route, message));
-            if poll_fn(|context| Poll::Ready(handling.as_mut().poll(context))).await.is_ready() {
-                continue;
-            }
+            let waits = poll_fn(|context| self.call_numbered(&peer, context)).await;
             handlers.runner.set(Runner::None);
             if !handlers.numbered.borrow().is_empty() {
                 self.rouse();
             }
-            handling.await;
-            drop(at_work);
+            peer.answer_late(waits.handling).await;
+            drop(waits.at_work);
             match handlers.runner.replace(Runner::Awake) {
                 Runner::None => {}
                 other => return handlers.runner.set(other),
+            }
+        }
+    }
+
+    /// Calls one handler behind the other, until one waits.
+    fn call_numbered(&self, peer: &Peer, context: &mut Context<'_>) -> Poll<Waits<'_>> {
+        let (handlers, mut called, mut of_node) = (&self.handlers, 0, None);
+        loop {
+            if called == MESSAGE_TURN && !handlers.numbered.borrow().is_empty() {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let taken = handlers.numbered.borrow_mut().pop_front();
+            let Some((route, message)) = taken else {
+                handlers.runner.set(Runner::Asleep(context.waker().clone()));
+                return Poll::Pending;
+            };
+            called += 1;
+            let at_work = AtWork(handlers);
+            // One after the other, they are one that is at work.
+            let begun = of_node.take().unwrap_or_else(|| self.node.work.begin());
+            match peer.call(&route, message, context) {
+                None => of_node = Some(begun),
+                Some(handling) => return Poll::Ready(Waits { handling, at_work: (at_work, begun) }),
             }
         }
     }
@@ -168,10 +171,17 @@ impl Link {
         let next = || self.handlers.in_order.borrow_mut().pop_front();
         while let Some((route, message)) = next() {
             let _at_work = AtWork(&self.handlers);
-            self.peer().answer(&route, message).await;
+            self.peer().answer(route, message).await;
         }
         self.handlers.is_ordered.set(false);
     }
+}
+
+/// A numbered message whose handler waits for something.
+struct Waits<'h> {
+    handling: Handling,
+    /// On this connection, and of the node.
+    at_work: (AtWork<'h>, ending::AtWork),
 }
 
 /// A handler at work.

@@ -165,6 +165,7 @@ impl Link {
         self.end.borrow().clone().unwrap_or(LinkEnd::Closed)
     }
 
+    #[inline]
     pub(super) fn peer(self: &Rc<Self>) -> Peer {
         Peer::new(End::Link(self.clone()))
     }
@@ -183,6 +184,7 @@ impl Link {
     }
 
     /// Queues a message, as it is.
+    #[inline]
     pub(super) fn send(&self, message: &Message) -> Result<(), SendError> {
         self.queued(self.queue.put(message))
     }
@@ -192,6 +194,7 @@ impl Link {
         self.queued(self.queue.share(frame))
     }
 
+    #[inline]
     fn queued(&self, taken: Result<(), Rejected>) -> Result<(), SendError> {
         match taken {
             Ok(()) => {
@@ -258,7 +261,7 @@ impl Link {
 
     /// Reads until there is no more to read.
     async fn read(self: &Rc<Self>, reader: &mut OwnedReadHalf) -> LinkEnd {
-        let mut decoder = Decoder::new(self.node.kinds);
+        let (mut decoder, peer) = (Decoder::new(self.node.kinds), self.peer());
         loop {
             loop {
                 let polled = decoder.poll_message();
@@ -267,7 +270,7 @@ impl Link {
                 }
                 match polled {
                     Ok(Some(message)) => {
-                        if let Some(taken) = self.peer().take(message, true) {
+                        if let Some(taken) = peer.take(message, true) {
                             self.handle(taken).await;
                         }
                     }
@@ -277,7 +280,7 @@ impl Link {
                         if !error.is_recoverable() {
                             return LinkEnd::Protocol(error);
                         }
-                        self.peer().complain(None, Kind::ERROR, INVALID);
+                        peer.complain(None, Kind::ERROR, INVALID);
                     }
                 }
             }

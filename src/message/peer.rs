@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::{Rc, Weak},
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -27,12 +27,12 @@ use crate::{
         metrics::count,
         node::Node,
         peers::PeerRecord,
-        routes::{Incoming, Route},
+        routes::{Answering, Called, Incoming, Route},
         topics::Subscriptions,
         udp::Far,
     },
     proto::message::{
-        Channel, Kind, Message, Offer, Ticket, Value, is_answer, plugins::PluginError, repeat_number, stub,
+        Asked, Channel, Kind, Message, Offer, Ticket, Value, is_answer, plugins::PluginError, repeat_number,
     },
     time::timeout,
     worker::timer::{Timer, now, turn_time},
@@ -93,6 +93,7 @@ impl End {
         }
     }
 
+    #[inline]
     pub(super) fn guard(&self) -> &Guard {
         match self {
             End::Link(link) => &link.guard,
@@ -113,6 +114,7 @@ impl End {
 }
 
 impl Peer {
+    #[inline]
     pub(super) fn new(end: End) -> Peer {
         let node = match &end {
             End::Link(link) => &link.node,
@@ -189,8 +191,8 @@ impl Peer {
     ///
     /// [`SendError`]: the connection or the node is over, the peer reads too slowly, or the message is too long.
     pub fn send(&self, mut message: Message) -> Result<(), SendError> {
-        self.guard().wrap_in(&self.layer, &mut message, self.said().as_deref())?;
-        self.send_outer(message)
+        self.wrap_in(&self.layer, &mut message)?;
+        self.send_outer(&mut message)
     }
 
     /// Asks, and waits for the answer, whatever its type is: NOT_FOUND is an answer, too.
@@ -284,6 +286,7 @@ impl Peer {
         }
     }
 
+    #[inline]
     pub(super) fn node(&self) -> &Rc<Node> {
         match &self.end {
             End::Link(link) => &link.node,
@@ -292,6 +295,7 @@ impl Peer {
     }
 
     /// What it has said of itself, if it has.
+    #[inline]
     pub(super) fn said(&self) -> Option<Rc<Value>> {
         let peers = &self.node().peers;
         if peers.is_empty() { None } else { peers.said(self.addr()) }
@@ -301,6 +305,7 @@ impl Peer {
         self.end.guard()
     }
 
+    #[inline]
     fn asks(&self) -> &Rc<Asks> {
         match &self.end {
             End::Link(link) => &link.asks,
@@ -308,7 +313,16 @@ impl Peer {
         }
     }
 
+    /// Its connection, if it has one.
+    pub(super) fn link(&self) -> Weak<Link> {
+        match &self.end {
+            End::Link(link) => Rc::downgrade(link),
+            End::Far(_) => Weak::new(),
+        }
+    }
+
     /// How it ended, if it has.
+    #[inline]
     fn over(&self) -> Option<LinkEnd> {
         match &self.end {
             End::Link(link) => link.end(),
@@ -317,12 +331,14 @@ impl Peer {
     }
 
     /// Sends a message, in the node's layer alone.
-    fn send_outer(&self, mut message: Message) -> Result<(), SendError> {
-        self.guard().wrap(&mut message, self.said().as_deref())?;
-        self.send_plain(&message)
+    #[inline]
+    fn send_outer(&self, message: &mut Message) -> Result<(), SendError> {
+        self.guard().wrap(message, self.said().as_deref())?;
+        self.send_plain(message)
     }
 
     /// Sends a message as it is.
+    #[inline]
     fn send_plain(&self, message: &Message) -> Result<(), SendError> {
         match &self.end {
             End::Link(link) => link.send(message),
@@ -333,41 +349,77 @@ impl Peer {
     /// Asks, and waits for the answer, in an inner layer.
     pub(super) async fn ask(
         &self,
-        mut message: Message,
+        message: Message,
         inner: &Layer,
         patience: Duration,
     ) -> Result<Message, RequestError> {
+        let answer = self.begin(message, inner, patience)?;
+        let mut answered = match &self.end {
+            End::Link(_) => answer.await,
+            End::Far(_) => self.outwait(answer).await,
+        };
+        self.finish(inner, &mut answered);
+        answered
+    }
+
+    /// Begins to ask: what there is to be done before an answer is waited for. Who waits for it is to [`finish`](Peer::finish) it.
+    pub(super) fn begin(
+        &self,
+        mut message: Message,
+        inner: &Layer,
+        patience: Duration,
+    ) -> Result<Answer, RequestError> {
         if let Some(end) = self.over() {
             return Err(RequestError::after(end));
         }
-        let now = now();
+        let now = match &self.end {
+            End::Link(link) => link.asks.count_from(),
+            End::Far(_) => now(),
+        };
         self.expire(now);
         count(&self.node().counts.requests, 1);
         let deadline = now.saturating_add(nanos(patience));
-        let asked = self.asks().begin(&mut message, deadline)?;
-        let wrapped = self.guard().wrap_in(inner, &mut message, self.said().as_deref());
-        let unsent = if asked.now { None } else { Some(message.clone()) };
-        let answer = self.asks().answer(&asked, unsent);
-        let sent = wrapped
-            .map_err(SendError::Plugin)
-            .and_then(|()| if asked.now { self.send_outer(message) } else { Ok(()) });
+        let (answer, goes) = self.asks().begin(&mut message, deadline)?;
+        let mut sent = self.wrap_in(inner, &mut message);
+        if sent.is_ok() {
+            if goes {
+                sent = self.send_outer(&mut message);
+            } else {
+                self.asks().keep(answer.ticket(), message);
+            }
+        }
         if let Err(error) = sent {
-            self.asks().withdraw(asked.ticket);
+            self.asks().withdraw(answer.ticket());
             self.send_waiting();
             return Err(error.into());
         }
-        let answered = match &self.end {
-            End::Link(link) => {
-                link.look_at(deadline);
-                answer.await
-            }
-            End::Far(_) => self.outwait(answer).await,
-        };
-        let mut answer = answered
-            .inspect_err(|error| count(&self.node().counts.timeouts, u64::from(error.is_timeout())))?;
-        let opened = self.guard().unwrap_in(inner, &mut answer, self.said().as_deref());
-        opened.map_err(|refused| RequestError::NotGenuine(refused.to_string()))?;
+        if let End::Link(link) = &self.end {
+            link.look_at(deadline);
+        }
         Ok(answer)
+    }
+
+    /// Makes an answer readable that is within an inner layer; counts those that were late.
+    #[inline]
+    pub(super) fn finish(&self, inner: &Layer, answered: &mut Result<Message, RequestError>) {
+        match answered {
+            Ok(_) if inner.is_empty() => {}
+            Ok(answer) => {
+                if let Err(refused) = self.guard().unwrap_in(inner, answer, self.said().as_deref()) {
+                    *answered = Err(RequestError::NotGenuine(refused.to_string()));
+                }
+            }
+            Err(error) => count(&self.node().counts.timeouts, u64::from(error.is_timeout())),
+        }
+    }
+
+    /// Wraps a message that is sent in an inner layer.
+    #[inline]
+    fn wrap_in(&self, layer: &Layer, message: &mut Message) -> Result<(), SendError> {
+        if layer.is_empty() {
+            return Ok(());
+        }
+        Ok(self.guard().wrap_in(layer, message, self.said().as_deref())?)
     }
 
     /// Waits for an answer where nobody else sees that time is over: its own, or that of the requests before it.
@@ -389,6 +441,7 @@ impl Peer {
     }
 
     /// Lets go of the requests that were not answered in their time, and sends those that waited for them.
+    #[inline]
     pub(super) fn expire(&self, now: u64) {
         if self.asks().due() <= now {
             self.asks().expire(now);
@@ -397,15 +450,23 @@ impl Peer {
     }
 
     /// Sends the requests whose turn it is.
+    #[inline]
     fn send_waiting(&self) {
-        while let Some((ticket, message)) = self.asks().next_to_send() {
-            if let Err(error) = self.send_outer(message) {
+        if self.asks().is_any_waiting() {
+            self.send_those_that_waited();
+        }
+    }
+
+    fn send_those_that_waited(&self) {
+        while let Some((ticket, mut message)) = self.asks().next_to_send() {
+            if let Err(error) = self.send_outer(&mut message) {
                 self.asks().fail(ticket, error.into());
             }
         }
     }
 
     /// Gives a request its outcome, if anybody waits for it; its turn is over.
+    #[inline]
     fn settle(&self, answered: Option<Ticket>, outcome: Result<Message, RequestError>) {
         if let Some(ticket) = answered {
             self.asks().settle(ticket, outcome);
@@ -444,9 +505,11 @@ impl Peer {
         if !self.node().peers.is_empty() {
             self.node().peers.heard(self.addr());
         }
-        if let Some(answer) = self.node().peers.take(&message, self.addr()) {
-            self.introduce(&message, answer);
-            return None;
+        if self.node().peers.own.is_some() {
+            if let Some(answer) = self.node().peers.take(&message, self.addr()) {
+                self.introduce(&message, answer);
+                return None;
+            }
         }
         let Some(route) = self.node().routes.find(&message, self.addr()) else {
             if self.node().answers_unknown && may_be_answered(&message) {
@@ -495,7 +558,7 @@ impl Peer {
             return;
         }
         repeat_number(message, &mut answer);
-        let _ = self.send_outer(answer);
+        let _ = self.send_outer(&mut answer);
     }
 
     /// A message that did not come through a layer. Who asked is told, in plain; answers end what they answer.
@@ -551,10 +614,10 @@ impl Peer {
     /// Tells the peer what is wrong. Only what is not found is told in the node's layer: who is told anything else is
     /// not known to be able to read that.
     pub(super) fn complain(&self, about: Option<&Message>, kind: Kind, text: &str) {
-        let Some(complaint) = self.complaint(about, kind, text) else { return };
+        let Some(mut complaint) = self.complaint(about, kind, text) else { return };
         // A peer whose queue is full learns that from nothing else.
         let _ = if kind == Kind::NOT_FOUND || self.guard().is_sealed() {
-            self.send_outer(complaint)
+            self.send_outer(&mut complaint)
         } else {
             self.send_plain(&complaint)
         };
@@ -575,33 +638,70 @@ impl Peer {
     }
 
     /// Has a handler deal with a message, and sends what it answers.
-    pub(super) async fn answer(&self, route: &Route, message: Message) {
-        let asked = stub(&message);
-        let incoming = Incoming { message, peer: self.clone() };
-        let at_work = self.node().work.begin();
-        let answered = contained(|| route.call(incoming)).await;
-        drop(at_work);
-        let Ok(answer) = answered else {
-            if may_be_answered(&asked) {
-                self.complain(Some(&asked), Kind::ERROR, "the handler failed");
-            }
-            return;
-        };
-        let Some(mut answer) = answer else { return };
-        if route.is_default && !(may_be_answered(&asked) && answer.kind.ends_an_exchange()) {
-            return;
-        }
-        repeat_number(&asked, &mut answer);
-        let wrapped = self.guard().wrap_in(&route.layer, &mut answer, self.said().as_deref());
-        match wrapped.map_err(SendError::from).and_then(|()| self.send_outer(answer)) {
-            Ok(()) | Err(SendError::Closed | SendError::Full) => {}
-            // It is too long for a message: nobody would learn that.
-            Err(error) if may_be_answered(&asked) => {
-                self.complain(Some(&asked), Kind::ERROR, &error.to_string());
-            }
-            Err(_error) => {}
+    pub(super) async fn answer(&self, route: Rc<Route>, message: Message) {
+        let _at_work = self.node().work.begin();
+        let mut message = Some(message);
+        let called = poll_fn(|context| {
+            Poll::Ready(message.take().and_then(|message| self.call(&route, message, context)))
+        });
+        if let Some(handling) = called.await {
+            self.answer_late(handling).await;
         }
     }
+
+    /// Calls a handler, and sends what it answers; unless it waits for something.
+    pub(super) fn call(
+        &self,
+        route: &Rc<Route>,
+        message: Message,
+        context: &mut Context<'_>,
+    ) -> Option<Handling> {
+        let asked = Asked::of(&message);
+        match route.call(Incoming { message, peer: self.clone() }, context) {
+            Called::Done(Some(answer)) => self.reply(route, asked, answer),
+            Called::Done(None) => {}
+            Called::Waits(answering) => return Some(Handling { route: route.clone(), asked, answering }),
+            Called::Panicked => self.fail(asked, "the handler failed"),
+        }
+        None
+    }
+
+    /// Waits for a handler, and sends what it answers.
+    pub(super) async fn answer_late(&self, handling: Handling) {
+        let Handling { route, asked, answering } = handling;
+        match contained(|| answering).await {
+            Ok(Some(answer)) => self.reply(&route, asked, answer),
+            Ok(None) => {}
+            Err(()) => self.fail(asked, "the handler failed"),
+        }
+    }
+
+    /// Sends what a handler answers.
+    fn reply(&self, route: &Route, asked: Asked, mut answer: Message) {
+        if route.is_default && !(asked.may_be_answered() && answer.kind.ends_an_exchange()) {
+            return;
+        }
+        asked.repeat_number(&mut answer);
+        match self.wrap_in(&route.layer, &mut answer).and_then(|()| self.send_outer(&mut answer)) {
+            Ok(()) | Err(SendError::Closed | SendError::Full) => {}
+            // It is too long for a message: nobody would learn that.
+            Err(error) => self.fail(asked, &error.to_string()),
+        }
+    }
+
+    /// Tells who asked that there will be no answer.
+    fn fail(&self, asked: Asked, text: &str) {
+        if asked.may_be_answered() {
+            self.complain(Some(&asked.message()), Kind::ERROR, text);
+        }
+    }
+}
+
+/// A handler that waits for something, and what it was called for.
+pub(super) struct Handling {
+    route: Rc<Route>,
+    asked: Asked,
+    answering: Answering,
 }
 
 /// Whether a message may be answered without its handler wanting it: who answers answers never stops.

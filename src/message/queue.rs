@@ -77,6 +77,7 @@ impl Queue {
     }
 
     /// Takes a message for this peer alone.
+    #[inline]
     pub(super) fn put(&self, message: &Message) -> Result<(), Rejected> {
         self.add(|state| {
             let octets = state.tail();
@@ -100,6 +101,7 @@ impl Queue {
     }
 
     /// Adds what `append` puts at the end, if there is room for it, and says how long it is.
+    #[inline]
     fn add(&self, append: impl FnOnce(&mut State) -> Result<usize, Rejected>) -> Result<(), Rejected> {
         let mut state = self.state.borrow_mut();
         if state.closed {
@@ -158,6 +160,7 @@ impl Queue {
 
 impl State {
     /// Where the next frame for this peer alone is put.
+    #[inline]
     fn tail(&mut self) -> &mut Vec<u8> {
         let has_room = matches!(self.pieces.back(), Some(Piece::Own { octets, .. }) if octets.len() < MESSAGE_BATCH_BYTES);
         if !has_room {
@@ -171,6 +174,7 @@ impl State {
     }
 
     /// Makes room for the frame of `length` octets that is at the end already, or takes it away again.
+    #[inline]
     fn make_room(&mut self, length: usize, bound: usize, policy: SlowPeer) -> Result<(), Rejected> {
         while self.bytes + length > bound && self.bytes > 0 {
             self.dropped += 1;
@@ -208,6 +212,7 @@ impl State {
     }
 
     /// Takes a piece away that nothing was put into.
+    #[inline]
     fn trim(&mut self) {
         if matches!(self.pieces.back(), Some(Piece::Own { octets, start }) if octets.len() == *start) {
             self.pop(VecDeque::pop_back);

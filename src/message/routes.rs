@@ -6,8 +6,10 @@ use std::{
     fmt,
     future::Future,
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::Rc,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -77,10 +79,81 @@ impl Incoming {
     }
 }
 
-type Answering = Pin<Box<dyn Future<Output = Option<Message>>>>;
+/// A handler that waits for something.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Option<Message>>>>;
+
+/// What came of calling a handler.
+pub(super) enum Called {
+    /// It has done its work, with this answer.
+    Done(Option<Message>),
+    /// It waits for something.
+    Waits(Answering),
+    /// It has panicked, which the panic hook has told.
+    Panicked,
+}
+
+/// A handler, whatever its future is.
+trait Handler {
+    fn call(&self, incoming: Incoming, context: &mut Context<'_>) -> Called;
+}
+
+/// Most handlers never wait: their futures take turns in one place.
+struct Handles<H, F> {
+    handler: H,
+    place: Cell<Option<Place<F>>>,
+}
+
+type Place<F> = Pin<Box<Option<F>>>;
+
+impl<H, F> Handler for Handles<H, F>
+where
+    H: Fn(Incoming) -> F,
+    F: Future<Output = Option<Message>> + 'static,
+{
+    fn call(&self, incoming: Incoming, context: &mut Context<'_>) -> Called {
+        let mut place = self.place.take().unwrap_or_else(|| Box::pin(None));
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            place.set(Some((self.handler)(incoming)));
+            let polled = poll(&mut place, context);
+            if polled.is_ready() {
+                place.set(None);
+            }
+            polled
+        }));
+        match polled {
+            Ok(Poll::Ready(answer)) => {
+                self.place.set(Some(place));
+                Called::Done(answer)
+            }
+            Ok(Poll::Pending) => Called::Waits(Box::pin(Waiting(place))),
+            Err(_payload) => {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(place)));
+                Called::Panicked
+            }
+        }
+    }
+}
+
+/// A future that has left its place to others, which take another one.
+struct Waiting<F>(Place<F>);
+
+impl<F: Future<Output = Option<Message>>> Future for Waiting<F> {
+    type Output = Option<Message>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Message>> {
+        poll(&mut self.0, context)
+    }
+}
+
+fn poll<F: Future<Output = Option<Message>>>(
+    place: &mut Place<F>,
+    context: &mut Context<'_>,
+) -> Poll<Option<Message>> {
+    place.as_mut().as_pin_mut().map_or(Poll::Ready(None), |future| future.poll(context))
+}
 
 pub(super) struct Route {
-    handler: Box<dyn Fn(Incoming) -> Answering>,
+    handler: Box<dyn Handler>,
     pub(super) layer: Layer,
     /// It is for what no other handler is for.
     pub(super) is_default: bool,
@@ -94,16 +167,13 @@ impl Route {
         H: Fn(Incoming) -> F + 'static,
         F: Future<Output = Option<Message>> + 'static,
     {
-        Route {
-            handler: Box::new(move |incoming| Box::pin(handler(incoming))),
-            layer,
-            is_default: false,
-            once: false,
-        }
+        let handler = Box::new(Handles { handler, place: Cell::new(None) });
+        Route { handler, layer, is_default: false, once: false }
     }
 
-    pub(super) fn call(&self, incoming: Incoming) -> Answering {
-        (self.handler)(incoming)
+    /// Calls the handler, and polls what it returns once.
+    pub(super) fn call(&self, incoming: Incoming, context: &mut Context<'_>) -> Called {
+        self.handler.call(incoming, context)
     }
 }
 
@@ -153,6 +223,7 @@ impl Routes {
     }
 
     /// A message goes to a handler now: if that is for one message, it has had it.
+    #[inline]
     pub(super) fn spend(&self, route: &Rc<Route>) {
         if route.once {
             let mut spent = None;
@@ -166,7 +237,9 @@ impl Routes {
 
     pub(super) fn find(&self, message: &Message, peer: SocketAddr) -> Option<Rc<Route>> {
         let (table, once) = (self.table.borrow(), self.once.borrow());
-        let found = |key: &Key| once.get(key).or_else(|| table.get(key)).cloned();
+        let once = Some(once).filter(|once| !once.is_empty());
+        let found =
+            |key: &Key| once.as_ref().and_then(|once| once.get(key)).or_else(|| table.get(key)).cloned();
         let (kind, mut exact) = (message.kind, None);
         if self.of_uris.get() {
             let mut key = Key { kind, uri: Some(message.uri.clone()), peer: Some(peer) };

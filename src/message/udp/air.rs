@@ -406,7 +406,7 @@ impl Air {
         let at_work = AtWork(far);
         handlers.spawn(async move {
             let _at_work = at_work;
-            peer.answer(&route, message).await;
+            peer.answer(route, message).await;
         });
     }
 

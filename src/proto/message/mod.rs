@@ -31,5 +31,5 @@ pub use self::{
 };
 pub(crate) use self::{
     frame::frame_bytes,
-    requests::{NUMBER, REPEATED, is_answer, is_numbered, stub},
+    requests::{Asked, NUMBER, REPEATED, is_answer, is_numbered},
 };

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::{Kind, Message, Value};
+use super::{Fields, Kind, Message};
 use crate::limits::{MESSAGE_REQUESTS, MESSAGE_WAITING};
 
 /// The field of a request with its number.
@@ -28,7 +28,17 @@ const UNREAD: &str = "ERROR";
 
 /// Names a request; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(u64);
+pub struct Ticket {
+    number: u64,
+    mark: u64,
+}
+
+impl Ticket {
+    /// What its caller gave it; see [`Requests::begin_marked`].
+    pub fn mark(self) -> u64 {
+        self.mark
+    }
+}
 
 /// Whether a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +69,8 @@ struct Request {
     kind: Kind,
     uri: Bytes,
     deadline: u64,
+    /// Its deadline may yet be [postponed](Requests::postpone).
+    fresh: bool,
     /// Nobody waits for it any more, but its answer may still come, and is nobody else's.
     abandoned: bool,
 }
@@ -72,6 +84,8 @@ pub struct Requests {
     /// Sent, in that order, in which most answers come, too.
     under_way: VecDeque<Request>,
     waiting: VecDeque<Request>,
+    /// So many at the end of `under_way`, and of `waiting`, at most, are fresh.
+    fresh: [usize; 2],
     /// Before this nobody's time is over; it may be earlier than anybody's is.
     due: u64,
 }
@@ -80,7 +94,7 @@ impl Requests {
     /// None, to a peer that answers in this order.
     pub fn new(order: Order) -> Requests {
         let (under_way, waiting) = (VecDeque::new(), VecDeque::new());
-        Requests { order, repeats_numbers: false, last: 0, under_way, waiting, due: u64::MAX }
+        Requests { order, repeats_numbers: false, last: 0, under_way, waiting, fresh: [0; 2], due: u64::MAX }
     }
 
     /// None, to a peer that answers in this order; the first one's number is the one after `number`.
@@ -94,8 +108,24 @@ impl Requests {
     ///
     /// [`TooMany`].
     pub fn begin(&mut self, kind: Kind, uri: Bytes, deadline: u64) -> Result<Begun, TooMany> {
-        let ticket = Ticket(self.last + 1);
-        let request = Request { ticket, kind, uri, deadline, abandoned: false };
+        self.begin_marked(0, kind, uri, deadline)
+    }
+
+    /// The same; the ticket carries `mark`, by which the caller finds what it knows of the request.
+    ///
+    /// # Errors
+    ///
+    /// [`TooMany`].
+    #[inline]
+    pub fn begin_marked(
+        &mut self,
+        mark: u64,
+        kind: Kind,
+        uri: Bytes,
+        deadline: u64,
+    ) -> Result<Begun, TooMany> {
+        let ticket = Ticket { number: self.last + 1, mark };
+        let request = Request { ticket, kind, uri, deadline, fresh: true, abandoned: false };
         let goes = self.waiting.is_empty() && self.may_go(&request);
         if !goes && self.waiting.len() >= MESSAGE_WAITING {
             return Err(TooMany);
@@ -103,17 +133,25 @@ impl Requests {
         self.last += 1;
         self.due = self.due.min(deadline);
         if goes {
-            self.under_way.push_back(request);
+            self.send(request);
             return Ok(Begun::Now(ticket));
         }
         self.waiting.push_back(request);
+        self.fresh[1] += 1;
         // It may be another uri than the one that the others wait for.
         Ok(if self.send_waiting(ticket) { Begun::Now(ticket) } else { Begun::Later(ticket) })
     }
 
     /// Writes a request's number into its message.
+    #[inline]
     pub fn number(&self, ticket: Ticket, message: &mut Message) {
-        message.fields.set(NUMBER, Value::Int(ticket.0.into()));
+        message.fields.set_number(ticket.number);
+    }
+
+    /// Whether any waits for others to be answered.
+    #[inline]
+    pub fn is_any_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// A request that waited and may be sent now.
@@ -121,18 +159,39 @@ impl Requests {
         let at = self.waiting.iter().position(|request| self.may_go(request))?;
         let request = self.waiting.remove(at)?;
         let ticket = request.ticket;
-        self.under_way.push_back(request);
+        self.send(request);
         Some(ticket)
+    }
+
+    fn send(&mut self, request: Request) {
+        self.under_way.push_back(request);
+        self.fresh[0] += 1;
+    }
+
+    /// Moves the deadlines of the requests that have begun since the last call by as much. Who begins many at a time need not
+    /// read the clock for each, but for all of them afterwards.
+    pub fn postpone(&mut self, by: u64) {
+        let [sent, waiting] = std::mem::take(&mut self.fresh);
+        let sent = self.under_way.iter_mut().rev().take(sent);
+        for request in sent.chain(self.waiting.iter_mut().rev().take(waiting)) {
+            if std::mem::take(&mut request.fresh) {
+                request.deadline = request.deadline.saturating_add(by);
+            }
+        }
     }
 
     /// The request that a message answers, which is over then: `Some(None)` when nobody waits for it any more, `None`
     /// when it answers nothing.
+    #[inline]
     pub fn answered(&mut self, message: &Message) -> Option<Option<Ticket>> {
         if let Some(number) = message.fields.repeated() {
             self.repeats_numbers = true;
             let number = u64::try_from(number).ok()?;
-            let at = self.under_way.iter().position(|request| request.ticket.0 == number)?;
+            let at = self.under_way.iter().position(|request| request.ticket.number == number)?;
             return Some(self.take(at));
+        }
+        if self.under_way.is_empty() {
+            return None;
         }
         let fits = |request: &Request| answers(request.kind, message.kind) && request.uri == message.uri;
         if let Some(at) = self.under_way.iter().position(fits) {
@@ -144,8 +203,7 @@ impl Requests {
         if is_about_another {
             return None;
         }
-        if message.kind.is_error() && !self.under_way.is_empty() && (is_only || self.order == Order::AsAsked)
-        {
+        if message.kind.is_error() && (is_only || self.order == Order::AsAsked) {
             return Some(self.take(0));
         }
         None
@@ -168,7 +226,8 @@ impl Requests {
     /// Whether a message repeats the number of a request.
     pub fn awaits(&self, message: &Message) -> bool {
         let number = message.fields.repeated().and_then(|number| u64::try_from(number).ok());
-        number.is_some_and(|number| self.subject(Ticket(number)).is_some())
+        let mut all = self.under_way.iter().chain(&self.waiting);
+        number.is_some_and(|number| all.any(|request| request.ticket.number == number))
     }
 
     /// What a request is about.
@@ -241,12 +300,15 @@ impl Requests {
         if !is_first || !self.may_go(last) {
             return false;
         }
-        self.under_way.extend(self.waiting.pop_back());
+        if let Some(last) = self.waiting.pop_back() {
+            self.send(last);
+        }
         true
     }
 
     fn take(&mut self, at: usize) -> Option<Ticket> {
-        let request = self.under_way.remove(at)?;
+        // Most answers come in the order of their requests.
+        let request = if at == 0 { self.under_way.pop_front() } else { self.under_way.remove(at) }?;
         (!request.abandoned).then_some(request.ticket)
     }
 }
@@ -266,9 +328,33 @@ pub fn repeat_number(request: &Message, answer: &mut Message) {
     answer.fields.repeat(&request.fields);
 }
 
-/// A message of the same type and with the same numbers, about nothing: what is left to be known of one that is given away.
-pub(crate) fn stub(message: &Message) -> Message {
-    Message { fields: message.fields.numbers(), ..Message::new(message.kind, Bytes::new(), Bytes::new()) }
+/// What is left to be known of a message that is given away.
+pub(crate) struct Asked {
+    kind: Kind,
+    numbers: Fields,
+}
+
+impl Asked {
+    #[inline]
+    pub(crate) fn of(message: &Message) -> Asked {
+        Asked { kind: message.kind, numbers: message.fields.numbers() }
+    }
+
+    /// Whether it may be answered without its handler wanting it: who answers answers never stops.
+    pub(crate) fn may_be_answered(&self) -> bool {
+        !self.kind.ends_an_exchange() && !self.numbers.is_answer()
+    }
+
+    /// Has an answer repeat its number.
+    #[inline]
+    pub(crate) fn repeat_number(&self, answer: &mut Message) {
+        answer.fields.repeat(&self.numbers);
+    }
+
+    /// A message of the same type and with the same numbers, about nothing.
+    pub(crate) fn message(self) -> Message {
+        Message { fields: self.numbers, ..Message::new(self.kind, Bytes::new(), Bytes::new()) }
+    }
 }
 
 /// Whether a message of type `answer` may answer one of type `asked`.
@@ -418,6 +504,25 @@ mod tests {
         assert_eq!(requests.answered(&numbered(&requests, first)), Some(Some(first)));
         assert_eq!((requests.due(), requests.next_deadline()), (50, Some(100)), "it costs nothing to know");
         assert_eq!((requests.expire(50), requests.due()), (None, 100));
+    }
+
+    #[test]
+    fn only_what_has_begun_since_is_postponed_wherever_it_stands() {
+        let mut requests = Requests::new(Order::AsAsked);
+        let first = now(&mut requests, "a");
+        requests.postpone(1);
+        let (second, third) = (later(&mut requests, "a"), later(&mut requests, "a"));
+        requests.cancel(third);
+        let other = now(&mut requests, "b");
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(Some(first)));
+        assert_eq!(requests.next_to_send(), Some(second));
+        requests.postpone(10);
+        requests.postpone(100);
+        let last = later(&mut requests, "b");
+        assert_eq!((requests.expire(100), requests.expire(109)), (Some(last), None));
+        let mut over = [requests.expire(110), requests.expire(110)];
+        over.sort_unstable();
+        assert_eq!((over, requests.expire(u64::MAX)), ([Some(second), Some(other)], None));
     }
 
     #[test]
