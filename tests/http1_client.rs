@@ -5,8 +5,6 @@
 
 #[path = "http1_client/exchanges.rs"]
 mod exchanges;
-#[path = "http1_client/fuzz.rs"]
-mod fuzz;
 #[path = "support/http1_server.rs"]
 mod http1_server;
 #[path = "http1_client/machine.rs"]

@@ -4,6 +4,8 @@
 mod generators;
 #[path = "../../tests/support/generators/http1.rs"]
 mod http1;
+#[path = "../../tests/support/generators/http1_client.rs"]
+mod http1_client;
 #[path = "../../tests/support/generators/message.rs"]
 mod messages;
 
@@ -32,6 +34,11 @@ pub fn splits(data: &[u8]) {
 /// The machine of HTTP/1: the same octets in one piece and in many.
 pub fn h1(data: &[u8]) {
     http1::run(data);
+}
+
+/// The client's machine of HTTP/1: the same, against an application that does anything.
+pub fn h1_client(data: &[u8]) {
+    http1_client::run(data);
 }
 
 /// Messages: frames, values, plugins, sessions, requests.

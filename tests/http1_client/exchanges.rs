@@ -16,6 +16,7 @@ use wakering::{
         client::{self, Builder, Kind, SendRequest},
     },
     spawn, spawn_blocking,
+    time::timeout,
 };
 
 use crate::http1_server::{Asked, ByHand, Peer};
@@ -749,5 +750,36 @@ fn shutting_down_waits_for_the_answer_under_way() {
         assert_eq!(text(future.await.unwrap()).await, "served");
         shutdown.await.unwrap();
         assert!(other.ready().await.unwrap_err().is_closed());
+    });
+}
+
+/// Each chunk would be a piece of its own, with seventy octets of upkeep.
+#[test]
+fn content_in_chunks_of_one_octet_that_nobody_reads_is_put_together() {
+    const OCTETS: usize = 20_000;
+    let meters = Meters::new();
+    let script = |peer: &mut Peer| {
+        peer.request();
+        let chunks = b"1\r\na\r\n".repeat(OCTETS);
+        let answer =
+            [&b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"[..], &chunks, b"0\r\n\r\n"].concat();
+        peer.socket.write_all(&answer).unwrap();
+        serve_next(peer);
+    };
+    with(older().meters(meters.clone()), script, |mut connection| async move {
+        let mut body = connection.send(get()).await.unwrap().into_body();
+        let came = async {
+            while meters.read().held_received < OCTETS as u64 {
+                wakering::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), came).await.expect("all of it comes");
+        let mut pieces = Vec::new();
+        while let Some(data) = body.data().await {
+            pieces.push(data.unwrap().len());
+        }
+        assert_eq!(pieces.iter().sum::<usize>(), OCTETS);
+        assert!(pieces.len() <= OCTETS / 1024, "{pieces:?}");
+        next(&mut connection).await;
     });
 }

@@ -115,6 +115,20 @@ fn what_the_transport_holds_is_judged_by_what_the_socket_takes_of_it() {
     }
 }
 
+/// Found by the fuzz target `h1_client`.
+#[test]
+fn what_is_said_before_there_is_a_tunnel_ends_once() {
+    let mut core = machine();
+    let stream = core.request(&Request::connect("a:80").body(()).unwrap(), false).unwrap();
+    core.send_data(stream, Bytes::new(), true).unwrap();
+    let again = core.send_data(stream, Bytes::from_static(b"more"), true);
+    assert_eq!(again, Err(CommandError::WrongState));
+    write(&mut core, 0);
+    let events = receive(&mut core, "HTTP/1.1 200 OK\r\n\r\n", 0);
+    assert!(matches!(events[..], [Event::Response { end: false, .. }]), "{events:?}");
+    assert_eq!(write(&mut core, 0), 0, "it has nothing to say");
+}
+
 #[test]
 fn a_connection_goes_a_second_before_the_server_says_it_will() {
     for (said, kept) in

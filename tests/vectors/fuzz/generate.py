@@ -104,6 +104,71 @@ ANSWERS = {
 }
 
 
+HOST = b"Host: a\r\n"
+# What clients of HTTP/1 say, and what is said to get by somebody in front of a server.
+REQUESTS = {
+    "curl": b"GET /path?query HTTP/1.1\r\nHost: a:80\r\nUser-Agent: curl/8\r\nAccept: */*\r\n\r\n",
+    "curl-post": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 7\r\n"
+                 b"Content-Type: application/x-www-form-urlencoded\r\n\r\na=b&c=d",
+    "curl-h2c": b"GET / HTTP/1.1\r\n" + HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+                b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n" + PREFACE,
+    "expects": b"PUT / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+    "chunked": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nTrailer: t\r\n\r\n"
+               b"3;x=y\r\nabc\r\n00\r\nt: v\r\n\r\nGET / HTTP/1.1\r\n" + HOST + b"\r\n",
+    "ahead": b"GET /1 HTTP/1.1\r\n" + HOST + b"\r\n" + b"\r\nHEAD /2 HTTP/1.1\r\n" + HOST + b"\r\n"
+             b"GET /3 HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\nGET /4 HTTP/1.1\r\n\r\n",
+    "ab": b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\nHost: a\r\nUser-Agent: ApacheBench/2.3\r\n\r\n" * 2,
+    "oldest": b"GET /\r\n\r\n",
+    "socket": b"GET /chat HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+              b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n\x81\x85early",
+    "connect": b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n\x16\x03\x01\x00\x05hello",
+    "proxied": b"GET http://a:80/b HTTP/1.1\r\nHost: other\r\nProxy-Connection: keep-alive\r\n\r\n",
+    "two-lengths": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 0\r\n\r\nhello",
+    "length-and-chunks": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+                         b"0\r\n\r\nGET /b HTTP/1.1\r\n" + HOST + b"\r\n",
+    "hidden-coding": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+    "folded": b"GET / HTTP/1.1\r\n" + HOST + b"X: a\r\n b\r\n\r\n",
+    "space-before-colon": b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+    "bare-newlines": b"GET / HTTP/1.1\nHost: a\n\n",
+    "endless-chunk": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\nx",
+    "chunk-without-end": b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcXX0\r\n\r\n",
+}
+
+# What the application of the client's machine does: numbers of `deed`, with the numbers of its choices behind them.
+ASK_GET, ASK_POST, ASK_HEAD, ASK_CONNECT, ASK_UPGRADE, ASK_LAST = ([0, kind] for kind in (0, 1, 3, 4, 5, 7))
+SEND, SEND_LAST, TRAILERS, RELEASE, DETACH, FINISH, RESET, SHUTDOWN, WAIT, END = (
+    [3, 0, 0], [3, 0, 1], [6], [7], [8], [9], [10], [11], [12], [13])
+OK = b"HTTP/1.1 200 OK\r\n"
+LENGTH = OK + b"Content-Length: 5\r\n\r\nhello"
+# Exchanges: what is asked for (a number of `KINDS`), then octets of the server and deeds of the application.
+EXCHANGES = {
+    "usual": [0, LENGTH, FINISH, ASK_GET, LENGTH, RELEASE, FINISH, SHUTDOWN],
+    "chunked": [0, OK + b"Transfer-Encoding: chunked\r\nTrailer: t\r\n\r\n5;a=b\r\nhello\r\n0\r\nt: v\r\n\r\n", FINISH],
+    "to-the-end": [0, b"HTTP/1.0 200 OK\r\nServer: old\r\n\r\nhello", END],
+    "upload": [1, SEND, b"HTTP/1.1 100 Continue\r\n\r\n", SEND, SEND_LAST, LENGTH, FINISH, ASK_POST, SEND, TRAILERS, LENGTH],
+    "both-at-once": [1, SEND, OK + b"Content-Length: 9\r\n\r\nhell", SEND, b"o you", DETACH, SEND_LAST, FINISH],
+    "unwanted": [1, SEND, b"HTTP/1.1 413 No\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno", SEND, FINISH],
+    "no-content": [3, OK + b"Content-Length: 5\r\n\r\n", FINISH, ASK_GET, b"HTTP/1.1 304 Not Modified\r\n\r\n", DETACH,
+                   ASK_HEAD, b"HTTP/1.1 204 No Content\r\n\r\n", FINISH],
+    "hints": [0, b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 2, LENGTH, FINISH],
+    "tunnel": [4, SEND, b"HTTP/1.1 200 Connected\r\nContent-Length: 7\r\n\r\nearly", SEND, SEND_LAST, b"late", END, FINISH],
+    "no-tunnel": [4, SEND, b"HTTP/1.1 407 Authenticate\r\nContent-Length: 0\r\n\r\n", SEND, FINISH, ASK_CONNECT, END],
+    "upgrade": [5, b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\nearly", SEND, END, FINISH],
+    "another-protocol": [5, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: b\r\n\r\n", FINISH],
+    "not-upgraded": [5, LENGTH, FINISH, ASK_UPGRADE, LENGTH, FINISH],
+    "last": [7, OK + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello", FINISH, ASK_LAST],
+    "kept": [0, OK + b"Keep-Alive: timeout=2, max=9\r\nContent-Length: 0\r\n\r\n", FINISH, WAIT, ASK_GET],
+    "idle": [0, LENGTH, FINISH, WAIT],
+    "slow": [0, OK + b"Content-Length: 50\r\n\r\nhello", WAIT, b"h", WAIT, RESET],
+    "half-a-head": [0, b"HTTP/1.1 200", WAIT, END],
+    "before-the-request": [0, LENGTH * 2, FINISH, ASK_GET, LENGTH],
+    "cut": [0, OK + b"Content-Length: 6\r\n\r\nhello", END, FINISH],
+    "two-lengths": [0, OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"],
+    "length-and-chunks": [0, OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", FINISH, ASK_GET],
+    "let-go": [1, SEND, FINISH, LENGTH],
+}
+
+
 def capture(command):
     """What a client says in its first second to a server that acknowledges its settings and answers nothing."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -142,6 +207,25 @@ def octets_for_frames(octets):
     return tape
 
 
+def octets_for_h1(octets):
+    """Answered when the content has come; pieces of what the tape itself holds."""
+    pieces = [octets[at:at + 15] for at in range(0, len(octets), 15)]
+    assert len(pieces) <= 24, "longer than a tape of pieces may be"
+    return bytes([0, len(pieces) - 1]) + b"".join(bytes([40, len(piece)]) + piece for piece in pieces)
+
+
+def exchange_for_h1_client(kind, *steps):
+    """A request, then octets that the tape itself holds, and deeds."""
+    said = []
+    for step in steps:
+        if isinstance(step, bytes):
+            said += [bytes([41, len(step[at:at + 63])]) + step[at:at + 63] for at in range(0, len(step), 63)]
+        else:
+            said.append(bytes([48] + step))
+    assert len(said) <= 32, "longer than a tape of steps may be"
+    return bytes([kind, len(said) - 1]) + b"".join(said)
+
+
 def main():
     if "--capture" in sys.argv:
         lines = ["# What real clients say first, in hexadecimal; recorded by generate.py --capture."]
@@ -161,6 +245,10 @@ def main():
         write("frames", name, octets_for_frames(octets))
         write("splits", name, bytes([0x47, 0]) + octets)
         write("splits", name + "-bounds", bytes([0x10, 7]) + octets)
+    for name, octets in REQUESTS.items():
+        write("h1", name, octets_for_h1(octets))
+    for name, steps in EXCHANGES.items():
+        write("h1_client", name, exchange_for_h1_client(*steps))
     for name, octets in ANSWERS.items():
         octets = frame(SETTINGS, 0, 0) + frame(SETTINGS, 1, 0) + octets
         write("splits", "client-" + name, bytes([0x47, 128]) + octets)

@@ -21,7 +21,7 @@ impl Client {
         match exchange.sending {
             Sending::Body => {}
             Sending::Stopped => return Ok(()), // nobody reads it
-            Sending::Undecided if exchange.early.is_empty() => {
+            Sending::Undecided if exchange.early.is_empty() && !exchange.early_end => {
                 (exchange.early, exchange.early_end) = (data, end);
                 return Ok(());
             }
