@@ -76,6 +76,22 @@ fn a_batch_brings_every_datagram_once_in_order_with_its_exact_bytes() {
     });
 }
 
+/// The product of both sizes must not wrap around: the kernel would write behind the memory.
+#[test]
+fn room_beyond_what_a_datagram_can_be_is_room_for_the_longest() {
+    run(async {
+        let (one, two, target) = pair();
+        let sent = pattern(1, 60_000);
+        for bytes in [usize::MAX, usize::MAX / 1024 + 2, 65_536] {
+            let mut batch = RecvBatch::new(1024, bytes);
+            assert_eq!(one.send_to(&sent, target).await.unwrap(), sent.len());
+            assert_eq!(two.recv_batch(&mut batch).await.unwrap(), 1);
+            let message = batch.get(0).unwrap();
+            assert!(message.bytes == sent && !message.truncated, "{bytes}");
+        }
+    });
+}
+
 #[test]
 fn a_batch_over_ipv6_and_to_a_connected_peer() {
     run(async {

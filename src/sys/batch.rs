@@ -33,13 +33,19 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
+    /// Room for so many messages of that size.
+    ///
+    /// # Panics
+    ///
+    /// When no memory could hold them: a product that wraps around would have the kernel write behind it.
     pub(crate) fn new(messages: usize, size: usize) -> Inbox {
+        let all = messages.checked_mul(size).expect("the size of a batch fits an address space");
         let mut inbox = Inbox {
             headers: (0..messages).map(|_| Header::new()).collect(),
             pieces: vec![iovec { iov_base: ptr::null_mut(), iov_len: size }; messages],
             sources: (0..messages).map(|_| Storage::new()).collect(),
             controls: (0..messages).map(|_| Control::new()).collect(),
-            bytes: vec![0; messages * size],
+            bytes: vec![0; all],
             size,
             ..Inbox::default()
         };
@@ -85,7 +91,7 @@ impl Inbox {
         }
         self.written = 0;
         // SAFETY: each header names a source, a control buffer and a piece of its own, and each piece its own share of
-        // `bytes`, which is as long as all shares. They are where they were when `new` named them, and nothing else touches
+        // `bytes`, which is as long as all shares (`new` lets no product wrap). They are where they were when `new` named them, and nothing else touches
         // them before the call returns.
         let (filled, owed) = unsafe { many::recv(fd, &mut self.headers) }?;
         self.written = filled;

@@ -27,10 +27,11 @@ pub struct RecvBatch {
 }
 
 impl RecvBatch {
-    /// Room for `messages` (1 to 1,024; more or less is brought there) of `bytes` each. What is longer is cut, and told.
+    /// Room for `messages` (1 to 1,024; more or less is brought there) of `bytes` each (at most 65,535: nothing longer can
+    /// come). What is longer is cut, and told.
     #[must_use]
     pub fn new(messages: usize, bytes: usize) -> RecvBatch {
-        RecvBatch { inbox: Inbox::new(messages.clamp(1, DATAGRAM_BATCH_MAX), bytes) }
+        RecvBatch { inbox: Inbox::new(messages.clamp(1, DATAGRAM_BATCH_MAX), bytes.min(LONGEST)) }
     }
 
     /// Room for `messages` of any length, which is what [`set_gro`](UdpSocket::set_gro) asks for.
