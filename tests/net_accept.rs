@@ -22,9 +22,24 @@ use std::{
 
 use support::{FOR_EVER, LOOPBACK, poll_once, run};
 use wakering::{
+    Runtime,
     net::{AddressAction, AddressError, Addresses, TcpListener, TcpStream},
     spawn, time,
 };
+
+#[test]
+fn a_socket_that_waits_in_one_runtime_cannot_wait_in_another() {
+    let listener = TcpListener::bind(LOOPBACK).unwrap();
+    let first = Runtime::new().unwrap();
+    let second = Runtime::new().unwrap();
+    first.block_on(async { assert!(poll_once(pin!(listener.accept())).await.is_pending()) }).unwrap();
+    let error = second.block_on(listener.accept()).unwrap().unwrap_err();
+    assert!(error.to_string().contains("another runtime"), "{error}");
+    // The first goes on as ever.
+    let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+    let accepted = first.block_on(listener.accept()).unwrap().unwrap();
+    assert_eq!(accepted.1, client.local_addr().unwrap());
+}
 
 #[test]
 fn an_address_in_use_is_named_in_the_error() {

@@ -58,6 +58,13 @@ struct Registration {
     key: Cell<SourceKey>,
 }
 
+impl Registration {
+    /// Whether the runtime that runs here is another than the one that would hear of events: nobody would end the wait.
+    fn is_elsewhere(&self) -> bool {
+        context::try_with(|here| here.is_some_and(|it| !Rc::ptr_eq(it.reactor(), &self.reactor)))
+    }
+}
+
 impl std::fmt::Debug for Registration {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.key.fmt(out)
@@ -304,7 +311,13 @@ impl Watch {
         direction: Direction,
     ) -> Poll<io::Result<()>> {
         match self.registration.get() {
-            Some(it) => it.reactor.poll_ready(fd, it.key.get(), direction, context),
+            Some(it) => match it.reactor.poll_ready(fd, it.key.get(), direction, context) {
+                Poll::Pending if it.is_elsewhere() => Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "another runtime waits for this socket, which no runtime but the first can wait on",
+                ))),
+                polled => polled,
+            },
             None => Poll::Ready(Ok(())),
         }
     }
