@@ -100,6 +100,8 @@ impl From<BodyError> for Failure {
         let code = match error {
             BodyError::Reset(_) => 92,
             BodyError::TimedOut { .. } => 28,
+            BodyError::Connection(error) if error.is_peer() => 16,
+            BodyError::Connection(_) => 28,
             _ => 18,
         };
         Failure::new(code, error)

@@ -13,7 +13,11 @@ use std::{
 use ::http::HeaderMap;
 use bytes::{Bytes, BytesMut};
 
-use crate::{http::incoming::Incoming, limits::CHANNEL_BYTES, proto::h2::Reason};
+use crate::{
+    http::incoming::Incoming,
+    limits::CHANNEL_BYTES,
+    proto::h2::{ConnectionError, Reason},
+};
 
 /// A part of a message's content.
 #[derive(Clone, Debug)]
@@ -80,6 +84,9 @@ pub enum BodyError {
     /// The connection ended first.
     #[error("the connection ended before the content did")]
     ConnectionClosed,
+    /// The connection was ended first, because the peer broke a rule on it or kept it waiting.
+    #[error("the connection ended before the content did: {0}")]
+    Connection(ConnectionError),
     /// The content is longer than the caller was ready to take.
     #[error("the content is longer than {limit} bytes")]
     TooLong {

@@ -66,6 +66,16 @@ pub(super) enum Cause {
     Dropped,
 }
 
+impl Cause {
+    /// What the peer did wrong.
+    fn fault(&self) -> Option<ConnectionError> {
+        match self {
+            Cause::Closed(error) => error.filter(|error| error.is_peer() || error.is_timeout()),
+            Cause::Failed(_) | Cause::Http1 | Cause::Dropped => None,
+        }
+    }
+}
+
 const NOT_HTTP2: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
     content-type: text/plain\r\n\
     content-length: 66\r\n\
@@ -245,8 +255,9 @@ impl<R: Role> Driver<R> {
     /// Tells everybody that the connection is over.
     fn end(&mut self, cause: Cause) {
         if !std::mem::replace(&mut self.told, true) {
+            let error = cause.fault();
             self.role.ended(&self.wire, cause);
-            self.wire.lose_streams();
+            self.wire.lose_streams(error);
         }
     }
 

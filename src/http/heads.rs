@@ -76,7 +76,7 @@ impl Wire {
             }
             match mailbox.ending {
                 Ending::Reset(death) => Poll::Ready(Err(Headless::Died(death))),
-                Ending::Lost => Poll::Ready(Err(Headless::Lost)),
+                Ending::Lost(_) => Poll::Ready(Err(Headless::Lost)),
                 Ending::Open | Ending::Trailers(_) | Ending::Ended => {
                     mailbox.reader = Some(context.waker().clone());
                     Poll::Pending

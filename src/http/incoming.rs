@@ -94,7 +94,9 @@ impl Incoming {
                 Ending::Trailers(trailers) => Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
                 Ending::Ended => Poll::Ready(None),
                 Ending::Reset(death) => Poll::Ready(Some(Err(BodyError::Reset(death.reason)))),
-                Ending::Lost => Poll::Ready(Some(Err(BodyError::ConnectionClosed))),
+                Ending::Lost(error) => {
+                    Poll::Ready(Some(Err(error.map_or(BodyError::ConnectionClosed, BodyError::Connection))))
+                }
             });
         let frame = found.unwrap_or(Poll::Ready(Some(Err(BodyError::ConnectionClosed))));
         if frame.is_ready() {

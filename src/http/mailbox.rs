@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     limits::MERGED_CONTENT,
-    proto::h2::{Reason, StreamKey},
+    proto::h2::{ConnectionError, Reason, StreamKey},
     task::{JoinHandle, Started},
 };
 
@@ -93,7 +93,8 @@ pub(super) enum Ending {
     Trailers(HeaderMap),
     Ended,
     Reset(Death),
-    Lost,
+    /// The connection is over, and this is the rule that the peer broke.
+    Lost(Option<ConnectionError>),
 }
 
 /// What ends with the stream.
@@ -189,7 +190,7 @@ impl Mailbox {
     pub(super) fn is_complete(&self) -> bool {
         match self.ending {
             Ending::Trailers(_) | Ending::Ended => true,
-            Ending::Open | Ending::Reset(_) | Ending::Lost => false,
+            Ending::Open | Ending::Reset(_) | Ending::Lost(_) => false,
         }
     }
 }

@@ -49,7 +49,7 @@ impl Tunnel {
 fn failed(error: BodyError) -> io::Error {
     let kind = match error {
         BodyError::Reset(_) => io::ErrorKind::ConnectionReset,
-        BodyError::ConnectionClosed => io::ErrorKind::ConnectionAborted,
+        BodyError::ConnectionClosed | BodyError::Connection(_) => io::ErrorKind::ConnectionAborted,
         BodyError::TimedOut { .. } => io::ErrorKind::TimedOut,
         BodyError::TooLong { .. } | BodyError::Abandoned | BodyError::Source(_) => io::ErrorKind::Other,
     };

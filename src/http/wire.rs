@@ -29,7 +29,7 @@ use crate::{
         transport::Transport,
     },
     limits::{RECEIVED_UNIT, WRITE_SLICES},
-    proto::h2::StreamKey,
+    proto::h2::{ConnectionError, StreamKey},
     worker::context::{self, Flush},
 };
 
@@ -291,11 +291,11 @@ impl Wire {
     }
 
     /// Tells everybody who waits on a stream that the connection is over. What has come whole stays readable.
-    pub(super) fn lose_streams(&self) {
+    pub(super) fn lose_streams(&self, error: Option<ConnectionError>) {
         let (mut wakers, mut handlers) = (Vec::new(), Vec::new());
         for mailbox in self.mailboxes.borrow_mut().iter_mut() {
             if matches!(mailbox.ending, Ending::Open) {
-                mailbox.ending = Ending::Lost;
+                mailbox.ending = Ending::Lost(error);
             }
             wakers.extend([mailbox.reader.take(), mailbox.writer.take()].into_iter().flatten());
             handlers.extend(mailbox.work.take());

@@ -504,8 +504,8 @@ async fn judge(case: Case, step: usize) {
     let (Goes(status, content) | Last(status, content)) = case.fate else {
         match (&became, case.fate) {
             (Became::Error(said), Refused(why)) => assert!(said.contains(why), "{name}: {said}"),
-            (Became::Cut(BodyError::ConnectionClosed, said), Broken(why)) => {
-                assert!(said.contains(why), "{name}: {said}");
+            (Became::Cut(error, said), Broken(why)) => {
+                assert!(error.to_string().contains(why) && said.contains(why), "{name}: {error}; {said}");
             }
             (became, fate) => panic!("{name}: {became:?}, not {fate:?}"),
         }

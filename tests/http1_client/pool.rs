@@ -375,6 +375,67 @@ fn words_that_nobody_asked_for_end_a_kept_connection() {
     });
 }
 
+/// What a server says while its client computes is not taken for the answer to the next request.
+#[test]
+fn words_that_came_unnoticed_are_no_answer_to_the_next_request() {
+    for method in [Method::GET, Method::POST] {
+        let (ready, go) = channel();
+        let (tell, told) = channel();
+        let script = move |listener: &std::net::TcpListener| {
+            let mut peer = accept(listener);
+            peer.request();
+            peer.answer("first");
+            go.recv().unwrap();
+            peer.answer("forged");
+            tell.send(()).unwrap();
+            let mut next = accept(listener);
+            next.request();
+            next.answer("genuine");
+            assert!(peer.ends() && next.ends());
+        };
+        against(older(), script, |client, url| async move {
+            assert_eq!(get(&client, &url).await, "first");
+            ready.send(()).unwrap();
+            // On this thread, so that the selector is not looked at meanwhile.
+            told.recv().unwrap();
+            let request = Request::builder().method(method).uri(&url).body(Body::empty()).unwrap();
+            assert_eq!(text(client.request(request).await.unwrap()).await, "genuine");
+            client.shutdown().await;
+        });
+    }
+}
+
+/// RFC 9112 §9.3.1: what is sent again is not sent over a connection that may be about to end, too.
+#[test]
+fn a_request_that_was_lost_is_repeated_over_a_connection_that_was_never_used() {
+    let script = |listener: &std::net::TcpListener| {
+        let mut peer = accept(listener);
+        assert_eq!(peer.request().line, "GET /first HTTP/1.1");
+        peer.answer("first");
+        assert_eq!(peer.request().line, "GET /second HTTP/1.1");
+        drop(peer);
+        // One may be open, so that this one has to go although it could carry the second.
+        let mut peer = accept(listener);
+        assert_eq!(peer.request().line, "GET /third HTTP/1.1");
+        peer.answer("third");
+        assert!(peer.ends());
+        let mut peer = accept(listener);
+        assert_eq!(peer.request().line, "GET /second HTTP/1.1");
+        peer.answer("second");
+        assert!(peer.ends());
+    };
+    against(older().connections_per_host(1), script, |client, url| async move {
+        let calls = ["first", "second", "third"].map(|path| {
+            let (client, url) = (client.clone(), format!("{url}{path}"));
+            spawn(async move { assert_eq!(get(&client, &url).await, path) })
+        });
+        for call in calls {
+            call.await.unwrap();
+        }
+        client.shutdown().await;
+    });
+}
+
 // Waiting, giving up, and the end.
 
 #[test]

@@ -51,12 +51,14 @@ struct Pooled {
     handle: SendRequest,
     /// When it was last asked for, by the worker's clock.
     used: Cell<u64>,
+    /// It has carried no request.
+    unused: Cell<bool>,
 }
 
 struct Waiter {
     state: RefCell<State>,
-    /// The request cannot be sent twice.
-    once: bool,
+    /// Only a connection that has carried no request will do.
+    fresh: bool,
 }
 
 enum State {
@@ -83,10 +85,10 @@ impl Host {
         })
     }
 
-    /// A handle with room for a request. `once`: it cannot be sent twice, so that a connection is looked at first which
-    /// its peer may have ended unnoticed.
-    pub(super) fn checkout(self: &Rc<Host>, once: bool) -> Checkout {
-        Checkout { host: self.clone(), waiter: None, once }
+    /// A handle with room for a request. `fresh`: on a connection that has carried none before, so that its peer cannot have
+    /// ended it meanwhile.
+    pub(super) fn checkout(self: &Rc<Host>, fresh: bool) -> Checkout {
+        Checkout { host: self.clone(), waiter: None, fresh }
     }
 
     /// Connections that are open or being opened.
@@ -98,7 +100,7 @@ impl Host {
     pub(super) fn leave(&self) -> Vec<SendRequest> {
         let dials = self.dials.take();
         dials.iter().for_each(|(_number, dial)| dial.abort());
-        self.fail_all(&Error::new(Kind::Closed, "the client was shut down").unprocessed());
+        self.fail_those(&Error::new(Kind::Closed, "the client was shut down").unprocessed(), |_waiter| true);
         let connections = std::mem::take(&mut *self.connections.borrow_mut());
         self.count(-(connections.len() as isize));
         connections.into_iter().map(|pooled| pooled.handle).collect()
@@ -117,6 +119,11 @@ impl Host {
 
     /// Gives up the connection that was idle since then.
     pub(super) fn close_idle(&self, since: u64) {
+        self.drop_idle(since);
+        self.forget_if_empty();
+    }
+
+    fn drop_idle(&self, since: u64) {
         let found = {
             let mut connections = self.connections.borrow_mut();
             let at = connections.iter().position(|it| it.handle.is_idle() && it.used.get() == since);
@@ -124,7 +131,6 @@ impl Host {
         };
         self.count(-isize::from(found.is_some()));
         drop(found);
-        self.forget_if_empty();
     }
 
     /// Gives up the connections that have nothing to do and are like one that turned out to be of no use: the peer has most
@@ -149,16 +155,35 @@ impl Host {
         drop(parted);
     }
 
-    /// Takes a place on a connection that has room.
-    fn take_room(&self, once: bool) -> Option<SendRequest> {
-        if once {
-            self.part_with(|it| it.handle.is_stale());
-        }
-        self.connections.borrow().iter().find_map(|pooled| {
+    /// Takes a place on a connection that has room. One that is of no more use, although nobody has been told, is given up: a
+    /// request would be lost there, or would get an answer that is not its own.
+    fn take_room(&self, fresh: bool) -> Option<SendRequest> {
+        let mut stale = false;
+        let found = self.connections.borrow().iter().find_map(|pooled| {
+            if fresh && !pooled.unused.get() {
+                return None;
+            }
+            if pooled.handle.is_stale() {
+                stale = true;
+                return None;
+            }
             let handle = pooled.handle.with_room()?;
             pooled.used.set(context::with(context::Context::turn_time));
+            pooled.unused.set(false);
             Some(handle)
-        })
+        });
+        if stale {
+            self.part_with(|it| it.handle.is_stale());
+        }
+        found
+    }
+
+    /// Gives a connection up that has nothing to do, if there are as many as there may be: one is wanted that was never used.
+    fn make_way(&self) {
+        let since = self.longest_idle().filter(|_| self.connections() >= self.settings.connections_per_host);
+        if let Some(since) = since {
+            self.drop_idle(since);
+        }
     }
 
     /// Drops the connections that take no more requests; what is under way on them goes on.
@@ -170,8 +195,8 @@ impl Host {
     fn advance(&self) {
         self.drop_closed();
         loop {
-            let next = self.line.borrow().front().map(|waiter| waiter.once);
-            let Some(handle) = next.and_then(|once| self.take_room(once)) else { break };
+            let next = self.line.borrow().front().map(|waiter| waiter.fresh);
+            let Some(handle) = next.and_then(|fresh| self.take_room(fresh)) else { break };
             let next = self.line.borrow_mut().pop_front();
             match next {
                 Some(waiter) => waiter.tell(State::Served(handle)),
@@ -187,9 +212,16 @@ impl Host {
 
     /// Opens connections, unless enough are being opened or there are enough.
     fn dial(&self) {
+        let fresh = self.line.borrow().front().is_some_and(|waiter| waiter.fresh);
+        if fresh {
+            self.make_way();
+        }
         let open = self.connections.borrow().len();
         // With something to hope for it is not tried again at once.
-        if self.connections() > 0 && context::with(context::Context::turn_time) < self.redial_at.get() {
+        if !fresh
+            && self.connections() > 0
+            && context::with(context::Context::turn_time) < self.redial_at.get()
+        {
             return;
         }
         let wanted = if self.narrow.get() { self.line.borrow().len() } else { 1 };
@@ -221,16 +253,15 @@ impl Host {
                 let owner: Weak<dyn Owner> = self.me.clone();
                 handle.set_owner(owner);
                 let used = Cell::new(context::with(context::Context::turn_time));
-                self.connections.borrow_mut().push(Pooled { handle, used });
+                self.connections.borrow_mut().push(Pooled { handle, used, unused: Cell::new(true) });
                 self.count(1);
             }
             Err(error) => {
                 self.drop_closed();
                 let now = context::with(context::Context::turn_time);
                 self.redial_at.set(now.saturating_add(nanos(CLIENT_REDIAL_PAUSE)));
-                if self.connections() == 0 {
-                    self.fail_all(&error);
-                }
+                let hopeless = self.connections() == 0;
+                self.fail_those(&error, |waiter| hopeless || waiter.fresh);
             }
         }
         self.advance();
@@ -243,9 +274,12 @@ impl Host {
         }
     }
 
-    fn fail_all(&self, error: &Error) {
+    /// Tells those in line that they wait in vain.
+    fn fail_those(&self, error: &Error, whom: impl Fn(&Waiter) -> bool) {
         let line = std::mem::take(&mut *self.line.borrow_mut());
-        for waiter in line {
+        let (failed, left): (VecDeque<_>, _) = line.into_iter().partition(|waiter| whom(waiter));
+        *self.line.borrow_mut() = left;
+        for waiter in failed {
             waiter.tell(State::Failed(error.clone()));
         }
     }
@@ -291,7 +325,7 @@ impl Waiter {
 pub(super) struct Checkout {
     host: Rc<Host>,
     waiter: Option<Rc<Waiter>>,
-    once: bool,
+    fresh: bool,
 }
 
 impl Checkout {
@@ -299,7 +333,7 @@ impl Checkout {
         let host = &self.host;
         if host.line.borrow().is_empty() {
             host.drop_closed();
-            if let Some(handle) = host.take_room(self.once) {
+            if let Some(handle) = host.take_room(self.fresh) {
                 return Poll::Ready(Ok(handle));
             }
         }
@@ -307,7 +341,7 @@ impl Checkout {
             return Poll::Ready(Err(Error::new(Kind::Busy, "too many wait for the host").unprocessed()));
         }
         let state = RefCell::new(State::InLine(context.waker().clone()));
-        let waiter = Rc::new(Waiter { state, once: self.once });
+        let waiter = Rc::new(Waiter { state, fresh: self.fresh });
         host.line.borrow_mut().push_back(waiter.clone());
         self.waiter = Some(waiter);
         host.dial();

@@ -24,11 +24,7 @@ use super::{
     target,
 };
 use crate::{
-    http::{
-        body::{Body, Kind as BodyKind},
-        hooks::ConnectionInfo,
-        metrics::Meters,
-    },
+    http::{body::Body, hooks::ConnectionInfo, metrics::Meters},
     limits::{
         CLIENT_CONNECTIONS, CLIENT_IDLE_CONNECTIONS, CLIENT_IDLE_TIMEOUT, CLIENT_RETRIES, CLIENT_RETRY_PAUSE,
     },
@@ -144,8 +140,8 @@ impl Pool {
 /// one attempt to connect. A request that its peer is known not to have processed (it went away, refused the stream, or
 /// the connection ended before the request was written) is sent again, a few times, if its content can be:
 /// content in one piece can, and content made piece by piece as long as nobody has asked for its first piece. In HTTP/1.1
-/// nothing says what was processed: there a request that a kept connection lost is sent again once, if its method is
-/// idempotent (RFC 9112 §9.3.1).
+/// nothing says what was processed: there a request that a kept connection lost is sent again once, over a new
+/// connection, if its method is idempotent (RFC 9112 §9.3.1).
 ///
 /// Clones share the connections. When the last of them is dropped, and the last response, the connections end in
 /// good order.
@@ -417,7 +413,7 @@ impl Call {
         let (mut attempts, mut repeated) = (0, false);
         loop {
             let wanted = request.uri().clone();
-            let checkout = pool.host(key.clone()).checkout(!is_repeatable(&request));
+            let checkout = pool.host(key.clone()).checkout(repeated);
             let checkout =
                 dump::waiting(move |out| write!(out, "a connection with room for {wanted}"), checkout);
             let mut handle = match limit {
@@ -462,15 +458,6 @@ impl Call {
             }
         }
     }
-}
-
-/// Whether a request may be sent again without knowing what has become of it.
-fn is_repeatable(request: &Request<Body>) -> bool {
-    let whole = match &request.body().kind {
-        BodyKind::Empty | BodyKind::Full(_) => true,
-        BodyKind::Incoming(_) | BodyKind::Streaming(_) => false,
-    };
-    whole && is_idempotent(request.method())
 }
 
 /// RFC 9110 §9.2.2: twice is as good as once.

@@ -91,6 +91,7 @@ impl Ticket {
                 let reason = match &error {
                     BodyError::Reset(reason) => *reason,
                     BodyError::ConnectionClosed
+                    | BodyError::Connection(_)
                     | BodyError::TooLong { .. }
                     | BodyError::TimedOut { .. }
                     | BodyError::Abandoned
