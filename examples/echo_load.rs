@@ -17,7 +17,7 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     future::{Future, pending, poll_fn},
-    io,
+    io::{self, Write},
     pin::pin,
     process::{self, ExitCode},
     rc::Rc,
@@ -48,8 +48,7 @@ fn main() -> ExitCode {
     let line = match LoadLine::parse(std::env::args_os()) {
         Ok(Some(line)) => line,
         Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
+            return ExitCode::from(u8::from(io::stdout().write_all(HELP.as_bytes()).is_err()));
         }
         Err(error) => {
             eprintln!("echo_load: {}", error.to_string().replace('\n', " "));

@@ -6,18 +6,20 @@
 
 use std::{
     error::Error,
-    io::{Read, stdin},
+    io::{self, Read, Write, stdin, stdout},
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wakering::{Runtime, Turn, channel, time};
 
 fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().len() > 1 {
-        println!(
+        writeln!(
+            stdout(),
             "embed: ticks for two seconds inside a loop of poll(2), and hands what is typed to a task; takes no arguments"
-        );
+        )?;
         return Ok(());
     }
     let runtime = Runtime::new()?;
@@ -25,15 +27,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut lines, mut received) = channel::<String>(16);
     let listener = runtime.handle().spawn_on(0, move || async move {
         while let Some(line) = received.recv().await {
-            println!("a task was told: {line}");
+            writeln!(stdout(), "a task was told: {line}")?;
         }
+        Ok::<(), io::Error>(())
     })?;
     let ticker = runtime.handle().spawn_on(0, || async {
         let mut ticks = time::interval(Duration::from_millis(500));
         for tick in 0..5 {
             ticks.tick().await;
-            println!("tick {tick}");
+            writeln!(stdout(), "tick {tick}")?;
         }
+        Ok::<(), io::Error>(())
     })?;
     let mut typing = true;
     loop {
@@ -65,5 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     while !listener.is_finished() {
         runtime.turn(Duration::from_secs(1))?;
     }
-    Ok(())
+    // Both are over, so their outcomes are there.
+    let outcomes = [ticker, listener].map(FutureExt::now_or_never);
+    outcomes.into_iter().flatten().try_for_each(|outcome| Ok(outcome??))
 }

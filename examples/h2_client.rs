@@ -49,8 +49,7 @@ fn main() -> ExitCode {
     let line = match RequestLine::parse(std::env::args_os()) {
         Ok(Some(line)) => line,
         Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
+            return ExitCode::from(u8::from(io::stdout().write_all(HELP.as_bytes()).is_err()));
         }
         Err(error) => {
             eprintln!("h2_client: {}", error.to_string().replace('\n', " "));

@@ -5,7 +5,15 @@
 //! Each part deadlocks by itself, is looked at for a moment, and is then dropped with its runtime, so the program ends.
 //! `docs/hangs.md` explains how to read what it prints.
 
-use std::{cell::RefCell, error::Error, future::Future, net::Ipv4Addr, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    error::Error,
+    future::Future,
+    io::{self, Write},
+    net::Ipv4Addr,
+    rc::Rc,
+    time::Duration,
+};
 
 use wakering::{
     Handle, JoinHandle, Runtime,
@@ -24,9 +32,10 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
     if std::env::args().len() > 1 {
-        println!(
+        writeln!(
+            io::stdout(),
             "hang: hangs in three ways, each for half a second, and prints what waits for what; takes no arguments"
-        );
+        )?;
         return Ok(());
     }
     show("Two tasks that wait for each other's end", two_tasks_that_join_each_other())?;
@@ -39,7 +48,7 @@ fn main() -> Outcome {
 
 /// Runs a part that hangs, asks after a while what everybody waits for, and drops it.
 fn show(title: &str, hangs: impl Future<Output = Outcome>) -> Outcome {
-    println!("== {title}\n");
+    writeln!(io::stdout(), "== {title}\n")?;
     let runtime = Runtime::new()?;
     runtime.block_on(async {
         if let Ok(outcome) = timeout(HANGS_FOR, hangs).await {
@@ -47,7 +56,7 @@ fn show(title: &str, hangs: impl Future<Output = Outcome>) -> Outcome {
             return Err("this should have hung".into());
         }
         // What the part has spawned still hangs. Any thread could ask this.
-        println!("{}", Handle::current().dump());
+        writeln!(io::stdout(), "{}", Handle::current().dump())?;
         Ok(())
     })?
 }

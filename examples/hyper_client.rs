@@ -43,8 +43,7 @@ fn main() -> ExitCode {
     let (http2, urls) = match arguments() {
         Ok(Some(found)) => found,
         Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
+            return ExitCode::from(u8::from(io::stdout().write_all(HELP.as_bytes()).is_err()));
         }
         Err(error) => {
             eprintln!("hyper_client: {error}\nusage: hyper_client [--http2] URL...");

@@ -64,8 +64,7 @@ fn main() -> ExitCode {
     let line = match parse(Parser::from_env()) {
         Ok(Some(line)) => line,
         Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
+            return ExitCode::from(u8::from(io::stdout().write_all(HELP.as_bytes()).is_err()));
         }
         Err(error) => {
             eprintln!("message_chat: {}", error.to_string().replace('\n', " "));
@@ -94,13 +93,18 @@ fn parse(mut parser: Parser) -> Result<Option<Line>, lexopt::Error> {
             Long("name") => line.name = parser.value()?.string()?,
             Long("group") => line.group = parser.value()?.parse()?,
             Long("interface") => line.interface = parser.value()?.parse()?,
-            Long("secret") => line.secret = Some(parser.value()?),
-            Long("key") => line.key = Some(parser.value()?),
+            Long("secret") => line.secret = Some(secret("--secret", parser.value()?)?),
+            Long("key") => line.key = Some(secret("--key", parser.value()?)?),
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(argument.unexpected()),
         }
     }
     Ok(Some(line))
+}
+
+/// What nobody can guess: an empty word is mostly a variable that is not set.
+fn secret(name: &str, word: OsString) -> Result<OsString, lexopt::Error> {
+    if word.is_empty() { Err(format!("{name} needs a secret, and was given none").into()) } else { Ok(word) }
 }
 
 async fn chat(line: &Line) -> Result<(), Box<dyn Error>> {

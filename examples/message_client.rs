@@ -27,12 +27,16 @@ use wakering::{
 
 /// Between two attempts to reach a node of datagrams.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often it is asked within the timeout what may be asked twice.
+const TRIES: u32 = 3;
 
 /// Why it did not do what it was to do, and with which code it ends.
 enum Failure {
     TimedOut(String),
     NotFound(String),
     Refused(String),
+    /// What is to be sent is longer than may be.
+    TooLong(String),
     NoConnection(String),
     /// Standard output is gone, or the runtime cannot be had.
     Other(String),
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     let Err(failure) = done else { return ExitCode::SUCCESS };
     let (code, text) = match failure {
         Failure::Other(text) => (1, text),
+        Failure::TooLong(text) => (2, text),
         Failure::TimedOut(text) => (3, text),
         Failure::NotFound(text) => (4, text),
         Failure::Refused(text) => (5, text),
@@ -60,7 +65,7 @@ async fn run(line: &ClientLine) -> Result<(), Failure> {
     let server = Asked::new(line, builder(line))?;
     let answer = ask(line, &server).await?;
     if line.command == Command::Get {
-        put_out(&answer.content).map_err(|error| Failure::Other(error.to_string()))?;
+        put_out(&answer.content).map_err(|error| unwritten(&error))?;
     }
     server.close().await;
     Ok(())
@@ -90,7 +95,7 @@ impl Asked {
         let (kind, uri, content) = (line.command.kind(), line.uri.clone(), line.content.clone());
         match self {
             Asked::Connection(remote) => remote.request(kind, uri, content).await,
-            Asked::Datagrams(_, peer) if line.reconnect => patiently(line, peer).await,
+            Asked::Datagrams(_, peer) if line.reconnect || is_safe_twice(line) => patiently(line, peer).await,
             Asked::Datagrams(_, peer) => peer.request(kind, uri, content).await,
         }
     }
@@ -103,11 +108,14 @@ impl Asked {
         }
     }
 
-    /// Waits until the connection has ended; why it has.
-    async fn ended(&self) -> LinkEnd {
+    /// Waits until it may have forgotten its subscribers; why it has, if that is known.
+    async fn forgets(&self, line: &ClientLine) -> Option<LinkEnd> {
         match self {
-            Asked::Connection(remote) => remote.ended().await,
-            Asked::Datagrams(..) => std::future::pending().await,
+            Asked::Connection(remote) => Some(remote.ended().await),
+            Asked::Datagrams(..) => {
+                sleep(line.renew).await;
+                None
+            }
         }
     }
 
@@ -121,13 +129,22 @@ impl Asked {
     }
 }
 
-/// Asks a node again while there is none, as long as there is time.
+/// Whether asking twice does no harm, so that a datagram may be lost.
+fn is_safe_twice(line: &ClientLine) -> bool {
+    line.command == Command::Subscribe
+}
+
+/// Asks a node as long as there is time: again while there is none, if it is to reconnect, and again when a datagram may have
+/// been lost, if that is safe.
 async fn patiently(line: &ClientLine, peer: &Peer) -> Result<Message, RequestError> {
     let mut last = RequestError::TimedOut;
+    let patience = if is_safe_twice(line) { line.timeout / TRIES } else { line.timeout };
+    let peer = peer.clone().timeout(patience);
     let asked = async {
         loop {
             match peer.request(line.command.kind(), line.uri.clone(), line.content.clone()).await {
-                Err(error) if error.is_closed() => last = error,
+                Err(error) if line.reconnect && error.is_closed() => last = error,
+                Err(error) if is_safe_twice(line) && error.is_timeout() => last = error,
                 other => return other,
             }
             sleep(PAUSE).await;
@@ -165,30 +182,58 @@ fn failure(error: &RequestError, line: &ClientLine, server: &Asked) -> Failure {
         RequestError::Connect(_) | RequestError::Lost(_) | RequestError::Send(SendError::Closed) => {
             Failure::NoConnection(text)
         }
+        RequestError::Send(SendError::Encode(_) | SendError::Datagram { .. }) => Failure::TooLong(text),
         _ => Failure::Refused(text),
     }
+}
+
+fn unwritten(error: &io::Error) -> Failure {
+    Failure::Other(format!("standard output: {error}"))
 }
 
 /// Writes what is published until there was enough of it.
 async fn subscribe(line: &ClientLine) -> Result<(), Failure> {
     let (enough, left) = (CancellationToken::new(), Rc::new(Cell::new(line.count)));
-    let done = enough.clone();
+    let (done, written) = (enough.clone(), Rc::new(Cell::new(Ok(()))));
+    let outcome = written.clone();
     let notified = move |incoming: Incoming| {
-        let is_open = left.get() != Some(0) && put_out(&incoming.message.content).is_ok();
-        left.set(left.get().map(|left| left.saturating_sub(1)));
-        if left.get() == Some(0) || !is_open {
-            done.cancel();
+        if left.get() != Some(0) && !done.is_cancelled() {
+            let put = put_out(&incoming.message.content);
+            left.set(left.get().map(|left| left.saturating_sub(1)));
+            if left.get() == Some(0) || put.is_err() {
+                outcome.set(put);
+                done.cancel();
+            }
         }
         async { None }
     };
     let builder = builder(line).on((Kind::NOTIFY_URI, line.uri.clone()), notified);
     let server = Asked::new(line, builder)?;
+    if let Some(failed) = enough.run_until_cancelled(stay_subscribed(line, &server)).await {
+        return failed;
+    }
+    server.close().await;
+    match written.replace(Ok(())) {
+        // Who reads it has had enough, too.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritten(&error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Subscribes whenever the server may have forgotten it, until that fails.
+async fn stay_subscribed(line: &ClientLine, server: &Asked) -> Result<(), Failure> {
+    let mut is_known = false;
     loop {
-        ask(line, &server).await?;
-        let Some(end) = enough.run_until_cancelled(server.ended()).await else {
-            server.close().await;
-            return Ok(());
-        };
+        match ask(line, server).await {
+            // It was restarted, and knows no session any more: the next request makes one.
+            Err(Failure::Refused(_)) if is_known && line.reconnect => {
+                is_known = false;
+                continue;
+            }
+            asked => _ = asked?,
+        }
+        is_known = true;
+        let Some(end) = server.forgets(line).await else { continue };
         eprintln!("message_client: {}: {end}", line.addr);
         if !line.reconnect {
             return Err(Failure::NoConnection("the subscription is lost".to_owned()));

@@ -9,7 +9,7 @@
 use std::{
     cell::RefCell,
     error::Error,
-    io,
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     rc::Rc,
     time::Duration,
@@ -27,9 +27,10 @@ const GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().skip(1).any(|word| word != "mended") {
-        println!(
+        writeln!(
+            io::stdout(),
             "usage: stop_hangs [mended]\n\nIts stop never returns, and `kill -USR1` has it say why; mended, it ends."
-        );
+        )?;
         return Ok(());
     }
     let mended = std::env::args().nth(1).is_some_and(|word| word == "mended");
@@ -40,14 +41,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         client.write_all(b"hello").await?;
         client.read_exact(&mut [0; 5]).await?;
 
-        println!("process {} stops its server", std::process::id());
+        writeln!(io::stdout(), "process {} stops its server", std::process::id())?;
         if mended {
             server.stop_within(GRACE).await;
         } else {
             server.stop().await;
         }
         drop(client);
-        println!("stopped");
+        writeln!(io::stdout(), "stopped")?;
         Ok(())
     })?
 }

@@ -13,7 +13,7 @@ mod stop;
 
 use std::{
     error::Error,
-    io,
+    io::{self, Write},
     net::{SocketAddr, ToSocketAddrs},
     process::{self, ExitCode},
     time::Duration,
@@ -63,8 +63,7 @@ fn main() -> ExitCode {
     let told = match options() {
         Ok(Some(options)) => proxy(options),
         Ok(None) => {
-            print!("{HELP}");
-            return ExitCode::SUCCESS;
+            return ExitCode::from(u8::from(io::stdout().write_all(HELP.as_bytes()).is_err()));
         }
         Err(mistake) => {
             eprintln!("tcp_proxy: {mistake}");

@@ -9,12 +9,11 @@ use std::{
     future::Future,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    process::{Command, Output},
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use support::server::{Server as Process, Signal, example};
+use support::server::{Server as Process, Signal};
 use wakering::{
     CancellationToken, Scope,
     message::{
@@ -634,64 +633,4 @@ fn a_dump_says_which_answer_is_waited_for() {
         assert!(dump.contains(&wanted), "{dump}");
         asked.abort();
     });
-}
-
-// The programs.
-
-fn ask(server: &Process, arguments: &[&str]) -> Output {
-    let mut command = Command::new(example("message_client"));
-    command.args(["--addr", &server.address.to_string(), "--timeout", "5"]).args(arguments);
-    command.output().unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-#[test]
-fn the_client_program_tells_by_its_code_what_came_of_it() {
-    let server = Process::start("message_server", &["--secret", "s", "--key", "k"]);
-    let with = |arguments: &[&str]| ask(&server, &[&["--secret", "s", "--key", "k"], arguments].concat());
-    assert_eq!(code(&with(&["new", "a", "one"])), 0);
-    let read = with(&["get", "a"]);
-    assert_eq!((code(&read), &read.stdout[..], &read.stderr[..]), (0, &b"one"[..], &b""[..]));
-    assert_eq!(code(&with(&["put", "a", "two"])), 0);
-    assert_eq!(with(&["get", "a"]).stdout, b"two");
-    assert_eq!(code(&with(&["del", "a"])), 0);
-    let missing = with(&["get", "a"]);
-    assert_eq!((code(&missing), &missing.stdout[..]), (4, &b""[..]));
-    assert!(!missing.stderr.is_empty());
-    assert_eq!(code(&ask(&server, &["get", "a"])), 5, "without the secret");
-    assert_eq!(code(&ask(&server, &["--secret", "s", "--key", "x", "get", "a"])), 5, "another key");
-    assert_eq!(code(&with(&["fetch", "a"])), 2);
-    server.signal(Signal::Terminate);
-    assert_eq!(server.wait(Duration::from_secs(60)).0.code(), Some(0));
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = silent.local_addr().unwrap().to_string();
-    let client = |line: &[&str]| Command::new(example("message_client")).args(line).output().unwrap();
-    assert_eq!(code(&client(&["--addr", &addr, "--timeout", "0.3", "get", "a"])), 3);
-    drop(silent);
-    assert_eq!(code(&client(&["--addr", &addr, "get", "a"])), 6);
-    assert_eq!(code(&client(&["--addr", &addr, "--timeout", "0.3", "--reconnect", "get", "a"])), 6);
-}
-
-#[test]
-fn the_client_program_subscribes_and_publishes() {
-    let server = Process::start("message_server", &[]);
-    let mut subscriber = Command::new(example("message_client"));
-    subscriber.args(["--addr", &server.address.to_string(), "sub", "news", "--count", "2"]);
-    let subscriber = subscriber.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    // It has subscribed when the first is heard; until then nobody hears what is published.
-    let mut published = 0;
-    let mut child = subscriber;
-    let ended = support::eventually(Duration::from_secs(60), || {
-        published += 1;
-        assert_eq!(code(&ask(&server, &["pub", "news", "x"])), 0);
-        child.try_wait().unwrap().is_some()
-    });
-    assert!(ended && published >= 2);
-    let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"xx"[..]));
-    server.signal(Signal::Interrupt);
-    assert_eq!(server.wait(Duration::from_secs(60)).0.code(), Some(0));
 }

@@ -17,8 +17,8 @@ const SECOND_SIGNAL: i32 = 130;
 pub(crate) async fn first_signal(addr: SocketAddr) -> io::Result<()> {
     // Before the announcement, so that whoever waits for that may signal at once.
     let mut signals = signal::any([Kind::INTERRUPT, Kind::TERMINATE])?;
-    println!("listening on {addr}");
-    io::stdout().flush()?;
+    let told = writeln!(io::stdout(), "listening on {addr}");
+    told.map_err(|error| io::Error::new(error.kind(), format!("standard output: {error}")))?;
     signals.recv().await?;
     wakering::spawn(async move {
         if signals.recv().await.is_ok() {

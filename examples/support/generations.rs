@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    io,
+    io::{self, Write},
     net::{SocketAddr, TcpListener},
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -93,7 +93,9 @@ impl Generation {
                 let sockets = [(NAME, self.listener.as_fd())];
                 let offer = std::pin::pin!(handover.offer(&sockets));
                 match select(offer, signal).await {
-                    Either::Left((successor, _)) => println!("handed over to {:?}", successor?.process_id()),
+                    Either::Left((successor, _)) => {
+                        writeln!(io::stdout(), "handed over to {:?}", successor?.process_id())?;
+                    }
                     Either::Right((signal, _)) => signal??,
                 }
             }

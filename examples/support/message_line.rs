@@ -4,6 +4,7 @@
 
 use std::{
     ffi::OsString,
+    io::{self, Write},
     net::{SocketAddr, ToSocketAddrs},
     process,
     time::Duration,
@@ -35,7 +36,7 @@ Ctrl-C and SIGTERM end it, with what is being answered; a second signal ends it 
 pub(crate) const CLIENT_HELP: &str = "\
 message_client: asks a server of messages
 
-usage: message_client [--addr HOST:PORT] [--secret S] [--key K] [--session S] [--udp] [--timeout SECONDS] [--reconnect] COMMAND
+usage: message_client [--addr HOST:PORT] [--secret S] [--key K] [--session S] [--udp] [--timeout SECONDS] [--reconnect] [--renew SECONDS] COMMAND
 
 get URI                writes the content to standard output
 new URI CONTENT        makes it
@@ -51,6 +52,7 @@ pub URI CONTENT        publishes it
 --udp              messages are datagrams; that nobody is there is known where the system tells (Linux: code 6, else 3)
 --timeout SECONDS  how long connecting and an answer may take together (default 10)
 --reconnect        try again when nobody is there, within the timeout; `sub` does so when its connection is lost, too
+--renew SECONDS    how often `sub` subscribes anew with --udp, where nobody tells that the server was restarted (default 20)
 -h, --help         this text
 
 Content is written as it is; on a terminal a line's end follows.
@@ -78,6 +80,8 @@ pub(crate) struct ClientLine {
     pub(crate) uri: Bytes,
     pub(crate) content: Bytes,
     pub(crate) count: Option<u64>,
+    /// How often a node of datagrams is subscribed to anew.
+    pub(crate) renew: Duration,
     plugins: Plugins,
 }
 
@@ -103,8 +107,7 @@ pub(crate) fn or_exit<T>(name: &str, help: &str, parse: fn(Parser) -> Result<Opt
     match parse(Parser::from_env()) {
         Ok(Some(line)) => line,
         Ok(None) => {
-            print!("{help}");
-            process::exit(0);
+            process::exit(i32::from(io::stdout().write_all(help.as_bytes()).is_err()));
         }
         Err(error) => {
             eprintln!("{name}: {}", error.to_string().replace('\n', " "));
@@ -120,9 +123,9 @@ impl ServerLine {
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("addr") => line.addr = parser.value()?.parse_with(resolve)?,
-                Long("secret") => line.plugins.secret = Some(parser.value()?),
-                Long("key") => line.plugins.key = Some(parser.value()?),
-                Long("session") => line.plugins.session = Some(parser.value()?),
+                Long("secret") => line.plugins.secret = Some(secret("--secret", parser.value()?)?),
+                Long("key") => line.plugins.key = Some(secret("--key", parser.value()?)?),
+                Long("session") => line.plugins.session = Some(secret("--session", parser.value()?)?),
                 Long("udp") => line.udp = true,
                 Long("workers") => line.workers = parser.value()?.parse()?,
                 Long("help") | Short('h') => return Ok(None),
@@ -152,18 +155,20 @@ impl ClientLine {
             uri: Bytes::new(),
             content: Bytes::new(),
             count: None,
+            renew: Duration::from_secs(20),
             plugins: Plugins::default(),
         };
         let mut words = Vec::new();
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("addr") => line.addr = parser.value()?.parse_with(resolve)?,
-                Long("secret") => line.plugins.secret = Some(parser.value()?),
-                Long("key") => line.plugins.key = Some(parser.value()?),
-                Long("session") => line.plugins.session = Some(parser.value()?),
+                Long("secret") => line.plugins.secret = Some(secret("--secret", parser.value()?)?),
+                Long("key") => line.plugins.key = Some(secret("--key", parser.value()?)?),
+                Long("session") => line.plugins.session = Some(secret("--session", parser.value()?)?),
                 Long("udp") => line.udp = true,
                 Long("timeout") => line.timeout = parser.value()?.parse_with(seconds)?,
                 Long("reconnect") => line.reconnect = true,
+                Long("renew") => line.renew = parser.value()?.parse_with(seconds)?,
                 Long("count") => line.count = Some(parser.value()?.parse_with(count)?),
                 Long("help") | Short('h') => return Ok(None),
                 Value(word) => words.push(octets(word)),
@@ -259,6 +264,11 @@ fn resolve(text: &str) -> Result<SocketAddr, String> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
+}
+
+/// What nobody can guess: an empty word is mostly a variable that is not set.
+fn secret(name: &str, word: OsString) -> Result<OsString, lexopt::Error> {
+    if word.is_empty() { Err(format!("{name} needs a secret, and was given none").into()) } else { Ok(word) }
 }
 
 fn count(text: &str) -> Result<u64, String> {

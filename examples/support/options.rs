@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     ffi::OsString,
+    io::{self, Write},
     net::{SocketAddr, ToSocketAddrs},
     process::{self, ExitCode},
     time::Duration,
@@ -92,8 +93,8 @@ impl About {
         match self.parse(std::env::args_os()) {
             Ok(Some(options)) => options,
             Ok(None) => {
-                print!("{}", self.help::<S>());
-                process::exit(0);
+                let told = io::stdout().write_all(self.help::<S>().as_bytes());
+                process::exit(i32::from(told.is_err()));
             }
             Err(error) => {
                 eprintln!("{}: {}", self.name, error.to_string().replace('\n', " "));

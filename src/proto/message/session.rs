@@ -73,7 +73,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// With a secret that both ends have: a long random one, since who answers can try guesses at a short one.
+    /// With a secret that both ends have: a long random one, since who answers can try guesses at a short one. An empty one is
+    /// taken, and is everybody's.
     pub fn new(secret: impl AsRef<[u8]>) -> Session {
         let (psk, _) = Hkdf::<Sha256>::extract(Some(SALT), secret.as_ref());
         Session { psk: psk.into(), required: false, window: MESSAGE_TIME_WINDOW }

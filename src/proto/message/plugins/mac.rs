@@ -45,7 +45,7 @@ pub struct HmacAuth {
 }
 
 impl HmacAuth {
-    /// With a secret that both ends have.
+    /// With a secret that both ends have; an empty one is taken, and is everybody's.
     pub fn new(secret: impl AsRef<[u8]>) -> HmacAuth {
         let secret = sha256(&[secret.as_ref()]);
         let (keys, binding_keys) = (Derivation::new(&secret, b"mac"), Derivation::new(&secret, b"bind"));

@@ -1,0 +1,182 @@
+//! The programs `message_server` and `message_client` as somebody runs them; by datagrams: `message_udp.rs`.
+#![cfg(all(feature = "message", not(loom)))]
+#![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
+
+mod support;
+
+use std::{
+    io::Read,
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use support::server::{Server as Process, Signal, example};
+
+/// Longer than anything takes on a loaded machine; only a failing test waits so long.
+const LONG: Duration = Duration::from_secs(60);
+
+fn ask(server: &Process, arguments: &[&str]) -> Output {
+    let mut command = Command::new(example("message_client"));
+    command.args(["--addr", &server.address.to_string(), "--timeout", "5"]).args(arguments);
+    command.output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+#[test]
+fn the_client_program_tells_by_its_code_what_came_of_it() {
+    let server = Process::start("message_server", &["--secret", "s", "--key", "k"]);
+    let with = |arguments: &[&str]| ask(&server, &[&["--secret", "s", "--key", "k"], arguments].concat());
+    assert_eq!(code(&with(&["new", "a", "one"])), 0);
+    let read = with(&["get", "a"]);
+    assert_eq!((code(&read), &read.stdout[..], &read.stderr[..]), (0, &b"one"[..], &b""[..]));
+    assert_eq!(code(&with(&["put", "a", "two"])), 0);
+    assert_eq!(with(&["get", "a"]).stdout, b"two");
+    assert_eq!(code(&with(&["del", "a"])), 0);
+    let missing = with(&["get", "a"]);
+    assert_eq!((code(&missing), &missing.stdout[..]), (4, &b""[..]));
+    assert!(!missing.stderr.is_empty());
+    assert_eq!(code(&ask(&server, &["get", "a"])), 5, "without the secret");
+    assert_eq!(code(&ask(&server, &["--secret", "s", "--key", "x", "get", "a"])), 5, "another key");
+    assert_eq!(code(&with(&["fetch", "a"])), 2);
+    server.signal(Signal::Terminate);
+    assert_eq!(server.wait(Duration::from_secs(60)).0.code(), Some(0));
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let client = |line: &[&str]| Command::new(example("message_client")).args(line).output().unwrap();
+    assert_eq!(code(&client(&["--addr", &addr, "--timeout", "0.3", "get", "a"])), 3);
+    drop(silent);
+    assert_eq!(code(&client(&["--addr", &addr, "get", "a"])), 6);
+    assert_eq!(code(&client(&["--addr", &addr, "--timeout", "0.3", "--reconnect", "get", "a"])), 6);
+}
+
+#[test]
+fn the_client_program_subscribes_and_publishes() {
+    let server = Process::start("message_server", &[]);
+    let mut subscriber = Command::new(example("message_client"));
+    subscriber.args(["--addr", &server.address.to_string(), "sub", "news", "--count", "2"]);
+    let subscriber = subscriber.stdout(Stdio::piped()).spawn().unwrap();
+    // It has subscribed when the first is heard; until then nobody hears what is published.
+    let mut published = 0;
+    let mut child = subscriber;
+    let ended = support::eventually(Duration::from_secs(60), || {
+        published += 1;
+        assert_eq!(code(&ask(&server, &["pub", "news", "x"])), 0);
+        child.try_wait().unwrap().is_some()
+    });
+    assert!(ended && published >= 2);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"xx"[..]));
+    server.signal(Signal::Interrupt);
+    assert_eq!(server.wait(Duration::from_secs(60)).0.code(), Some(0));
+}
+
+/// What a program writes, as it comes.
+fn heard_by(program: &mut Child) -> Arc<Mutex<Vec<u8>>> {
+    let (heard, mut out) = (Arc::<Mutex<Vec<u8>>>::default(), program.stdout.take().unwrap());
+    let hears = heard.clone();
+    std::thread::spawn(move || {
+        let mut octet = [0];
+        while out.read(&mut octet).unwrap() > 0 {
+            hears.lock().unwrap().push(octet[0]);
+        }
+    });
+    heard
+}
+
+#[test]
+fn a_subscriber_by_datagrams_is_told_by_a_server_that_was_restarted() {
+    let mut server = Process::start("message_server", &["--udp"]);
+    let address = server.address.to_string();
+    let mut subscriber = support::kill_with_parent(example("message_client"));
+    subscriber.args(["--addr", &address, "--udp", "--reconnect", "--renew", "0.1", "--timeout", "60"]);
+    let mut subscriber = subscriber.args(["sub", "news"]).stdout(Stdio::piped()).spawn().unwrap();
+    let heard = heard_by(&mut subscriber);
+    for word in ["a", "b"] {
+        // It has subscribed when the first is heard; until then nobody hears what is published.
+        let is_heard = support::eventually(LONG, || {
+            assert_eq!(code(&ask(&server, &["--udp", "pub", "news", word])), 0);
+            heard.lock().unwrap().contains(&word.as_bytes()[0])
+        });
+        assert!(is_heard, "{word}");
+        if word == "a" {
+            server.signal(Signal::Terminate);
+            assert_eq!(server.wait(LONG).0.code(), Some(0));
+            let mut command = support::kill_with_parent(example("message_server"));
+            command.args(["--addr", &address, "--udp"]).stdin(Stdio::null());
+            server = Process::run("message_server", command);
+        }
+    }
+    subscriber.kill().unwrap();
+    subscriber.wait().unwrap();
+}
+
+#[test]
+fn a_subscriber_by_datagrams_ends_when_the_server_has_gone() {
+    let server = Process::start("message_server", &["--udp"]);
+    let mut subscriber = support::kill_with_parent(example("message_client"));
+    subscriber.args(["--addr", &server.address.to_string(), "--udp", "--renew", "0.1", "--timeout", "1"]);
+    let mut subscriber = subscriber.args(["sub", "news"]).stdout(Stdio::piped()).spawn().unwrap();
+    let heard = heard_by(&mut subscriber);
+    assert!(support::eventually(LONG, || {
+        assert_eq!(code(&ask(&server, &["--udp", "pub", "news", "x"])), 0);
+        !heard.lock().unwrap().is_empty()
+    }));
+    server.signal(Signal::Terminate);
+    assert_eq!(server.wait(LONG).0.code(), Some(0));
+    let ended = subscriber.wait().unwrap().code().unwrap();
+    assert!(
+        [3, 6].contains(&ended),
+        "{ended}: where the system tells, that nobody is there, else that nobody answers"
+    );
+}
+
+#[test]
+fn programs_that_cannot_say_what_they_have_to_end_with_an_error() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
+        return; // Only some systems have a file that is always full.
+    };
+    let run = |name: &str, line: &[&str]| {
+        let mut command = support::kill_with_parent(example(name));
+        let output =
+            command.args(line).stdin(Stdio::null()).stdout(full.try_clone().unwrap()).stderr(Stdio::piped());
+        output.spawn().unwrap()
+    };
+    let ended = |child: Child| {
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((code(&output), errors.contains("panicked")), (1, false), "{errors}");
+        errors
+    };
+    for name in ["message_server", "message_client", "message_chat"] {
+        ended(run(name, &["--help"]));
+    }
+    let told = ended(run("message_server", &["--addr", "127.0.0.1:0"]));
+    assert!(told.contains("standard output"), "{told}");
+    let server = Process::start("message_server", &[]);
+    let address = server.address.to_string();
+    assert_eq!(code(&ask(&server, &["put", "a", "it"])), 0);
+    ended(run("message_client", &["--addr", &address, "get", "a"]));
+    let mut subscriber = run("message_client", &["--addr", &address, "sub", "news", "--count", "1"]);
+    assert!(support::eventually(LONG, || {
+        assert_eq!(code(&ask(&server, &["pub", "news", "x"])), 0);
+        subscriber.try_wait().unwrap().is_some()
+    }));
+    ended(subscriber);
+}
+
+#[test]
+fn the_client_program_asks_nobody_what_it_cannot_mean() {
+    let server = Process::start("message_server", &[]);
+    for word in ["--secret", "--key", "--session"] {
+        assert_eq!(code(&ask(&server, &[word, "", "get", "echo"])), 2, "{word}: a variable that is not set");
+        let server = Command::new(example("message_server")).args([word, ""]).output().unwrap();
+        assert_eq!(code(&server), 2, "{word}");
+    }
+    let long = "x".repeat(65_425);
+    assert_eq!(code(&ask(&server, &["put", "a", &long])), 2);
+    assert_eq!(code(&ask(&server, &["put", "a", &long[..65_421]])), 0);
+}
