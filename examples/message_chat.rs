@@ -11,7 +11,7 @@ mod ending;
 use std::{
     error::Error,
     ffi::OsString,
-    io::{self, Write},
+    io::{self, BufRead, Write},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     process::{self, ExitCode},
     thread,
@@ -150,7 +150,8 @@ async fn send_lines(node: UdpNode, over: CancellationToken) {
     let (mut sender, mut receiver) = channel(LINES);
     // Reading may take for ever, and is no reason not to end: a thread of its own goes with the process.
     thread::spawn(move || {
-        for line in io::stdin().lines().map_while(Result::ok) {
+        for mut line in io::stdin().lock().split(b'\n').map_while(Result::ok) {
+            line.truncate(line.strip_suffix(b"\r").unwrap_or(&line).len());
             while let Err(TrySendError::Full(_)) = sender.try_send(line.clone()) {
                 thread::sleep(Duration::from_millis(10));
             }

@@ -33,6 +33,8 @@ use wakering::{
 const GRACE: Duration = Duration::from_secs(5);
 /// What is stored at most, in bytes: anybody may store.
 const MOST: usize = 256 << 20;
+/// What a message holds that is sent: no answer could tell more, though more may come.
+const LONGEST: usize = 65_422;
 
 fn main() -> ExitCode {
     let line = message_line::or_exit("message_server", message_line::SERVER_HELP, ServerLine::parse);
@@ -180,7 +182,7 @@ impl Store {
         if self.with(|stored| stored.write(uri, content)) {
             incoming.answer(Kind::OK, "")
         } else {
-            incoming.answer(Kind::NOT_PERMITTED, "the store is full")
+            incoming.answer(Kind::NOT_PERMITTED, "the store is full, or this too long for it")
         }
     }
 
@@ -194,7 +196,7 @@ impl Stored {
     fn write(&mut self, uri: &Bytes, content: &Bytes) -> bool {
         self.forget(uri);
         let size = uri.len() + content.len();
-        let fits = self.size + size <= MOST;
+        let fits = self.size + size <= MOST && size <= LONGEST;
         if fits {
             self.size += size;
             // Copied: a slice of what was read would keep all of that.

@@ -210,6 +210,10 @@ pub(crate) const MESSAGE_REQUESTS: usize = 1024;
 /// Requests to one peer that wait for their turn; past that the caller is told.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_WAITING: usize = 4096;
+/// How long, in nanoseconds, a late answer is waited for before the next request for its uri goes out to a peer that repeats no
+/// numbers: as long again as one that is not late has by default.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_LATE_ANSWER_NANOS: u64 = 10_000_000_000;
 /// How far a message's time may be from ours, in seconds: clocks that are kept by hand, and what a slow reader queues.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_TIME_WINDOW: u32 = 300;
@@ -575,6 +579,10 @@ pub(crate) const MESSAGE_SUBSCRIPTION_EXPIRY: Duration = Duration::from_secs(24 
 /// Errors that one host is told within a second: honest peers make few mistakes, and its address may be a victim's.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_COMPLAINTS: u32 = 100;
+/// A uri that is not found and no longer than this is repeated to who asked: what is left of a message, and of a datagram, holds
+/// the text and the fields of two layers.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_REPEATED_URI: usize = 65_000;
 /// How long a node of datagrams waits after an error of its socket, which may come again.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_READ_PAUSE: Duration = Duration::from_millis(10);

@@ -639,3 +639,101 @@ fn no_more_is_kept_of_a_peer_than_may_be() {
         assert_eq!(said("too long"), None);
     });
 }
+
+// Late answers, and the end.
+
+#[test]
+fn an_answer_that_is_late_is_not_taken_for_that_to_the_next_request() {
+    run(async {
+        let late = CancellationToken::new();
+        let waits = late.clone();
+        let address = Original::start(move |mut peer| async move {
+            let first = peer.receive().await;
+            waits.cancelled().await;
+            peer.send(&answer(&first[0], &text(&first[0]))).await;
+            let second = peer.receive().await;
+            peer.send(&answer(&second[0], &text(&second[0]))).await;
+            peer.receive().await;
+        });
+        let remote = connected(Builder::new(), address).await;
+        let hasty = remote.clone().timeout(Duration::from_millis(50));
+        let first = hasty.request(Kind::REQUEST_URI, "a", "first").await;
+        assert!(matches!(first, Err(RequestError::TimedOut)), "{first:?}");
+        let asking = remote.clone();
+        let second =
+            wakering::spawn(async move { asking.request(Kind::REQUEST_URI, "a", "second").await.unwrap() });
+        yield_now().await;
+        late.cancel();
+        assert_eq!(text(&second.await.unwrap()), "second");
+    });
+}
+
+#[test]
+fn a_handler_that_asks_back_has_its_answer_when_the_server_stops() {
+    run(async {
+        let (asked, release) = (CancellationToken::new(), CancellationToken::new());
+        let (tells, waits) = (asked.clone(), release.clone());
+        let builder = Builder::new().request_timeout(LONG).on(
+            (Kind::REQUEST_URI, "who am i"),
+            |incoming: Incoming| async move {
+                let name = incoming.peer.request(Kind::REQUEST_URI, "name", "").await.ok()?;
+                Some(incoming.answer(Kind::RESPOND_URI, name.content))
+            },
+        );
+        let server: Server = builder.serve(listener()).unwrap();
+        let named = Builder::new().on((Kind::REQUEST_URI, "name"), move |incoming: Incoming| {
+            tells.cancel();
+            let waits = waits.clone();
+            async move {
+                waits.cancelled().await;
+                Some(incoming.answer(Kind::RESPOND_URI, "Ann"))
+            }
+        });
+        let remote = connected(named, server.local_addr()).await;
+        let asking = remote.clone();
+        let answered =
+            wakering::spawn(async move { asking.request(Kind::REQUEST_URI, "who am i", "").await.unwrap() });
+        asked.cancelled().await;
+        let ends = server.clone();
+        let stopped = wakering::spawn(async move { ends.shutdown(LONG).await });
+        for _ in 0..20 {
+            yield_now().await;
+        }
+        release.cancel();
+        assert_eq!(text(&answered.await.unwrap()), "Ann");
+        assert_eq!(stopped.await.unwrap().aborted, 0);
+    });
+}
+
+#[test]
+fn a_connection_that_is_over_subscribes_to_nothing() {
+    run(async {
+        let (peers, keeps) = (Rc::<RefCell<Vec<Peer>>>::default(), Rc::<RefCell<Vec<Peer>>>::default());
+        let kept = keeps.clone();
+        let builder = Builder::new().on((Kind::REQUEST_URI, "echo"), move |incoming: Incoming| {
+            kept.borrow_mut().push(incoming.peer.clone());
+            async move { Some(incoming.answer(Kind::RESPOND_URI, "")) }
+        });
+        let server: Server = builder.serve(listener()).unwrap();
+        let remote = connected(Builder::new(), server.local_addr()).await;
+        remote.request(Kind::REQUEST_URI, "echo", "").await.unwrap();
+        remote.close().await;
+        until(|| server.connections() == 0).await;
+        peers.borrow_mut().append(&mut keeps.borrow_mut());
+        assert!(!peers.borrow()[0].subscribe("news"));
+    });
+}
+
+#[test]
+fn a_request_that_nobody_handles_is_told_so_whatever_its_uri_is() {
+    run(async {
+        let server: Server = echo(Builder::new()).serve(listener()).unwrap();
+        let remote = connected(Builder::new(), server.local_addr()).await;
+        for length in [1, 65_000, 65_418, 65_422] {
+            let uri = vec![b'u'; length];
+            let answer = remote.request(Kind::REQUEST_URI, uri.clone(), "").await.unwrap();
+            let repeated = if length <= 65_000 { uri } else { b"ERROR".to_vec() };
+            assert_eq!((answer.kind, &answer.uri[..]), (Kind::NOT_FOUND, &repeated[..]), "{length}");
+        }
+    });
+}

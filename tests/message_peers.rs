@@ -332,3 +332,47 @@ fn two_chats_on_one_machine_find_and_hear_each_other() {
     drop(ann.child.stdin.take());
     assert_eq!(ann.child.wait().unwrap().code(), Some(0));
 }
+
+/// An introduction as a stranger writes it.
+fn words(kind: Kind, id: &'static str) -> Vec<u8> {
+    let said = Value::Tuple(vec![Value::Bytes(id.into()), Value::Bytes("".into())]).packed();
+    Message::new(kind, "netaio", said).to_octets().unwrap()
+}
+
+#[test]
+fn an_address_that_is_a_peers_no_more_is_told_nothing_any_more() {
+    run(async {
+        let one = node(Builder::new().introduce(Introduction::new("one")));
+        let known = |id: &str| one.known_peers().into_iter().find(|peer| peer.id == id);
+        let news = || one.notify("news", Message::new(Kind::NOTIFY_URI, "news", "it")).unwrap();
+        let strangers: Vec<_> = (0..9).map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let say = |stranger: &std::net::UdpSocket, kind, id| {
+            stranger.send_to(&words(kind, id), one.local_addr()).unwrap();
+        };
+        let first = one.peer(strangers[0].local_addr().unwrap());
+        // It says that it goes.
+        say(&strangers[0], Kind::ADVERTISE_PEER, "a");
+        until(|| known("a").is_some()).await;
+        assert!(first.subscribe("news"));
+        say(&strangers[0], Kind::DISCONNECT, "a");
+        until(|| known("a").is_none()).await;
+        assert_eq!(news(), 0);
+        // Another is at its address.
+        say(&strangers[0], Kind::ADVERTISE_PEER, "b");
+        until(|| known("b").is_some()).await;
+        assert!(first.subscribe("news"));
+        say(&strangers[0], Kind::ADVERTISE_PEER, "b");
+        assert_eq!(news(), 1, "the same one, again");
+        say(&strangers[0], Kind::ADVERTISE_PEER, "c");
+        until(|| known("c").is_some()).await;
+        assert_eq!(news(), 0);
+        // It has more addresses than may be known.
+        assert!(first.subscribe("news"));
+        for stranger in &strangers[1..] {
+            let address = stranger.local_addr().unwrap();
+            say(stranger, Kind::ADVERTISE_PEER, "c");
+            until(|| known("c").is_some_and(|peer| peer.addrs.contains(&address))).await;
+        }
+        assert_eq!((known("c").unwrap().addrs.len(), news()), (8, 0));
+    });
+}

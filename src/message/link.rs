@@ -5,7 +5,7 @@
 //! by [one timer](super::deadlines).
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
     future::{Future, poll_fn},
     io,
@@ -48,6 +48,8 @@ pub(super) struct Link {
     pub(super) handlers: Handlers,
     pub(super) deadlines: Deadlines,
     pub(super) subscriptions: Subscriptions,
+    /// Other messages than answers are taken.
+    serves: Cell<bool>,
     end: RefCell<Option<LinkEnd>>,
     /// Cancelled when the connection is to end as soon as what is queued has gone out.
     leaving: CancellationToken,
@@ -67,6 +69,7 @@ impl Link {
             handlers: Handlers::new(),
             deadlines: Deadlines::new(),
             subscriptions: Subscriptions::default(),
+            serves: Cell::new(true),
             end: RefCell::default(),
             leaving: CancellationToken::new(),
             over: CancellationToken::new(),
@@ -95,19 +98,30 @@ impl Link {
         if self.guard.is_to_offer() {
             self.handlers.spawn(self.clone().agree());
         }
-        let reading = async {
+        let has_read = Cell::new(false);
+        let mut reading = pin!(async {
             let end = self.read(&mut reader).await;
+            has_read.set(true);
             self.note_end(end.clone());
             // A peer that sends no more may still read.
             matches!(end, LinkEnd::PeerClosed)
-        };
-        let stopped = async { stopping.run_until_cancelled(reading).await.unwrap_or(true) };
+        });
+        let stopped = async { stopping.run_until_cancelled(reading.as_mut()).await.unwrap_or(true) };
         let stays = async { self.leaving.run_until_cancelled(stopped).await.unwrap_or(false) };
         let finish = self.over.run_until_cancelled(stays).await.unwrap_or(false);
         self.awaits_nothing();
         if finish {
+            self.serves.set(false);
             let patience = if stopping.is_cancelled() { Duration::MAX } else { MESSAGE_LAST_WORDS };
-            let _ = timeout(patience, self.over.run_until_cancelled(self.handlers.at_most(0))).await;
+            let mut quiet = pin!(self.handlers.at_most(0));
+            let quiet = poll_fn(|context| {
+                // Handlers at work may have asked the peer: its answers are read still, and nothing else is taken.
+                if !has_read.get() {
+                    let _ = reading.as_mut().poll(context);
+                }
+                quiet.as_mut().poll(context)
+            });
+            let _ = timeout(patience, self.over.run_until_cancelled(quiet)).await;
         }
         self.handlers.end();
         self.introduce(Kind::DISCONNECT);
@@ -270,7 +284,7 @@ impl Link {
                 }
                 match polled {
                     Ok(Some(message)) => {
-                        if let Some(taken) = peer.take(message, true) {
+                        if let Some(taken) = peer.take(message, self.serves.get()) {
                             self.handle(taken).await;
                         }
                     }

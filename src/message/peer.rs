@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 use crate::{
     clock::nanos,
+    limits::MESSAGE_REPEATED_URI,
     message::{
         asks::{Answer, Asks},
         error::{LinkEnd, RequestError, SendError},
@@ -252,7 +253,8 @@ impl Peer {
     /// time, which is as good as anything else that it says.
     pub fn subscribe(&self, topic: impl Into<Bytes>) -> bool {
         match &self.end {
-            End::Link(_) => self.node().topics.enter(&topic.into(), &self.end),
+            // Nothing would end the subscription of one that is over.
+            End::Link(link) => !link.is_over() && self.node().topics.enter(&topic.into(), &self.end),
             End::Far(far) => far.air.subscribe(far, &topic.into()),
         }
     }
@@ -507,6 +509,10 @@ impl Peer {
         }
         if self.node().peers.own.is_some() {
             if let Some(answer) = self.node().peers.take(&message, self.addr()) {
+                let gone = self.node().peers.take_gone();
+                if let End::Far(far) = &self.end {
+                    gone.iter().for_each(|address| far.air.unsubscribe_all(*address));
+                }
                 self.introduce(&message, answer);
                 return None;
             }
@@ -629,7 +635,9 @@ impl Peer {
             return None;
         }
         let found_out = kind == Kind::NOT_FOUND;
-        let uri = about.filter(|_| found_out).map_or(Bytes::from_static(b"ERROR"), |about| about.uri.clone());
+        // One that leaves no room for anything else is not repeated.
+        let about_uri = about.filter(|about| found_out && about.uri.len() <= MESSAGE_REPEATED_URI);
+        let uri = about_uri.map_or(Bytes::from_static(b"ERROR"), |about| about.uri.clone());
         let mut complaint = Message::new(kind, uri, text.to_owned());
         if let Some(about) = about {
             repeat_number(about, &mut complaint);

@@ -138,6 +138,8 @@ pub(super) struct Peers {
     pub(super) own: Option<Introduction>,
     pub(super) hook: Option<Hook>,
     table: RefCell<Table>,
+    /// Addresses that have become nobody's, or somebody else's, until somebody [takes](Peers::take_gone) them.
+    gone: RefCell<Vec<SocketAddr>>,
 }
 
 #[derive(Default)]
@@ -180,8 +182,8 @@ impl Peers {
         }
         if !learns {
             let is_its_own = self.table.borrow().addresses.get(&from) == Some(&id);
-            if is_its_own {
-                self.remove(&id);
+            if let Some(record) = is_its_own.then(|| self.remove(&id)).flatten() {
+                self.gone.borrow_mut().extend(record.addrs);
             }
             return Some(None);
         }
@@ -196,6 +198,7 @@ impl Peers {
             return false;
         }
         let former = table.addresses.insert(from, id.clone()).filter(|former| *former != id);
+        self.gone.borrow_mut().extend(former.as_ref().map(|_| from));
         let lost = former.and_then(|former| table.leave(&former, from));
         let known = table.known.entry(id.clone()).or_insert_with(|| Known {
             said: Rc::new(Value::None),
@@ -211,9 +214,10 @@ impl Peers {
         let surplus: Vec<SocketAddr> =
             known.addrs.drain(MESSAGE_PEER_ADDRESSES.min(known.addrs.len())..).collect();
         let record = known.record(id);
-        for address in surplus {
-            table.addresses.remove(&address);
+        for address in &surplus {
+            table.addresses.remove(address);
         }
+        self.gone.borrow_mut().extend(surplus);
         drop(table);
         lost.into_iter().for_each(|record| self.tell(PeerEvent::Lost(record)));
         if is_new {
@@ -222,6 +226,11 @@ impl Peers {
             self.tell(PeerEvent::Changed(record));
         }
         true
+    }
+
+    /// Whose subscriptions are over, since who was there is not there any more.
+    pub(super) fn take_gone(&self) -> Vec<SocketAddr> {
+        self.gone.take()
     }
 
     /// Something was heard from an address.

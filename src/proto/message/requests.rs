@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{Fields, Kind, Message};
-use crate::limits::{MESSAGE_REQUESTS, MESSAGE_WAITING};
+use crate::limits::{MESSAGE_LATE_ANSWER_NANOS, MESSAGE_REQUESTS, MESSAGE_WAITING};
 
 /// The field of a request with its number.
 pub(crate) const NUMBER: &str = "id";
@@ -73,6 +73,8 @@ struct Request {
     fresh: bool,
     /// Nobody waits for it any more, but its answer may still come, and is nobody else's.
     abandoned: bool,
+    /// Its time is over, and it stays for the sake of those behind it alone.
+    late: bool,
 }
 
 /// The requests to one peer.
@@ -125,7 +127,7 @@ impl Requests {
         deadline: u64,
     ) -> Result<Begun, TooMany> {
         let ticket = Ticket { number: self.last + 1, mark };
-        let request = Request { ticket, kind, uri, deadline, fresh: true, abandoned: false };
+        let request = Request { ticket, kind, uri, deadline, fresh: true, abandoned: false, late: false };
         let goes = self.waiting.is_empty() && self.may_go(&request);
         if !goes && self.waiting.len() >= MESSAGE_WAITING {
             return Err(TooMany);
@@ -246,7 +248,7 @@ impl Requests {
             return self.waiting.remove(at).map(|request| request.ticket);
         }
         while let Some(at) = self.under_way.iter().position(is_over) {
-            if let Some(ticket) = self.take(at) {
+            if let Some(ticket) = self.end_wait(at, now) {
                 return Some(ticket);
             }
         }
@@ -304,6 +306,21 @@ impl Requests {
             self.send(last);
         }
         true
+    }
+
+    /// Nobody waits any more for the answer of one that is under way. On a stream it may still come, and without a number it
+    /// would be taken for that to the next request for the uri: those wait for it a while longer.
+    fn end_wait(&mut self, at: usize, now: u64) -> Option<Ticket> {
+        let is_told_apart = self.order == Order::Any || self.repeats_numbers;
+        match self.under_way.get_mut(at) {
+            Some(request) if !is_told_apart && !request.late => {
+                request.late = true;
+                request.deadline = now.saturating_add(MESSAGE_LATE_ANSWER_NANOS);
+                let is_nobodys = std::mem::replace(&mut request.abandoned, true);
+                (!is_nobodys).then_some(request.ticket)
+            }
+            Some(_) | None => self.take(at),
+        }
     }
 
     fn take(&mut self, at: usize) -> Option<Ticket> {
@@ -467,6 +484,29 @@ mod tests {
         assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(None));
         assert_eq!(requests.next_to_send(), Some(third));
         assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(Some(third)));
+    }
+
+    #[test]
+    fn a_late_answer_is_not_taken_for_that_to_the_next_request() {
+        let mut requests = Requests::new(Order::AsAsked);
+        let (first, waits) = (now(&mut requests, "a"), later(&mut requests, "a"));
+        let mut over = [requests.expire(100), requests.expire(100)];
+        over.sort_unstable();
+        assert_eq!((over, requests.expire(100)), ([Some(first), Some(waits)], None));
+        let Ok(Begun::Later(next)) = requests.begin(Kind::REQUEST_URI, "a".into(), 500) else { panic!() };
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(None), "the first one's");
+        assert_eq!(requests.next_to_send(), Some(next));
+        assert_eq!(
+            (requests.expire(500), requests.next_deadline()),
+            (Some(next), Some(500 + MESSAGE_LATE_ANSWER_NANOS))
+        );
+        let Ok(Begun::Later(last)) = requests.begin(Kind::REQUEST_URI, "a".into(), u64::MAX) else {
+            panic!()
+        };
+        assert_eq!(
+            (requests.expire(500 + MESSAGE_LATE_ANSWER_NANOS), requests.next_to_send()),
+            (None, Some(last))
+        );
     }
 
     #[test]
