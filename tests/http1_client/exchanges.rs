@@ -663,30 +663,6 @@ fn an_answer_that_was_there_before_its_request_is_not_taken() {
 }
 
 #[test]
-fn content_that_breaks_a_rule_is_told_from_content_that_was_cut_off() {
-    for (part, why) in [
-        ("content-length: 9\r\n\r\na part", None),
-        ("transfer-encoding: chunked\r\n\r\n2\r\nokk\r\n", Some("chunk")),
-    ] {
-        let script = move |peer: &mut Peer| {
-            peer.request();
-            peer.send(&format!("HTTP/1.1 200 OK\r\n{part}"));
-        };
-        against(script, |mut connection| async move {
-            let response = connection.send(get()).await.unwrap();
-            let error = response.into_body().collect(100).await.unwrap_err();
-            match why {
-                None => assert!(matches!(error, BodyError::ConnectionClosed), "{error:?}"),
-                Some(word) => {
-                    let BodyError::Connection(broken) = error else { panic!("{error:?}") };
-                    assert!(broken.is_peer() && broken.to_string().contains(word), "{broken}");
-                }
-            }
-        });
-    }
-}
-
-#[test]
 fn a_time_limit_ends_the_request_and_the_connection() {
     for part in ["", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na part"] {
         let script = move |peer: &mut Peer| {

@@ -13,7 +13,10 @@ use wakering::{
     spawn_blocking,
 };
 
-use crate::http1_server::{ByHand, Peer};
+use crate::{
+    exchanges::{get, older, with},
+    http1_server::{ByHand, Peer},
+};
 
 /// What is to become of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -596,4 +599,28 @@ fn the_table_is_as_long_as_it_says() {
     let count = all.iter().map(Vec::len).sum::<usize>();
     println!("{count} responses");
     assert!(count >= 100, "{count}");
+}
+
+#[test]
+fn content_that_breaks_a_rule_is_told_from_content_that_was_cut_off() {
+    for (part, why) in [
+        ("content-length: 9\r\n\r\na part", None),
+        ("transfer-encoding: chunked\r\n\r\n2\r\nokk\r\n", Some("chunk")),
+    ] {
+        let script = move |peer: &mut Peer| {
+            peer.request();
+            peer.send(&format!("HTTP/1.1 200 OK\r\n{part}"));
+        };
+        with(older(), script, |mut connection| async move {
+            let response = connection.send(get()).await.unwrap();
+            let error = response.into_body().collect(100).await.unwrap_err();
+            match why {
+                None => assert!(matches!(error, BodyError::ConnectionClosed), "{error:?}"),
+                Some(word) => {
+                    let BodyError::Connection(broken) = error else { panic!("{error:?}") };
+                    assert!(broken.is_peer() && broken.to_string().contains(word), "{broken}");
+                }
+            }
+        });
+    }
 }
