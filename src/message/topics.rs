@@ -90,7 +90,7 @@ impl Topics {
         // Copied, since it is kept for long: a slice would keep all that was read with it.
         let known = topics.get_key_value(topic).map(|(known, _)| known.clone());
         let topic = known.unwrap_or_else(|| Bytes::copy_from_slice(topic));
-        let place = topics.entry(topic.clone()).or_insert_with(Slab::new).insert(end.clone());
+        let place = topics.entry(topic.clone()).or_default().insert(end.clone());
         own.note(topic, place);
         true
     }
