@@ -174,6 +174,10 @@ const _: () =
 /// A request line: RFC 9112 §3 recommends 8,000 octets at least.
 #[cfg(feature = "http1")]
 pub(crate) const H1_LINE_BYTES: usize = 8 * 1024;
+/// A head that a connection remembers: those of browsers and of programs, most cookies included; an idle connection must
+/// stay small.
+#[cfg(feature = "http1")]
+pub(crate) const H1_KNOWN_BYTES: usize = 1024;
 /// Of a request's line in a dump: more than a line of a terminal.
 #[cfg(feature = "http1")]
 pub(crate) const H1_SHOWN_LINE: usize = 200;

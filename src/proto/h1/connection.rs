@@ -17,6 +17,7 @@ use super::head::{self, Bounds, Facts};
 use super::input::Input;
 use super::log::Log;
 use super::refusal::Refusal;
+use super::repeats::Repeats;
 use super::tally::Tally;
 use super::timeouts::Timers;
 use crate::limits;
@@ -64,6 +65,7 @@ pub struct Connection {
     pub(super) output: Output,
     pub(super) exchange: Option<Exchange>,
     upgrade: Option<Box<Upgrade>>,
+    repeats: Repeats,
     pub(super) notices: VecDeque<Notice>,
     pub(super) timers: Timers,
     /// Something lies in the input that could not be looked at yet.
@@ -104,6 +106,7 @@ impl Connection {
             output: Output::default(),
             exchange: None,
             upgrade: None,
+            repeats: Repeats::default(),
             notices: VecDeque::new(),
             timers: Timers::new(now),
             waiting: false,
@@ -174,6 +177,11 @@ impl Connection {
     /// changed to HTTP/2; who does not do it asks again.
     pub fn poll_event(&mut self, now: u64) -> Option<Event> {
         self.look(now);
+        if self.is_quiet() {
+            (self.waiting, self.paused) = (false, false);
+            self.watch();
+            return None;
+        }
         if let Some(upgrade) = self.upgrade.take() {
             let Upgrade { facts, request, .. } = *upgrade;
             return Some(self.begin(facts, request));
@@ -209,6 +217,13 @@ impl Connection {
         None
     }
 
+    /// Whether there is nothing to look at, as between requests.
+    fn is_quiet(&self) -> bool {
+        let nothing = self.exchange.is_none() && self.input.is_empty() && self.notices.is_empty();
+        let reads = self.phase == Phase::Open && self.output.len() < self.config.output_bytes;
+        nothing && reads && !self.over && self.upgrade.is_none()
+    }
+
     fn tell(&mut self, notice: Notice) -> Option<Event> {
         match notice {
             Notice::Writable(stream) => self.find(stream).map(|_| Event::Writable { stream }),
@@ -228,8 +243,9 @@ impl Connection {
             return Ok(None);
         }
         let mut request = self.spare.take().unwrap_or_default();
-        let read = head::read(self.input.bytes(), &self.bounds(), &mut request);
-        let facts = match read {
+        let bounds = self.bounds();
+        let known = self.repeats.repeat(self.input.bytes(), &bounds, &mut request);
+        let facts = match known.map_or_else(|| self.read_new(&bounds, &mut request), |it| Ok(Some(it))) {
             Ok(Some(facts)) => facts,
             Ok(None) => {
                 self.searched = self.input.len();
@@ -254,6 +270,13 @@ impl Connection {
             return Ok(Some(Event::Http1));
         }
         Ok(Some(self.begin(facts, request)))
+    }
+
+    /// Reads a head that is not known.
+    fn read_new(&mut self, bounds: &Bounds, request: &mut Request<()>) -> Result<Option<Facts>, Refusal> {
+        let Some((facts, octets)) = head::read(self.input.bytes(), bounds, request)? else { return Ok(None) };
+        self.repeats.note(&octets, request, &facts);
+        Ok(Some(facts))
     }
 
     /// What the head asks for is possible now: everything before it was written.
@@ -388,6 +411,7 @@ impl Connection {
         self.input.clear();
         self.exchange = None;
         self.upgrade = None;
+        self.repeats = Repeats::default();
         self.notices.clear();
         self.spare = None;
         self.timers.stop();

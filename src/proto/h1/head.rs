@@ -31,7 +31,7 @@ pub(super) struct Bounds {
 }
 
 /// What a head means to us, besides the request that was made of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Facts {
     /// How many octets it was.
     pub(super) octets: usize,
@@ -53,12 +53,12 @@ pub(super) struct Facts {
 }
 
 /// Reads a head from the front of `octets`; `None` when more of it is needed. Fields, method and target go to
-/// `request`, which has none.
+/// `request`, which has none. All of the head comes back as well, in the copy that its values lie in.
 pub(super) fn read(
     octets: &[u8],
     bounds: &Bounds,
     request: &mut Request<()>,
-) -> Result<Option<Facts>, Refusal> {
+) -> Result<Option<(Facts, Bytes)>, Refusal> {
     let line = &octets[..octets.len().min(bounds.line)];
     if octets.len() > bounds.line && !line.contains(&b'\n') {
         // Whatever else is wrong with the line comes first.
@@ -88,7 +88,11 @@ fn too_large(text: &'static str, trip: Trip) -> Refusal {
     Refusal::bound(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text, trip)
 }
 
-fn parse(octets: &[u8], bounds: &Bounds, request: &mut Request<()>) -> Result<Option<Facts>, Refusal> {
+fn parse(
+    octets: &[u8],
+    bounds: &Bounds,
+    request: &mut Request<()>,
+) -> Result<Option<(Facts, Bytes)>, Refusal> {
     let mut lines = [const { MaybeUninit::uninit() }; limits::HEADER_FIELDS as usize];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(octets, &mut lines) {
@@ -143,7 +147,7 @@ fn other_version(
     octets: &[u8],
     bounds: &Bounds,
     request: &mut Request<()>,
-) -> Result<Option<Facts>, Refusal> {
+) -> Result<Option<(Facts, Bytes)>, Refusal> {
     let Some(end) = octets.iter().position(|&octet| octet == b'\n') else { return Ok(None) };
     let line = octets[..end].strip_suffix(b"\r").ok_or(BARE)?;
     let version = line.rsplit(|&octet| octet == b' ').next().unwrap_or_default();
@@ -169,7 +173,7 @@ fn take(
     parsed: &httparse::Request<'_, '_>,
     bounds: &Bounds,
     request: &mut Request<()>,
-) -> Result<Facts, Refusal> {
+) -> Result<(Facts, Bytes), Refusal> {
     let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(Refusal::bad("the request line is malformed"));
     };
@@ -197,7 +201,7 @@ fn take(
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.version_mut() = if old { Version::HTTP_10 } else { Version::HTTP_11 };
-    Ok(Facts {
+    let facts = Facts {
         octets: octets.len(),
         line,
         list_bytes,
@@ -207,7 +211,23 @@ fn take(
         expects: fields.expects && !old && content != Framing::None,
         upgrades,
         settings: fields.settings.filter(|_| upgrades && !bounds.secure),
-    })
+    };
+    Ok((facts, shared))
+}
+
+/// Reads the first line of a head, with its end, where that is known to be one of HTTP/1.1: the method, the line up to
+/// the end of its target, and where in it the target begins.
+pub(super) fn read_line(line: &[u8]) -> Option<(Method, Bytes, usize)> {
+    let mut parsed = httparse::Request::new(&mut []);
+    let read = parsed.parse_with_uninit_headers(line, &mut []);
+    let (Ok(Status::Partial), Some(method), Some(target), Some(1)) =
+        (read, parsed.method, parsed.path, parsed.version)
+    else {
+        return None;
+    };
+    let method = method_of(method).ok().filter(|_| !has_bare_feed(line))?;
+    let at = target.as_ptr() as usize - line.as_ptr() as usize;
+    Some((method, Bytes::copy_from_slice(&line[..at + target.len()]), at))
 }
 
 fn method_of(method: &str) -> Result<Method, Refusal> {

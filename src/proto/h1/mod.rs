@@ -11,6 +11,7 @@
 //!     target     whom it is for           timeouts   deadlines
 //!     framing    how much content         refusal    what is answered to a peer at fault
 //!     fields     what concerns the connection
+//!     repeats    heads that came before
 //!   content    content, by length or in chunks   log   what is told of it
 //!     write    what goes out alike in both directions
 //!     clocks   what both ends measure time by           tally   what they count
@@ -29,6 +30,7 @@ mod head;
 mod input;
 mod log;
 mod refusal;
+mod repeats;
 mod respond;
 mod tally;
 mod target;

@@ -25,7 +25,7 @@ pub(super) fn read(
     secure: bool,
 ) -> Result<(Uri, Hosted), Refusal> {
     let host = host(headers, old)?;
-    if target.iter().any(|&octet| octet == b'#' || !octet.is_ascii_graphic()) {
+    if !is_clean(&target) {
         return Err(Refusal::bad("the target has a fragment, or a character that is not ASCII"));
     }
     if *method == Method::CONNECT {
@@ -41,6 +41,23 @@ pub(super) fn read(
         return Ok((put_together(parts)?, Hosted::ByField));
     }
     absolute(method, target, secure)
+}
+
+/// Reads a target that is a path, where the host is that of `other`.
+pub(super) fn beside(target: Bytes, other: &Uri) -> Option<Uri> {
+    if !target.starts_with(b"/") || !is_clean(&target) {
+        return None;
+    }
+    let mut parts = Parts::default();
+    parts.path_and_query = Some(path(target).ok()?);
+    parts.authority = other.authority().cloned();
+    parts.scheme = other.scheme().cloned();
+    put_together(parts).ok()
+}
+
+/// Whether there is neither a fragment nor anything that is not ASCII.
+fn is_clean(target: &[u8]) -> bool {
+    target.iter().all(|&octet| octet != b'#' && octet.is_ascii_graphic())
 }
 
 fn put_together(parts: Parts) -> Result<Uri, Refusal> {
