@@ -36,7 +36,7 @@ pub(super) trait Role: 'static {
     const READS_TO_THE_END: bool;
 
     /// The driver is about to look at what came.
-    fn begins(&self, wire: &Rc<Wire>);
+    fn begins(&self, wire: &Rc<Wire>, now: u64);
 
     /// The peer speaks another version of HTTP; `false` when we do not.
     fn switch(&self, wire: &Wire, now: u64) -> bool;
@@ -82,6 +82,10 @@ const NOT_HTTP2: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
     connection: close\r\n\
     \r\n\
     This port speaks HTTP/2 only, with prior knowledge (RFC 9113 3.3)\n";
+
+fn turn_time() -> u64 {
+    context::with(context::Context::turn_time)
+}
 
 enum Phase {
     Serving,
@@ -146,7 +150,7 @@ impl<R: Role> Driver<R> {
                         continue;
                     }
                     if self.wire.has_output() {
-                        if self.timer.is_due() {
+                        if self.timer.is_due(turn_time()) {
                             if !self.is_taken() {
                                 self.phase = Phase::Done;
                                 continue;
@@ -168,7 +172,7 @@ impl<R: Role> Driver<R> {
                     _ if self.input_ended => self.phase = Phase::Done,
                     Poll::Ready(Ok(0) | Err(_)) => self.phase = Phase::Done,
                     Poll::Ready(Ok(count)) => self.parting.heard += count,
-                    Poll::Pending if self.timer.is_due() && !self.hears_on(context) => {
+                    Poll::Pending if self.timer.is_due(turn_time()) && !self.hears_on(context) => {
                         self.phase = Phase::Done;
                     }
                     Poll::Pending => return Poll::Pending,
@@ -180,10 +184,10 @@ impl<R: Role> Driver<R> {
 
     /// Reads and acts until there is nothing to read, or the connection comes to its end.
     fn serve(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let now = context::with(context::Context::turn_time);
+        let now = turn_time();
         self.wire.driven();
-        self.role.begins(&self.wire);
-        if self.timer.is_due() {
+        self.role.begins(&self.wire, now);
+        if self.timer.is_due(now) {
             self.wire.handle_timeout(now);
         }
         loop {
@@ -264,7 +268,8 @@ impl<R: Role> Driver<R> {
     /// Acts on what came; false when there is more, and the others' turn comes first.
     fn handle_events(&mut self, now: u64) -> bool {
         for _ in 0..REQUESTS_PER_POLL {
-            if !self.handle_until_request(now) {
+            let rests = core::rests(&mut self.wire.core.borrow_mut(), now);
+            if rests || !self.handle_until_request(now) {
                 return true;
             }
         }
@@ -324,12 +329,12 @@ impl<R: Role> Driver<R> {
     }
 
     fn arm(&mut self, context: &Context<'_>) {
-        let now = context::with(context::Context::turn_time);
+        let now = turn_time();
         let deadline = self.wire.core.borrow_mut().next_deadline(now);
         match deadline {
-            Some(deadline) => self.timer.at_most(deadline, context),
+            Some(deadline) => self.timer.at_most(deadline, now, context),
             // A timer that is early costs one look; one that is missed would cost a deadline.
-            None if self.timer.is_due() => self.timer.clear(),
+            None if self.timer.is_due(now) => self.timer.clear(),
             None => {}
         }
         self.wire.set_armed(self.timer.deadline());
@@ -351,8 +356,8 @@ struct Timer {
 }
 
 impl Timer {
-    fn at_most(&mut self, deadline: u64, context: &Context<'_>) {
-        if self.armed.is_none_or(|(armed, _key)| deadline < armed || self.is_due()) {
+    fn at_most(&mut self, deadline: u64, now: u64, context: &Context<'_>) {
+        if self.armed.is_none_or(|(armed, _key)| deadline < armed || armed <= now) {
             self.set(deadline, context);
         }
     }
@@ -372,8 +377,7 @@ impl Timer {
         self.armed.map(|(deadline, _key)| deadline)
     }
 
-    fn is_due(&self) -> bool {
-        let now = context::with(context::Context::turn_time);
+    fn is_due(&self, now: u64) -> bool {
         self.armed.is_some_and(|(deadline, _key)| deadline <= now)
     }
 

@@ -28,6 +28,12 @@ impl Date {
         self.value.borrow()
     }
 
+    /// Until when the date is current that was given last.
+    #[cfg_attr(not(feature = "http1"), expect(dead_code, reason = "only HTTP/1 keeps it"))]
+    pub(super) fn stale_at(&self) -> u64 {
+        self.stale_at.get()
+    }
+
     fn renew(&self, now: u64) {
         let time = SystemTime::now();
         let into_second = time.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();

@@ -508,7 +508,7 @@ impl<H: Handler> Entrance<H> {
         let now = context::with(context::Context::turn_time);
         let shared = &self.service.shared;
         let mut core = shared.older.server(self.config.clone(), transport.agreed(), now);
-        core::set_date(&mut core, || shared.date.at(now).clone());
+        core::set_date(&mut core, &shared.date, now);
         let wire = Wire::new(core, transport, Ledger::open(self.meter.clone()), peer);
         shared.hooks.connected(&wire);
         wire

@@ -49,18 +49,17 @@ impl<H: Handler> Role for Rc<Service<H>> {
     const READS_TO_THE_END: bool = false;
 
     #[inline]
-    fn begins(&self, wire: &Rc<Wire>) {
+    fn begins(&self, wire: &Rc<Wire>, now: u64) {
         let mut core = wire.core.borrow_mut();
         if let Some(head) = self.head.take() {
             core.recycle_head(head);
         }
-        let now = || context::with(context::Context::turn_time);
-        core::set_date(&mut core, || self.shared.date.at(now()).clone());
+        core::set_date(&mut core, &self.shared.date, now);
     }
 
     fn switch(&self, wire: &Wire, now: u64) -> bool {
         let switched = wire.switch(&self.shared.older, now);
-        core::set_date(&mut wire.core.borrow_mut(), || self.shared.date.at(now).clone());
+        core::set_date(&mut wire.core.borrow_mut(), &self.shared.date, now);
         switched
     }
 

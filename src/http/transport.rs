@@ -60,6 +60,15 @@ impl Transport {
         }
     }
 
+    /// Waits if it is known that there is nothing to read.
+    #[inline]
+    pub(crate) fn poll_tryable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Tcp(stream) => stream.poll_tryable(context),
+            Transport::Tls(_layer) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// As `poll_read_buf`, without regard to what the selector has reported, and without waiting: `WouldBlock`.
     pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         match self {

@@ -168,6 +168,9 @@ impl Wire {
     pub(super) fn poll_receive(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let stream = self.stream.borrow();
         let Some(stream) = stream.as_ref() else { return Poll::Ready(Ok(false)) };
+        if self.broken.get().is_none() {
+            ready!(stream.poll_tryable(context))?;
+        }
         let received = context::with(|worker| {
             worker.with_scratch(|scratch| {
                 let read = match self.broken.get() {

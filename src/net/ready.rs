@@ -126,6 +126,20 @@ impl Io {
         self.watch.poll_ready(self.fd(), context, direction)
     }
 
+    /// Waits where it is known that the direction would block; who may try is told so at next to no cost.
+    #[inline]
+    pub(crate) fn poll_tryable(
+        &self,
+        context: &mut Context<'_>,
+        direction: Direction,
+    ) -> Poll<io::Result<()>> {
+        let blocked = |it: &Registration| !it.reactor.is_ready(it.key.get(), direction);
+        if self.watch.registration.get().is_some_and(blocked) {
+            return self.poll_ready(context, direction);
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Tries `op` once, now; readiness is cleared when it would block.
     pub(crate) fn try_io<R>(
         &self,

@@ -396,6 +396,12 @@ impl TcpStream {
         self.io.poll_recv_buf(cx, buffer)
     }
 
+    /// Waits if a read would have to, before anything is made ready for it.
+    #[inline]
+    pub(crate) fn poll_tryable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_tryable(context, Direction::Read)
+    }
+
     /// Reads without regard to what the selector has reported.
     pub(crate) fn try_read_buf(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         self.io.try_recv_buf(buffer)

@@ -147,6 +147,12 @@ impl Reactor {
         Poll::Pending
     }
 
+    /// Whether the direction may be tried, or fails to be.
+    #[inline]
+    pub(crate) fn is_ready(&self, key: SourceKey, direction: Direction) -> bool {
+        self.sources.borrow().get(key.0).is_none_or(|source| source.is_ready(direction))
+    }
+
     /// Notes that an attempt would have blocked.
     pub(crate) fn clear_ready(&self, key: SourceKey, direction: Direction) {
         if let Some(source) = self.sources.borrow_mut().get_mut(key.0) {

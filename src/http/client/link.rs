@@ -379,7 +379,7 @@ pub(super) struct Requests {
 impl Role for Requests {
     const READS_TO_THE_END: bool = true;
 
-    fn begins(&self, _wire: &Rc<Wire>) {}
+    fn begins(&self, _wire: &Rc<Wire>, _now: u64) {}
 
     fn switch(&self, _wire: &Wire, _now: u64) -> bool {
         false

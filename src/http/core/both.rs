@@ -6,7 +6,7 @@ use ::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use bytes::Bytes;
 
 use crate::{
-    http::server::Builder,
+    http::{date::Date, server::Builder},
     proto::{
         h1::{self, Http1},
         h2::{
@@ -102,7 +102,7 @@ pub(in crate::http) fn switch(core: &mut Core, older: &Older, secure: bool, now:
         }
         Core::Http1(old) => {
             let Some(upgrade) = old.upgrade().take() else { return true };
-            let Some(mut new) = Connection::upgraded(old.config(), now, &upgrade.settings) else {
+            let Some(mut new) = Connection::upgraded(old.config(), now, upgrade.settings()) else {
                 // It goes on with the request as if it had not been asked.
                 *old.upgrade() = Some(upgrade);
                 return true;
@@ -201,6 +201,15 @@ pub(in crate::http) fn resumes(core: &Core) -> bool {
         Core::Http2(_) => false,
         Core::Http1(core) => core.has_events(),
         Core::Http1Client(core) => core.has_events(),
+    }
+}
+
+/// Whether there is nothing to look at, as between requests of HTTP/1: `poll_event` need not be called then.
+#[inline]
+pub(in crate::http) fn rests(core: &mut Core, now: u64) -> bool {
+    match core {
+        Core::Http2(_) | Core::Http1Client(_) => false,
+        Core::Http1(core) => core.rests(now),
     }
 }
 
@@ -321,10 +330,14 @@ pub(in crate::http) fn may_upgrade(core: &Core, stream: StreamKey) -> bool {
 
 /// Tells the date to a machine that makes answers of its own which have one.
 #[inline]
-pub(in crate::http) fn set_date(core: &mut Core, date: impl FnOnce() -> HeaderValue) {
+pub(in crate::http) fn set_date(core: &mut Core, date: &Date, now: u64) {
     match core {
         Core::Http2(_) | Core::Http1Client(_) => {}
-        Core::Http1(core) => core.set_date(date()),
+        Core::Http1(core) => {
+            if core.needs_date(now) {
+                core.set_date(date.at(now).clone(), date.stale_at());
+            }
+        }
     }
 }
 

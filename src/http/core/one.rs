@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use ::http::{HeaderValue, Version};
+use ::http::Version;
 
-use crate::proto::h2::{CommandError, Config, Connection, ResponseHead, StreamKey};
+use crate::{
+    http::date::Date,
+    proto::h2::{CommandError, Config, Connection, ResponseHead, StreamKey},
+};
 
 /// The machine of a connection.
 pub(in crate::http) type Core = Connection;
@@ -104,7 +107,13 @@ pub(in crate::http) fn may_upgrade(_core: &Core, _stream: StreamKey) -> bool {
 
 /// Whether it makes answers of its own that have a date.
 #[inline]
-pub(in crate::http) fn set_date(_core: &mut Core, _date: impl FnOnce() -> HeaderValue) {}
+pub(in crate::http) fn set_date(_core: &mut Core, _date: &Date, _now: u64) {}
+
+/// Whether there is nothing to look at: that is what `poll_event` finds.
+#[inline]
+pub(in crate::http) fn rests(_core: &mut Core, _now: u64) -> bool {
+    false
+}
 
 /// Whether the peer may still have to read our last words when its end of the socket is open.
 #[inline]

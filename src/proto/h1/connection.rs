@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use super::config::Http1;
 use super::exchange::{Asked, Exchange, Receiving, Sending};
 use super::framing::Framing;
-use super::head::{self, Bounds, Facts};
+use super::head::{Bounds, Facts};
 use super::input::Input;
 use super::log::Log;
 use super::refusal::Refusal;
@@ -41,12 +41,18 @@ pub(super) enum Notice {
     Closed(Option<ConnectionError>),
 }
 
-/// A request that asks for HTTP/2, and the settings that it brought along.
+/// A request that asks for HTTP/2.
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     facts: Facts,
     pub(crate) request: Box<Request<()>>,
-    pub(crate) settings: Bytes,
+}
+
+impl Upgrade {
+    /// The settings that it brought along.
+    pub(crate) fn settings(&self) -> &[u8] {
+        self.facts.settings.as_deref().unwrap_or_default()
+    }
 }
 
 /// One HTTP/1 connection of a server, as a machine without I/O. The module's page says how to drive it.
@@ -82,6 +88,7 @@ pub struct Connection {
     end_told: bool,
     /// The current date, for answers of our own.
     pub(super) date: Option<HeaderValue>,
+    date_stale_at: u64,
     pub(super) tally: Tally,
     pub(super) log: Option<Box<Log>>,
 }
@@ -117,6 +124,7 @@ impl Connection {
             spare: None,
             end_told: false,
             date: None,
+            date_stale_at: 0,
             tally: Tally::default(),
             log: None,
         }
@@ -175,15 +183,28 @@ impl Connection {
 
     /// The next event; `None` when more bytes (or time, or room) are needed. [`Event::Http1`] asks for the connection to be
     /// changed to HTTP/2; who does not do it asks again.
+    #[inline]
     pub fn poll_event(&mut self, now: u64) -> Option<Event> {
+        if self.rests(now) { None } else { self.poll_waiting() }
+    }
+
+    /// Whether `poll_event` has nothing to look at, as between requests; then it need not be called.
+    #[inline]
+    pub(crate) fn rests(&mut self, now: u64) -> bool {
         self.look(now);
-        if self.is_quiet() {
+        let nothing = self.exchange.is_none() && self.input.is_empty() && self.notices.is_empty();
+        let reads = self.phase == Phase::Open && self.output.len() < self.config.output_bytes;
+        let rests = nothing && reads && !self.over && self.upgrade.is_none();
+        if rests {
             (self.waiting, self.paused) = (false, false);
-            self.watch();
-            return None;
+            self.timers.no_head();
         }
+        rests
+    }
+
+    fn poll_waiting(&mut self) -> Option<Event> {
         if let Some(upgrade) = self.upgrade.take() {
-            let Upgrade { facts, request, .. } = *upgrade;
+            let Upgrade { facts, request } = *upgrade;
             return Some(self.begin(facts, request));
         }
         loop {
@@ -217,13 +238,6 @@ impl Connection {
         None
     }
 
-    /// Whether there is nothing to look at, as between requests.
-    fn is_quiet(&self) -> bool {
-        let nothing = self.exchange.is_none() && self.input.is_empty() && self.notices.is_empty();
-        let reads = self.phase == Phase::Open && self.output.len() < self.config.output_bytes;
-        nothing && reads && !self.over && self.upgrade.is_none()
-    }
-
     fn tell(&mut self, notice: Notice) -> Option<Event> {
         match notice {
             Notice::Writable(stream) => self.find(stream).map(|_| Event::Writable { stream }),
@@ -244,39 +258,39 @@ impl Connection {
         }
         let mut request = self.spare.take().unwrap_or_default();
         let bounds = self.bounds();
-        let known = self.repeats.repeat(self.input.bytes(), &bounds, &mut request);
-        let facts = match known.map_or_else(|| self.read_new(&bounds, &mut request), |it| Ok(Some(it))) {
-            Ok(Some(facts)) => facts,
+        if let Some(facts) = self.repeats.repeat(self.input.bytes(), &bounds, &mut request) {
+            return Ok(Some(self.came(facts, request)));
+        }
+        match self.repeats.read(self.input.bytes(), &bounds, &mut request) {
+            Ok(Some(facts)) => Ok(Some(self.came(facts, request))),
             Ok(None) => {
                 self.searched = self.input.len();
                 self.spare = Some(request);
-                return Ok(None);
+                Ok(None)
             }
             Err(refusal) => {
                 if self.log.is_some() {
                     self.log_refused();
                 }
-                return Err(refusal);
+                Err(refusal)
             }
-        };
+        }
+    }
+
+    /// A head was read from the front of the input.
+    #[inline]
+    fn came(&mut self, facts: Facts, request: Box<Request<()>>) -> Event {
         self.searched = 0;
         if self.log.is_some() {
             let octets = self.input.bytes()[..facts.octets].to_vec();
             self.log_lines(Direction::Received, &octets, facts.framing == Framing::None);
         }
         self.input.skip(facts.octets);
-        if let Some(settings) = facts.settings.clone().filter(|_| self.may_become_http2()) {
-            self.upgrade = Some(Box::new(Upgrade { facts, request, settings }));
-            return Ok(Some(Event::Http1));
+        if facts.settings.is_some() && self.may_become_http2() {
+            self.upgrade = Some(Box::new(Upgrade { facts, request }));
+            return Event::Http1;
         }
-        Ok(Some(self.begin(facts, request)))
-    }
-
-    /// Reads a head that is not known.
-    fn read_new(&mut self, bounds: &Bounds, request: &mut Request<()>) -> Result<Option<Facts>, Refusal> {
-        let Some((facts, octets)) = head::read(self.input.bytes(), bounds, request)? else { return Ok(None) };
-        self.repeats.note(&octets, request, &facts);
-        Ok(Some(facts))
+        self.begin(facts, request)
     }
 
     /// What the head asks for is possible now: everything before it was written.
@@ -299,7 +313,7 @@ impl Connection {
         };
         self.tally.requests = self.tally.requests.wrapping_add(1);
         self.timers.busy();
-        let exchange = Exchange::new(self.tally.requests, &facts, asked);
+        let exchange = Exchange::new(self.tally.requests, facts, asked);
         let (stream, end) = (exchange.key(), exchange.receiving == Receiving::Ended);
         self.exchange = Some(exchange);
         Event::Request { stream, request, end }
@@ -533,8 +547,13 @@ impl Connection {
     /// Gives the memory of a request's head back for the next one, whatever is still in it.
     pub fn recycle_head(&mut self, mut head: Box<Request<()>>) {
         if self.spare.is_none() && self.phase != Phase::Dead {
-            head.headers_mut().clear();
-            head.extensions_mut().clear();
+            // Most have been taken by a handler, and an empty map is not cleared for nothing.
+            if !head.headers().is_empty() {
+                head.headers_mut().clear();
+            }
+            if !head.extensions().is_empty() {
+                head.extensions_mut().clear();
+            }
             self.spare = Some(head);
         }
     }
@@ -564,8 +583,14 @@ impl Connection {
     }
 
     /// The date for answers that no handler makes.
-    pub(crate) fn set_date(&mut self, date: HeaderValue) {
-        self.date = Some(date);
+    pub(crate) fn set_date(&mut self, date: HeaderValue, stale_at: u64) {
+        (self.date, self.date_stale_at) = (Some(date), stale_at);
+    }
+
+    /// Whether there is no date that is current.
+    #[inline]
+    pub(crate) fn needs_date(&self, now: u64) -> bool {
+        self.date_stale_at <= now
     }
 
     /// Whether there is anything to write, an end included.

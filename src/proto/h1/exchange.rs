@@ -83,7 +83,7 @@ pub(super) enum Asked {
 }
 
 impl Exchange {
-    pub(super) fn new(number: u32, facts: &Facts, asked: Asked) -> Exchange {
+    pub(super) fn new(number: u32, facts: Facts, asked: Asked) -> Exchange {
         let receiving = match (asked, facts.framing) {
             (Asked::Connect | Asked::Upgrade, _) => Receiving::Undecided,
             (Asked::Content | Asked::HeadOnly, Framing::None) => Receiving::Ended,
@@ -106,7 +106,7 @@ impl Exchange {
             unreleased: 0,
             received: 0,
             list_bytes: facts.list_bytes,
-            line: facts.line.clone(),
+            line: facts.line,
             discard: None,
         }
     }

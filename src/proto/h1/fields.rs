@@ -1,6 +1,5 @@
 //! Fields that concern the connection and not the application (RFC 9110 §7.6, RFC 9112 §9.3).
 
-use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::refusal::Refusal;
@@ -35,7 +34,7 @@ pub(super) struct Fields {
     /// `upgrade` stands in both places that it has to stand in.
     pub(super) upgrades: bool,
     /// The payload of a SETTINGS frame, when the connection may be changed to HTTP/2 (RFC 7540 §3.2.1).
-    pub(super) settings: Option<Bytes>,
+    pub(super) settings: Option<Box<[u8]>>,
 }
 
 impl Fields {
@@ -86,11 +85,11 @@ pub(super) fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The settings of an upgrade to HTTP/2: asked for, named once, and well formed.
-fn h2c_settings(headers: &HeaderMap) -> Option<Bytes> {
+fn h2c_settings(headers: &HeaderMap) -> Option<Box<[u8]>> {
     let asked = headers.get_all(header::UPGRADE).iter().flat_map(list).any(|protocol| protocol == b"h2c");
     let mut values = headers.get_all(HTTP2_SETTINGS).iter();
     let (Some(value), None, true) = (values.next(), values.next(), asked) else { return None };
-    decode(value.as_bytes()).filter(|payload| payload.len() % 6 == 0).map(Bytes::from)
+    decode(value.as_bytes()).filter(|payload| payload.len() % 6 == 0).map(Vec::into_boxed_slice)
 }
 
 /// Base64 with the URL's alphabet and without padding (RFC 4648 §5); bits that are left over must be nought.

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
+use http::uri::Authority;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
 use httparse::{Error, Status};
 
@@ -49,20 +50,22 @@ pub(super) struct Facts {
     /// It wants to change to another protocol, and has said everything to do so.
     pub(super) upgrades: bool,
     /// The settings of an HTTP/2 that it may be changed to.
-    pub(super) settings: Option<Bytes>,
+    pub(super) settings: Option<Box<[u8]>>,
 }
 
 /// Reads a head from the front of `octets`; `None` when more of it is needed. Fields, method and target go to
-/// `request`, which has none. All of the head comes back as well, in the copy that its values lie in.
+/// `request`, which has none. All of the head comes back as well, in the copy that its values lie in. `named` is the host
+/// that was named last.
 pub(super) fn read(
     octets: &[u8],
     bounds: &Bounds,
     request: &mut Request<()>,
+    named: &mut Option<Authority>,
 ) -> Result<Option<(Facts, Bytes)>, Refusal> {
     let line = &octets[..octets.len().min(bounds.line)];
     if octets.len() > bounds.line && !line.contains(&b'\n') {
         // Whatever else is wrong with the line comes first.
-        parse(line, bounds, request)?;
+        parse(line, bounds, request, named)?;
         if !line.contains(&b' ') {
             // RFC 9112 §3: a method longer than any.
             let text = "the method is longer than any";
@@ -76,7 +79,7 @@ pub(super) fn read(
     }
     let longest = bounds.fields.block_bytes;
     let head = &octets[..octets.len().min(longest)];
-    match parse(head, bounds, request)? {
+    match parse(head, bounds, request, named)? {
         None if octets.len() >= longest => Err(too_large("the head is too long", Trip::HeaderBlock)),
         found => Ok(found),
     }
@@ -92,6 +95,7 @@ fn parse(
     octets: &[u8],
     bounds: &Bounds,
     request: &mut Request<()>,
+    named: &mut Option<Authority>,
 ) -> Result<Option<(Facts, Bytes)>, Refusal> {
     let mut lines = [const { MaybeUninit::uninit() }; limits::HEADER_FIELDS as usize];
     let mut parsed = httparse::Request::new(&mut []);
@@ -100,11 +104,11 @@ fn parse(
             if has_bare_feed(&octets[..length]) {
                 return Err(BARE);
             }
-            take(&octets[..length], &parsed, bounds, request).map(Some)
+            take(&octets[..length], &parsed, bounds, request, named).map(Some)
         }
         Ok(Status::Partial) if has_bare_feed(octets) => Err(BARE),
         Ok(Status::Partial) => Ok(None),
-        Err(Error::Version) => other_version(octets, bounds, request),
+        Err(Error::Version) => other_version(octets, bounds, request, named),
         // The request line and as many fields as there may be.
         Err(error) => Err(refusal(error, octets, 1 + limits::HEADER_FIELDS as usize)),
     }
@@ -147,6 +151,7 @@ fn other_version(
     octets: &[u8],
     bounds: &Bounds,
     request: &mut Request<()>,
+    named: &mut Option<Authority>,
 ) -> Result<Option<(Facts, Bytes)>, Refusal> {
     let Some(end) = octets.iter().position(|&octet| octet == b'\n') else { return Ok(None) };
     let line = octets[..end].strip_suffix(b"\r").ok_or(BARE)?;
@@ -155,7 +160,7 @@ fn other_version(
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => {
             let mut known = octets.to_vec();
             known[line.len() - 1] = b'1';
-            parse(&known, bounds, request)
+            parse(&known, bounds, request, named)
         }
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'1'] => {
             Err(Refusal::bad("the request line is malformed"))
@@ -173,6 +178,7 @@ fn take(
     parsed: &httparse::Request<'_, '_>,
     bounds: &Bounds,
     request: &mut Request<()>,
+    named: &mut Option<Authority>,
 ) -> Result<(Facts, Bytes), Refusal> {
     let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(Refusal::bad("the request line is malformed"));
@@ -186,10 +192,15 @@ fn take(
     };
     let headers = request.headers_mut();
     let list_bytes = take_fields(parsed.headers, bounds, headers, part)?;
-    let fields = Fields::of(headers, old)?;
-    let content = Framing::of(headers, old, bounds.content)?;
+    // Most requests have none of these, and then nothing has to be looked up.
+    let (fields, content) = if parsed.headers.iter().any(|line| concerns_us(line.name)) {
+        (Fields::of(headers, old)?, Framing::of(headers, old, bounds.content)?)
+    } else {
+        (Fields { persists: !old, ..Fields::default() }, Framing::None)
+    };
     let line = shared.slice(..target.as_ptr() as usize - octets.as_ptr() as usize + target.len());
-    let (uri, hosted) = target::read(&method, part(target.as_bytes()), headers, old, bounds.secure)?;
+    let host = target::host(headers, old, named)?;
+    let (uri, hosted) = target::read(&method, part(target.as_bytes()), host, bounds.secure)?;
     if let Hosted::ByTarget(authority) = hosted {
         // RFC 9112 §3.2.2: a target that names a host stands above the field.
         headers.insert(http::header::HOST, authority);
@@ -230,6 +241,18 @@ pub(super) fn read_line(line: &[u8]) -> Option<(Method, Bytes, usize)> {
     Some((method, Bytes::copy_from_slice(&line[..at + target.len()]), at))
 }
 
+/// Whether a field of this name frames the message, or speaks to us.
+fn concerns_us(name: &str) -> bool {
+    let names: &[&str] = match name.len() {
+        6 => &["expect"],
+        10 => &["connection"],
+        14 => &["content-length"],
+        17 => &["transfer-encoding"],
+        _ => &[],
+    };
+    names.iter().any(|it| it.eq_ignore_ascii_case(name))
+}
+
 fn method_of(method: &str) -> Result<Method, Refusal> {
     Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::bad("the method is no token"))
 }
@@ -247,12 +270,15 @@ pub(super) fn take_fields(
     let mut list_bytes = 0;
     for line in lines {
         list_bytes += line.name.len() + line.value.len() + 32;
-        let name = HeaderName::from_bytes(line.name.as_bytes());
-        let name = name.map_err(|_| Refusal::bad("a field's name is no token"))?;
-        let value = HeaderValue::from_maybe_shared(part(line.value));
-        let value = value.map_err(|_| Refusal::bad("a field's value has a control character"))?;
-        let appended = headers.try_append(name, value);
-        appended.map_err(|_| too_large("too many fields", Trip::HeaderFields))?;
+        let Ok(name) = HeaderName::from_bytes(line.name.as_bytes()) else {
+            return Err(Refusal::bad("a field's name is no token"));
+        };
+        let Ok(value) = HeaderValue::from_maybe_shared(part(line.value)) else {
+            return Err(Refusal::bad("a field's value has a control character"));
+        };
+        if headers.try_append(name, value).is_err() {
+            return Err(too_large("too many fields", Trip::HeaderFields));
+        }
     }
     if list_bytes > bounds.fields.list_bytes as usize {
         return Err(too_large("the fields are too large", Trip::HeaderList));

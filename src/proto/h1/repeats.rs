@@ -9,9 +9,11 @@
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
-use http::{Method, Request, Uri, Version};
+use http::uri::{Authority, Uri};
+use http::{Method, Request, Version};
 
 use super::head::{self, Bounds, Facts};
+use super::refusal::Refusal;
 use super::target;
 use crate::limits;
 
@@ -19,8 +21,10 @@ use crate::limits;
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     known: Option<Box<Known>>,
-    /// How long the lines behind the first were in the head that came last: the same again are worth keeping.
-    section: usize,
+    /// The host that was named last, which hardly ever changes.
+    authority: Option<Authority>,
+    /// How long what came behind the target was in the last head: the same again is worth keeping.
+    behind: usize,
     /// Heads that were kept and not the next: a client that does not repeat itself costs next to nothing.
     misses: u8,
 }
@@ -62,17 +66,31 @@ impl Repeats {
         Some(facts)
     }
 
+    /// Reads a head that is not known, as `head::read` does.
+    pub(super) fn read(
+        &mut self,
+        octets: &[u8],
+        bounds: &Bounds,
+        request: &mut Request<()>,
+    ) -> Result<Option<Facts>, Refusal> {
+        let read = head::read(octets, bounds, request, &mut self.authority)?;
+        Ok(read.map(|(facts, head)| {
+            self.note(&head, request, &facts);
+            facts
+        }))
+    }
+
     /// Takes note of a head that was read; `octets` is all of it.
-    pub(super) fn note(&mut self, octets: &Bytes, request: &Request<()>, facts: &Facts) {
-        let Some(line) = octets.iter().position(|&octet| octet == b'\n').map(|at| at + 1) else { return };
-        let section = octets.len() - line;
-        if std::mem::replace(&mut self.section, section) != section || !may_be_kept(octets, request, facts) {
+    fn note(&mut self, octets: &Bytes, request: &Request<()>, facts: &Facts) {
+        let behind = octets.len() - facts.line.len();
+        if std::mem::replace(&mut self.behind, behind) != behind || !may_be_kept(octets, request, facts) {
             return;
         }
         self.misses = self.misses.wrapping_add(1);
         if self.misses > limits::H2_HEAD_MISSES && self.misses % limits::H2_HEAD_MISSES != 0 {
             return;
         }
+        let Some(line) = octets.iter().position(|&octet| octet == b'\n').map(|at| at + 1) else { return };
         let fields = request.headers().iter().map(|(name, value)| (name.clone(), value.clone()));
         self.known = Some(Box::new(Known {
             head: octets.clone(),
@@ -125,11 +143,8 @@ mod tests {
         if let Some(facts) = repeats.repeat(octets, &BOUNDS, &mut request) {
             return (format!("{request:?} {facts:?}"), true);
         }
-        let outcome = match head::read(octets, &BOUNDS, &mut request) {
-            Ok(Some((facts, head))) => {
-                repeats.note(&head, &request, &facts);
-                format!("{request:?} {facts:?}")
-            }
+        let outcome = match repeats.read(octets, &BOUNDS, &mut request) {
+            Ok(Some(facts)) => format!("{request:?} {facts:?}"),
             other => format!("{:?}", other.map(|_| ())),
         };
         (outcome, false)
@@ -228,8 +243,7 @@ mod tests {
         let bounds = Bounds { fields: FieldLimits { block_bytes: 5000, ..FIELDS }, ..BOUNDS };
         for _ in 0..3 {
             let mut request = Request::default();
-            let (facts, octets) = head::read(head.as_bytes(), &bounds, &mut request).unwrap().unwrap();
-            repeats.note(&octets, &request, &facts);
+            repeats.read(head.as_bytes(), &bounds, &mut request).unwrap().unwrap();
         }
         assert!(repeats.known.is_none());
     }

@@ -15,16 +15,14 @@ pub(super) enum Hosted {
     ByTarget(HeaderValue),
 }
 
-/// Reads the target, and what `host` says; the result is the same as HTTP/2's: scheme, authority and path, but for
+/// Reads the target, which is for `host` unless it names another; the result is the same as HTTP/2's: scheme, authority and path, but for
 /// CONNECT the authority alone, and where there is no host the path alone.
 pub(super) fn read(
     method: &Method,
     target: Bytes,
-    headers: &HeaderMap,
-    old: bool,
+    host: Option<Authority>,
     secure: bool,
 ) -> Result<(Uri, Hosted), Refusal> {
-    let host = host(headers, old)?;
     if !is_clean(&target) {
         return Err(Refusal::bad("the target has a fragment, or a character that is not ASCII"));
     }
@@ -68,8 +66,13 @@ fn path(target: Bytes) -> Result<PathAndQuery, Refusal> {
     PathAndQuery::from_maybe_shared(target).map_err(|_| Refusal::bad("the target is no URI"))
 }
 
-/// One `host` field, unless HTTP/1.0; empty where the target has no authority (RFC 9112 §3.2).
-fn host(headers: &HeaderMap, old: bool) -> Result<Option<Authority>, Refusal> {
+/// One `host` field, unless HTTP/1.0; empty where the target has no authority (RFC 9112 §3.2). `named` is the one of the
+/// head before, which is parsed no second time.
+pub(super) fn host(
+    headers: &HeaderMap,
+    old: bool,
+    named: &mut Option<Authority>,
+) -> Result<Option<Authority>, Refusal> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() {
@@ -79,7 +82,12 @@ fn host(headers: &HeaderMap, old: bool) -> Result<Option<Authority>, Refusal> {
         None if old => Ok(None),
         None => Err(Refusal::bad("no host field")),
         Some(host) if host.is_empty() => Ok(None),
-        Some(host) => authority(host.as_bytes()).map(Some).ok_or(Refusal::bad("host is no authority")),
+        Some(host) => {
+            if !named.as_ref().is_some_and(|named| named.as_str().as_bytes() == host.as_bytes()) {
+                *named = Some(authority(host.as_bytes()).ok_or(Refusal::bad("host is no authority"))?);
+            }
+            Ok(named.clone())
+        }
     }
 }
 

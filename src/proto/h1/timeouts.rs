@@ -48,6 +48,11 @@ impl Timers {
         (self.head, self.idle_since, self.owed) = (NEVER, NEVER, Owed::NOTHING);
     }
 
+    /// None has begun.
+    pub(super) fn no_head(&mut self) {
+        self.head = NEVER;
+    }
+
     /// It is over.
     pub(super) fn idle(&mut self) {
         (self.idle_since, self.discard, self.owed, self.silent_since) = (SOON, NEVER, Owed::NOTHING, NEVER);
@@ -116,7 +121,7 @@ impl Connection {
         let Some(exchange) = &self.exchange else {
             if self.input.is_empty() || self.output.len() >= self.config.output_bytes {
                 // Nothing has begun, or what has is not looked at.
-                self.timers.head = NEVER;
+                self.timers.no_head();
             } else if self.timers.head == NEVER {
                 self.timers.head = after(now, self.config.header_timeout);
             }

@@ -6,6 +6,7 @@ use http::header::{HeaderName, HeaderValue};
 use crate::limits;
 use crate::proto::h2::Output;
 
+#[inline]
 pub(super) fn write_field(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
     let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
     out.reserve(name.len() + value.len() + 4);
