@@ -332,12 +332,8 @@ pub(in crate::http) fn may_upgrade(core: &Core, stream: StreamKey) -> bool {
 #[inline]
 pub(in crate::http) fn set_date(core: &mut Core, date: &Date, now: u64) {
     match core {
-        Core::Http2(_) | Core::Http1Client(_) => {}
-        Core::Http1(core) => {
-            if core.needs_date(now) {
-                core.set_date(date.at(now).clone(), date.stale_at());
-            }
-        }
+        Core::Http1(core) if core.needs_date(now) => core.set_date(date.at(now).clone(), date.stale_at()),
+        Core::Http2(_) | Core::Http1(_) | Core::Http1Client(_) => {}
     }
 }
 
