@@ -13,7 +13,7 @@ use std::{
     fs::File,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpStream as StdStream},
-    os::unix::net::UnixStream as StdUnixStream,
+    os::{fd::AsFd, unix::net::UnixStream as StdUnixStream},
     path::PathBuf,
     pin::pin,
     process, thread,
@@ -446,19 +446,29 @@ fn a_zero_copy_send_that_is_dropped_keeps_its_bytes_until_the_kernel_lets_go() {
     });
 }
 
+/// Also when somebody else has the descriptor: closing would not end it then, and it would send on from memory that is freed.
 #[test]
 fn a_connection_dropped_while_the_kernel_holds_its_bytes_is_reset() {
-    run(async {
+    for duplicated in [false, true] {
+        drop_while_held(duplicated);
+    }
+}
+
+fn drop_while_held(duplicated: bool) {
+    run(async move {
         let (mut ours, mut theirs) = pair().await;
+        let duplicate = duplicated.then(|| ours.as_fd().try_clone_to_owned().unwrap());
+        let bytes = Bytes::from(vec![1; 32 << 20]);
         {
-            let bytes = Bytes::from(vec![1; 32 << 20]);
-            let mut sending = pin!(ours.send_zero_copy(bytes));
+            let mut sending = pin!(ours.send_zero_copy(bytes.clone()));
             for _ in 0..20 {
                 assert!(poll_once(sending.as_mut()).await.is_pending(), "nobody reads");
                 time::sleep(Duration::from_micros(500)).await;
             }
         }
         drop(ours);
+        assert!(bytes.is_unique(), "what the kernel has let go of is freed");
+        let duplicate = duplicate.filter(|_| cfg!(target_os = "linux") && !cfg!(wakering_fallback));
         let mut buffer = vec![0; 1 << 20];
         let end = loop {
             match theirs.read(&mut buffer).await {
@@ -470,6 +480,27 @@ fn a_connection_dropped_while_the_kernel_holds_its_bytes_is_reset() {
         // Where the bytes were copied there is nothing to reset for.
         assert!(matches!(end, Ok(()) | Err(ErrorKind::ConnectionReset)), "{end:?}");
         assert!(cfg!(not(target_os = "linux")) || cfg!(wakering_fallback) || end.is_err());
+        drop(duplicate);
+    });
+}
+
+/// The socket counts its sends, and nobody knows how far it has come.
+#[test]
+fn a_socket_that_has_sent_without_a_copy_copies_when_it_comes_back() {
+    run(async {
+        let (mut ours, mut theirs) = pair().await;
+        let mut buffer = vec![0; 100_000];
+        for octet in 0..3 {
+            let sending = spawn(async move {
+                let how = ours.send_zero_copy(Bytes::from(vec![octet; 100_000])).await.unwrap();
+                (ours, how)
+            });
+            theirs.read_exact(&mut buffer).await.unwrap();
+            assert!(buffer.iter().all(|it| *it == octet));
+            let (stream, how) = sending.await.unwrap();
+            assert!(octet == 0 || how == net::ZeroCopied::Copied);
+            ours = TcpStream::from_std(stream.into_std()).unwrap();
+        }
     });
 }
 

@@ -11,12 +11,11 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use crate::{
     reactor::{Direction, Reactor, SourceKey},
-    sys::{Interest, SHORT_READ_RULE, options},
+    sys::{Interest, SHORT_READ_RULE},
     worker::context,
 };
 
@@ -37,8 +36,6 @@ pub(crate) struct Watch {
     interest: Interest,
     /// A duplicate may exist, so that closing would not end the registration.
     lent: Cell<bool>,
-    /// Closing resets the connection.
-    resets: Cell<bool>,
     short_reads: ShortReads,
 }
 
@@ -93,11 +90,6 @@ impl Io {
     /// Notes that the descriptor was lent out, and may have been duplicated.
     pub(crate) fn note_lent(&self) {
         self.watch.lent.set(true);
-    }
-
-    /// Says whether dropping it resets the connection, so that the kernel lets go of what it has to send.
-    pub(crate) fn reset_on_drop(&self, on: bool) {
-        self.watch.resets.set(on);
     }
 
     /// Tries `op` until it does not block, is done, or fails; waits for readiness meanwhile.
@@ -178,8 +170,13 @@ impl Io {
 
     /// Ends the registration and gives the descriptor away.
     pub(crate) fn into_owned_fd(mut self) -> OwnedFd {
+        self.take_owned_fd()
+    }
+
+    /// As `into_owned_fd`, for an owner that has a destructor; it is good for nothing but that afterwards.
+    pub(crate) fn take_owned_fd(&mut self) -> OwnedFd {
         self.unregister(true);
-        self.fd.take().expect("the descriptor is taken only here")
+        self.fd.take().expect("the descriptor is taken only here, once")
     }
 
     fn unregister(&mut self, keeps_open: bool) {
@@ -191,9 +188,6 @@ impl Io {
 
 impl Drop for Io {
     fn drop(&mut self) {
-        if let (true, Some(fd)) = (self.watch.resets.get(), &self.fd) {
-            drop(options::set_linger(fd.as_fd(), Some(Duration::ZERO)));
-        }
         self.unregister(self.watch.lent.get());
     }
 }
@@ -204,7 +198,6 @@ impl Watch {
             registration: OnceCell::new(),
             interest,
             lent: Cell::new(false),
-            resets: Cell::new(false),
             short_reads: ShortReads::SayNothing,
         }
     }

@@ -71,7 +71,6 @@ use crate::{
 #[derive(Debug)]
 pub struct TcpStream {
     pub(super) io: Io,
-    // Behind `io`: what the kernel holds is freed after the descriptor is closed.
     pub(super) zero: ZeroCopy,
 }
 
@@ -457,9 +456,16 @@ impl TryFrom<OwnedFd> for TcpStream {
 
 /// Gives the descriptor out, unregistered; it is still non-blocking.
 impl From<TcpStream> for OwnedFd {
-    fn from(stream: TcpStream) -> OwnedFd {
+    fn from(mut stream: TcpStream) -> OwnedFd {
         stream.zero.leak();
-        stream.io.into_owned_fd()
+        stream.io.take_owned_fd()
+    }
+}
+
+/// What the kernel holds of memory that was sent without a copy is let go of before the descriptor is closed.
+impl Drop for TcpStream {
+    fn drop(&mut self) {
+        self.zero.let_go(&self.io);
     }
 }
 

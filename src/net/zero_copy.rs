@@ -1,8 +1,9 @@
 //! Sends without a copy: the caller's memory is the kernel's until the peer has acknowledged it.
 //!
 //! What the kernel holds is kept here, in the connection, and not in the future that sends: a future that is dropped must not
-//! free it. A connection that is dropped then is reset, which makes the kernel let go at once, and the memory is freed after
-//! that (the order of the fields of `TcpStream`).
+//! free it. A connection that is dropped then is disconnected first, which makes the kernel let go at once. Closing would not
+//! do: a duplicate of the descriptor, such as a child process has between fork and exec, keeps the socket alive, which would go
+//! on to send whatever is written where the bytes lay.
 
 use std::{
     collections::VecDeque,
@@ -49,23 +50,33 @@ impl ZeroCopy {
     }
 
     /// Never frees what the kernel still holds, for a connection that goes out of our hands.
-    pub(super) fn leak(self) {
-        if let Some(held) = self.0.filter(|held| !held.sends.is_empty()) {
+    pub(super) fn leak(&mut self) {
+        if let Some(held) = self.0.take().filter(|held| !held.sends.is_empty()) {
             std::mem::forget(held);
         }
     }
 
-    /// The record, made with the first send; `None` where the system has no such thing.
+    /// Has the kernel let go of what it still holds, for a connection that is dropped. The peer is told by a reset.
+    pub(super) fn let_go(&mut self, io: &Io) {
+        let Some(held) = self.0.as_deref_mut().filter(|held| !held.sends.is_empty()) else { return };
+        // What fails here leaves the bytes held.
+        drop(held.take_notices(io));
+        if !held.sends.is_empty() {
+            drop(zero_copy::disconnect(io.fd()));
+            drop(held.take_notices(io));
+        }
+        // At most what a device is sending at this moment.
+        self.leak();
+    }
+
+    /// The record, made with the first send; `None` where the system has no such thing, and where sends were counted before:
+    /// the count is the socket's, and what was counted is known to nobody.
     fn held(&mut self, io: &Io) -> Option<&mut Held> {
         if self.0.is_none() {
             zero_copy::allow(io.fd()).ok()?;
             self.0 = Some(Box::new(Held { next: 0, sends: VecDeque::new(), copied: false }));
         }
         self.0.as_deref_mut()
-    }
-
-    fn is_holding(&self) -> bool {
-        self.0.as_ref().is_some_and(|held| !held.sends.is_empty())
     }
 }
 
@@ -108,7 +119,8 @@ impl TcpStream {
     /// # Cancellation
     ///
     /// A part may have been sent, and nothing says how much. The connection goes on and keeps what the kernel holds of the
-    /// bytes. Should it be *dropped* before the kernel has let go, it is reset: only that makes the kernel let go at once.
+    /// bytes. Should it be *dropped* before the kernel has let go, it is reset: only that makes the kernel let go at once. Given
+    /// out, as by `into_std`, it keeps them for ever, and a `TcpStream` that is made of it again copies.
     ///
     /// # Examples
     ///
@@ -177,7 +189,6 @@ impl Sending<'_> {
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        self.io.reset_on_drop(self.zero.is_holding());
         if self.is_waiting {
             // Whether it is writable is not known any more: a new registration tells. If that fails, so does the next wait.
             self.io.withdraw();

@@ -34,7 +34,14 @@ pub(crate) struct Completed {
 }
 
 /// Allows zero-copy sends on this socket.
+///
+/// # Errors
+///
+/// `AlreadyExists` when they are allowed: then there may have been some, and the next one's number is not zero.
 pub(crate) fn allow(fd: BorrowedFd<'_>) -> io::Result<()> {
+    if options::get::<c_int>(fd, libc::SOL_SOCKET, SO_ZEROCOPY, 0)? != 0 {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
     options::set(fd, libc::SOL_SOCKET, SO_ZEROCOPY, &1)
 }
 
@@ -46,6 +53,17 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     // pages and not the address: freeing the memory too early would send other bytes, and break no memory.
     let sent = attempt(Call::Send, fd, || unsafe { libc::send(fd.as_raw_fd(), start, length, flags) })?;
     Ok(sent.unsigned_abs())
+}
+
+/// Ends the connection by a reset, whoever else has its descriptor: what waits to be sent is thrown away (connect(2) to
+/// `AF_UNSPEC`).
+pub(crate) fn disconnect(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: sockaddr is integers, for which all zeros is a value; zero is `AF_UNSPEC`.
+    let nobody: libc::sockaddr = unsafe { mem::zeroed() };
+    let length = mem::size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: `nobody` is `length` bytes and outlives the call.
+    attempt(Call::Shutdown, fd, || unsafe { libc::connect(fd.as_raw_fd(), &raw const nobody, length) })?;
+    Ok(())
 }
 
 /// Whether there is no more room to remember sends by, so that this one has to be copied.

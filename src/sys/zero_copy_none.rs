@@ -21,6 +21,10 @@ pub(crate) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     socket::send(fd, bytes)
 }
 
+pub(crate) fn disconnect(_fd: BorrowedFd<'_>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 pub(crate) fn is_out_of_notices(_error: &io::Error) -> bool {
     false
 }
