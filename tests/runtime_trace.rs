@@ -4,7 +4,13 @@
 
 use std::{
     fmt::{self, Write},
-    sync::{Arc, Mutex},
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
     thread,
     time::Duration,
 };
@@ -89,6 +95,72 @@ fn a_task_is_told_from_its_spawn_to_its_end_with_a_span_for_each_poll() {
     let spans = lines[spawned..ended].iter().filter(|line| line.starts_with("span wakering::task task id="));
     assert!(spans.count() >= 2, "{lines:#?}");
     position(&lines, &["wakering::task ERROR", "as expected", "panicked", "tests/runtime_trace.rs:"]);
+}
+
+/// A subscriber that panics at whatever it is told, but for spans.
+struct Furious;
+
+impl Subscriber for Furious {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("wakering") && metadata.is_event()
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, _event: &Event<'_>) {
+        // Without the hook, whose message the test program would keep.
+        std::panic::resume_unwind(Box::new("a subscriber that allows nothing"));
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+/// Two futures as one, which no destructor of an `async` block ends when the second panics.
+struct Both {
+    _held: Told,
+    poll: fn() -> Poll<()>,
+}
+
+struct Told(Arc<AtomicBool>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Future for Both {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        (self.poll)()
+    }
+}
+
+#[test]
+fn a_subscriber_that_panics_ends_no_task_no_worker_and_leaves_no_future_undropped() {
+    let dropped = Arc::new(AtomicBool::new(false));
+    tracing::subscriber::with_default(Furious, || {
+        let told = Told(dropped.clone());
+        wakering::run(async move {
+            let panics =
+                Both { _held: told, poll: || std::panic::resume_unwind(Box::new("a task that panics")) };
+            assert!(spawn(panics).await.unwrap_err().is_panic());
+            spawn(async { wakering::yield_now().await }).await.unwrap();
+            drop(spawn(std::future::pending::<()>()));
+            wakering::yield_now().await;
+        })
+        .unwrap();
+    });
+    assert!(dropped.load(Ordering::Relaxed));
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //!
 //! * `Empty` → it holds nothing; only `fill` may, before anybody else knows of the future;
 //! * `Pending` → the future; only `poll`/`cancel` may, and they set `Polling` first, so that nothing re-enters;
-//! * `Polling` → the future, until `finish` has dropped it; only the frame that set it;
+//! * `Polling` → the future; only the frame that set it;
+//! * `Dropping` → the future, which `finish` is dropping, or nothing any more; only that frame;
 //! * `Finished` → the output; only `take` and `discard`, which set `Empty` first.
 //!
 //! The future is never moved after `fill`: it is dropped in place before the stage changes. The stage is a union, and
@@ -53,6 +54,7 @@ enum Phase {
     Empty,
     Pending,
     Polling,
+    Dropping,
     Finished,
 }
 
@@ -106,7 +108,7 @@ impl Header {
     }
 
     pub(super) fn is_polling(&self) -> bool {
-        self.phase.get() == Phase::Polling
+        matches!(self.phase.get(), Phase::Polling | Phase::Dropping)
     }
 
     pub(super) fn handle(&self) -> Handle {
@@ -221,7 +223,7 @@ impl<F: Future> TaskCell<F> {
     pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         match self.header.phase.get() {
             Phase::Pending => {}
-            Phase::Polling => return Poll::Pending,
+            Phase::Polling | Phase::Dropping => return Poll::Pending,
             // It was abandoned from outside the table, which hears of it here.
             Phase::Finished | Phase::Empty => return Poll::Ready(()),
         }
@@ -260,8 +262,10 @@ impl<F: Future> TaskCell<F> {
     pub(crate) fn poll_join(&self, context: &Context<'_>) -> Poll<Result<F::Output, JoinError>> {
         match self.header.phase.get() {
             Phase::Finished => Poll::Ready(self.take()),
-            Phase::Polling if table::is_running(self.header.id()) => Poll::Ready(Err(JoinError::itself())),
-            Phase::Pending | Phase::Polling => {
+            Phase::Polling | Phase::Dropping if table::is_running(self.header.id()) => {
+                Poll::Ready(Err(JoinError::itself()))
+            }
+            Phase::Pending | Phase::Polling | Phase::Dropping => {
                 let joiner = match self.joiner.take() {
                     Some(joiner) if joiner.will_wake(context.waker()) => joiner,
                     Some(_) | None => context.waker().clone(),
@@ -311,11 +315,12 @@ impl<F: Future> TaskCell<F> {
 
     /// Replaces the future, dropped in place, by `result`, and wakes who waits for it.
     fn finish(&self, mut result: Result<F::Output, JoinError>) {
+        self.header.phase.set(Phase::Dropping);
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.drop_future())) {
             // The future's own destructor panicked: that is how the task ended.
             drop_contained(mem::replace(&mut result, Err(JoinError::panicked(payload))));
         }
-        // SAFETY: the phase is still `Polling`, so nobody else holds a reference; the future that was here is gone
+        // SAFETY: the phase is still `Dropping`, so nobody else holds a reference; the future that was here is gone
         // since `drop_future`, so nothing has to be dropped.
         unsafe { self.output().write(result) };
         self.header.phase.set(Phase::Finished);
@@ -326,9 +331,9 @@ impl<F: Future> TaskCell<F> {
     }
 
     fn drop_future(&self) {
-        // SAFETY: the phase is `Polling` and `poll_future` has returned: this is the only reference, and the future
-        // is there. It is dropped where it lies, which is what pinning asks for, and once: the caller writes the
-        // output over it, also when that drop unwinds.
+        // SAFETY: the phase was `Polling` and `poll_future` has returned: this is the only reference, and the future
+        // is there. It is dropped where it lies, which is what pinning asks for, and once: the phase is `Dropping` now,
+        // in which nobody drops it, and the caller writes the output over it, also when that drop unwinds.
         unsafe { ptr::drop_in_place(self.future()) };
     }
 }
@@ -338,12 +343,12 @@ impl<F: Future> Drop for TaskCell<F> {
     /// blame for what another task left.
     fn drop(&mut self) {
         match self.header.phase.get() {
-            // SAFETY: in this phase the stage holds the future, and nobody but us has the cell any more.
-            Phase::Pending => contain(|| unsafe { self.future().drop_in_place() }),
+            // SAFETY: in these phases the stage holds the future, and nobody but us has the cell any more. It is polled no
+            // longer: foreign code that is told of a poll's panic panicked itself.
+            Phase::Pending | Phase::Polling => contain(|| unsafe { self.future().drop_in_place() }),
             // SAFETY: in this phase the stage holds the output, and nobody but us has the cell any more.
             Phase::Finished => contain(|| unsafe { self.output().drop_in_place() }),
-            // A cell that is being polled is borrowed.
-            Phase::Empty | Phase::Polling => {}
+            Phase::Empty | Phase::Dropping => {}
         }
     }
 }

@@ -238,11 +238,9 @@ impl Context {
 
     /// As `end`, and gives back what belongs to the process.
     pub(super) fn close(&self) {
+        let closing = Closing(self);
         self.end();
-        self.ending.is_closed.set(true);
-        self.entry.close();
-        self.reactor.close();
-        self.entry.release();
+        drop(closing);
         trace::runtime_phase("a worker has ended");
     }
 
@@ -250,6 +248,19 @@ impl Context {
     pub(super) fn until_next_deadline(&self) -> Option<Duration> {
         let wake_at = tick_end(self.reactor.next_deadline()?);
         Some(Duration::from_nanos(wake_at.saturating_sub(self.turn_time())))
+    }
+}
+
+/// Gives back what belongs to the process when it is dropped, also by a panic of what ended before: nobody may ring a bell whose
+/// descriptor is closed.
+struct Closing<'a>(&'a Context);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.ending.is_closed.set(true);
+        self.0.entry.close();
+        self.0.reactor.close();
+        self.0.entry.release();
     }
 }
 

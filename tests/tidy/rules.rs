@@ -25,7 +25,7 @@ const ROOMS: &[Room] = &[
     room_at("contain", 0, &[]),
     room_at("limits", 0, &[]),
     room_at("error", 0, &[]),
-    room_at("trace", 0, &[]),
+    room_at("trace", 0, &["contain"]),
     room_at("sys", 1, &[]),
     // Pure: bytes and time are its arguments.
     Room { name: "proto", floor: 1, beside: &[], barred: &["clock", "ring", "sync"] },
