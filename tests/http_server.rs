@@ -107,12 +107,25 @@ impl Running {
     }
 }
 
+/// What a panic carries may panic when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a payload panics on purpose");
+    }
+}
+
 async fn answer(request: Request<Body>) -> Response<Body> {
     match request.uri().path() {
         "/panic" => panic!("a handler panics on purpose"),
         "/late-panic" => {
             sleep(Duration::from_millis(1)).await;
             panic!("a handler panics after it has waited")
+        }
+        "/bomb" => {
+            sleep(Duration::from_millis(1)).await;
+            std::panic::panic_any(Bomb)
         }
         "/never" => pending().await,
         "/slow" => {
@@ -190,7 +203,7 @@ fn a_handler_that_panics_resets_its_stream_and_nothing_else() {
     let server = Running::start();
     client(async {
         let mut sender = connect(&server).await;
-        for path in ["/panic", "/late-panic"] {
+        for path in ["/panic", "/late-panic", "/bomb"] {
             let failed = sender.send_request(server.request(path)).await;
             let error = format!("{:?}", failed.map(|_| ()).unwrap_err());
             assert!(error.contains("INTERNAL_ERROR"), "{error}");

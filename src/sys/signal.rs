@@ -225,14 +225,14 @@ extern "C" fn handle(signal: c_int) {
     }
     // SAFETY: the call has no preconditions.
     let errno = unsafe { os::errno_location() };
-    // SAFETY: the C library gives every thread an `errno` of its own, valid as long as the thread runs, and nobody
-    // else on this thread runs while its handler does.
-    let errno = unsafe { &mut *errno };
-    let saved = *errno;
+    // SAFETY: the C library gives every thread an `errno` of its own, valid as long as the thread runs. No reference to it
+    // is made, since the call below writes it by a pointer of its own.
+    let saved = unsafe { errno.read() };
     // A full pipe refuses the byte: then there are enough in it to be noticed.
     // SAFETY: one byte is read from a static; the descriptor is never closed.
     unsafe { libc::write(pipe, ptr::from_ref(&0_u8).cast(), 1) };
-    *errno = saved;
+    // SAFETY: as above.
+    unsafe { errno.write(saved) };
 }
 
 /// Interrupted calls go on by themselves; a thread with a signal stack of its own gets the signal there.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    contain::drop_contained,
+    contain::{contain, drop_contained},
     limits::RECYCLED_CELLS,
     task::{
         Chain, Tasks,
@@ -134,7 +134,8 @@ impl<F: Future<Output = ()> + 'static> Runnable for Pooled<F> {
     }
 
     fn retire(self: Rc<Self>) {
-        self.cell.discard();
+        // A panic's payload may panic when it is dropped, and must not take the worker with it.
+        contain(|| self.cell.discard());
         if let Some(home) = self.home.upgrade() {
             home.keep(self);
         }
