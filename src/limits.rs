@@ -415,6 +415,9 @@ pub(crate) const KEPT_ERRORS: usize = 64;
 pub(crate) const DATAGRAM_UNIT: usize = 4096;
 /// Room that `read_buf` makes in a buffer that has none left: a page.
 pub(crate) const READ_BUF_LEAST: usize = 4096;
+
+/// The room that a read of so many bytes makes at a time, in bytes: what a peer says will come takes memory as it comes.
+pub(crate) const READ_AHEAD: usize = 64 * 1024;
 /// Pieces of a `Buf` that `write_all_buf` hands to one call: 1 KiB of stack.
 pub(crate) const WRITE_BUF_SLICES: usize = 64;
 

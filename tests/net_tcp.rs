@@ -490,6 +490,20 @@ fn peeked_bytes_are_read_again() {
 }
 
 #[test]
+fn a_length_that_a_peer_tells_takes_memory_only_as_bytes_come() {
+    run(async {
+        for length in [1 << 40, usize::MAX] {
+            let (mut client, mut server) = pair().await;
+            client.write_all(b"ab").await.unwrap();
+            drop(client);
+            let mut buffer = BytesMut::new();
+            let error = server.read_at_least(&mut buffer, length).await.unwrap_err();
+            assert_eq!((error.kind(), &buffer[..]), (ErrorKind::UnexpectedEof, &b"ab"[..]));
+        }
+    });
+}
+
+#[test]
 fn an_end_in_the_middle_of_an_exact_read_is_an_error_and_keeps_the_bytes() {
     run(async {
         let (mut client, mut server) = pair().await;

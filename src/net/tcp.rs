@@ -184,6 +184,9 @@ impl TcpStream {
 
     /// Reads until `buffer` holds at least `length` bytes, those counted that it held before; it may hold more then.
     ///
+    /// Memory is taken as bytes come, at most 64 KiB ahead of them (and doubled, as `BytesMut` does): a length that the peer
+    /// has told may be larger than what ever comes. How much may come is the caller's to bound.
+    ///
     /// # Errors
     ///
     /// `UnexpectedEof` when the stream ends before, what came until then being in `buffer`; else as

@@ -9,6 +9,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 
 use crate::{
+    limits::READ_AHEAD,
     net::{bytes::charge, ready::Io},
     sys::socket,
 };
@@ -40,7 +41,8 @@ pub(super) async fn read_exact(stream: &Io, buffer: &mut [u8]) -> io::Result<()>
 
 pub(super) async fn read_at_least(stream: &Io, buffer: &mut BytesMut, length: usize) -> io::Result<()> {
     while buffer.len() < length {
-        buffer.reserve(length - buffer.len());
+        // Not all at once: the length may be a peer's word, and memory is for what comes.
+        buffer.reserve((length - buffer.len()).min(READ_AHEAD));
         if read_buf(stream, buffer).await? == 0 {
             return Err(early_end());
         }
