@@ -30,7 +30,8 @@ fn complete_target(request: &mut Request<Body>) -> Result<(), Error> {
         return Err(Error::misuse("the target has user information, which is not sent"));
     }
     let tunnel = request.method() == Method::CONNECT && uri.path_and_query().is_none();
-    if host.is_none() && (tunnel || (uri.scheme().is_some() && uri.path_and_query().is_some())) {
+    let complete = uri.scheme().is_some() && uri.path_and_query().is_some_and(|path| !lacks_path(path));
+    if host.is_none() && (tunnel || complete) {
         return Ok(());
     }
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
@@ -40,11 +41,20 @@ fn complete_target(request: &mut Request<Body>) -> Result<(), Error> {
     }
     if !tunnel {
         parts.scheme.get_or_insert(Scheme::HTTP);
-        parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        let path = parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        if lacks_path(path) {
+            let named = PathAndQuery::try_from(format!("/{}", path.as_str()));
+            *path = named.map_err(|error| Error::misuse("the target is no URI").caused_by(error))?;
+        }
     }
     *request.uri_mut() =
         Uri::from_parts(parts).map_err(|error| Error::misuse("the target is no URI").caused_by(error))?;
     Ok(())
+}
+
+/// Whether it is a query alone: an empty path is sent as `/` (RFC 9112 §3.2.1, RFC 9113 §8.3.1).
+fn lacks_path(path: &PathAndQuery) -> bool {
+    path.as_str().starts_with('?')
 }
 
 /// Announces how long the content is, where that is known and means something (RFC 9110 §8.6).
@@ -86,6 +96,18 @@ mod tests {
         assert!(request.headers().is_empty());
         let request = Request::get("http://127.0.0.1:80/").header("host", "a.example");
         assert_eq!(completed(request, Body::empty()).unwrap().uri(), "http://a.example/");
+    }
+
+    #[test]
+    fn an_empty_path_is_sent_as_a_slash() {
+        let target = |uri| completed(Request::get(uri), Body::empty()).unwrap().uri().to_string();
+        assert_eq!(target("http://a.example?q=1"), "http://a.example/?q=1");
+        assert_eq!(target("http://a.example?a=/b"), "http://a.example/?a=/b");
+        assert_eq!(target("http://a.example/?"), "http://a.example/?");
+        let uri = Uri::from_static("http://a.example?");
+        let request = completed(Request::get(uri), Body::empty()).unwrap();
+        assert_eq!(request.uri().path_and_query().unwrap().as_str(), "/?");
+        assert_eq!(target("http://a.example"), "http://a.example/");
     }
 
     #[test]
