@@ -152,6 +152,12 @@ async fn pass_on(mut client: TcpStream, options: &Options) -> io::Result<()> {
         // A peer that has vanished says nothing, and would be kept for ever.
         stream.set_keepalive(Some(options.keep_alive))?;
     }
-    copy_bidirectional(&mut client, &mut server).await?;
-    Ok(())
+    let copied = copy_bidirectional(&mut client, &mut server).await;
+    if copied.is_err() {
+        // Whoever is left must not take what came for all that was sent: the connection is reset, and not ended.
+        for stream in [&client, &server] {
+            stream.set_linger(Some(Duration::ZERO))?;
+        }
+    }
+    copied.map(|_bytes| ())
 }

@@ -146,6 +146,25 @@ fn either_side_that_is_killed_ends_the_connection_and_leaves_nothing_open() {
     assert!(errors.contains("refused"), "{errors}");
 }
 
+/// A part must not look like all that was sent.
+#[test]
+fn a_connection_that_is_reset_on_one_side_is_reset_on_the_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = proxy(listener.local_addr().unwrap(), &[]);
+    let server = thread::spawn(move || {
+        let (mut stream, _peer) = listener.accept().unwrap();
+        stream.write_all(b"a part").unwrap();
+        // What is left unread when it is closed makes a reset of the close.
+        stream.peek(&mut [0]).unwrap();
+    });
+    let mut client = connect(proxy.address);
+    client.read_exact(&mut [0; 6]).unwrap();
+    client.write_all(b"more").unwrap();
+    let end = client.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
+    server.join().unwrap();
+}
+
 #[test]
 fn a_server_that_does_not_answer_is_given_up_in_time() {
     // A queue that is full: what comes then gets no answer to its handshake.

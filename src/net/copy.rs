@@ -74,7 +74,9 @@ pub async fn copy(reader: &mut impl Reader, writer: &mut impl Writer) -> io::Res
 ///
 /// # Errors
 ///
-/// The first error of either side, which ends both directions; the connections are left open.
+/// The first error of either side, which ends both directions; the connections are left open. Dropped as they are they end as
+/// if all had come: where the end of a connection is the end of what it carries, hand the error on by
+/// [`set_linger`](crate::net::TcpStream::set_linger) with zero, a reset, on both (the example `tcp_proxy` does).
 ///
 /// # Cancellation
 ///
