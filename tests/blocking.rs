@@ -126,7 +126,7 @@ fn a_runtime_that_never_blocks_has_no_thread_for_it() {
         let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
         Some(names.filter(|comm| comm.trim_end().starts_with(name)).count())
     };
-    let runtime = Runtime::builder().thread_name("idle").build().unwrap();
+    let runtime = Runtime::builder().thread_name("id\0le").build().unwrap();
     runtime.block_on(sleep(Duration::from_millis(1))).unwrap();
     assert!(named("idle-block").is_none_or(|count| count == 0));
     runtime.block_on(async { spawn_blocking(|| ()).unwrap().await.unwrap() }).unwrap();

@@ -73,7 +73,7 @@ impl<S: 'static> BlockingThread<S> {
         make: impl FnOnce() -> S + Send + 'static,
     ) -> Result<Self, SpawnError> {
         let pool = Pool::new(Config {
-            thread_name: name.into(),
+            thread_name: name.into().replace('\0', ""),
             threads_max: 1,
             queue_max: queue,
             keep_alive: SHUTDOWN_LONGEST,

@@ -64,10 +64,11 @@ impl Builder {
         self
     }
 
-    /// The first part of the other workers' thread names; default `wakering`, as in `wakering-1`.
+    /// The first part of the other workers' thread names; default `wakering`, as in `wakering-1`. NUL, which no
+    /// name can have, is left out.
     #[must_use]
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
-        self.thread_name = name.into();
+        self.thread_name = name.into().replace('\0', "");
         self
     }
 

@@ -12,7 +12,7 @@ use crate::limits;
 /// Share one between connections: the constructors take anything that turns into an `Arc<Config>`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Receive window of a stream (`SETTINGS_INITIAL_WINDOW_SIZE`).
+    /// Receive window of a stream (`SETTINGS_INITIAL_WINDOW_SIZE`); with 0 no content would ever come.
     pub stream_window: u32,
     /// Receive window of the connection; at least 65,535, which the protocol starts with.
     pub connection_window: u32,
@@ -61,7 +61,7 @@ pub struct Config {
     pub connection_bytes: usize,
     /// Bytes of content that one stream may queue.
     pub stream_queue_bytes: usize,
-    /// Bytes that one turn of `poll_transmit` aims at.
+    /// Bytes that one turn of `poll_transmit` aims at; with 0 no content would ever be sent.
     pub turn_bytes: usize,
     /// Content of a request that is still taken, and thrown away, when the answer is complete and nobody reads it;
     /// a client that sends more is told to stop (RST_STREAM with NO_ERROR, RFC 9113 §8.1).
