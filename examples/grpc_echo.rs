@@ -22,6 +22,8 @@
 
 #[path = "support/ending.rs"]
 mod ending;
+#[path = "support/grpc_time.rs"]
+mod grpc_time;
 #[path = "support/options.rs"]
 mod options;
 #[path = "support/speaks.rs"]
@@ -46,7 +48,7 @@ use wakering::{
     time::{sleep, timeout},
 };
 
-use self::{options::About, speaks::Speaks};
+use self::{grpc_time::time_limit, options::About, speaks::Speaks};
 
 const ABOUT: About = About { name: "grpc_echo", what: "serves gRPC", addr: "127.0.0.1:50051" };
 
@@ -318,20 +320,4 @@ fn response(body: Body) -> Response<Body> {
 fn number(message: &[u8]) -> Result<u32, Status> {
     let number = std::str::from_utf8(message).ok().and_then(|text| text.parse().ok());
     number.ok_or_else(|| Status::new(Status::INVALID_ARGUMENT, "the message is no number"))
-}
-
-/// `grpc-timeout`: up to eight digits and a unit.
-fn time_limit(fields: &HeaderMap) -> Option<Duration> {
-    let text = fields.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let count: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
-    match unit {
-        "H" => Some(Duration::from_secs(count * 3600)),
-        "M" => Some(Duration::from_secs(count * 60)),
-        "S" => Some(Duration::from_secs(count)),
-        "m" => Some(Duration::from_millis(count)),
-        "u" => Some(Duration::from_micros(count)),
-        "n" => Some(Duration::from_nanos(count)),
-        _ => None,
-    }
 }

@@ -10,11 +10,13 @@
 mod ending;
 #[path = "support/stop.rs"]
 mod stop;
+#[path = "support/values.rs"]
+mod values;
 
 use std::{
     error::Error,
     io::{self, Write},
-    net::{SocketAddr, ToSocketAddrs},
+    net::SocketAddr,
     process::{self, ExitCode},
     time::Duration,
 };
@@ -31,6 +33,8 @@ use wakering::{
     },
     time,
 };
+
+use self::values::{resolve, seconds};
 
 const HELP: &str = "\
 tcp_proxy: passes TCP connections on to another server
@@ -102,16 +106,6 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
     }
     options.to = to.ok_or("--to is missing; --help tells more")?;
     Ok(Some(options))
-}
-
-fn resolve(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}` is no HOST:PORT: {error}"))?;
-    found.next().ok_or_else(|| format!("`{text}` has no address"))
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
 }
 
 fn proxy(options: Options) -> Result<(), Box<dyn Error>> {

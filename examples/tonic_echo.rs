@@ -5,6 +5,8 @@
 
 #[path = "support/ending.rs"]
 mod ending;
+#[path = "support/grpc_time.rs"]
+mod grpc_time;
 #[path = "support/options.rs"]
 mod options;
 
@@ -30,11 +32,14 @@ use wakering::{
         stay_here,
         tower::{SendBody, send_handler},
     },
-    http::{self, HeaderMap, Server},
+    http::{self, Server},
     time::timeout,
 };
 
-use self::options::{About, Options};
+use self::{
+    grpc_time::time_limit,
+    options::{About, Options},
+};
 
 const ABOUT: About =
     About { name: "tonic_echo", what: "serves gRPC by tonic, in cleartext", addr: "127.0.0.1:50051" };
@@ -150,22 +155,6 @@ async fn within<T: 'static>(
 fn number(message: &[u8]) -> Result<u32, Status> {
     let number = std::str::from_utf8(message).ok().and_then(|text| text.parse().ok());
     number.ok_or_else(|| Status::invalid_argument("the message is no number"))
-}
-
-/// `grpc-timeout`: up to eight digits and a unit.
-fn time_limit(fields: &HeaderMap) -> Option<Duration> {
-    let text = fields.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let count: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
-    match unit {
-        "H" => Some(Duration::from_secs(count * 3600)),
-        "M" => Some(Duration::from_secs(count * 60)),
-        "S" => Some(Duration::from_secs(count)),
-        "m" => Some(Duration::from_millis(count)),
-        "u" => Some(Duration::from_micros(count)),
-        "n" => Some(Duration::from_nanos(count)),
-        _ => None,
-    }
 }
 
 /// Messages as they are.

@@ -1,15 +1,16 @@
 //! The command line of `echo_load`.
 
-use std::{
-    ffi::OsString,
-    net::{SocketAddr, ToSocketAddrs},
-    time::Duration,
-};
+#[path = "values.rs"]
+mod values;
+
+use std::{ffi::OsString, net::SocketAddr, time::Duration};
 
 use lexopt::{
     Arg::{Long, Short},
     Parser, ValueExt,
 };
+
+use self::values::{resolve, seconds};
 
 pub(crate) const HELP: &str = "\
 echo_load: loads a TCP echo server, and checks every byte that comes back
@@ -105,21 +106,11 @@ impl LoadLine {
     }
 }
 
-fn resolve(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}` is no HOST:PORT: {error}"))?;
-    found.next().ok_or_else(|| format!("`{text}` has no address"))
-}
-
 fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..) => Ok(count),
         _ => Err(format!("`{text}` is no number from 1")),
     }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
 }
 
 fn positive(text: &str) -> Result<Duration, String> {

@@ -2,10 +2,13 @@
 // Each of the two uses its own half.
 #![expect(dead_code, reason = "each example uses one of the two command lines")]
 
+#[path = "values.rs"]
+mod values;
+
 use std::{
     ffi::OsString,
     io::{self, Write},
-    net::{SocketAddr, ToSocketAddrs},
+    net::SocketAddr,
     process,
     time::Duration,
 };
@@ -16,6 +19,8 @@ use lexopt::{
     Parser, ValueExt,
 };
 use wakering::message::{Builder, HmacAuth, Kind, Layer, Session, StreamCipher};
+
+use self::values::{resolve, seconds};
 
 pub(crate) const SERVER_HELP: &str = "\
 message_server: stores, echoes and publishes messages
@@ -254,16 +259,6 @@ fn default_addr() -> SocketAddr {
 /// On Unix an argument is octets, and those are what is sent.
 fn octets(word: OsString) -> Bytes {
     word.into_encoded_bytes().into()
-}
-
-fn resolve(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}` is no HOST:PORT: {error}"))?;
-    found.next().ok_or_else(|| format!("`{text}` has no address"))
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
 }
 
 /// What nobody can guess: an empty word is mostly a variable that is not set.

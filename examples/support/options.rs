@@ -1,10 +1,13 @@
 //! The command line of the server examples, and the code that they end with.
 
+#[path = "values.rs"]
+mod values;
+
 use std::{
     error::Error,
     ffi::OsString,
     io::{self, Write},
-    net::{SocketAddr, ToSocketAddrs},
+    net::SocketAddr,
     process::{self, ExitCode},
     time::Duration,
 };
@@ -13,6 +16,9 @@ use lexopt::{
     Arg::{Long, Short, Value},
     Parser, ValueExt,
 };
+
+use self::values::resolve;
+pub(crate) use self::values::seconds;
 
 /// The arguments of every server example, and those of its own.
 pub(crate) struct Options<S = ()> {
@@ -165,20 +171,9 @@ pub(crate) fn code(name: &str, outcome: Result<(), Box<dyn Error>>) -> ExitCode 
     }
 }
 
-fn resolve(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}` is no HOST:PORT: {error}"))?;
-    found.next().ok_or_else(|| format!("`{text}` has no address"))
-}
-
 fn workers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(workers @ 1..=1024) => Ok(workers),
         _ => Err(format!("`{text}` is no number of workers from 1 to 1024")),
     }
-}
-
-/// A time that is given in seconds.
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
 }
