@@ -609,7 +609,7 @@ fn content_that_breaks_a_rule_is_told_from_content_that_was_cut_off() {
     ] {
         let script = move |peer: &mut Peer| {
             peer.request();
-            peer.send(&format!("HTTP/1.1 200 OK\r\n{part}"));
+            peer.send(format!("HTTP/1.1 200 OK\r\n{part}"));
         };
         with(older(), script, |mut connection| async move {
             let response = connection.send(get()).await.unwrap();
