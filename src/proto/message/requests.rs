@@ -139,7 +139,7 @@ impl Requests {
             return Ok(Begun::Now(ticket));
         }
         self.waiting.push_back(request);
-        self.fresh[1] += 1;
+        self.fresh[1] = self.fresh[1].saturating_add(1);
         // It may be another uri than the one that the others wait for.
         Ok(if self.send_waiting(ticket) { Begun::Now(ticket) } else { Begun::Later(ticket) })
     }
@@ -167,7 +167,8 @@ impl Requests {
 
     fn send(&mut self, request: Request) {
         self.under_way.push_back(request);
-        self.fresh[0] += 1;
+        // Where nobody postpones they are counted for ever.
+        self.fresh[0] = self.fresh[0].saturating_add(1);
     }
 
     /// Moves the deadlines of the requests that have begun since the last call by as much. Who begins many at a time need not
