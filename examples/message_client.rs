@@ -94,8 +94,15 @@ impl Asked {
     async fn request(&self, line: &ClientLine) -> Result<Message, RequestError> {
         let (kind, uri, content) = (line.command.kind(), line.uri.clone(), line.content.clone());
         match self {
+            Asked::Connection(remote) if line.reconnect && is_safe_twice(line) => {
+                patiently(line, async || remote.request(kind, uri.clone(), content.clone()).await).await
+            }
             Asked::Connection(remote) => remote.request(kind, uri, content).await,
-            Asked::Datagrams(_, peer) if line.reconnect || is_safe_twice(line) => patiently(line, peer).await,
+            Asked::Datagrams(_, peer) if line.reconnect || may_be_lost(line) => {
+                let patience = if may_be_lost(line) { line.timeout / TRIES } else { line.timeout };
+                let peer = peer.clone().timeout(patience);
+                patiently(line, async || peer.request(kind, uri.clone(), content.clone()).await).await
+            }
             Asked::Datagrams(_, peer) => peer.request(kind, uri, content).await,
         }
     }
@@ -129,22 +136,27 @@ impl Asked {
     }
 }
 
-/// Whether asking twice does no harm, so that a datagram may be lost.
+/// Whether asking twice does no harm, so that what was cut off may be asked anew.
 fn is_safe_twice(line: &ClientLine) -> bool {
-    line.command == Command::Subscribe
+    matches!(line.command, Command::Get | Command::Subscribe)
 }
 
-/// Asks a node as long as there is time: again while there is none, if it is to reconnect, and again when a datagram may have
-/// been lost, if that is safe.
-async fn patiently(line: &ClientLine, peer: &Peer) -> Result<Message, RequestError> {
+/// Whether what has no answer soon is asked again, since a datagram may have been lost.
+fn may_be_lost(line: &ClientLine) -> bool {
+    line.udp && line.command == Command::Subscribe
+}
+
+/// Asks as long as there is time: again while there is nobody, if it is to reconnect, and again what may have been lost.
+async fn patiently(
+    line: &ClientLine,
+    ask: impl AsyncFn() -> Result<Message, RequestError>,
+) -> Result<Message, RequestError> {
     let mut last = RequestError::TimedOut;
-    let patience = if is_safe_twice(line) { line.timeout / TRIES } else { line.timeout };
-    let peer = peer.clone().timeout(patience);
     let asked = async {
         loop {
-            match peer.request(line.command.kind(), line.uri.clone(), line.content.clone()).await {
+            match ask().await {
                 Err(error) if line.reconnect && error.is_closed() => last = error,
-                Err(error) if is_safe_twice(line) && error.is_timeout() => last = error,
+                Err(error) if may_be_lost(line) && error.is_timeout() => last = error,
                 other => return other,
             }
             sleep(PAUSE).await;

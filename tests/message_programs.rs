@@ -5,13 +5,14 @@
 mod support;
 
 use std::{
-    io::Read,
+    io::{Read, Write},
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use support::server::{Server as Process, Signal, example};
+use wakering::message::{Kind, Message};
 
 /// Longer than anything takes on a loaded machine; only a failing test waits so long.
 const LONG: Duration = Duration::from_secs(60);
@@ -179,4 +180,31 @@ fn the_client_program_asks_nobody_what_it_cannot_mean() {
     let long = "x".repeat(65_425);
     assert_eq!(code(&ask(&server, &["put", "a", &long])), 2);
     assert_eq!(code(&ask(&server, &["put", "a", &long[..65_421]])), 0);
+}
+
+#[test]
+fn a_subscriber_reconnects_as_often_as_it_is_cut_off() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut subscriber = support::kill_with_parent(example("message_client"));
+    subscriber.args([
+        "--addr",
+        &listener.local_addr().unwrap().to_string(),
+        "--timeout",
+        "60",
+        "--reconnect",
+    ]);
+    let mut subscriber =
+        subscriber.args(["sub", "news", "--count", "1"]).stdout(Stdio::piped()).spawn().unwrap();
+    // It has not been answered yet, three times over.
+    for _ in 0..3 {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 1000]).unwrap() > 0);
+    }
+    let (mut stream, _) = listener.accept().unwrap();
+    assert!(stream.read(&mut [0; 1000]).unwrap() > 0);
+    let news = Message::new(Kind::NOTIFY_URI, "news", "it").to_octets().unwrap();
+    stream.write_all(&news).unwrap();
+    let heard = heard_by(&mut subscriber);
+    assert_eq!(subscriber.wait().unwrap().code(), Some(0));
+    assert!(support::eventually(LONG, || *heard.lock().unwrap() == b"it"));
 }
