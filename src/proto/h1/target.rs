@@ -83,7 +83,7 @@ pub(super) fn host(
         None => Err(Refusal::bad("no host field")),
         Some(host) if host.is_empty() => Ok(None),
         Some(host) => {
-            if !named.as_ref().is_some_and(|named| named.as_str().as_bytes() == host.as_bytes()) {
+            if named.as_ref().is_none_or(|named| named.as_str().as_bytes() != host.as_bytes()) {
                 *named = Some(authority(host.as_bytes()).ok_or(Refusal::bad("host is no authority"))?);
             }
             Ok(named.clone())
