@@ -124,9 +124,20 @@ pub(crate) fn run(data: &[u8]) {
     let whole = outcome(&steps, |rest| rest);
     let one = 1 + tape.below(7);
     let steady = outcome(&steps, |rest| rest.min(one));
-    assert_eq!(whole, steady, "in pieces of {one}: {steps:?}");
+    assert_same(&whole, &steady, &format!("in pieces of {one}: {steps:?}"));
     let any = outcome(&steps, |rest| rest.min(1 + tape.below(64)));
-    assert_eq!(whole, any, "in pieces of any size: {steps:?}");
+    assert_same(&whole, &any, &format!("in pieces of any size: {steps:?}"));
+}
+
+/// The same came of both. Trailers that drip in are looked at when their end may be there: a fault in them is seen later than
+/// in one piece, and not at all when the application lets go before. Up to the first fault all is the same.
+fn assert_same(one: &Outcome, other: &Outcome, how: &str) {
+    let failed = |(events, _sent): &Outcome| events.iter().position(|event| event == FAILED);
+    let Some(fault) = failed(one).into_iter().chain(failed(other)).min() else {
+        return assert_eq!(one, other, "{how}");
+    };
+    assert_eq!(one.0[..fault.min(one.0.len())], other.0[..fault.min(other.0.len())], "{how}");
+    assert!(one.1.starts_with(&other.1) || other.1.starts_with(&one.1), "{how}: {one:?}, {other:?}");
 }
 
 fn steps(tape: &mut Tape<'_>) -> Vec<Step> {
@@ -171,8 +182,14 @@ fn deed(tape: &mut Tape<'_>) -> Deed {
     }
 }
 
+/// How a connection ends for what its peer did.
+const FAILED: &str = "closed true";
+
+/// Events, and octets that were sent.
+type Outcome = (Vec<String>, String);
+
 /// What came of it: events in words, with content in one piece, and what was sent.
-fn outcome(steps: &[Step], mut cut: impl FnMut(usize) -> usize) -> (Vec<String>, String) {
+fn outcome(steps: &[Step], mut cut: impl FnMut(usize) -> usize) -> Outcome {
     let mut run = Run::new();
     for step in steps {
         match step {
