@@ -202,10 +202,12 @@ mod tests {
         assert_eq!(crowd.lack(address(1, 0), 300, 600), None, "it has subscribed already");
         crowd.note(address(1, 0), 300, 0);
         assert_eq!(crowd.lack(address(1, most), 0, 300), None);
-        let all = u32::try_from(MESSAGE_SUBSCRIBERS).unwrap();
-        (2..=all).for_each(|host| crowd.note(address(host, 1), 0, 1));
-        let room = MESSAGE_SUBSCRIBERS - crowd.all.addresses;
-        assert_eq!(room, 0, "{crowd:?}");
+        let room = u32::try_from(MESSAGE_SUBSCRIBERS - crowd.all.addresses).unwrap();
+        assert_eq!(crowd.lack(address(room + 2, 1), 0, 1), None);
+        (2..room + 2).for_each(|host| crowd.note(address(host, 1), 0, 1));
+        assert_eq!(crowd.lack(address(room + 2, 1), 0, 1), Some(Lack::All));
+        crowd.note(address(2, 1), 1, 0);
+        assert_eq!(crowd.lack(address(room + 2, 1), 0, 1), None);
     }
 
     #[test]
