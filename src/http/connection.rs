@@ -330,10 +330,6 @@ impl<R: Role> Driver<R> {
 
     fn arm(&mut self, context: &Context<'_>) {
         let now = turn_time();
-        if self.wire.is_flush_due() && self.timer.deadline().is_some_and(|armed| armed > now) {
-            // The flush looks at the deadline as it will be then, and has us look when that comes before the timer.
-            return self.wire.set_armed(self.timer.deadline());
-        }
         let deadline = self.wire.core.borrow_mut().next_deadline(now);
         match deadline {
             Some(deadline) => self.timer.at_most(deadline, now, context),

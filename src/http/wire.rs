@@ -164,12 +164,6 @@ impl Wire {
         }
     }
 
-    /// Whether the connection will be written out after this turn's tasks.
-    #[inline]
-    pub(super) fn is_flush_due(&self) -> bool {
-        self.flush_asked.get()
-    }
-
     /// Reads into the worker's buffer and hands the bytes to the core; false at the end of input.
     pub(super) fn poll_receive(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let stream = self.stream.borrow();
