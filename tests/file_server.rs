@@ -266,8 +266,13 @@ fn text_is_compressed_for_who_takes_it() {
     let plain = files.get("/page.html", &[]);
     assert_eq!((plain.field("content-encoding"), plain.field("vary")), ("", "accept-encoding"));
     let mut tags = vec![plain.field("etag").to_owned()];
-    for (takes, code) in [("gzip", "gzip"), ("gzip, br", "br"), ("br;q=0, *", "gzip"), ("GZIP;Q=0.5", "gzip")]
-    {
+    for (takes, code) in [
+        ("gzip", "gzip"),
+        ("gzip, br", "br"),
+        ("br;q=0, *", "gzip"),
+        ("GZIP;Q=0.5", "gzip"),
+        ("br;q=0.2, gzip;q=0.7, identity;q=0.1", "gzip"),
+    ] {
         let coded = files.get("/page.html", &[("accept-encoding", takes)]);
         assert_eq!((coded.status, coded.field("content-encoding")), (200, code), "{takes}");
         assert!(coded.content.len() < plain.content.len());
@@ -283,7 +288,7 @@ fn text_is_compressed_for_who_takes_it() {
     tags.sort();
     tags.dedup();
     assert_eq!(tags.len(), 3);
-    for takes in ["identity", "gzip;q=0", "zstd", ""] {
+    for takes in ["identity", "gzip;q=0", "zstd", "", "gzip;q=0.5, identity", "*;q=0.1, identity;q=0.2"] {
         let coded = files.get("/page.html", &[("accept-encoding", takes)]);
         assert_eq!(coded.field("content-encoding"), "", "{takes}");
         assert!(coded.content == plain.content);
@@ -372,6 +377,11 @@ fn no_path_leads_out_of_the_folder() {
         "/..%5csecret",
         "/sub%20dir%2f..%2f..%2fsecret",
     ];
+    let list = files.get("/", &[]).text().to_owned();
+    assert!(
+        list.contains(">inside</a>")
+            && !["out", "up/", "relative"].iter().any(|it| list.contains(&format!(">{it}</a>")))
+    );
     for path in paths {
         let refused = files.get(path, &[]);
         assert!([400, 404].contains(&refused.status), "{path}: {}", refused.status);

@@ -83,42 +83,48 @@ pub(crate) fn is_worth_it(mime: &str) -> bool {
         || kind == "image/svg+xml"
 }
 
-/// The codings that a client takes (RFC 9110 §12.5.3).
+/// The codings that a client takes, by their weights (RFC 9110 §12.5.3).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Accepted {
-    codes: [bool; 3],
+    weights: [f32; 3],
 }
 
 impl Accepted {
     pub(crate) fn new(list: Option<String>) -> Accepted {
         let list = list.unwrap_or_default();
-        let takes = |name: &str| {
+        let weight_of = |name: &str| {
             list.split(',').find_map(|one| {
                 let mut words = one.split(';').map(str::trim);
                 let named = words.next().is_some_and(|it| it.eq_ignore_ascii_case(name));
-                // A weight of nothing is a no.
                 let weight = words.find_map(|word| word.strip_prefix("q=").or(word.strip_prefix("Q=")));
-                let weight = weight.map_or(1.0, |text| text.trim().parse().unwrap_or(0.0));
-                named.then_some(weight > 0.0)
+                let weight: f32 = weight.map_or(1.0, |text| text.trim().parse().unwrap_or(0.0));
+                named.then_some(weight)
             })
         };
-        Accepted { codes: CODES.map(|code| takes(code.name()).or_else(|| takes("*")).unwrap_or(false)) }
+        // Who says that the content as it is would be better gets that.
+        let plain = weight_of("identity").unwrap_or(0.0);
+        let weigh = |code: Code| weight_of(code.name()).or_else(|| weight_of("*")).unwrap_or(0.0);
+        Accepted { weights: CODES.map(weigh).map(|weight| if weight < plain { 0.0 } else { weight }) }
     }
 
-    fn takes(self, code: Code) -> bool {
-        CODES.iter().zip(self.codes).any(|(it, takes)| *it == code && takes)
+    /// Those that it takes, the best first; a weight of nothing is a no.
+    fn codes(self) -> impl Iterator<Item = Code> {
+        let mut codes: Vec<_> =
+            CODES.into_iter().zip(self.weights).filter(|(_, weight)| *weight > 0.0).collect();
+        codes.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+        codes.into_iter().map(|(code, _)| code)
     }
 
     /// The best that can be made on the way, if the file is neither too small nor too large.
     pub(crate) fn on_the_way(self, length: u64) -> Option<Code> {
-        let made = [Code::Brotli, Code::Gzip].into_iter().find(|code| self.takes(*code));
+        let made = self.codes().find(|code| [Code::Brotli, Code::Gzip].contains(code));
         made.filter(|_| ON_THE_WAY.contains(&length))
     }
 }
 
 /// The compressed file beside this one, if the client takes it and it is not older.
 pub(crate) fn beside(file: Opened, accepted: Accepted) -> (Opened, Option<Code>) {
-    for code in CODES.into_iter().filter(|code| accepted.takes(*code)) {
+    for code in accepted.codes() {
         let mut name = file.path.clone().into_os_string();
         name.push(format!(".{}", code.ending()));
         let path = PathBuf::from(name);

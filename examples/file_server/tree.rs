@@ -70,7 +70,7 @@ impl Tree {
         }
         match self.inside(&path.join("index.html")) {
             Ok(index) if index.is_file() => open(index).map(Found::File),
-            _ if self.list => Ok(Found::Folder(entries(&path)?, decoded(&names))),
+            _ if self.list => Ok(Found::Folder(self.entries(&path)?, decoded(&names))),
             _ => Err(StatusCode::NOT_FOUND),
         }
     }
@@ -79,6 +79,22 @@ impl Tree {
     fn inside(&self, path: &Path) -> Result<PathBuf, StatusCode> {
         let path = self.root.join(path).canonicalize().map_err(|error| status(&error))?;
         if path.starts_with(&self.root) { Ok(path) } else { Err(StatusCode::NOT_FOUND) }
+    }
+
+    /// What may be seen of a folder.
+    fn entries(&self, folder: &Path) -> Result<Vec<Entry>, StatusCode> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|error| status(&error))?.flatten().take(ENTRIES) {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            // The link's target counts, as it will when it is asked for.
+            let Ok(data) = self.inside(&entry.path()).map(fs::metadata) else { continue };
+            let Ok(data) = data else { continue };
+            if !name.starts_with('.') && (data.is_dir() || data.is_file()) {
+                entries.push(Entry { name, folder: data.is_dir(), length: data.len() });
+            }
+        }
+        entries.sort_by(|a, b| (!a.folder, &a.name).cmp(&(!b.folder, &b.name)));
+        Ok(entries)
     }
 }
 
@@ -124,21 +140,6 @@ pub(crate) fn open(path: PathBuf) -> Result<Opened, StatusCode> {
     let time = (data.mtime(), data.mtime_nsec());
     let tag = format!("{:x}-{:x}.{:x}-{:x}", data.len(), time.0, time.1, data.ino());
     Ok(Opened { path, file, length: data.len(), modified, tag })
-}
-
-/// What may be seen of a folder.
-fn entries(folder: &Path) -> Result<Vec<Entry>, StatusCode> {
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|error| status(&error))?.flatten().take(ENTRIES) {
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        // The link's target counts, as it will when it is asked for.
-        let Ok(data) = fs::metadata(entry.path()) else { continue };
-        if !name.starts_with('.') && (data.is_dir() || data.is_file()) {
-            entries.push(Entry { name, folder: data.is_dir(), length: data.len() });
-        }
-    }
-    entries.sort_by(|a, b| (!a.folder, &a.name).cmp(&(!b.folder, &b.name)));
-    Ok(entries)
 }
 
 fn status(error: &io::Error) -> StatusCode {

@@ -140,6 +140,9 @@ impl fmt::Debug for Inherited {
 /// second call finds none. The variables stay as they are, since changing them is not safe beside other threads; children
 /// do not mind them, as `LISTEN_PID` names this process.
 ///
+/// To be called first of all: the numbers are believed to be the manager's, and what else had opened a descriptor of such a
+/// number without close-on-exec would have to share it.
+///
 /// # Errors
 ///
 /// `InvalidData` when the variables contradict themselves, or name a descriptor that was not there when the process was
