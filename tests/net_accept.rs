@@ -29,6 +29,9 @@ use wakering::{
 
 #[test]
 fn a_socket_that_waits_in_one_runtime_cannot_wait_in_another() {
+    if exact::calls_may_fail() {
+        return;
+    }
     let listener = TcpListener::bind(LOOPBACK).unwrap();
     let first = Runtime::new().unwrap();
     let second = Runtime::new().unwrap();
