@@ -17,6 +17,7 @@ use std::{
 };
 
 use crate::{
+    contain::drop_contained,
     limits::NOTES_SWEPT,
     slab::{Key, Slab},
     task::Beside,
@@ -137,7 +138,7 @@ fn written(describe: &dyn Fn(&mut fmt::Formatter<'_>) -> fmt::Result) -> String 
     match catch_unwind(AssertUnwindSafe(|| Described(describe).to_string())) {
         Ok(text) => text,
         Err(payload) => {
-            mem::forget(payload); // its destructor might panic and start over
+            drop_contained(payload);
             "something whose description panicked".to_owned()
         }
     }

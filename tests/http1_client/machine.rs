@@ -36,13 +36,13 @@ fn write(core: &mut Client, now: u64) -> usize {
     }
 }
 
-fn receive(core: &mut Client, octets: &'static str, now: u64) -> Vec<Event> {
-    core.receive(Bytes::from_static(octets.as_bytes()));
+fn receive(core: &mut Client, octets: &str, now: u64) -> Vec<Event> {
+    core.receive(Bytes::copy_from_slice(octets.as_bytes()));
     std::iter::from_fn(|| core.poll_event(now)).collect()
 }
 
 /// One request that is answered at once.
-fn exchange(core: &mut Client, answer: &'static str, now: u64) -> StreamKey {
+fn exchange(core: &mut Client, answer: &str, now: u64) -> StreamKey {
     let stream = get(core);
     write(core, now);
     let events = receive(core, answer, now);
@@ -136,7 +136,7 @@ fn a_connection_goes_a_second_before_the_server_says_it_will() {
     {
         let mut core = machine();
         let answer = format!("HTTP/1.1 200 OK\r\nkeep-alive: {said}\r\ncontent-length: 0\r\n\r\n");
-        let stream = exchange(&mut core, answer.leak(), 0);
+        let stream = exchange(&mut core, &answer, 0);
         core.finish(stream);
         let kept = Duration::from_millis(kept);
         assert_eq!(core.next_deadline(SECOND), Some(SECOND + kept.as_nanos() as u64), "{said}");
