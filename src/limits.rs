@@ -659,7 +659,8 @@ pub(crate) const MESSAGE_DECLINED: Duration = Duration::from_secs(60);
 /// Sessions with one address: one, and those of both ends that begin anew at once.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_SEALS: usize = 3;
-/// How long a node that ends waits for the last words of a connection to be written.
+/// How long the last words of a connection have to be written when it ends, but for that of a server that stops, which has
+/// its grace; and how long a socket stays open for a peer that goes on sending.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_LAST_WORDS: Duration = Duration::from_secs(1);
 /// The first pause before a lost connection is made again, …

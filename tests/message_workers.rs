@@ -29,8 +29,9 @@ use wakering::{
         AuthPlugin, Builder, HmacAuth, Incoming, Introduction, Key, Kind, Layer, LinkEnd, Message, Remote,
         RequestError, Servers,
     },
-    net::listen::Share,
-    time::{sleep, timeout},
+    net::{TcpListener, listen::Share},
+    time::{ManualClock, sleep, timeout},
+    yield_now,
 };
 
 /// Longer than anything takes on a loaded machine; only a failing test waits so long.
@@ -295,6 +296,135 @@ fn a_grace_that_is_over_aborts_what_is_left_and_the_shortest_counts() {
         assert!(stopped.aborted >= 1, "others may be aborted with it");
         assert!(matches!(asked.await.unwrap(), Err(RequestError::Lost(_))));
     });
+}
+
+/// What is told of `news`, in the order in which it came.
+#[derive(Clone, Default)]
+struct Heard(Rc<RefCell<Vec<String>>>);
+
+impl Heard {
+    /// A client that keeps what it is told.
+    fn client(&self) -> Builder {
+        let heard = self.clone();
+        Builder::new().on((Kind::NOTIFY_URI, "news"), move |incoming: Incoming| {
+            heard.0.borrow_mut().push(String::from_utf8(incoming.message.content.to_vec()).unwrap());
+            async { None }
+        })
+    }
+}
+
+#[test]
+fn what_handlers_at_work_publish_when_it_stops_reaches_the_subscribers_of_all_workers() {
+    run(async {
+        let (begun, release) = (CancellationToken::new(), CancellationToken::new());
+        let (tells, held) = (begun.clone(), release.clone());
+        let servers = start(move |servers| {
+            let (servers, tells, held) = (servers.clone(), tells.clone(), held.clone());
+            basic(&servers).on((Kind::PUBLISH_URI, "news"), move |incoming: Incoming| {
+                let (servers, held) = (servers.clone(), held.clone());
+                tells.cancel();
+                async move {
+                    held.cancelled().await;
+                    let news = incoming.answer(Kind::NOTIFY_URI, incoming.message.content.clone());
+                    let told = servers.notify("news", news).await.unwrap();
+                    Some(incoming.answer(Kind::OK, told.to_string()))
+                }
+            })
+        });
+        let heard = Heard::default();
+        let idle = one_each(&servers, Builder::new).await;
+        let subscribers = one_each(&servers, || heard.client()).await;
+        for subscriber in &subscribers {
+            subscriber.request(Kind::SUBSCRIBE_URI, "news", "").await.unwrap();
+        }
+        let publisher = Builder::new().client().connect(servers.local_addr()).await.unwrap();
+        let publishing =
+            wakering::spawn(async move { publisher.request(Kind::PUBLISH_URI, "news", "last").await });
+        begun.cancelled().await;
+        let ends = servers.clone();
+        let stopped = wakering::spawn(async move { ends.shutdown(LONG).await });
+        for remote in &idle {
+            // Its worker has begun to stop.
+            assert!(matches!(remote.ended().await, LinkEnd::PeerClosed));
+        }
+        release.cancel();
+        assert_eq!(publishing.await.unwrap().unwrap().content, "2");
+        for subscriber in &subscribers {
+            assert!(matches!(subscriber.ended().await, LinkEnd::PeerClosed));
+        }
+        until(|| heard.0.borrow().len() == 2).await;
+        assert_eq!(stopped.await.unwrap().aborted, 0);
+    });
+}
+
+#[test]
+fn subscribers_are_none_of_those_that_a_grace_was_too_short_for() {
+    run(async {
+        let (begun, release) = (CancellationToken::new(), CancellationToken::new());
+        let (tells, held) = (begun.clone(), release.clone());
+        let servers = start(move |servers| ending(servers, &tells, &held));
+        let subscribers = one_each(&servers, Builder::new).await;
+        for subscriber in &subscribers {
+            subscriber.request(Kind::SUBSCRIBE_URI, "news", "").await.unwrap();
+        }
+        let remote = Builder::new().client().connect(servers.local_addr()).await.unwrap();
+        let asked = wakering::spawn(async move { remote.request(Kind::REQUEST_URI, "held", "").await });
+        begun.cancelled().await;
+        assert_eq!(servers.shutdown(Duration::from_millis(100)).await.aborted, 1);
+        assert!(matches!(asked.await.unwrap(), Err(RequestError::Lost(_))));
+    });
+}
+
+/// All that the peer sends until it ends the connection in good order.
+fn read_all(mut stream: StdStream) -> Vec<u8> {
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let mut octets = Vec::new();
+    stream.read_to_end(&mut octets).unwrap();
+    octets
+}
+
+#[test]
+fn a_subscriber_that_is_slow_is_told_all_before_the_end_whatever_it_sends_meanwhile() {
+    const NEWS: usize = 400;
+    let clock = ManualClock::new();
+    let runtime = Runtime::builder().manual_clock(&clock).build().unwrap();
+    let told = runtime.block_on(async {
+        let builder =
+            Builder::new().queue_bytes(64 << 20).on(Kind::SUBSCRIBE_URI, |incoming: Incoming| async move {
+                incoming.peer.subscribe(incoming.message.uri.clone());
+                None
+            });
+        let server = builder.serve(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+        let address = server.local_addr();
+        let connect = move || {
+            let mut stream = StdStream::connect(address).unwrap();
+            let subscribe = Message::new(Kind::SUBSCRIBE_URI, "news", "").to_octets().unwrap();
+            stream.write_all(&subscribe).unwrap();
+            stream
+        };
+        let stream = wakering::spawn_blocking(connect).unwrap().await.unwrap();
+        let news = Message::new(Kind::NOTIFY_URI, "news", vec![7; 60_000]);
+        let mut sent = 0;
+        while sent < NEWS {
+            sent += server.notify("news", news.clone()).unwrap();
+            yield_now().await;
+        }
+        let ends = server.clone();
+        let stopped = wakering::spawn(async move { ends.shutdown(Duration::from_secs(60)).await });
+        // On the clock of the runtime, which takes no time: longer than the last words of a connection have.
+        sleep(Duration::from_secs(20)).await;
+        let read = move || {
+            let mut sends = stream.try_clone().unwrap();
+            sends
+                .write_all(&Message::new(Kind::REQUEST_URI, "echo", vec![7; 60_000]).to_octets().unwrap())
+                .unwrap();
+            read_all(stream)
+        };
+        let octets = wakering::spawn_blocking(read).unwrap().await.unwrap();
+        assert_eq!(stopped.await.unwrap().aborted, 0);
+        octets.len() / news.to_octets().unwrap().len()
+    });
+    assert_eq!(told.unwrap(), NEWS);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::Poll,
     time::Duration,
@@ -29,6 +29,7 @@ use crate::{
         layer::Layer,
         metrics::count,
         node::Node,
+        parting::Voice,
         peer::{End, INVALID, Peer},
         queue::{Batch, Queue, Rejected, SlowPeer},
         topics::Subscriptions,
@@ -50,6 +51,10 @@ pub(super) struct Link {
     pub(super) subscriptions: Subscriptions,
     /// Other messages than answers are taken.
     serves: Cell<bool>,
+    /// Its handlers may publish.
+    voice: Cell<Option<Voice>>,
+    /// It has nothing to do but to be told what others publish.
+    stays: Cell<bool>,
     end: RefCell<Option<LinkEnd>>,
     /// Cancelled when the connection is to end as soon as what is queued has gone out.
     leaving: CancellationToken,
@@ -62,6 +67,8 @@ impl Link {
         let queue = Queue::new(node.settings.queue_bytes, node.settings.slow_peer);
         Rc::new(Link {
             guard: Guard::new(node.protection.clone(), side, Order::AsAsked),
+            voice: Cell::new(node.parting.voice()),
+            stays: Cell::new(false),
             node,
             address,
             queue,
@@ -98,9 +105,24 @@ impl Link {
         if self.guard.is_to_offer() {
             self.handlers.spawn(self.clone().agree());
         }
+        self.attend(&mut reader, &stopping).await;
+        self.handlers.end();
+        self.hush();
+        self.introduce(Kind::DISCONNECT);
+        self.note_end(LinkEnd::Closed);
+        self.queue.close();
+        if !self.over.is_cancelled() {
+            // Whoever stops a server says how long this may take, and a peer that takes nothing has its time.
+            let patience = if stopping.is_cancelled() { Duration::MAX } else { MESSAGE_LAST_WORDS };
+            let _ = timeout(patience, part(&mut reader, write)).await;
+        }
+    }
+
+    /// Reads, and has what is read handled, until there is nothing to do any more but to send what is queued.
+    async fn attend(self: &Rc<Self>, reader: &mut OwnedReadHalf, stopping: &CancellationToken) {
         let has_read = Cell::new(false);
         let mut reading = pin!(async {
-            let end = self.read(&mut reader).await;
+            let end = self.read(reader).await;
             has_read.set(true);
             self.note_end(end.clone());
             // A peer that sends no more may still read.
@@ -110,26 +132,39 @@ impl Link {
         let stays = async { self.leaving.run_until_cancelled(stopped).await.unwrap_or(false) };
         let finish = self.over.run_until_cancelled(stays).await.unwrap_or(false);
         self.awaits_nothing();
-        if finish {
-            self.serves.set(false);
-            let patience = if stopping.is_cancelled() { Duration::MAX } else { MESSAGE_LAST_WORDS };
-            let mut quiet = pin!(self.handlers.at_most(0));
-            let quiet = poll_fn(|context| {
-                // Handlers at work may have asked the peer: its answers are read still, and nothing else is taken.
-                if !has_read.get() {
-                    let _ = reading.as_mut().poll(context);
-                }
-                quiet.as_mut().poll(context)
-            });
-            let _ = timeout(patience, self.over.run_until_cancelled(quiet)).await;
+        if !finish {
+            return;
         }
-        self.handlers.end();
-        self.introduce(Kind::DISCONNECT);
-        self.note_end(LinkEnd::Closed);
-        self.queue.close();
-        if !self.over.is_cancelled() {
-            let _ = timeout(MESSAGE_LAST_WORDS, write.join()).await;
+        self.serves.set(false);
+        let patience = if stopping.is_cancelled() { Duration::MAX } else { MESSAGE_LAST_WORDS };
+        // Handlers at work may have asked the peer: its answers are read still, and nothing else is taken.
+        let quiet = beside(reading.as_mut(), &has_read, self.handlers.at_most(0));
+        let _ = timeout(patience, self.over.run_until_cancelled(quiet)).await;
+        self.hush();
+        if stopping.is_cancelled() && !self.subscriptions.is_empty() {
+            self.stays.set(true);
+            let mut silence = pin!(self.node.parting.silence());
+            // Who has gone is told nothing.
+            let told = poll_fn(
+                |context| {
+                    if has_read.get() { Poll::Ready(()) } else { silence.as_mut().poll(context) }
+                },
+            );
+            let told = self.leaving.run_until_cancelled(beside(reading, &has_read, told));
+            let _ = self.over.run_until_cancelled(told).await;
+            self.stays.set(false);
         }
+    }
+
+    /// Its handlers publish no more.
+    fn hush(&self) {
+        let voice = self.voice.take();
+        drop(voice);
+    }
+
+    /// Whether its handlers have been answered, and it waits for those of others.
+    pub(super) fn stays(&self) -> bool {
+        self.stays.get()
     }
 
     /// Says who this end is before it asks for anything; once it is known how to speak to the peer.
@@ -340,5 +375,42 @@ impl Drop for Ended<'_> {
         self.0.finish(LinkEnd::Closed);
         self.0.queue.close();
         self.0.handlers.end();
+        self.0.hush();
+    }
+}
+
+/// Waits for `what`, and meanwhile reads on until there is no more to read.
+async fn beside<T>(
+    mut reading: Pin<&mut impl Future>,
+    has_read: &Cell<bool>,
+    what: impl Future<Output = T>,
+) -> T {
+    let mut what = pin!(what);
+    poll_fn(|context| {
+        if !has_read.get() {
+            let _ = reading.as_mut().poll(context);
+        }
+        what.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Has what is queued go out, and the peer read it: a socket that is closed with something unread takes back what is still
+/// on its way (RFC 1122 §4.2.2.13). So what comes is read and forgotten, and while something comes the socket stays open for a
+/// while.
+async fn part(reader: &mut OwnedReadHalf, write: Scope) {
+    let (has_read, has_come) = (Cell::new(false), Cell::new(false));
+    let mut forgetting = pin!(async {
+        while matches!(reader.read_with(<[u8]>::len).await, Ok(octets) if octets > 0) {
+            has_come.set(true);
+        }
+        has_read.set(true);
+    });
+    // The peer sees the end behind that.
+    let _ = beside(forgetting.as_mut(), &has_read, write.join()).await;
+    has_come.set(false);
+    beside(forgetting.as_mut(), &has_read, async {}).await;
+    if has_come.get() && !has_read.get() {
+        let _ = timeout(MESSAGE_LAST_WORDS, forgetting).await;
     }
 }

@@ -15,6 +15,7 @@
 //! guard    what protects one connection: a layer, or a session    seals   the sessions with one address
 //! late     requests without an answer in time
 //! metrics  what a node has done                              servers  a server on each worker
+//! parting  in which order connections go
 //! udp      a node of datagrams: its sockets, the addresses that it knows, multicast
 //! peers    who has introduced itself, and by which addresses it is reached
 //! ```
@@ -46,6 +47,7 @@ mod layer;
 mod link;
 mod metrics;
 mod node;
+mod parting;
 mod peer;
 mod peers;
 mod queue;

@@ -15,6 +15,7 @@ use crate::{
         layer::Layer,
         link::Link,
         metrics::{Counts, count},
+        parting::Parting,
         peer::{End, Peer},
         peers::{Introduction, PeerEvent, Peers},
         queue::SlowPeer,
@@ -52,6 +53,7 @@ pub(super) struct Node {
     pub(super) counts: Counts,
     pub(super) peers: Peers,
     pub(super) work: Rc<Work>,
+    pub(super) parting: Parting,
     pub(super) settings: Settings,
     /// Requests that nobody here answers are answered that way.
     pub(super) answers_unknown: bool,
@@ -98,6 +100,11 @@ impl Node {
 
     pub(super) fn connections(&self) -> usize {
         self.links.borrow().len()
+    }
+
+    /// Connections that have something to do still.
+    pub(super) fn busy(&self) -> usize {
+        self.links.borrow().iter().filter(|(_, link)| !link.stays()).count()
     }
 }
 
@@ -148,6 +155,7 @@ pub struct Builder {
     routes: Routes,
     lateness: Lateness,
     peers: Peers,
+    parting: Parting,
     settings: Settings,
 }
 
@@ -171,6 +179,7 @@ impl Builder {
             routes: Routes::default(),
             lateness: Lateness::default(),
             peers: Peers::default(),
+            parting: Parting::new(),
             settings,
         }
     }
@@ -199,6 +208,12 @@ impl Builder {
     /// The same with those of whoever comes first; for the workers of a server.
     pub(super) fn sharing_replays(mut self, shared: &OnceLock<Replays>) -> Builder {
         self.protection.replays = shared.get_or_init(|| self.protection.replays.clone()).clone();
+        self
+    }
+
+    /// Has subscribers stay until no handler of other workers is at work, too.
+    pub(super) fn parting(mut self, parting: Parting) -> Builder {
+        self.parting = parting;
         self
     }
 
@@ -379,6 +394,7 @@ impl Builder {
             topics: Topics::default(),
             peers: self.peers,
             work: Rc::default(),
+            parting: self.parting,
             settings: self.settings,
             answers_unknown,
             links: RefCell::new(Slab::new()),

@@ -1,6 +1,8 @@
 //! Answering many peers.
 
-use std::{cell::Cell, fmt, future::Future, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::Cell, convert::Infallible, fmt, future::Future, io, net::SocketAddr, rc::Rc, time::Duration,
+};
 
 use crate::{
     message::{
@@ -18,7 +20,7 @@ use crate::{
     net::{TcpListener, listen},
     proto::message::Message,
     trace,
-    worker::{CancellationToken, Handle},
+    worker::{self, CancellationToken, Handle, Scope},
 };
 
 /// A server of messages, made by [`Builder::serve`](crate::message::Builder::serve); clones are the same one's.
@@ -74,7 +76,7 @@ impl Server {
     pub(super) fn start(node: Rc<Node>, listener: TcpListener) -> io::Result<Server> {
         let local_addr = listener.local_addr()?;
         let counted = node.clone();
-        let ending = Ending::new(node.work.clone(), move || counted.connections());
+        let ending = Ending::new(node.work.clone(), move || counted.busy());
         ending.start(serve(node.clone(), ending.clone(), listener));
         Ok(Server { inner: Rc::new(Inner { node, local_addr, ending }) })
     }
@@ -163,6 +165,9 @@ impl Server {
     /// Ends the server: the queue of the listener is served and the port closed, handlers at work are answered, until `grace`
     /// is over; then what is left is aborted.
     ///
+    /// What those handlers publish still goes to the subscribers, whose connections end when no handler is at work any more
+    /// and all has been written that waits for them.
+    ///
     /// Any task may call it, once or often; the shortest grace counts. Awaited inside a handler of this server it does not wait
     /// for that handler, whose connection is closed last.
     ///
@@ -190,6 +195,8 @@ impl Server {
 
 async fn serve(node: Rc<Node>, ending: Rc<Ending>, listener: TcpListener) {
     let (stopping, late) = (ending.stopping.clone(), LateEnd(node.clone()));
+    let closing = Scope::<Infallible>::new();
+    closing.spawn(close_to_others(node.clone(), stopping.clone()));
     let accepted = Cell::new(0);
     let served = listen(listener)
         .limit(node.settings.connections)
@@ -211,15 +218,24 @@ async fn serve(node: Rc<Node>, ending: Rc<Ending>, listener: TcpListener) {
     if let Err(error) = served.await {
         trace::say(&format!("a message server ends, its listener failed: {error}"));
     }
-    drop(late);
+    drop((closing, late));
 }
 
-/// Handlers of late requests end with the server, in whatever way it ends.
+/// Notes that no connections come any more when the server stops.
+async fn close_to_others(node: Rc<Node>, stopping: CancellationToken) {
+    stopping.cancelled().await;
+    // Those that were in the listener's queue have come behind that.
+    worker::yield_now().await;
+    node.parting.close();
+}
+
+/// Handlers of late requests end with the server, in whatever way it ends, and it publishes no more.
 struct LateEnd(Rc<Node>);
 
 impl Drop for LateEnd {
     fn drop(&mut self) {
         self.0.lateness.abort();
+        self.0.parting.close();
     }
 }
 

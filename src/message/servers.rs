@@ -31,6 +31,7 @@ use crate::{
         error::SendError,
         metrics::Metrics,
         node::Builder,
+        parting::Parting,
         peers::PeerRecord,
         server::Server,
     },
@@ -210,11 +211,12 @@ impl Servers {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no share of a listener"));
         };
         let servers = Servers::new(runtime.clone(), first.local_addr()?, shares.len());
-        let factory = Arc::new(factory);
+        let (factory, parting) = (Arc::new(factory), Parting::new());
         for (worker, share) in shares.into_iter().enumerate() {
             let part = Part { servers: servers.clone(), worker, tally: Tally::default() };
+            let parting = parting.beside();
             let factory = factory.clone();
-            let make = move || async move { part.serve(share, &*factory).await };
+            let make = move || async move { part.serve(share, parting, &*factory).await };
             if let Err(refused) = runtime.spawn_on(worker, make) {
                 servers.inner.say(Duration::ZERO); // to those that run already
                 return Err(io::Error::other(refused));
@@ -301,7 +303,8 @@ impl Servers {
         known
     }
 
-    /// Ends the server as [`Server::shutdown`] does, on all workers.
+    /// Ends the server as [`Server::shutdown`] does, on all workers: subscribers stay until no handler of any worker is at
+    /// work.
     ///
     /// Any task may call it, once or often, on any thread; the shortest grace counts. Awaited inside a handler of this server
     /// it does not wait for handlers that wait for it as well, which end last.
@@ -482,11 +485,11 @@ struct Part {
 }
 
 impl Part {
-    async fn serve<M: Fn(&Servers) -> Builder>(mut self, share: Share, factory: &M) {
+    async fn serve<M: Fn(&Servers) -> Builder>(mut self, share: Share, parting: Parting, factory: &M) {
         let inner = self.servers.inner.clone();
         let started = share.into_tcp().and_then(|listener| {
             let builder = factory(&self.servers);
-            builder.sharing_replays(&inner.replays).serve(listener)
+            builder.sharing_replays(&inner.replays).parting(parting).serve(listener)
         });
         let server = match started {
             Ok(server) => server,
