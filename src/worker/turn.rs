@@ -28,7 +28,7 @@ impl Context {
                 if self.unlooked.get() >= self.shared().tuning.look_every || self.tasks.is_look_due() {
                     self.look(Some(Duration::ZERO))?; // 5–7
                 }
-            } else if self.spins() {
+            } else if self.spins(ran > 0) {
                 self.look(Some(Duration::ZERO))?; // 5–7
             } else if !self.flush_list.borrow().is_empty() {
                 self.look(Some(Duration::ZERO))?; // 5–7: a connection has more to write than fits one turn
@@ -60,18 +60,16 @@ impl Context {
         }
     }
 
-    /// Whether to look again instead of sleeping, though nothing is runnable.
-    fn spins(&self) -> bool {
+    /// Whether to look again instead of sleeping, though nothing is runnable. When it has `worked`, it is idle from now on.
+    fn spins(&self, worked: bool) -> bool {
         let longest = self.shared().tuning.spin;
         // A clock that is moved by hand does not say when to stop.
         if longest.is_zero() || self.clock().manual_clock().is_some() {
             return false;
         }
-        let now = self.now();
-        let since = self.spinning.get().unwrap_or(now);
-        let goes_on = now.saturating_sub(since) < nanos(longest);
-        self.spinning.set(Some(since).filter(|_| goes_on));
-        goes_on
+        let idle_since = self.spinning.get().filter(|_| !worked);
+        self.spinning.set(spins_since(idle_since, self.now(), nanos(longest)));
+        self.spinning.get().is_some()
     }
 
     /// 1: what other threads left for this worker, as of now.
@@ -116,5 +114,27 @@ impl Context {
         self.reactor().wake_collected(); // 7
         self.meter.publish(self.reactor().figures());
         waited
+    }
+}
+
+/// Since when a worker spins that was idle already, or is from `now` on; `None` when it has for long enough.
+fn spins_since(idle_since: Option<u64>, now: u64, longest: u64) -> Option<u64> {
+    idle_since.or(Some(now)).filter(|since| now.saturating_sub(*since) < longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_spins_for_so_long_from_when_it_had_nothing_to_do() {
+        let mut since = None;
+        for now in 7..17 {
+            since = spins_since(since, now, 10);
+            assert_eq!(since, Some(7), "{now}");
+        }
+        assert_eq!(spins_since(since, 17, 10), None);
+        assert_eq!(spins_since(None, 17, 10), Some(17), "it has worked, or slept");
+        assert_eq!(spins_since(Some(18), 17, 10), Some(18), "a clock may be behind");
     }
 }
