@@ -34,16 +34,25 @@ pub(super) struct Asks {
     requests: RefCell<Requests>,
     /// Tickets are marked with their keys.
     slots: RefCell<Slab<Slot>>,
+    /// Those of the requests that are over, by the numbers of their slots: they are put there and taken from there, and not
+    /// moved with the slots, which are small.
+    outcomes: RefCell<Vec<Option<Outcome>>>,
     /// The time from which those have been counted that are to be given more.
     counted_from: Cell<Option<u64>>,
     /// Dumps look here for those who wait.
     is_noted: Cell<bool>,
 }
 
+/// What becomes of a request.
+type Outcome = Result<Message, RequestError>;
+
 /// A request that has not given its answer away.
-enum Slot {
-    Waiting { ticket: Ticket, waiter: Option<Waiter>, unsent: Option<Box<Message>> },
-    Done(Result<Message, RequestError>),
+struct Slot {
+    ticket: Ticket,
+    waiter: Option<Waiter>,
+    unsent: Option<Box<Message>>,
+    /// It has an outcome.
+    is_done: bool,
 }
 
 struct Waiter {
@@ -56,8 +65,8 @@ impl Asks {
     /// None, to a peer at this address.
     pub(super) fn new(address: SocketAddr, requests: Requests) -> Rc<Asks> {
         let (requests, slots) = (RefCell::new(requests), RefCell::default());
-        let counted_from = Cell::new(None);
-        Rc::new(Asks { address, requests, slots, counted_from, is_noted: Cell::new(false) })
+        let (outcomes, counted_from) = (RefCell::default(), Cell::new(None));
+        Rc::new(Asks { address, requests, slots, outcomes, counted_from, is_noted: Cell::new(false) })
     }
 
     /// The time for deadlines of requests that begin in this turn; the turn's end gives them what has passed by then.
@@ -86,28 +95,29 @@ impl Asks {
     }
 
     /// Begins a request, writes its number into its message, and says whether it is its turn: it is to be sent now, or to
-    /// be [kept](Asks::keep).
-    pub(super) fn begin(
-        self: &Rc<Self>,
-        message: &mut Message,
-        deadline: u64,
-    ) -> Result<(Answer, bool), TooMany> {
+    /// be [kept](Asks::keep). Its answer is to be [waited for](Asks::answer), or it is to be [withdrawn](Asks::withdraw).
+    #[inline]
+    pub(super) fn begin(&self, message: &mut Message, deadline: u64) -> Result<Begun, TooMany> {
         let mut slots = self.slots.borrow_mut();
         let mut requests = self.requests.borrow_mut();
         let mark = slots.next_key().to_bits();
-        let (ticket, now) = match requests.begin_marked(mark, message.kind, message.uri.clone(), deadline)? {
-            Begun::Now(ticket) => (ticket, true),
-            Begun::Later(ticket) => (ticket, false),
-        };
+        let begun = requests.begin_marked(mark, message.kind, message.uri.clone(), deadline)?;
+        let (Begun::Now(ticket) | Begun::Later(ticket)) = begun;
         requests.number(ticket, message);
-        slots.insert(Slot::Waiting { ticket, waiter: None, unsent: None });
-        Ok((Answer { asks: self.clone(), ticket, is_given: false }, now))
+        slots.insert(Slot { ticket, waiter: None, unsent: None, is_done: false });
+        Ok(begun)
+    }
+
+    /// The answer to a request that has begun.
+    #[inline]
+    pub(super) fn answer(self: &Rc<Self>, ticket: Ticket) -> Answer {
+        Answer { asks: self.clone(), ticket, is_given: false }
     }
 
     /// Keeps the message of a request until it is its turn.
     pub(super) fn keep(&self, ticket: Ticket, message: Message) {
-        if let Some(Slot::Waiting { unsent, .. }) = self.slots.borrow_mut().get_mut(key(ticket)) {
-            *unsent = Some(Box::new(message));
+        if let Some(slot) = self.slots.borrow_mut().get_mut(key(ticket)) {
+            slot.unsent = Some(Box::new(message));
         }
     }
 
@@ -133,23 +143,36 @@ impl Asks {
     pub(super) fn next_to_send(&self) -> Option<(Ticket, Box<Message>)> {
         loop {
             let ticket = self.requests.borrow_mut().next_to_send()?;
-            if let Some(Slot::Waiting { unsent, .. }) = self.slots.borrow_mut().get_mut(key(ticket)) {
-                if let Some(message) = unsent.take() {
-                    return Some((ticket, message));
-                }
+            let unsent = self.slots.borrow_mut().get_mut(key(ticket)).and_then(|slot| slot.unsent.take());
+            if let Some(message) = unsent {
+                return Some((ticket, message));
             }
         }
     }
 
     /// Ends a request that could not be sent.
     pub(super) fn fail(&self, ticket: Ticket, error: RequestError) {
-        self.withdraw(ticket);
-        self.settle(ticket, Err(error));
+        self.requests.borrow_mut().withdraw(ticket);
+        self.settle(ticket, || Some(Err(error)));
     }
 
-    /// Takes back a request that was not sent.
+    /// Takes back a request that was not sent, and whose answer nobody waits for.
     pub(super) fn withdraw(&self, ticket: Ticket) {
         self.requests.borrow_mut().withdraw(ticket);
+        self.forget(ticket);
+    }
+
+    fn forget(&self, ticket: Ticket) {
+        let slot = self.slots.borrow_mut().remove(key(ticket));
+        if slot.is_some_and(|slot| slot.is_done) {
+            let outcome = self.take_outcome(ticket);
+            drop(outcome);
+        }
+    }
+
+    #[inline]
+    fn take_outcome(&self, ticket: Ticket) -> Option<Outcome> {
+        self.outcomes.borrow_mut().get_mut(key(ticket).index() as usize)?.take()
     }
 
     /// Lets go of the requests that were not answered in their time.
@@ -157,7 +180,7 @@ impl Asks {
         self.settle_deadlines();
         loop {
             let Some(ticket) = self.requests.borrow_mut().expire(now) else { return };
-            self.settle(ticket, Err(RequestError::TimedOut));
+            self.settle(ticket, || Some(Err(RequestError::TimedOut)));
         }
     }
 
@@ -171,7 +194,7 @@ impl Asks {
     pub(super) fn fail_all(&self, end: &LinkEnd) {
         loop {
             let Some(ticket) = self.requests.borrow_mut().fail() else { return };
-            self.settle(ticket, Err(RequestError::after(end.clone())));
+            self.settle(ticket, || Some(Err(RequestError::after(end.clone()))));
         }
     }
 
@@ -182,17 +205,27 @@ impl Asks {
         }
     }
 
-    /// Gives a request its outcome, if somebody waits for it.
+    /// Gives a request the outcome that there is, if somebody waits for it.
     #[inline]
-    pub(super) fn settle(&self, ticket: Ticket, outcome: Result<Message, RequestError>) {
+    pub(super) fn settle(&self, ticket: Ticket, outcome: impl FnOnce() -> Option<Outcome>) {
         let mut slots = self.slots.borrow_mut();
-        let Some(slot) = slots.get_mut(key(ticket)) else { return };
-        if let Slot::Waiting { waiter, unsent, .. } = std::mem::replace(slot, Slot::Done(outcome)) {
-            drop((slots, unsent));
-            if let Some(waiter) = waiter {
-                waiter.waker.wake();
-            }
+        let Some(slot) = slots.get_mut(key(ticket)).filter(|slot| !slot.is_done) else { return };
+        self.note_outcome(key(ticket).index() as usize, outcome);
+        slot.is_done = true;
+        let (waiter, unsent) = (slot.waiter.take(), slot.unsent.take());
+        drop((slots, unsent));
+        if let Some(waiter) = waiter {
+            waiter.waker.wake();
         }
+    }
+
+    #[inline]
+    fn note_outcome(&self, slot: usize, outcome: impl FnOnce() -> Option<Outcome>) {
+        let mut outcomes = self.outcomes.borrow_mut();
+        if outcomes.len() <= slot {
+            outcomes.resize_with(slot + 1, || None);
+        }
+        outcomes[slot] = outcome();
     }
 }
 
@@ -212,7 +245,7 @@ impl DescribeMany for Asks {
         // Who asks for the dump may be at work here.
         let (Ok(requests), Ok(slots)) = (self.requests.try_borrow(), self.slots.try_borrow()) else { return };
         for (_, slot) in slots.iter() {
-            let Slot::Waiting { ticket, waiter: Some(waiter), .. } = slot else { continue };
+            let Slot { ticket, waiter: Some(waiter), .. } = slot else { continue };
             let Some((kind, uri)) = requests.subject(*ticket) else { continue };
             let uri = String::from_utf8_lossy(uri);
             say(waiter.task, format!("the answer to {kind} {uri} from {}", self.address));
@@ -227,32 +260,22 @@ pub(super) struct Answer {
     is_given: bool,
 }
 
-impl Answer {
-    pub(super) fn ticket(&self) -> Ticket {
-        self.ticket
-    }
-}
-
 impl Future for Answer {
     type Output = Result<Message, RequestError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let mut slots = this.asks.slots.borrow_mut();
-        if let Some(Slot::Waiting { waiter, .. }) = slots.get_mut(key(this.ticket)) {
+        if let Some(Slot { is_done: false, waiter, .. }) = slots.get_mut(key(this.ticket)) {
             let task = context::try_with(|worker| worker.map_or(0, |worker| worker.tasks().running()));
             let former = waiter.replace(Waiter { waker: context.waker().clone(), task });
             drop((slots, former));
             this.asks.note();
             return Poll::Pending;
         }
-        match slots.remove(key(this.ticket)) {
-            Some(Slot::Done(outcome)) => {
-                this.is_given = true;
-                Poll::Ready(outcome)
-            }
-            Some(Slot::Waiting { .. }) | None => panic!("an answer was asked for after it was given"),
-        }
+        slots.remove(key(this.ticket)).expect("an answer is asked for until it is given");
+        this.is_given = true;
+        Poll::Ready(this.asks.take_outcome(this.ticket).unwrap_or(Err(RequestError::TimedOut)))
     }
 }
 
@@ -262,7 +285,6 @@ impl Drop for Answer {
             return;
         }
         self.asks.requests.borrow_mut().cancel(self.ticket);
-        let slot = self.asks.slots.borrow_mut().remove(key(self.ticket));
-        drop(slot);
+        self.asks.forget(self.ticket);
     }
 }

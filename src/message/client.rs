@@ -227,13 +227,15 @@ impl Remote {
         uri: impl Into<Bytes>,
         content: impl Into<Bytes>,
     ) -> Result<Message, RequestError> {
-        let message = Message::new(kind, uri, content);
-        let uri = message.uri.clone();
         // What is asked on a connection has its time there.
-        let Some(link) = self.inner.agreed() else { return self.connect_and_ask(message, uri).await };
+        let Some(link) = self.inner.agreed() else {
+            return self.connect_and_ask(Message::new(kind, uri, content)).await;
+        };
         let peer = link.peer();
-        let mut answered = match peer.begin(message, &self.layer, self.patience) {
-            Ok(answer) => answer.await,
+        let uri = uri.into();
+        let begun = peer.begin(&mut Message::new(kind, uri.clone(), content), &self.layer, self.patience);
+        let mut answered = match begun {
+            Ok(ticket) => link.asks.answer(ticket).await,
             Err(error) => Err(error),
         };
         peer.finish(&self.layer, &mut answered);
@@ -241,8 +243,8 @@ impl Remote {
     }
 
     /// The same where a connection is to be made first, or a session.
-    async fn connect_and_ask(&self, message: Message, uri: Bytes) -> Result<Message, RequestError> {
-        let kind = message.kind;
+    async fn connect_and_ask(&self, message: Message) -> Result<Message, RequestError> {
+        let (kind, uri) = (message.kind, message.uri.clone());
         let (asked_by, waited) = (Cell::new(Weak::new()), Cell::new(Waited::Connection));
         let asked = async {
             let link = self.inner.link().await?;

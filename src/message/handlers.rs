@@ -27,7 +27,8 @@ use crate::{
     worker::Scope,
 };
 
-type Taken = (Rc<Route>, Message);
+/// A message, and whose it is; it is given away where it stands.
+type Taken = (Rc<Route>, Option<Message>);
 
 pub(super) struct Handlers {
     /// `None` before the connection is carried, and behind.
@@ -97,21 +98,28 @@ impl Handlers {
         })
         .await;
     }
+
+    /// Whether there are as many as there may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.at_work.get() >= MESSAGE_HANDLERS
+    }
+
+    /// Waits until there are fewer than there may be.
+    pub(super) async fn has_room(&self) {
+        self.at_most(MESSAGE_HANDLERS - 1).await;
+    }
 }
 
 impl Link {
-    /// Has a message handled, when there are not too many.
-    pub(super) async fn handle(self: &Rc<Self>, taken: Taken) {
+    /// Has a message handled, which is taken away.
+    pub(super) fn handle(self: &Rc<Self>, route: Rc<Route>, message: &mut Option<Message>) {
         let handlers = &self.handlers;
-        if handlers.at_work.get() >= MESSAGE_HANDLERS {
-            handlers.at_most(MESSAGE_HANDLERS - 1).await;
-        }
         handlers.at_work.set(handlers.at_work.get() + 1);
-        if is_numbered(&taken.1) {
-            handlers.numbered.borrow_mut().push_back(taken);
+        if message.as_ref().is_some_and(is_numbered) {
+            handlers.numbered.borrow_mut().push_back((route, message.take()));
             return self.rouse();
         }
-        handlers.in_order.borrow_mut().push_back(taken);
+        handlers.in_order.borrow_mut().push_back((route, message.take()));
         if !handlers.is_ordered.replace(true) {
             handlers.spawn(self.clone().run_in_order());
         }
@@ -151,8 +159,8 @@ impl Link {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let taken = handlers.numbered.borrow_mut().pop_front();
-            let Some((route, message)) = taken else {
+            let mut taken = handlers.numbered.borrow_mut().pop_front();
+            let Some((route, message)) = &mut taken else {
                 handlers.runner.set(Runner::Asleep(context.waker().clone()));
                 return Poll::Pending;
             };
@@ -160,7 +168,7 @@ impl Link {
             let at_work = AtWork(handlers);
             // One after the other, they are one that is at work.
             let begun = of_node.take().unwrap_or_else(|| self.node.work.begin());
-            match peer.call(&route, message, context) {
+            match peer.call(route, message, context) {
                 None => of_node = Some(begun),
                 Some(handling) => return Poll::Ready(Waits { handling, at_work: (at_work, begun) }),
             }
@@ -169,9 +177,9 @@ impl Link {
 
     async fn run_in_order(self: Rc<Self>) {
         let next = || self.handlers.in_order.borrow_mut().pop_front();
-        while let Some((route, message)) = next() {
+        while let Some((route, mut message)) = next() {
             let _at_work = AtWork(&self.handlers);
-            self.peer().answer(route, message).await;
+            self.peer().answer(route, &mut message).await;
         }
         self.handlers.is_ordered.set(false);
     }

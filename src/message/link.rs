@@ -310,20 +310,23 @@ impl Link {
 
     /// Reads until there is no more to read.
     async fn read(self: &Rc<Self>, reader: &mut OwnedReadHalf) -> LinkEnd {
-        let (mut decoder, peer) = (Decoder::new(self.node.kinds), self.peer());
+        let (mut decoder, peer, mut message) = (Decoder::new(self.node.kinds), self.peer(), None);
         loop {
             loop {
-                let polled = decoder.poll_message();
-                if !matches!(polled, Ok(None)) {
+                let polled = decoder.poll_into(&mut message);
+                if !matches!(polled, Ok(false)) {
                     self.awaits_nothing();
                 }
                 match polled {
-                    Ok(Some(message)) => {
-                        if let Some(taken) = peer.take(message, self.serves.get()) {
-                            self.handle(taken).await;
+                    Ok(true) => {
+                        if let Some(route) = peer.take(&mut message, self.serves.get()) {
+                            if self.handlers.is_full() {
+                                self.handlers.has_room().await;
+                            }
+                            self.handle(route, &mut message);
                         }
                     }
-                    Ok(None) => break,
+                    Ok(false) => break,
                     Err(error) => {
                         count(&self.node.counts.malformed, 1);
                         if !error.is_recoverable() {

@@ -28,12 +28,13 @@ use crate::{
         metrics::count,
         node::Node,
         peers::PeerRecord,
-        routes::{Answering, Called, Incoming, Route},
+        routes::{Answering, Called, Route},
         topics::Subscriptions,
         udp::Far,
     },
     proto::message::{
-        Asked, Channel, Kind, Message, Offer, Ticket, Value, is_answer, plugins::PluginError, repeat_number,
+        Asked, Begun, Channel, Kind, Message, Offer, Ticket, Value, is_answer, plugins::PluginError,
+        repeat_number,
     },
     time::timeout,
     worker::timer::{Timer, now, turn_time},
@@ -351,11 +352,11 @@ impl Peer {
     /// Asks, and waits for the answer, in an inner layer.
     pub(super) async fn ask(
         &self,
-        message: Message,
+        mut message: Message,
         inner: &Layer,
         patience: Duration,
     ) -> Result<Message, RequestError> {
-        let answer = self.begin(message, inner, patience)?;
+        let answer = self.asks().answer(self.begin(&mut message, inner, patience)?);
         let mut answered = match &self.end {
             End::Link(_) => answer.await,
             End::Far(_) => self.outwait(answer).await,
@@ -364,13 +365,14 @@ impl Peer {
         answered
     }
 
-    /// Begins to ask: what there is to be done before an answer is waited for. Who waits for it is to [`finish`](Peer::finish) it.
+    /// Begins to ask: what there is to be done before the [answer](Asks::answer) is waited for. Who waits for it is to
+    /// [`finish`](Peer::finish) it.
     pub(super) fn begin(
         &self,
-        mut message: Message,
+        message: &mut Message,
         inner: &Layer,
         patience: Duration,
-    ) -> Result<Answer, RequestError> {
+    ) -> Result<Ticket, RequestError> {
         if let Some(end) = self.over() {
             return Err(RequestError::after(end));
         }
@@ -381,24 +383,27 @@ impl Peer {
         self.expire(now);
         count(&self.node().counts.requests, 1);
         let deadline = now.saturating_add(nanos(patience));
-        let (answer, goes) = self.asks().begin(&mut message, deadline)?;
-        let mut sent = self.wrap_in(inner, &mut message);
+        let begun = self.asks().begin(message, deadline)?;
+        let (Begun::Now(ticket) | Begun::Later(ticket)) = begun;
+        let mut sent = self.wrap_in(inner, message);
         if sent.is_ok() {
-            if goes {
-                sent = self.send_outer(&mut message);
-            } else {
-                self.asks().keep(answer.ticket(), message);
+            match begun {
+                Begun::Now(_) => sent = self.send_outer(message),
+                Begun::Later(_) => {
+                    let kept = std::mem::replace(message, Message::new(message.kind, "", ""));
+                    self.asks().keep(ticket, kept);
+                }
             }
         }
         if let Err(error) = sent {
-            self.asks().withdraw(answer.ticket());
+            self.asks().withdraw(ticket);
             self.send_waiting();
             return Err(error.into());
         }
         if let End::Link(link) = &self.end {
             link.look_at(deadline);
         }
-        Ok(answer)
+        Ok(ticket)
     }
 
     /// Makes an answer readable that is within an inner layer; counts those that were late.
@@ -469,36 +474,40 @@ impl Peer {
 
     /// Gives a request its outcome, if anybody waits for it; its turn is over.
     #[inline]
-    fn settle(&self, answered: Option<Ticket>, outcome: Result<Message, RequestError>) {
+    fn settle(
+        &self,
+        answered: Option<Ticket>,
+        outcome: impl FnOnce() -> Option<Result<Message, RequestError>>,
+    ) {
         if let Some(ticket) = answered {
             self.asks().settle(ticket, outcome);
         }
         self.send_waiting();
     }
 
-    /// Gives a message to the request that it answers; else says which handler it is for, if any is. When the node `serves`
+    /// Gives a message to the request that it answers; else says which handler it is for, if any is, and leaves it there. When the node `serves`
     /// no more, only answers are taken.
-    pub(super) fn take(&self, mut message: Message, serves: bool) -> Option<(Rc<Route>, Message)> {
+    pub(super) fn take(&self, taken: &mut Option<Message>, serves: bool) -> Option<Rc<Route>> {
+        let message = taken.as_mut()?;
         count(&self.node().counts.received, 1);
         let said = self.said();
-        if self.is_offer(&message) {
+        if self.is_offer(message) {
             return None;
         }
-        if matches!(self.end, End::Far(_)) && Offer::is_accepted_by(&message) && !self.asks().awaits(&message)
-        {
+        if matches!(self.end, End::Far(_)) && Offer::is_accepted_by(message) && !self.asks().awaits(message) {
             // Whether it is right is costly to know.
             count(&self.node().counts.refused, 1);
             return None;
         }
-        if let Err(refused) = self.guard().unwrap(&mut message, said.as_deref()) {
-            self.refuse(&message, &refused);
+        if let Err(refused) = self.guard().unwrap(message, said.as_deref()) {
+            self.refuse(message, &refused);
             return None;
         }
         if let End::Far(far) = &self.end {
             far.hear();
         }
-        if let Some(answered) = self.asks().answered(&message) {
-            self.settle(answered, Ok(message));
+        if let Some(answered) = self.asks().answered(message) {
+            self.settle(answered, || taken.take().map(Ok));
             return None;
         }
         if !serves {
@@ -508,27 +517,27 @@ impl Peer {
             self.node().peers.heard(self.addr());
         }
         if self.node().peers.own.is_some() {
-            if let Some(answer) = self.node().peers.take(&message, self.addr()) {
+            if let Some(answer) = self.node().peers.take(message, self.addr()) {
                 let gone = self.node().peers.take_gone();
                 if let End::Far(far) = &self.end {
                     gone.iter().for_each(|address| far.air.unsubscribe_all(*address));
                 }
-                self.introduce(&message, answer);
+                self.introduce(message, answer);
                 return None;
             }
         }
-        let Some(route) = self.node().routes.find(&message, self.addr()) else {
-            if self.node().answers_unknown && may_be_answered(&message) {
-                self.complain(Some(&message), Kind::NOT_FOUND, "not found");
+        let Some(route) = self.node().routes.find(message, self.addr()) else {
+            if self.node().answers_unknown && may_be_answered(message) {
+                self.complain(Some(message), Kind::NOT_FOUND, "not found");
             }
             return None;
         };
-        if let Err(refused) = self.guard().unwrap_in(&route.layer, &mut message, said.as_deref()) {
-            self.refuse(&message, &refused);
+        if let Err(refused) = self.guard().unwrap_in(&route.layer, message, said.as_deref()) {
+            self.refuse(message, &refused);
             return None;
         }
         self.node().routes.spend(&route);
-        Some((route, message))
+        Some(route)
     }
 
     /// Whether a message offers a session; it is answered then.
@@ -580,7 +589,7 @@ impl Peer {
             if let Some(answered) = self.asks().answered(message) {
                 let is_error = message.kind.is_error();
                 let text = if is_error { lossy(&message.content) } else { refused.to_string() };
-                self.settle(answered, Err(RequestError::NotGenuine(text)));
+                self.settle(answered, || Some(Err(RequestError::NotGenuine(text))));
             }
             return;
         }
@@ -599,7 +608,7 @@ impl Peer {
             // The peer has forgotten the session, it says. Only who was asked knows the number.
             if let Some(answered) = self.asks().answered(message) {
                 self.guard().note_stale();
-                self.settle(answered, Err(RequestError::NotGenuine(lossy(&message.content))));
+                self.settle(answered, || Some(Err(RequestError::NotGenuine(lossy(&message.content)))));
             }
             return;
         }
@@ -646,28 +655,28 @@ impl Peer {
     }
 
     /// Has a handler deal with a message, and sends what it answers.
-    pub(super) async fn answer(&self, route: Rc<Route>, message: Message) {
+    pub(super) async fn answer(&self, route: Rc<Route>, message: &mut Option<Message>) {
         let _at_work = self.node().work.begin();
-        let mut message = Some(message);
-        let called = poll_fn(|context| {
-            Poll::Ready(message.take().and_then(|message| self.call(&route, message, context)))
-        });
+        let called = poll_fn(|context| Poll::Ready(self.call(&route, message, context)));
         if let Some(handling) = called.await {
             self.answer_late(handling).await;
         }
     }
 
-    /// Calls a handler, and sends what it answers; unless it waits for something.
+    /// Calls a handler with a message, which is taken away, and sends what it answers; unless it waits for something.
     pub(super) fn call(
         &self,
         route: &Rc<Route>,
-        message: Message,
+        message: &mut Option<Message>,
         context: &mut Context<'_>,
     ) -> Option<Handling> {
-        let asked = Asked::of(&message);
-        match route.call(Incoming { message, peer: self.clone() }, context) {
-            Called::Done(Some(answer)) => self.reply(route, asked, answer),
-            Called::Done(None) => {}
+        let (asked, mut answer) = (Asked::of(message.as_ref()?), None);
+        match route.call(message, self, context, &mut answer) {
+            Called::Done => {
+                if let Some(answer) = &mut answer {
+                    self.reply(route, asked, answer);
+                }
+            }
             Called::Waits(answering) => return Some(Handling { route: route.clone(), asked, answering }),
             Called::Panicked => self.fail(asked, "the handler failed"),
         }
@@ -678,19 +687,19 @@ impl Peer {
     pub(super) async fn answer_late(&self, handling: Handling) {
         let Handling { route, asked, answering } = handling;
         match contained(|| answering).await {
-            Ok(Some(answer)) => self.reply(&route, asked, answer),
+            Ok(Some(mut answer)) => self.reply(&route, asked, &mut answer),
             Ok(None) => {}
             Err(()) => self.fail(asked, "the handler failed"),
         }
     }
 
     /// Sends what a handler answers.
-    fn reply(&self, route: &Route, asked: Asked, mut answer: Message) {
+    fn reply(&self, route: &Route, asked: Asked, answer: &mut Message) {
         if route.is_default && !(asked.may_be_answered() && answer.kind.ends_an_exchange()) {
             return;
         }
-        asked.repeat_number(&mut answer);
-        match self.wrap_in(&route.layer, &mut answer).and_then(|()| self.send_outer(&mut answer)) {
+        asked.repeat_number(answer);
+        match self.wrap_in(&route.layer, answer).and_then(|()| self.send_outer(answer)) {
             Ok(()) | Err(SendError::Closed | SendError::Full) => {}
             // It is too long for a message: nobody would learn that.
             Err(error) => self.fail(asked, &error.to_string()),

@@ -84,8 +84,8 @@ pub(super) type Answering = Pin<Box<dyn Future<Output = Option<Message>>>>;
 
 /// What came of calling a handler.
 pub(super) enum Called {
-    /// It has done its work, with this answer.
-    Done(Option<Message>),
+    /// It has done its work; its answer is where it was wanted, if it has one.
+    Done,
     /// It waits for something.
     Waits(Answering),
     /// It has panicked, which the panic hook has told.
@@ -93,8 +93,16 @@ pub(super) enum Called {
 }
 
 /// A handler, whatever its future is.
+///
+/// Messages are taken from where they stand, and put where they are wanted: they are too large to be handed on.
 trait Handler {
-    fn call(&self, incoming: Incoming, context: &mut Context<'_>) -> Called;
+    fn call(
+        &self,
+        message: &mut Option<Message>,
+        peer: &Peer,
+        context: &mut Context<'_>,
+        answer: &mut Option<Message>,
+    ) -> Called;
 }
 
 /// Most handlers never wait: their futures take turns in one place.
@@ -110,22 +118,28 @@ where
     H: Fn(Incoming) -> F,
     F: Future<Output = Option<Message>> + 'static,
 {
-    fn call(&self, incoming: Incoming, context: &mut Context<'_>) -> Called {
+    fn call(
+        &self,
+        message: &mut Option<Message>,
+        peer: &Peer,
+        context: &mut Context<'_>,
+        answer: &mut Option<Message>,
+    ) -> Called {
+        let Some(message) = message.take() else { return Called::Done };
         let mut place = self.place.take().unwrap_or_else(|| Box::pin(None));
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            place.set(Some((self.handler)(incoming)));
-            let polled = poll(&mut place, context);
-            if polled.is_ready() {
-                place.set(None);
-            }
-            polled
+        let is_done = catch_unwind(AssertUnwindSafe(|| {
+            place.set(Some((self.handler)(Incoming { message, peer: peer.clone() })));
+            let Poll::Ready(answered) = poll(&mut place, context) else { return false };
+            *answer = answered;
+            place.set(None);
+            true
         }));
-        match polled {
-            Ok(Poll::Ready(answer)) => {
+        match is_done {
+            Ok(true) => {
                 self.place.set(Some(place));
-                Called::Done(answer)
+                Called::Done
             }
-            Ok(Poll::Pending) => Called::Waits(Box::pin(Waiting(place))),
+            Ok(false) => Called::Waits(Box::pin(Waiting(place))),
             Err(_payload) => {
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(place)));
                 Called::Panicked
@@ -171,9 +185,15 @@ impl Route {
         Route { handler, layer, is_default: false, once: false }
     }
 
-    /// Calls the handler, and polls what it returns once.
-    pub(super) fn call(&self, incoming: Incoming, context: &mut Context<'_>) -> Called {
-        self.handler.call(incoming, context)
+    /// Calls the handler with a message that is there, and polls what it returns once.
+    pub(super) fn call(
+        &self,
+        message: &mut Option<Message>,
+        peer: &Peer,
+        context: &mut Context<'_>,
+        answer: &mut Option<Message>,
+    ) -> Called {
+        self.handler.call(message, peer, context, answer)
     }
 }
 

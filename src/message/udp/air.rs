@@ -388,13 +388,13 @@ impl Air {
         if self.own.contains(&source) {
             return;
         }
-        let message = match Message::from_octets(Bytes::copy_from_slice(datagram), &self.node.kinds) {
-            Ok(message) => message,
+        let mut message = match Message::from_octets(Bytes::copy_from_slice(datagram), &self.node.kinds) {
+            Ok(message) => Some(message),
             Err(error) => return self.malformed(error, source),
         };
         let far = self.far(source, Side::Answers);
         let peer = Peer::far(far.clone());
-        let Some((route, message)) = peer.take(message, self.phase.get() == Phase::Serving) else { return };
+        let Some(route) = peer.take(&mut message, self.phase.get() == Phase::Serving) else { return };
         let is_full = far.handlers.get() >= MESSAGE_HANDLERS || self.handlers.get() >= MESSAGE_NODE_HANDLERS;
         if is_full {
             return self.count(|ignored| ignored.surplus += 1);
@@ -406,7 +406,7 @@ impl Air {
         let at_work = AtWork(far);
         handlers.spawn(async move {
             let _at_work = at_work;
-            peer.answer(route, message).await;
+            peer.answer(route, &mut message).await;
         });
     }
 

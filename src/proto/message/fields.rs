@@ -230,17 +230,15 @@ impl Fields {
         pack_pairs(self.iter().map(packed), out);
     }
 
-    /// The fields in `range` of a frame.
+    /// Puts the fields in `range` of a frame where none are.
     #[inline]
-    pub(crate) fn unpack(frame: &Bytes, range: Range<usize>) -> Result<Fields, FieldsError> {
+    pub(crate) fn unpack_into(&mut self, frame: &Bytes, range: Range<usize>) -> Result<(), FieldsError> {
         let octets = &frame[range.clone()];
-        if let Some(number) = unpack_number(octets) {
-            return Ok(Fields { number: Some(number), more: Vec::new() });
+        self.number = unpack_number(octets);
+        if self.number.is_none() && octets != Fields::EMPTY {
+            *self = Fields::unpack_any(frame, range)?;
         }
-        if octets == Fields::EMPTY {
-            return Ok(Fields::new());
-        }
-        Fields::unpack_any(frame, range)
+        Ok(())
     }
 
     fn unpack_any(frame: &Bytes, range: Range<usize>) -> Result<Fields, FieldsError> {
@@ -373,7 +371,9 @@ mod tests {
                 let pair = (Value::Str(name.to_owned()), Value::Int(number));
                 let octets = packed(&fields);
                 assert_eq!(octets, Value::Map(vec![pair]).packed(), "{name} {number}");
-                assert_eq!(Fields::unpack(&octets, 0..octets.len()), Ok(fields), "{name} {number}");
+                let mut unpacked = Fields::new();
+                unpacked.unpack_into(&octets, 0..octets.len()).expect("they are fields");
+                assert_eq!(unpacked, fields, "{name} {number}");
             }
         }
     }

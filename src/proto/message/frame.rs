@@ -166,7 +166,9 @@ impl Message {
         if datagram.len() < head.frame() {
             return Err(cut_off);
         }
-        head.message(&datagram)
+        let mut message = None;
+        head.message_into(&datagram, &mut message)?;
+        message.ok_or(cut_off)
     }
 }
 
@@ -207,9 +209,9 @@ impl Head {
         HEADER + self.fields + self.body
     }
 
-    /// The message in the whole frame that `octets` begin with.
+    /// Puts there the message in the whole frame that `octets` begin with.
     #[inline]
-    fn message(&self, octets: &Bytes) -> Result<Message, DecodeError> {
+    fn message_into(&self, octets: &Bytes, into: &mut Option<Message>) -> Result<(), DecodeError> {
         let frame = &octets[..self.frame()];
         let start = HEADER + self.fields;
         let body = &frame[start..];
@@ -222,14 +224,18 @@ impl Head {
         if uri > self.body - 2 {
             return Err(DecodeError::Uri { uri, body: self.body - 2 });
         }
-        let fields = Fields::unpack(octets, HEADER..start)?;
         let content = start + 2 + uri;
-        Ok(Message {
+        let message = into.insert(Message {
             kind: self.kind,
-            fields,
+            fields: Fields::new(),
             uri: octets.slice(start + 2..content),
             content: octets.slice(content..start + self.body),
-        })
+        });
+        let unpacked = message.fields.unpack_into(octets, HEADER..start);
+        if unpacked.is_err() {
+            *into = None;
+        }
+        Ok(unpacked?)
     }
 }
 
@@ -268,9 +274,22 @@ impl Decoder {
     ///
     /// [`DecodeError`]. After one that [`is_recoverable`](DecodeError::is_recoverable) the next message follows; any
     /// other is the end: where a message begins is not known any more, and the same error comes again.
-    #[inline]
     pub fn poll_message(&mut self) -> Result<Option<Message>, DecodeError> {
-        let polled = self.next();
+        let mut message = None;
+        self.poll_into(&mut message)?;
+        Ok(message)
+    }
+
+    /// The same, put in its place at once, and whether there is one. What is moved as soon as it is written has the processor
+    /// wait until the writing has ended, and that more than once costs more than reading the frame.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_message`](Decoder::poll_message); nothing is put there then.
+    #[inline]
+    pub(crate) fn poll_into(&mut self, into: &mut Option<Message>) -> Result<bool, DecodeError> {
+        *into = None;
+        let polled = self.next(into);
         if let Err(error) = &polled {
             self.note(*error);
         }
@@ -283,19 +302,19 @@ impl Decoder {
     }
 
     #[inline]
-    fn next(&mut self) -> Result<Option<Message>, DecodeError> {
+    fn next(&mut self, into: &mut Option<Message>) -> Result<bool, DecodeError> {
         if self.frozen.is_empty() && !self.freeze()? {
-            return Ok(None);
+            return Ok(false);
         }
         match Head::read(&self.frozen, &self.kinds)? {
             Some(head) if self.frozen.len() >= head.frame() => {
-                let message = head.message(&self.frozen);
+                let read = head.message_into(&self.frozen, into);
                 self.frozen.advance(head.frame());
-                message.map(Some)
+                read.map(|()| true)
             }
             Some(_) | None => {
                 self.thaw();
-                Ok(None)
+                Ok(false)
             }
         }
     }

@@ -127,13 +127,13 @@ impl Requests {
         deadline: u64,
     ) -> Result<Begun, TooMany> {
         let ticket = Ticket { number: self.last + 1, mark };
-        let request = Request { ticket, kind, uri, deadline, fresh: true, abandoned: false, late: false };
-        let goes = self.waiting.is_empty() && self.may_go(&request);
+        let goes = self.waiting.is_empty() && self.may_go(&uri);
         if !goes && self.waiting.len() >= MESSAGE_WAITING {
             return Err(TooMany);
         }
         self.last += 1;
         self.due = self.due.min(deadline);
+        let request = Request { ticket, kind, uri, deadline, fresh: true, abandoned: false, late: false };
         if goes {
             self.send(request);
             return Ok(Begun::Now(ticket));
@@ -158,13 +158,14 @@ impl Requests {
 
     /// A request that waited and may be sent now.
     pub fn next_to_send(&mut self) -> Option<Ticket> {
-        let at = self.waiting.iter().position(|request| self.may_go(request))?;
+        let at = self.waiting.iter().position(|request| self.may_go(&request.uri))?;
         let request = self.waiting.remove(at)?;
         let ticket = request.ticket;
         self.send(request);
         Some(ticket)
     }
 
+    #[inline]
     fn send(&mut self, request: Request) {
         self.under_way.push_back(request);
         // Where nobody postpones they are counted for ever.
@@ -291,8 +292,9 @@ impl Requests {
         self.len() == 0
     }
 
-    fn may_go(&self, request: &Request) -> bool {
-        let is_alone = || self.under_way.iter().all(|other| other.uri != request.uri);
+    #[inline]
+    fn may_go(&self, uri: &Bytes) -> bool {
+        let is_alone = || self.under_way.iter().all(|other| other.uri != *uri);
         self.under_way.len() < MESSAGE_REQUESTS && (self.repeats_numbers || is_alone())
     }
 
@@ -300,7 +302,7 @@ impl Requests {
     fn send_waiting(&mut self, ticket: Ticket) -> bool {
         let Some(last) = self.waiting.back().filter(|last| last.ticket == ticket) else { return false };
         let is_first = self.waiting.iter().take(self.waiting.len() - 1).all(|other| other.uri != last.uri);
-        if !is_first || !self.may_go(last) {
+        if !is_first || !self.may_go(&last.uri) {
             return false;
         }
         if let Some(last) = self.waiting.pop_back() {
