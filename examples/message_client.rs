@@ -115,6 +115,16 @@ impl Asked {
         }
     }
 
+    /// Why there is nobody, as far as the last attempt to connect has told.
+    fn absence(&self) -> String {
+        match self {
+            Asked::Connection(remote) => {
+                remote.connect_error().map_or_else(String::new, |error| format!(": {error}"))
+            }
+            Asked::Datagrams(..) => String::new(),
+        }
+    }
+
     /// Waits until it may have forgotten its subscribers; why it has, if that is known.
     async fn forgets(&self, line: &ClientLine) -> Option<LinkEnd> {
         match self {
@@ -189,7 +199,7 @@ fn failure(error: &RequestError, line: &ClientLine, server: &Asked) -> Failure {
     let text = format!("{}: {error}", line.addr);
     match error {
         // As long as there is no connection, it is that which took too long.
-        RequestError::TimedOut if !server.is_there() => Failure::NoConnection(text),
+        RequestError::TimedOut if !server.is_there() => Failure::NoConnection(text + &server.absence()),
         RequestError::TimedOut => Failure::TimedOut(text),
         RequestError::Connect(_) | RequestError::Lost(_) | RequestError::Send(SendError::Closed) => {
             Failure::NoConnection(text)

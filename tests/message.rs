@@ -208,6 +208,60 @@ fn a_lost_connection_is_made_again_when_that_is_asked_for() {
     });
 }
 
+/// Accepts connections and closes them, with an answer to what comes first if it `talks`; counts them.
+fn closes_at_once(talks: bool) -> (SocketAddr, Rc<Cell<u32>>) {
+    let (listener, accepted) = (listener(), Rc::new(Cell::new(0)));
+    let (addr, counts) = (listener.local_addr().unwrap(), accepted.clone());
+    wakering::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            counts.set(counts.get() + 1);
+            if talks {
+                stream.read_with(|_| {}).await.unwrap();
+                let answer = Message::new(Kind::RESPOND_URI, "a", "").to_octets().unwrap();
+                stream.write_all(&answer).await.unwrap();
+            }
+        }
+    });
+    (addr, accepted)
+}
+
+#[test]
+fn connections_that_end_without_a_word_are_made_again_with_pauses_that_double() {
+    run(async {
+        let (addr, accepted) = closes_at_once(false);
+        let mut policy = Reconnect::default();
+        policy.least_pause = Duration::from_millis(2);
+        policy.most_pause = Duration::from_millis(64);
+        let remote = Builder::new().reconnect(policy.clone()).client().remote(addr).timeout(LONG);
+        let began = Instant::now();
+        for _ in 0..10 {
+            assert!(remote.request(Kind::REQUEST_URI, "a", "").await.unwrap_err().is_closed());
+        }
+        let doubled =
+            (0..accepted.get() - 1).map(|times| (policy.least_pause * (1 << times)).min(policy.most_pause));
+        // A pause has between three quarters of its length and all of it.
+        let least = doubled.sum::<Duration>() * 3 / 4;
+        assert!(began.elapsed() >= least, "{} connections in {:?}", accepted.get(), began.elapsed());
+    });
+}
+
+#[test]
+fn connections_that_have_brought_something_are_made_again_at_once() {
+    run(async {
+        let (addr, accepted) = closes_at_once(true);
+        let mut policy = Reconnect::default();
+        policy.least_pause = 60 * LONG;
+        policy.most_pause = 60 * LONG;
+        let remote = Builder::new().reconnect(policy).client().remote(addr);
+        for number in 1..=10 {
+            remote.request(Kind::REQUEST_URI, "a", "").await.unwrap();
+            remote.ended().await;
+            assert_eq!(accepted.get(), number);
+        }
+    });
+}
+
 #[test]
 fn nobody_listening_is_an_error_that_says_so() {
     run(async {
@@ -216,6 +270,18 @@ fn nobody_listening_is_an_error_that_says_so() {
         let error = remote.request(Kind::REQUEST_URI, "a", "").await.unwrap_err();
         assert!(matches!(error, RequestError::Connect(_)) && error.is_closed(), "{error}");
         assert!(Builder::new().client().connect(free).await.is_err());
+        let patient = Builder::new().reconnect(Reconnect::default()).client().remote(free);
+        assert!(patient.connect_error().is_none(), "nothing was tried");
+        let patient = patient.timeout(Duration::from_millis(10));
+        // The first attempt is made at once, and may take longer on a loaded machine.
+        while patient.connect_error().is_none() {
+            assert!(patient.request(Kind::REQUEST_URI, "a", "").await.unwrap_err().is_timeout());
+        }
+        assert_eq!(patient.connect_error().unwrap().kind(), std::io::ErrorKind::ConnectionRefused);
+        let server = echo(Builder::new()).serve(TcpListener::bind(free).unwrap()).unwrap();
+        patient.clone().timeout(LONG).request(Kind::REQUEST_URI, "echo", "").await.unwrap();
+        assert!(patient.connect_error().is_none());
+        server.shutdown(LONG).await;
     });
 }
 

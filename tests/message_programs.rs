@@ -51,7 +51,10 @@ fn the_client_program_tells_by_its_code_what_came_of_it() {
     assert_eq!(code(&client(&["--addr", &addr, "--timeout", "0.3", "get", "a"])), 3);
     drop(silent);
     assert_eq!(code(&client(&["--addr", &addr, "get", "a"])), 6);
-    assert_eq!(code(&client(&["--addr", &addr, "--timeout", "0.3", "--reconnect", "get", "a"])), 6);
+    let nobody = client(&["--addr", &addr, "--timeout", "0.3", "--reconnect", "get", "a"]);
+    let said = String::from_utf8_lossy(&nobody.stderr);
+    assert_eq!(code(&nobody), 6);
+    assert!(said.contains("refused"), "{said}");
 }
 
 #[test]

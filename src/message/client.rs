@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    clock::nanos,
     limits::{MESSAGE_RECONNECT_LEAST, MESSAGE_RECONNECT_MOST},
     message::{
         error::{LinkEnd, RequestError, SendError},
@@ -31,7 +32,7 @@ use crate::{
     proto::message::{Kind, Message},
     task::JoinHandle,
     time::{sleep, timeout},
-    worker::{self, CancellationToken},
+    worker::{self, CancellationToken, timer::turn_time},
 };
 
 /// A client of any number of servers; made by [`Builder::client`](crate::message::Builder::client).
@@ -46,6 +47,9 @@ pub struct Client {
 
 /// How a lost connection is made again: with pauses that double, up to a bound, and a little of chance in them, so that not
 /// everybody comes back at once.
+///
+/// A connection that ends before a message has come on it is a failure, too: the next one waits for its pause, counted from
+/// when that one was made, and the pauses go on doubling until a message has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reconnect {
@@ -159,6 +163,8 @@ impl Client {
             address,
             link: RefCell::default(),
             connecting: Cell::new(None),
+            silence: Cell::default(),
+            connect_error: RefCell::default(),
             closed: self.closed.child_token(),
         });
         Remote { inner, layer: Layer::new(), patience: self.node.settings.request_timeout }
@@ -182,8 +188,28 @@ struct Inner {
     link: RefCell<Option<Connected>>,
     /// Somebody makes a connection now; the others wait for the token.
     connecting: Cell<Option<CancellationToken>>,
+    silence: Cell<Silence>,
+    /// Why the last attempt to connect failed.
+    connect_error: RefCell<Option<Rc<io::Error>>>,
     /// Cancelled with the client, or alone.
     closed: CancellationToken,
+}
+
+/// What follows when no message comes on the connection that there is.
+#[derive(Clone, Copy, Default)]
+struct Silence {
+    /// The pause between this connection and the next.
+    pause: Duration,
+    /// When the next one may be made, on the worker's clock.
+    until: u64,
+}
+
+/// When the first attempt to connect is made.
+#[derive(Clone, Copy)]
+enum Begin {
+    AtOnce,
+    /// As the connections before say.
+    Paused,
 }
 
 struct Connected {
@@ -299,7 +325,7 @@ impl Remote {
         if self.inner.others().is_some() {
             return Ok(None);
         }
-        self.inner.connect(policy).await.map(|(_, attempt)| Some(attempt))
+        self.inner.connect(policy, Begin::AtOnce).await.map(|(_, attempt)| Some(attempt))
     }
 
     /// Sends a message that nothing answers.
@@ -327,6 +353,14 @@ impl Remote {
     #[must_use]
     pub fn peer(&self) -> Option<Peer> {
         self.inner.open().map(|link| link.peer())
+    }
+
+    /// Why the last attempt to connect failed; `None` when the last one did not, or none was made.
+    ///
+    /// Where lost connections are [made again](super::Builder::reconnect) a request ends by its time, and this is what kept it waiting.
+    #[must_use]
+    pub fn connect_error(&self) -> Option<Rc<io::Error>> {
+        self.inner.connect_error.borrow().clone()
     }
 
     /// Closes the connection: what is queued goes out first, for a second at most. Requests that wait get an error.
@@ -363,9 +397,32 @@ impl Inner {
             running.await;
             drop(member);
         });
+        self.note_silence();
+        self.connect_error.take();
         let former = self.link.borrow_mut().replace(Connected { link: link.clone(), task });
         drop(former);
         link
+    }
+
+    /// Whether nothing has come on the connection that there was.
+    fn was_silent(&self) -> bool {
+        self.link.borrow().as_ref().is_some_and(|connected| !connected.link.has_heard())
+    }
+
+    /// A connection has been made: the next one, should this one bring nothing, is not made at once.
+    fn note_silence(&self) {
+        let policy = self.node.settings.reconnect.clone().unwrap_or_default();
+        let former = if self.was_silent() { self.silence.get().pause } else { Duration::ZERO };
+        let pause = (former * 2).clamp(policy.least_pause, policy.most_pause.max(policy.least_pause));
+        self.silence.set(Silence { pause, until: turn_time().saturating_add(nanos(jittered(pause))) });
+    }
+
+    /// Waits for the next connection's time, if the last one brought nothing.
+    async fn pause(&self) {
+        if self.was_silent() {
+            let left = self.silence.get().until.saturating_sub(turn_time());
+            sleep(Duration::from_nanos(left)).await;
+        }
     }
 
     /// The connection that is open, or a new one if lost ones are to be made again.
@@ -379,7 +436,7 @@ impl Inner {
                 continue;
             }
             let Some(policy) = self.policy() else { return Err(RequestError::Lost(self.last_end())) };
-            return self.connect(&policy).await.map(|(link, _)| link);
+            return self.connect(&policy, Begin::Paused).await.map(|(link, _)| link);
         }
     }
 
@@ -391,11 +448,17 @@ impl Inner {
     }
 
     /// Makes a connection while all others wait; says at which attempt.
-    async fn connect(&self, policy: &Reconnect) -> Result<(Rc<Link>, u32), RequestError> {
+    async fn connect(&self, policy: &Reconnect, begin: Begin) -> Result<(Rc<Link>, u32), RequestError> {
         let token = CancellationToken::new();
         self.connecting.set(Some(token.clone()));
         let _done = token.drop_guard();
-        match self.closed.run_until_cancelled(self.dial(policy)).await {
+        let dialed = async {
+            if let Begin::Paused = begin {
+                self.pause().await;
+            }
+            self.dial(policy).await
+        };
+        match self.closed.run_until_cancelled(dialed).await {
             Some(Ok((stream, attempt))) => Ok((self.adopt(stream), attempt)),
             Some(Err(error)) => Err(RequestError::Connect(Rc::new(error))),
             None => Err(RequestError::Lost(LinkEnd::Closed)),
@@ -427,6 +490,7 @@ impl Inner {
                 Ok(stream) => return Ok((stream, attempts)),
                 Err(error) => error,
             };
+            self.connect_error.replace(Some(Rc::new(io::Error::new(error.kind(), error.to_string()))));
             if policy.attempts.is_some_and(|most| attempts >= most) {
                 return Err(error);
             }

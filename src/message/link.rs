@@ -51,6 +51,8 @@ pub(super) struct Link {
     pub(super) subscriptions: Subscriptions,
     /// Other messages than answers are taken.
     serves: Cell<bool>,
+    /// A message has come, or what was to be one.
+    has_heard: Cell<bool>,
     /// Its handlers may publish.
     voice: Cell<Option<Voice>>,
     /// It has nothing to do but to be told what others publish.
@@ -68,6 +70,7 @@ impl Link {
         Rc::new(Link {
             guard: Guard::new(node.protection.clone(), side, Order::AsAsked),
             voice: Cell::new(node.parting.voice()),
+            has_heard: Cell::new(false),
             stays: Cell::new(false),
             node,
             address,
@@ -197,6 +200,11 @@ impl Link {
         self.end.borrow().clone()
     }
 
+    /// Whether anything but silence has come.
+    pub(super) fn has_heard(&self) -> bool {
+        self.has_heard.get()
+    }
+
     /// Ends the connection when what is queued has gone out.
     pub(super) fn retire(&self) {
         self.leave(LinkEnd::Closed);
@@ -316,6 +324,7 @@ impl Link {
                 let polled = decoder.poll_into(&mut message);
                 if !matches!(polled, Ok(false)) {
                     self.awaits_nothing();
+                    self.has_heard.set(true);
                 }
                 match polled {
                     Ok(true) => {
