@@ -10,7 +10,9 @@ use std::{
 };
 
 use wakering::{
-    Handle, Runtime, RuntimeError, run, spawn, spawn_blocking, spawn_named, time::sleep, yield_now,
+    Handle, Runtime, RuntimeError, run, spawn, spawn_blocking, spawn_named,
+    time::{ManualClock, sleep},
+    yield_now,
 };
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -116,6 +118,39 @@ fn a_root_future_that_is_late_ends_as_closed() {
     assert!(matches!(runtime.block_on(async {}), Err(RuntimeError::Closed)));
     let report = runtime.shutdown(Duration::ZERO).unwrap();
     assert!(report.aborted.iter().any(|task| task.is_root), "{report}");
+}
+
+#[test]
+fn a_task_that_awaits_the_shutdown_has_its_report_of_a_root_future_that_is_late() {
+    for workers in [1, 2] {
+        let (reports, reported) = mpsc::channel();
+        // Its clock stands still while the task has its last words.
+        let runtime = Runtime::builder().workers(workers).manual_clock(&ManualClock::new()).build().unwrap();
+        let outcome = runtime.block_on(async {
+            spawn(async move {
+                let report = Handle::current().shutdown(LONG).await;
+                yield_now().await;
+                reports.send(report).unwrap();
+            });
+            pending::<()>().await;
+        });
+        assert!(matches!(outcome, Err(RuntimeError::Closed)));
+        let report = reported.try_recv().expect("the task went on behind its shutdown");
+        assert!(report.aborted.len() == 1 && report.aborted[0].is_root, "{report}");
+    }
+}
+
+#[test]
+fn a_root_future_that_waits_for_who_awaits_the_shutdown_is_given_its_value() {
+    let runtime = Runtime::builder().manual_clock(&ManualClock::new()).build().unwrap();
+    let outcome = runtime.block_on(async {
+        let supervisor = spawn(async {
+            let report = Handle::current().shutdown(LONG).await;
+            report.aborted.iter().filter(|task| task.is_root).count()
+        });
+        supervisor.await.unwrap()
+    });
+    assert_eq!(outcome.unwrap(), 1, "it is named, since it waited for who waits for it");
 }
 
 #[test]

@@ -91,8 +91,9 @@ impl Context {
         self.set_alarm(next.unwrap_or(NEVER));
         let tasks = self.tasks();
         let all = tasks.live() + usize::from(tasks.has_root());
-        // Most turns end the comparison here: it takes a walk over the slots.
-        let spared = if all > exempt.len() { 0 } else { tasks.count(&exempt) };
+        // Most turns before the deadline end the comparison here: it takes a walk over the slots. Behind it a root future that is
+        // late is still there, and those who are spared have their last words all the same.
+        let spared = if !expired && all > exempt.len() { 0 } else { tasks.count(&exempt) };
         let is_quiet = (expired || all == spared) && !self.injector.has_jobs();
         let progress = if is_quiet { Progress::Quiet } else { Progress::Serving };
         let settled = shared.settle(self.index, progress);
@@ -145,7 +146,8 @@ impl Handle {
     /// It may be called once or often, from any task or thread; the shortest grace counts, and
     /// [`Duration::MAX`] is no bound. Awaited inside a task of this runtime it does not wait for that
     /// task, which then has 100 ms to end; awaited in the future of `block_on` it does not wait for that one, however long
-    /// that takes. It resolves by the end of the grace and 100 ms, also when a worker is stuck in a poll, which the
+    /// that takes. What waits for that task, by a join or a scope, is waited for as everything else is, so that the whole grace
+    /// passes: let the future of `block_on` await the shutdown itself, or leave by [`stopping`](Handle::stopping). It resolves by the end of the grace and 100 ms, also when a worker is stuck in a poll, which the
     /// report then names.
     ///
     /// Awaited in *another* runtime, it is told by the workers of this one, and by nobody else: while all of them are
