@@ -81,6 +81,10 @@ async fn act(path: &str, server: &ServerHandle) -> String {
             let stopped = server.shutdown(LONG).await;
             format!("shut down, {} aborted", stopped.aborted_handlers)
         }
+        "/shutdown-soon" => {
+            let stopped = server.shutdown(SOON).await;
+            format!("shut down, {} aborted", stopped.aborted_handlers)
+        }
         "/shutdown-and-stay" => {
             server.shutdown(SOON).await;
             pending().await
@@ -114,6 +118,20 @@ fn a_shutdown_inside_a_handler_waits_for_all_the_others_and_not_for_that_handler
         assert_eq!(*house.log.borrow(), ["slow", "slow", "shut down, 0 aborted"]);
         assert_eq!(house.server.closed().await, Ok(Stopped::default()));
         assert!(client::connect(house.address).await.is_err(), "the listener is closed");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_shutdown_inside_a_handler_tells_what_the_grace_was_too_short_for_and_the_client_is_answered() {
+    wakering::run(async {
+        let house = House::start();
+        let never = house.ask("/never");
+        house.until_at_work(1).await;
+        assert_eq!(house.ask("/shutdown-soon").await.unwrap(), "shut down, 1 aborted");
+        assert_eq!(never.await.unwrap(), "");
+        let stopped = house.server.closed().await.unwrap();
+        assert_eq!((stopped.aborted_connections, stopped.aborted_handlers), (1, 1));
     })
     .unwrap();
 }

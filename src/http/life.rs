@@ -59,8 +59,8 @@ pub struct Stuck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Serving,
-    /// Nothing is left but handlers that wait for the shutdown.
-    Quiet,
+    /// Nothing is left but handlers that wait for the shutdown; what had to be closed for that.
+    Quiet(Stopped),
     Ended(Stopped),
 }
 
@@ -213,7 +213,7 @@ impl State {
     fn so_far(&self) -> Stopped {
         let mut total = Stopped::default();
         for progress in &self.progress {
-            if let Progress::Ended(stopped) = progress {
+            if let Progress::Quiet(stopped) | Progress::Ended(stopped) = progress {
                 total.aborted_connections += stopped.aborted_connections;
                 total.aborted_handlers += stopped.aborted_handlers;
             }
@@ -227,7 +227,7 @@ impl State {
     }
 
     fn is_quiet(&self) -> bool {
-        self.progress.iter().all(|it| matches!(it, Progress::Quiet | Progress::Ended(_)))
+        self.progress.iter().all(|it| matches!(it, Progress::Quiet(_) | Progress::Ended(_)))
     }
 }
 
@@ -305,7 +305,7 @@ impl ServerHandle {
     /// GOAWAY, lets handlers finish until `grace` is over, then closes what is left.
     ///
     /// It may be called once or often, also from inside a handler; the shortest grace counts. Awaited inside a handler it does
-    /// not wait for that handler, whose connection is closed last.
+    /// not wait for that handler, whose connection is closed last: it is told what had to be aborted, and has 50 ms to answer then.
     ///
     /// # Cancellation
     ///

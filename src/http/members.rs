@@ -15,7 +15,7 @@ use crate::{
         life::{Part, Progress, Stopped},
         wire::Wire,
     },
-    limits::{LAST_NEWCOMERS, SHUTDOWN_LONGEST, UNKNOWN_PEERS_MAX},
+    limits::{LAST_NEWCOMERS, SHUTDOWN_LONGEST, SHUTDOWN_SLACK, UNKNOWN_PEERS_MAX},
     proto::h2::Reason,
     slab::{Key, Slab},
     task::{JoinHandle, TaskId},
@@ -181,7 +181,7 @@ impl Members {
                     yield_now().await;
                     self.end_newcomers();
                 }
-                Err(_elapsed) => return self.abort().await,
+                Err(_elapsed) => return self.abort(part).await,
             }
         }
     }
@@ -199,7 +199,8 @@ impl Members {
         let exempt = part.life.examine(|task| self.has_handler(task));
         let waits = |member: &Member| member.wire.as_ref().is_some_and(|wire| wire.waits_only_for(&exempt));
         let quiet = self.open.borrow().iter().all(|(_key, member)| waits(member));
-        part.life.advance_if(part.worker, if quiet { Progress::Quiet } else { Progress::Serving });
+        let quiet = if quiet { Progress::Quiet(Stopped::default()) } else { Progress::Serving };
+        part.life.advance_if(part.worker, quiet);
         Poll::Pending
     }
 
@@ -221,11 +222,33 @@ impl Members {
         }
     }
 
-    /// Closes the connections that are left.
-    async fn abort(&self) -> Stopped {
+    /// Closes the connections that are left; those whose handlers await the shutdown have their last words first.
+    async fn abort(&self, part: &Part) -> Stopped {
         trace::server_phase("closes what is left");
+        let exempt = part.life.examine(|task| self.has_handler(task));
+        let spared: Vec<Rc<Wire>> = {
+            let open = self.open.borrow();
+            let wires = open.iter().filter_map(|(_key, member)| member.wire.clone());
+            wires.filter(|wire| exempt.iter().any(|task| wire.has_handler(*task))).collect()
+        };
+        let is_spared = |wire: &Rc<Wire>| spared.iter().any(|spared| Rc::ptr_eq(spared, wire));
+        let mut stopped = self.close(|member| !member.wire.as_ref().is_some_and(is_spared));
+        if !spared.is_empty() {
+            part.life.advance(part.worker, Progress::Quiet(stopped));
+            if time::timeout(SHUTDOWN_SLACK / 2, self.emptied()).await.is_err() {
+                let late = self.close(|member| member.wire.as_ref().is_some_and(is_spared));
+                stopped.aborted_connections += late.aborted_connections;
+                stopped.aborted_handlers += late.aborted_handlers;
+            }
+        }
+        self.emptied().await;
+        stopped
+    }
+
+    /// Closes those of whom `whom` says so, and counts them.
+    fn close(&self, whom: impl Fn(&Member) -> bool) -> Stopped {
         let mut stopped = Stopped::default();
-        for (_key, member) in self.open.borrow().iter() {
+        for (_key, member) in self.open.borrow().iter().filter(|(_key, member)| whom(member)) {
             stopped.aborted_connections += 1;
             if let Some(wire) = &member.wire {
                 stopped.aborted_handlers += wire.busy_streams();
@@ -237,12 +260,16 @@ impl Members {
                 task.abort();
             }
         }
+        stopped
+    }
+
+    /// Waits until no connection is left.
+    async fn emptied(&self) {
         poll_fn(|context| {
             self.watch.set(context.waker());
             if self.open.borrow().is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        stopped
     }
 }
 
