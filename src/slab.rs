@@ -108,6 +108,7 @@ impl<T> Slab<T> {
     /// # Panics
     ///
     /// Panics when 2³² − 1 values are stored: long before that the memory is gone.
+    #[inline]
     pub fn insert(&mut self, value: T) -> Key {
         self.insert_with(|_| value)
     }
@@ -117,6 +118,7 @@ impl<T> Slab<T> {
     /// # Panics
     ///
     /// As [`insert`](Slab::insert). If `make` panics, the slab is unchanged.
+    #[inline]
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         let key = self.next_key();
         let value = make(key);

@@ -36,15 +36,19 @@ pub(super) struct Asks {
     slots: RefCell<Slab<Slot>>,
     /// Those of the requests that are over, by the numbers of their slots: they are put there and taken from there, and not
     /// moved with the slots, which are small.
-    outcomes: RefCell<Vec<Option<Outcome>>>,
+    outcomes: RefCell<Vec<Place>>,
     /// The time from which those have been counted that are to be given more.
     counted_from: Cell<Option<u64>>,
     /// Dumps look here for those who wait.
     is_noted: Cell<bool>,
 }
 
-/// What becomes of a request.
-type Outcome = Result<Message, RequestError>;
+/// What became of a request, until it is given away.
+#[derive(Default)]
+struct Place {
+    answer: Option<Message>,
+    error: Option<RequestError>,
+}
 
 /// A request that has not given its answer away.
 struct Slot {
@@ -111,7 +115,18 @@ impl Asks {
     /// The answer to a request that has begun.
     #[inline]
     pub(super) fn answer(self: &Rc<Self>, ticket: Ticket) -> Answer {
-        Answer { asks: self.clone(), ticket, is_given: false }
+        Answer { asks: self.clone(), slot: ticket.mark() }
+    }
+
+    /// The answer to a request that was not sent.
+    #[cold]
+    pub(super) fn failed(self: &Rc<Self>, error: RequestError) -> Answer {
+        let mut slots = self.slots.borrow_mut();
+        let ticket = Ticket::of_none(slots.next_key().to_bits());
+        slots.insert(Slot { ticket, waiter: None, unsent: None, is_done: false });
+        drop(slots);
+        self.settle(ticket, error);
+        self.answer(ticket)
     }
 
     /// Keeps the message of a request until it is its turn.
@@ -153,26 +168,35 @@ impl Asks {
     /// Ends a request that could not be sent.
     pub(super) fn fail(&self, ticket: Ticket, error: RequestError) {
         self.requests.borrow_mut().withdraw(ticket);
-        self.settle(ticket, || Some(Err(error)));
+        self.settle(ticket, error);
     }
 
     /// Takes back a request that was not sent, and whose answer nobody waits for.
     pub(super) fn withdraw(&self, ticket: Ticket) {
         self.requests.borrow_mut().withdraw(ticket);
-        self.forget(ticket);
+        let slot = self.slots.borrow_mut().remove(key(ticket));
+        drop(slot);
     }
 
-    fn forget(&self, ticket: Ticket) {
-        let slot = self.slots.borrow_mut().remove(key(ticket));
-        if slot.is_some_and(|slot| slot.is_done) {
-            let outcome = self.take_outcome(ticket);
+    /// Gives a request up whose answer nobody waits for any more.
+    fn cancel(&self, key: Key) {
+        let Some(slot) = self.slots.borrow_mut().remove(key) else { return };
+        self.requests.borrow_mut().cancel(slot.ticket);
+        if slot.is_done {
+            let outcome = self.take_outcome(key);
             drop(outcome);
         }
     }
 
+    /// What became of a request that is done.
     #[inline]
-    fn take_outcome(&self, ticket: Ticket) -> Option<Outcome> {
-        self.outcomes.borrow_mut().get_mut(key(ticket).index() as usize)?.take()
+    fn take_outcome(&self, key: Key) -> Result<Message, RequestError> {
+        let mut outcomes = self.outcomes.borrow_mut();
+        let place = &mut outcomes[key.index() as usize];
+        match place.answer.take() {
+            Some(answer) => Ok(answer),
+            None => Err(place.error.take().unwrap_or(RequestError::TimedOut)),
+        }
     }
 
     /// Lets go of the requests that were not answered in their time.
@@ -180,7 +204,7 @@ impl Asks {
         self.settle_deadlines();
         loop {
             let Some(ticket) = self.requests.borrow_mut().expire(now) else { return };
-            self.settle(ticket, || Some(Err(RequestError::TimedOut)));
+            self.settle(ticket, RequestError::TimedOut);
         }
     }
 
@@ -194,7 +218,7 @@ impl Asks {
     pub(super) fn fail_all(&self, end: &LinkEnd) {
         loop {
             let Some(ticket) = self.requests.borrow_mut().fail() else { return };
-            self.settle(ticket, || Some(Err(RequestError::after(end.clone()))));
+            self.settle(ticket, RequestError::after(end.clone()));
         }
     }
 
@@ -205,27 +229,33 @@ impl Asks {
         }
     }
 
-    /// Gives a request the outcome that there is, if somebody waits for it.
+    /// Gives a request its answer, which is taken away, if somebody waits for it.
     #[inline]
-    pub(super) fn settle(&self, ticket: Ticket, outcome: impl FnOnce() -> Option<Outcome>) {
+    pub(super) fn give(&self, ticket: Ticket, answer: &mut Option<Message>) {
+        self.end(ticket, |place| place.answer = answer.take());
+    }
+
+    /// Gives a request an error, if somebody waits for its answer.
+    pub(super) fn settle(&self, ticket: Ticket, error: RequestError) {
+        self.end(ticket, |place| place.error = Some(error));
+    }
+
+    #[inline]
+    fn end(&self, ticket: Ticket, note: impl FnOnce(&mut Place)) {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get_mut(key(ticket)).filter(|slot| !slot.is_done) else { return };
-        self.note_outcome(key(ticket).index() as usize, outcome);
+        let (mut outcomes, at) = (self.outcomes.borrow_mut(), key(ticket).index() as usize);
+        if outcomes.len() <= at {
+            outcomes.resize_with(at + 1, Place::default);
+        }
+        note(&mut outcomes[at]);
+        drop(outcomes);
         slot.is_done = true;
         let (waiter, unsent) = (slot.waiter.take(), slot.unsent.take());
         drop((slots, unsent));
         if let Some(waiter) = waiter {
             waiter.waker.wake();
         }
-    }
-
-    #[inline]
-    fn note_outcome(&self, slot: usize, outcome: impl FnOnce() -> Option<Outcome>) {
-        let mut outcomes = self.outcomes.borrow_mut();
-        if outcomes.len() <= slot {
-            outcomes.resize_with(slot + 1, || None);
-        }
-        outcomes[slot] = outcome();
     }
 }
 
@@ -254,37 +284,41 @@ impl DescribeMany for Asks {
 }
 
 /// The answer to a request; dropped before it has come, it is not waited for any more.
+///
+/// Two words, so that it is handed on in registers.
 pub(super) struct Answer {
     asks: Rc<Asks>,
-    ticket: Ticket,
-    is_given: bool,
+    /// The key of its slot, until it is given.
+    slot: u64,
 }
+
+/// No slot has this key.
+const GIVEN: u64 = u64::MAX;
 
 impl Future for Answer {
     type Output = Result<Message, RequestError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let mut slots = this.asks.slots.borrow_mut();
-        if let Some(Slot { is_done: false, waiter, .. }) = slots.get_mut(key(this.ticket)) {
+        let (mut slots, key) = (this.asks.slots.borrow_mut(), Key::from_bits(this.slot));
+        if let Some(Slot { is_done: false, waiter, .. }) = slots.get_mut(key) {
             let task = context::try_with(|worker| worker.map_or(0, |worker| worker.tasks().running()));
             let former = waiter.replace(Waiter { waker: context.waker().clone(), task });
             drop((slots, former));
             this.asks.note();
             return Poll::Pending;
         }
-        slots.remove(key(this.ticket)).expect("an answer is asked for until it is given");
-        this.is_given = true;
-        Poll::Ready(this.asks.take_outcome(this.ticket).unwrap_or(Err(RequestError::TimedOut)))
+        slots.remove(key).expect("an answer is asked for until it is given");
+        drop(slots);
+        this.slot = GIVEN;
+        Poll::Ready(this.asks.take_outcome(key))
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if self.is_given {
-            return;
+        if self.slot != GIVEN {
+            self.asks.cancel(Key::from_bits(self.slot));
         }
-        self.asks.requests.borrow_mut().cancel(self.ticket);
-        self.asks.forget(self.ticket);
     }
 }

@@ -258,14 +258,18 @@ impl Remote {
             return self.connect_and_ask(Message::new(kind, uri, content)).await;
         };
         let peer = link.peer();
-        let uri = uri.into();
-        let begun = peer.begin(&mut Message::new(kind, uri.clone(), content), &self.layer, self.patience);
-        let mut answered = match begun {
-            Ok(ticket) => link.asks.answer(ticket).await,
-            Err(error) => Err(error),
+        let about: Bytes;
+        let answer = {
+            let mut message = Message::new(kind, uri, content);
+            about = message.uri.clone();
+            peer.begin(&mut message, &self.layer, self.patience)
         };
+        let mut answered = answer.await;
         peer.finish(&self.layer, &mut answered);
-        answered.inspect_err(|error| self.note_late(error, Waited::Answer, (kind, uri), peer.link()))
+        if let Err(error) = &answered {
+            self.note_late(error, Waited::Answer, (kind, about), peer.link());
+        }
+        answered
     }
 
     /// The same where a connection is to be made first, or a session.

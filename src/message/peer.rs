@@ -328,6 +328,7 @@ impl Peer {
     #[inline]
     fn over(&self) -> Option<LinkEnd> {
         match &self.end {
+            End::Link(link) if !link.is_over() => None,
             End::Link(link) => link.end(),
             End::Far(far) => far.air.is_over().then_some(LinkEnd::Closed),
         }
@@ -356,7 +357,7 @@ impl Peer {
         inner: &Layer,
         patience: Duration,
     ) -> Result<Message, RequestError> {
-        let answer = self.asks().answer(self.begin(&mut message, inner, patience)?);
+        let answer = self.begin(&mut message, inner, patience);
         let mut answered = match &self.end {
             End::Link(_) => answer.await,
             End::Far(_) => self.outwait(answer).await,
@@ -365,9 +366,17 @@ impl Peer {
         answered
     }
 
-    /// Begins to ask: what there is to be done before the [answer](Asks::answer) is waited for. Who waits for it is to
-    /// [`finish`](Peer::finish) it.
-    pub(super) fn begin(
+    /// Begins to ask: what there is to be done before an answer is waited for. Who waits for it is to [`finish`](Peer::finish)
+    /// it. What keeps the request from being sent is the answer.
+    pub(super) fn begin(&self, message: &mut Message, inner: &Layer, patience: Duration) -> Answer {
+        match self.try_begin(message, inner, patience) {
+            Ok(ticket) => self.asks().answer(ticket),
+            Err(error) => self.asks().failed(error),
+        }
+    }
+
+    #[inline]
+    fn try_begin(
         &self,
         message: &mut Message,
         inner: &Layer,
@@ -472,15 +481,10 @@ impl Peer {
         }
     }
 
-    /// Gives a request its outcome, if anybody waits for it; its turn is over.
-    #[inline]
-    fn settle(
-        &self,
-        answered: Option<Ticket>,
-        outcome: impl FnOnce() -> Option<Result<Message, RequestError>>,
-    ) {
+    /// Ends a request with an error, if anybody waits for it; its turn is over.
+    fn settle(&self, answered: Option<Ticket>, error: RequestError) {
         if let Some(ticket) = answered {
-            self.asks().settle(ticket, outcome);
+            self.asks().settle(ticket, error);
         }
         self.send_waiting();
     }
@@ -507,7 +511,10 @@ impl Peer {
             far.hear();
         }
         if let Some(answered) = self.asks().answered(message) {
-            self.settle(answered, || taken.take().map(Ok));
+            if let Some(ticket) = answered {
+                self.asks().give(ticket, taken);
+            }
+            self.send_waiting();
             return None;
         }
         if !serves {
@@ -589,7 +596,7 @@ impl Peer {
             if let Some(answered) = self.asks().answered(message) {
                 let is_error = message.kind.is_error();
                 let text = if is_error { lossy(&message.content) } else { refused.to_string() };
-                self.settle(answered, || Some(Err(RequestError::NotGenuine(text))));
+                self.settle(answered, RequestError::NotGenuine(text));
             }
             return;
         }
@@ -608,7 +615,7 @@ impl Peer {
             // The peer has forgotten the session, it says. Only who was asked knows the number.
             if let Some(answered) = self.asks().answered(message) {
                 self.guard().note_stale();
-                self.settle(answered, || Some(Err(RequestError::NotGenuine(lossy(&message.content)))));
+                self.settle(answered, RequestError::NotGenuine(lossy(&message.content)));
             }
             return;
         }

@@ -34,6 +34,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Of no request.
+    pub(crate) fn of_none(mark: u64) -> Ticket {
+        Ticket { number: 0, mark }
+    }
+
     /// What its caller gave it; see [`Requests::begin_marked`].
     pub fn mark(self) -> u64 {
         self.mark
