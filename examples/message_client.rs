@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Failure::Refused(text) => (5, text),
         Failure::NoConnection(text) => (6, text),
     };
-    eprintln!("message_client: {text}");
+    eprintln!("message_client: {}", shown(&text));
     ExitCode::from(code)
 }
 
@@ -191,8 +191,19 @@ async fn ask(line: &ClientLine, server: &Asked) -> Result<Message, Failure> {
     match answer.kind {
         Kind::NOT_FOUND => Err(Failure::NotFound(text())),
         Kind::NOT_PERMITTED | Kind::AUTH_ERROR | Kind::ERROR => Err(Failure::Refused(text())),
+        // The number alone says that it is the answer: a server with another key has read another uri.
+        _ if answer.uri != line.uri => Err(Failure::Refused(format!(
+            "{}: the answer is about another uri: do the keys differ?",
+            line.addr
+        ))),
         _ => Ok(answer),
     }
+}
+
+/// What somebody else may have chosen: without what a terminal would obey.
+fn shown(text: &str) -> String {
+    let shown = |it: char| if it.is_control() { it.escape_debug().to_string() } else { it.to_string() };
+    text.chars().map(shown).collect()
 }
 
 fn failure(error: &RequestError, line: &ClientLine, server: &Asked) -> Failure {
@@ -256,7 +267,7 @@ async fn stay_subscribed(line: &ClientLine, server: &Asked) -> Result<(), Failur
         }
         is_known = true;
         let Some(end) = server.forgets(line).await else { continue };
-        eprintln!("message_client: {}: {end}", line.addr);
+        eprintln!("message_client: {}", shown(&format!("{}: {end}", line.addr)));
         if !line.reconnect {
             return Err(Failure::NoConnection("the subscription is lost".to_owned()));
         }

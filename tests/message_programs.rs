@@ -12,7 +12,10 @@ use std::{
 };
 
 use support::server::{Server as Process, Signal, example};
-use wakering::message::{Kind, Message};
+use wakering::{
+    message::{Builder, Incoming, Kind, Message},
+    net::TcpListener,
+};
 
 /// Longer than anything takes on a loaded machine; only a failing test waits so long.
 const LONG: Duration = Duration::from_secs(60);
@@ -210,4 +213,31 @@ fn a_subscriber_reconnects_as_often_as_it_is_cut_off() {
     let heard = heard_by(&mut subscriber);
     assert_eq!(subscriber.wait().unwrap().code(), Some(0));
     assert!(support::eventually(LONG, || *heard.lock().unwrap() == b"it"));
+}
+
+#[test]
+fn the_client_program_takes_no_word_for_its_own_that_is_about_another_uri_and_obeys_none() {
+    let answers = |answer: fn(&Incoming) -> Message| {
+        let outcome = wakering::run(async {
+            let builder = Builder::new().on(Kind::CREATE_URI, move |incoming: Incoming| {
+                let answer = answer(&incoming);
+                async move { Some(answer) }
+            });
+            let server = builder.serve(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+            let address = server.local_addr().to_string();
+            let run = move || {
+                Command::new(example("message_client")).args(["--addr", &address, "new", "a", "b"]).output()
+            };
+            wakering::spawn_blocking(run).unwrap().await.unwrap().unwrap()
+        });
+        let outcome = outcome.unwrap();
+        (code(&outcome), String::from_utf8(outcome.stderr).unwrap())
+    };
+    assert_eq!(answers(|incoming| incoming.answer(Kind::OK, "")).0, 0);
+    // What a server says that has decrypted the uri with another key.
+    let (code, said) = answers(|_| Message::new(Kind::OK, "x", ""));
+    assert!(code == 5 && said.contains("another uri"), "{code}: {said}");
+    let (code, said) =
+        answers(|_| Message::new(Kind::ERROR, "ERROR", "\x1b]0;title\x07\nmessage_client: done"));
+    assert!(code == 5 && !said.trim_end().contains(char::is_control), "{code}: {said:?}");
 }
