@@ -33,7 +33,7 @@ use std::{
 
 use wakering::{
     http::{
-        Body, BodyError, Frame, HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
+        Body, BodyError, Frame, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
         client::{self, Client, Kind},
         header,
     },
@@ -138,7 +138,9 @@ async fn fetch_all(line: &RequestLine) -> u8 {
         let fetched = timeout(line.max_time, fetch(&client, line, url, output)).await;
         let late = |_| Err(Failure::new(28, format!("it took longer than {:?}", line.max_time)));
         if let Err(failure) = fetched.unwrap_or_else(late) {
-            eprintln!("h2_client: {url}: {}", failure.text);
+            if !line.silent || line.show_errors {
+                eprintln!("h2_client: {url}: {}", failure.text);
+            }
             code = failure.code;
         }
     }
@@ -207,6 +209,12 @@ fn tell_request(request: &Request<Body>, older: bool) {
     if !request.headers().contains_key(header::HOST) {
         eprintln!("> host: {}", uri.authority().map_or("", |authority| authority.as_str()));
     }
+    // As the client adds it (RFC 9110 §8.6).
+    let expected = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+    let length = request.body().exact_length().filter(|length| *length > 0 || expected);
+    if let Some(length) = length.filter(|_| !request.headers().contains_key(header::CONTENT_LENGTH)) {
+        eprintln!("> content-length: {length}");
+    }
     eprintln!("{}> ", fields(request.headers(), "> "));
 }
 
@@ -239,7 +247,7 @@ async fn receive(line: &RequestLine, response: Response<Body>, output: Option<&P
         out.write_all(head(&response, "").replace('\n', "\r\n").as_bytes()).map_err(unwritten)?;
     }
     let seen = output.is_some() || !io::stdout().is_terminal();
-    let shown = line.progress || (seen && io::stderr().is_terminal());
+    let shown = !line.silent && (line.progress || seen);
     let total = response.body().exact_length().filter(|_| response.status() != StatusCode::NO_CONTENT);
     let mut progress = Progress::new(shown, line.progress, total);
     let mut body = response.into_body();

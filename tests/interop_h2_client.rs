@@ -67,6 +67,9 @@ fn what_cannot_be_done_is_one_line_and_a_code() {
         (&["--max-time", "soon", "http://127.0.0.1/"], 2),
         (&["-d", "@/nonexistent/file", "http://127.0.0.1/"], 2),
         (&["::bad::"], 3),
+        // Not the usual port, where somebody else may be.
+        (&["http://127.0.0.1:99999/"], 3),
+        (&["http://127.0.0.1:abc/"], 3),
         // No protocol of ours without the feature, else one that nobody speaks there.
         (&["https://127.0.0.1:1/"], if cfg!(feature = "tls-ring") { 7 } else { 1 }),
         (&[&nobody], 6),
@@ -96,6 +99,11 @@ fn content_goes_to_standard_output_and_heads_where_they_are_asked_for() {
     for line in ["> GET / HTTP/2", "> accept: */*", "< HTTP/2 200", "< content-type: text/plain"] {
         assert_eq!(told.stderr.lines().filter(|it| *it == line).count(), 2, "{line}: {told:?}");
     }
+    let posted = fetch(&["-v", "-d", "abc", &url]);
+    assert!(posted.stderr.contains("> content-length: 3\n"), "what is sent is told: {posted:?}");
+    let (silent, shows) = (fetch(&["-fs", "http://127.0.0.1:1/"]), fetch(&["-fsS", "http://127.0.0.1:1/"]));
+    assert_eq!((silent.code, silent.stderr.as_str()), (Some(7), ""));
+    assert_eq!((shows.code, shows.stderr.lines().count()), (Some(7), 1));
     let frames = fetch(&["--frames", &url]);
     for line in ["send SETTINGS frame", "recv SETTINGS frame", "send HEADERS frame", "recv DATA frame"] {
         assert!(frames.stderr.contains(line), "{line}: {frames:?}");

@@ -1,17 +1,21 @@
 //! How far a download is, on standard error.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     time::{Duration, Instant},
 };
 
-/// Downloads that take no longer than this show nothing on a terminal.
+/// Downloads that take no longer than this show nothing, unless that is asked for.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(200);
+/// Between two lines where they stay, in a file or a log.
+const PAUSE_OF_LINES: Duration = Duration::from_secs(1);
 
-/// One line that is written over again and again.
+/// One line that is written over again and again; where standard error is no terminal a line after the other, unless it is
+/// always shown.
 pub(crate) struct Progress {
     shown: Option<bool>,
+    stays: bool,
     began: Instant,
     next: Instant,
     have: u64,
@@ -24,27 +28,30 @@ impl Progress {
     pub(crate) fn new(on: bool, always: bool, total: Option<u64>) -> Progress {
         let began = Instant::now();
         let next = if always { began } else { began + PATIENCE };
-        Progress { shown: on.then_some(always), began, next, have: 0, total, written: false }
+        let stays = !always && !io::stderr().is_terminal();
+        Progress { shown: on.then_some(always), stays, began, next, have: 0, total, written: false }
     }
 
     /// Another piece came.
     pub(crate) fn add(&mut self, bytes: usize) {
         self.have += bytes as u64;
         if self.shown.is_some() && Instant::now() >= self.next {
-            self.show("\r");
-            self.next = Instant::now() + PAUSE;
+            self.show();
+            self.next = Instant::now() + if self.stays { PAUSE_OF_LINES } else { PAUSE };
         }
     }
 
     /// That was all.
     pub(crate) fn finish(mut self) {
         if self.written || self.shown == Some(true) {
-            self.show("\r");
-            eprintln!();
+            self.show();
+            if !self.stays {
+                drop(writeln!(io::stderr()));
+            }
         }
     }
 
-    fn show(&mut self, start: &str) {
+    fn show(&mut self) {
         self.written = true;
         let seconds = self.began.elapsed().as_secs_f64().max(0.001);
         let rate = amount(self.have as f64 / seconds);
@@ -55,9 +62,10 @@ impl Progress {
             }
             None => format!("{}  {rate}/s", amount(self.have as f64)),
         };
-        eprint!("{start}{line:<60}");
+        let mut error = io::stderr();
         // A standard error that is gone shows nothing.
-        drop(io::stderr().flush());
+        drop(if self.stays { writeln!(error, "{line}") } else { write!(error, "\r{line:<60}") });
+        drop(error.flush());
     }
 }
 

@@ -29,7 +29,9 @@ usage: h2_client [options] URL...
     --max-time SECONDS           how long each URL may take
     --connect-timeout SECONDS    how long connecting may take (default 10)
     --frames           tell every frame on standard error, as nghttp -v does
-    --progress         show progress on standard error even when that is no terminal
+    --progress         show progress on standard error at once, and whatever takes the content
+-s, --silent           say nothing on standard error: no progress, and no errors unless -S is given, too
+-S, --show-error       with -s: say errors all the same
 -h, --help             this text
 
 codes:
@@ -62,6 +64,8 @@ pub(crate) struct RequestLine {
     /// HTTP/1.1 alone.
     pub(crate) older: bool,
     pub(crate) progress: bool,
+    pub(crate) silent: bool,
+    pub(crate) show_errors: bool,
     pub(crate) authority: Option<PathBuf>,
     pub(crate) insecure: bool,
     pub(crate) max_time: Duration,
@@ -85,6 +89,8 @@ impl RequestLine {
             frames: false,
             older: false,
             progress: false,
+            silent: false,
+            show_errors: false,
             authority: None,
             insecure: false,
             max_time: Duration::MAX,
@@ -104,6 +110,8 @@ impl RequestLine {
                 Long("http1.1") => all.older = true,
                 Long("frames") => all.frames = true,
                 Long("progress") => all.progress = true,
+                Short('s') | Long("silent") => all.silent = true,
+                Short('S') | Long("show-error") => all.show_errors = true,
                 Long("cacert") => all.authority = Some(parser.value()?.into()),
                 Short('k') | Long("insecure") => all.insecure = true,
                 Long("max-time") => all.max_time = parser.value()?.parse_with(seconds)?,
@@ -171,7 +179,14 @@ impl RequestLine {
 pub(crate) fn uri(text: &str) -> Option<Uri> {
     let text = text.split('#').next().unwrap_or_default();
     let uri = if text.contains("://") { text.parse() } else { format!("http://{text}").parse::<Uri>() };
-    uri.ok().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()))
+    uri.ok().filter(|uri| {
+        uri.authority().is_some_and(|named| {
+            // What stands for a port has to be one.
+            let behind_user = named.as_str().rsplit('@').next().unwrap_or_default();
+            let is_sound = named.port_u16().is_some() || behind_user.trim_end_matches(':') == named.host();
+            is_sound && !named.host().is_empty()
+        })
+    })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

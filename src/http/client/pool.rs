@@ -96,14 +96,15 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    fn host(self: &Rc<Pool>, key: Key) -> Rc<Host> {
+    fn host(self: &Rc<Pool>, key: Key) -> Result<Rc<Host>, Error> {
         let mut hosts = self.hosts.borrow_mut();
         if let Some(host) = hosts.get(&key) {
-            return host.clone();
+            return Ok(host.clone());
         }
+        target::check_port(&key.authority)?;
         let host = Host::new(key.clone(), self);
         hosts.insert(key, host.clone());
-        host
+        Ok(host)
     }
 
     /// Forgets a host that has nothing left.
@@ -413,7 +414,7 @@ impl Call {
         let (mut attempts, mut repeated) = (0, false);
         loop {
             let wanted = request.uri().clone();
-            let checkout = pool.host(key.clone()).checkout(repeated);
+            let checkout = pool.host(key.clone())?.checkout(repeated);
             let checkout =
                 dump::waiting(move |out| write!(out, "a connection with room for {wanted}"), checkout);
             let mut handle = match limit {
@@ -448,7 +449,7 @@ impl Call {
             let Some(again) = again.filter(|_| attempts < pool.settings.retries) else { return Err(error) };
             if !error.is_retryable() {
                 repeated = true;
-                pool.host(key.clone()).distrust();
+                pool.host(key.clone())?.distrust();
             }
             request = again;
             attempts += 1;

@@ -52,6 +52,18 @@ fn complete_target(request: &mut Request<Body>) -> Result<(), Error> {
     Ok(())
 }
 
+/// What stands for a port has to be one, or nothing (RFC 3986 §3.2.3). The request would go to the scheme's own port, where
+/// somebody else may be, with all that it says.
+pub(super) fn check_port(authority: &Authority) -> Result<(), Error> {
+    let (named, host) = (authority.as_str(), authority.host());
+    let behind = named.rsplit('@').next().and_then(|named| named.strip_prefix(host));
+    match behind {
+        Some("" | ":") => Ok(()),
+        Some(_) if authority.port_u16().is_some() => Ok(()),
+        Some(_) | None => Err(Error::misuse("the target's port is none")),
+    }
+}
+
 /// Whether it is a query alone: an empty path is sent as `/` (RFC 9112 §3.2.1, RFC 9113 §8.3.1).
 fn lacks_path(path: &PathAndQuery) -> bool {
     path.as_str().starts_with('?')
@@ -114,6 +126,17 @@ mod tests {
     fn a_target_without_a_host_is_misuse() {
         let error = completed(Request::get("/x"), Body::empty()).unwrap_err();
         assert_eq!(error.kind(), super::super::Kind::Misuse);
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_misuse_and_not_the_schemes() {
+        for named in ["a.example:99999", "a.example:65536", "a.example:abc", "a.example:-1", "[::1]:x"] {
+            let refused = check_port(&Authority::from_static(named)).unwrap_err();
+            assert_eq!(refused.kind(), super::super::Kind::Misuse, "{named}");
+        }
+        for named in ["a.example", "a.example:", "a.example:65535", "[::1]", "[::1]:80", "[::1]:"] {
+            check_port(&Authority::from_static(named)).unwrap();
+        }
     }
 
     #[test]
