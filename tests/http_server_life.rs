@@ -14,7 +14,7 @@ use std::{
 };
 
 use wakering::{
-    http::{Body, Request, Response, Server, ServerHandle, Stopped, client},
+    http::{Body, Config, Request, Response, Server, ServerHandle, Stopped, client},
     net::TcpListener,
     time::sleep,
 };
@@ -380,4 +380,33 @@ fn a_handler_on_one_worker_shuts_down_the_server_on_all() {
             assert_eq!(server.handle().closed().await, Ok(Stopped::default()));
         })
         .unwrap();
+}
+
+#[test]
+fn settings_by_which_nothing_would_move_are_refused_with_words() {
+    let unfit: [(&str, fn(&mut Config)); 3] = [
+        ("stream_window", |config| config.stream_window = 0),
+        ("output_bytes", |config| config.output_bytes = 0),
+        ("turn_bytes", |config| config.turn_bytes = 0),
+    ];
+    wakering::run(async {
+        let hello = |_: Request<Body>| async { Response::new(Body::from("hello")) };
+        for (name, unset) in unfit {
+            let mut config = Config::default();
+            unset(&mut config);
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let started = Server::builder().http2(config.clone()).start(listener, hello).map(drop);
+            let everywhere =
+                Server::builder().http2(config.clone()).start_on_all(address, move || hello).map(drop);
+            for refused in [started, everywhere] {
+                let refused = refused.unwrap_err();
+                assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput, "{name}");
+                assert_eq!(refused.to_string(), format!("{name} is to be at least 1, not 0"));
+            }
+            let refused = client::builder().http2(config).connect(address).await.unwrap_err();
+            assert_eq!(refused.kind(), client::Kind::Misuse, "{name}");
+        }
+    })
+    .unwrap();
 }

@@ -74,6 +74,7 @@ mod secure_api;
 mod sending;
 mod server;
 mod service;
+mod sound;
 mod stop;
 mod told;
 mod transport;

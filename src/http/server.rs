@@ -29,6 +29,7 @@ use crate::{
         pressure::{Ceilings, Pressure, Shed, Valve},
         secure::Security,
         service::Service,
+        sound,
         transport::Transport,
         wire::Wire,
     },
@@ -84,7 +85,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Settings, bounds and deadlines of the connections.
+    /// Settings, bounds and deadlines of the connections. A [server](Builder::start) does not start with a `stream_window`,
+    /// `output_bytes` or `turn_bytes` of 0, by which nothing would ever move.
     #[must_use]
     pub fn http2(mut self, config: impl Into<Arc<Config>>) -> Self {
         self.config = config.into();
@@ -226,7 +228,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When the listener has no address, or the runtime takes no more tasks.
+    /// `InvalidInput` for [settings](Builder::http2) by which nothing would move; when the listener has no address, or the
+    /// runtime takes no more tasks.
     ///
     /// # Panics
     ///
@@ -234,6 +237,7 @@ impl Builder {
     #[track_caller]
     pub fn start<H: Handler>(self, listener: TcpListener, handler: H) -> io::Result<Server> {
         let spawned = Location::caller();
+        self.check()?;
         let local_addr = listener.local_addr()?;
         let life = Life::new(1);
         let common = self.common(Part::new(&life, 0), spawned);
@@ -250,7 +254,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound; nothing runs then.
+    /// When an address cannot be bound, and as [`start`](Builder::start); nothing runs then.
     ///
     /// # Panics
     ///
@@ -262,6 +266,7 @@ impl Builder {
         H: Handler,
     {
         let spawned = Location::caller();
+        self.check()?;
         let shares = TcpListener::builder().bind_each(address, Handle::current().workers(), self.spread)?;
         self.start_shares(shares, factory, spawned)
     }
@@ -303,6 +308,7 @@ impl Builder {
         H: Handler,
     {
         let spawned = Location::caller();
+        self.check()?;
         let shares = Share::of(listener, Handle::current().workers())?;
         self.start_shares(shares, factory, spawned)
     }
@@ -336,6 +342,10 @@ impl Builder {
             }
         }
         Ok(Server { local_addr, handle: server, meters: self.meters })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        sound::check(&self.config).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
     }
 
     /// What one more worker is told.

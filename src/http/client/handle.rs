@@ -26,6 +26,7 @@ use crate::{
         hooks::{ConnectionInfo, Hooks},
         metrics::{Ledger, Meter, Meters},
         secure::ClientSecurity,
+        sound,
         transport::Transport,
         wire::Wire,
     },
@@ -127,7 +128,8 @@ impl Default for Builder {
 impl Builder {
     /// Settings, bounds and deadlines of the protocol. Unless they are given, a connection that has nothing to do is
     /// kept for as long as there is a handle, and a peer may be as slow as it likes to take a request's content and to
-    /// send a response's.
+    /// send a response's. With a `stream_window`, `output_bytes` or `turn_bytes` of 0 nothing would ever move: connecting is
+    /// refused.
     #[must_use]
     pub fn http2(mut self, config: impl Into<Arc<Config>>) -> Builder {
         self.config = config.into();
@@ -228,6 +230,7 @@ impl Builder {
         addresses: impl Addresses,
         host: Option<&str>,
     ) -> Result<SendRequest, Error> {
+        sound::check(&self.config).map_err(Error::misuse)?;
         let security = match (host, &self.tls) {
             (None, _) => None,
             (Some(host), Some(tls)) => Some((host, tls)),
