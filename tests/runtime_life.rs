@@ -141,16 +141,29 @@ fn a_task_that_awaits_the_shutdown_has_its_report_of_a_root_future_that_is_late(
 }
 
 #[test]
-fn a_root_future_that_waits_for_who_awaits_the_shutdown_is_given_its_value() {
-    let runtime = Runtime::builder().manual_clock(&ManualClock::new()).build().unwrap();
-    let outcome = runtime.block_on(async {
-        let supervisor = spawn(async {
-            let report = Handle::current().shutdown(LONG).await;
-            report.aborted.iter().filter(|task| task.is_root).count()
-        });
-        supervisor.await.unwrap()
+fn who_joins_the_task_that_asked_is_not_waited_for() {
+    let runtime = Runtime::new().unwrap();
+    let report = runtime.block_on(async {
+        let asks = spawn(async { Handle::current().shutdown(Duration::MAX).await });
+        let between = spawn(asks);
+        between.await.unwrap().unwrap()
     });
-    assert_eq!(outcome.unwrap(), 1, "it is named, since it waited for who waits for it");
+    assert!(report.unwrap().is_clean());
+}
+
+#[test]
+fn a_task_of_another_worker_that_asked_hears_of_the_late_root() {
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let (tell, told) = mpsc::channel();
+    let outcome = runtime.block_on(async move {
+        let ask =
+            move || async move { tell.send(Handle::current().shutdown(milliseconds(10)).await).unwrap() };
+        drop(wakering::spawn_on(1, ask).unwrap());
+        pending::<()>().await;
+    });
+    assert!(matches!(outcome, Err(RuntimeError::Closed)), "{outcome:?}");
+    let report = told.recv_timeout(LONG).expect("the task that asked was dropped without its report");
+    assert!(report.aborted.iter().any(|task| task.is_root), "{report}");
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! What the end of a runtime asks of a table: who is left, and to abort some.
 
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
-use crate::task::{cell::Runnable, table::Tasks};
+use crate::task::{
+    cell::Runnable,
+    table::{ROOT_SLOT, Slot, Tasks},
+};
 
 impl Tasks {
     /// Whether there is a root future.
@@ -32,6 +35,28 @@ impl Tasks {
         let tasks = inner.slots.iter().filter_map(|slot| slot.task.as_ref());
         let live = tasks.filter(|task| is_one(task.header().id())).count();
         live + usize::from(self.has_root() && is_one(self.root_id()))
+    }
+
+    /// These tasks, and those of this worker that wait for the end of one of them, and so on; sorted.
+    pub(crate) fn with_joiners(&self, ids: &[u64]) -> Vec<u64> {
+        let mut all: BTreeSet<u64> = ids.iter().copied().collect();
+        let inner = self.inner.borrow();
+        let tasks = inner.slots.iter().filter_map(|slot| slot.task.as_ref());
+        let mut joined: Vec<_> = tasks.filter(|task| all.contains(&task.header().id())).collect();
+        while let Some(task) = joined.pop() {
+            let Some(joiner) = task.joiner().filter(|joiner| joiner.worker() == self.worker()) else {
+                continue;
+            };
+            let slot = inner.slots.get(joiner.slot() as usize);
+            match slot.filter(|slot| slot.generation == joiner.generation()) {
+                Some(Slot { task: Some(waits), .. }) if all.insert(waits.header().id()) => joined.push(waits),
+                Some(Slot { task: None, .. }) if joiner.slot() == ROOT_SLOT => {
+                    all.insert(self.root_id());
+                }
+                Some(_) | None => {}
+            }
+        }
+        all.into_iter().collect()
     }
 
     /// Drops the futures of the tasks of whose ids `of` says so, between two polls.

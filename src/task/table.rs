@@ -90,7 +90,7 @@ pub(super) struct Inner {
 }
 
 pub(super) struct Slot {
-    generation: u32,
+    pub(super) generation: u32,
     pub(super) queued: bool,
     pub(super) task: Option<Rc<dyn Runnable>>,
 }

@@ -91,9 +91,7 @@ impl Context {
         self.set_alarm(next.unwrap_or(NEVER));
         let tasks = self.tasks();
         let all = tasks.live() + usize::from(tasks.has_root());
-        // Most turns before the deadline end the comparison here: it takes a walk over the slots. Behind it a root future that is
-        // late is still there, and those who are spared have their last words all the same.
-        let spared = if !expired && all > exempt.len() { 0 } else { tasks.count(&exempt) };
+        let spared = self.count_spared(&exempt, expired);
         let is_quiet = (expired || all == spared) && !self.injector.has_jobs();
         let progress = if is_quiet { Progress::Quiet } else { Progress::Serving };
         let settled = shared.settle(self.index, progress);
@@ -105,6 +103,15 @@ impl Context {
             if expired { spared == 0 || (now >= last_words && !root_is_spared) } else { settled && all == 0 };
         self.ending.over.set(over);
         over
+    }
+
+    /// How many tasks the end does not wait for: who waits for it and, within the grace, who waits for the end of those.
+    fn count_spared(&self, exempt: &[u64], expired: bool) -> usize {
+        let tasks = self.tasks();
+        if expired || exempt.is_empty() {
+            return tasks.count(exempt);
+        }
+        tasks.count(&tasks.with_joiners(exempt))
     }
 
     /// Aborts what nobody spares, and puts it into the report; the root future is only named.
@@ -145,9 +152,10 @@ impl Handle {
     ///
     /// It may be called once or often, from any task or thread; the shortest grace counts, and
     /// [`Duration::MAX`] is no bound. Awaited inside a task of this runtime it does not wait for that
-    /// task, which then has 100 ms to end; awaited in the future of `block_on` it does not wait for that one, however long
-    /// that takes. What waits for that task, by a join or a scope, is waited for as everything else is, so that the whole grace
-    /// passes: let the future of `block_on` await the shutdown itself, or leave by [`stopping`](Handle::stopping). It resolves by the end of the grace and 100 ms, also when a worker is stuck in a poll, which the
+    /// task, which has 100 ms to end when the grace is over, nor for tasks of its worker that await its
+    /// [`JoinHandle`](crate::JoinHandle), nor the tasks that await theirs; who waits for it in another way, by a
+    /// [`Scope`](crate::Scope) or from another worker, is waited for until the grace is over. Awaited in the future of `block_on`
+    /// it does not wait for that one, however long that takes. It resolves by the end of the grace and 100 ms, also when a worker is stuck in a poll, which the
     /// report then names.
     ///
     /// Awaited in *another* runtime, it is told by the workers of this one, and by nobody else: while all of them are
