@@ -211,6 +211,10 @@ pub(crate) const MESSAGE_FIELDS: usize = 64;
 /// Requests under way to one peer; further ones wait.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_REQUESTS: usize = 1024;
+/// The same over datagrams, where nothing makes who asks wait: what a peer has no room for is dropped, and a peer of ours has
+/// room for so many of one address.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_DATAGRAM_REQUESTS: usize = MESSAGE_HANDLERS;
 /// Requests to one peer that wait for their turn; past that the caller is told.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_WAITING: usize = 4096;

@@ -15,11 +15,12 @@ use std::{
 use wakering::{
     CancellationToken, Scope,
     message::{
-        AutoReconnect, Builder, HmacAuth, Incoming, Kind, Late, Layer, LinkEnd, Reconnect, Remote,
-        RequestError, Server, Waited,
+        AutoReconnect, Builder, HmacAuth, Incoming, Kind, Late, Layer, LinkEnd, Message, Reconnect, Remote,
+        RequestError, Server, UdpNode, Waited,
     },
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     time::{sleep, timeout},
+    yield_now,
 };
 
 const LONG: Duration = Duration::from_secs(30);
@@ -245,6 +246,54 @@ fn a_client_deals_with_one_notification_and_then_with_no_more() {
         ask(&remote).await.unwrap();
         assert_eq!(heard.get(), 201);
         assert!(client.remove((Kind::NOTIFY_URI, "b")) && !client.remove(Kind::NOTIFY_URI));
+    });
+}
+
+/// A node that answers `what` with its content, by a handler that waits for `turns` of the loop.
+fn answering_node(turns: usize) -> UdpNode {
+    let handler = move |incoming: Incoming| async move {
+        for _ in 0..turns {
+            yield_now().await;
+        }
+        Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+    };
+    Builder::new().on(Kind::REQUEST_URI, handler).node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap()
+}
+
+#[test]
+fn datagrams_that_come_in_one_turn_are_all_handled_where_handlers_need_not_wait() {
+    const MANY: usize = 100;
+    run(async {
+        let node = answering_node(0);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let asked = Message::new(Kind::REQUEST_URI, "what", "x").to_octets().unwrap();
+        // On one worker: the node reads none of them before all are there.
+        for _ in 0..MANY {
+            socket.try_send_to(&asked, node.local_addr()).unwrap();
+        }
+        let mut buffer = [0; 1024];
+        for _ in 0..MANY {
+            socket.recv_from(&mut buffer).await.unwrap();
+        }
+        assert_eq!(node.metrics().surplus, 0);
+    });
+}
+
+#[test]
+fn any_number_of_requests_to_a_node_whose_handlers_wait_are_answered() {
+    run(async {
+        let (node, other) = (answering_node(20), answering_node(0));
+        let (peer, scope) = (other.peer(node.local_addr()).timeout(LONG), Scope::<RequestError>::new());
+        for number in 0..500_u32 {
+            let peer = peer.clone();
+            scope.spawn(async move {
+                let answer = peer.request(Kind::REQUEST_URI, "what", number.to_string()).await?;
+                assert_eq!(answer.content, number.to_string());
+                Ok(())
+            });
+        }
+        scope.join().await.unwrap();
+        assert_eq!(node.metrics().surplus, 0);
     });
 }
 

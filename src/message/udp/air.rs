@@ -40,12 +40,13 @@ use crate::{
         node::Node,
         peer::{INVALID, Peer},
         queue::SlowPeer,
+        routes::Route,
         server::until_told,
     },
     net::UdpSocket,
     proto::message::{DecodeError, Kind, Message, Session, plugins::PluginError},
     time::{sleep, timeout},
-    worker::{CancellationToken, Scope},
+    worker::{CancellationToken, Scope, yield_now},
 };
 
 /// The longest datagram (RFC 768, with the header of IPv4); over IPv6 it is 20 octets more.
@@ -371,7 +372,14 @@ impl Air {
         let mut buffer = vec![0; 1 << 16];
         loop {
             match socket.recv_from(&mut buffer).await {
-                Ok(datagram) => self.take(&buffer[..datagram.len], datagram.source, &handlers),
+                Ok(datagram) => {
+                    let Some(call) = self.take(&buffer[..datagram.len], datagram.source) else { continue };
+                    if self.is_full(&call.far) {
+                        // Those that came just before have not begun yet, and may be done at once.
+                        yield_now().await;
+                    }
+                    self.handle(call, &handlers);
+                }
                 // Of a datagram that was sent before, or memory is short: neither is the end.
                 Err(_error) if self.take_reports() => {}
                 Err(_error) => {
@@ -383,20 +391,33 @@ impl Air {
         }
     }
 
-    /// Deals with a datagram.
-    fn take(self: &Rc<Self>, datagram: &[u8], source: SocketAddr, handlers: &Scope) {
+    /// Deals with a datagram, but for what a handler is to do.
+    fn take(self: &Rc<Self>, datagram: &[u8], source: SocketAddr) -> Option<Call> {
         if self.own.contains(&source) {
-            return;
+            return None;
         }
         let mut message = match Message::from_octets(Bytes::copy_from_slice(datagram), &self.node.kinds) {
             Ok(message) => Some(message),
-            Err(error) => return self.malformed(error, source),
+            Err(error) => {
+                self.malformed(error, source);
+                return None;
+            }
         };
         let far = self.far(source, Side::Answers);
         let peer = Peer::far(far.clone());
-        let Some(route) = peer.take(&mut message, self.phase.get() == Phase::Serving) else { return };
-        let is_full = far.handlers.get() >= MESSAGE_HANDLERS || self.handlers.get() >= MESSAGE_NODE_HANDLERS;
-        if is_full {
+        let route = peer.take(&mut message, self.phase.get() == Phase::Serving)?;
+        Some(Call { far, peer, route, message })
+    }
+
+    /// Whether there is no room for another handler of what comes from there.
+    fn is_full(&self, far: &Far) -> bool {
+        far.handlers.get() >= MESSAGE_HANDLERS || self.handlers.get() >= MESSAGE_NODE_HANDLERS
+    }
+
+    fn handle(self: &Rc<Self>, call: Call, handlers: &Scope) {
+        let Call { far, peer, route, mut message } = call;
+        // The node may have been stopped meanwhile, and waits for the handlers that there are.
+        if self.is_full(&far) || self.phase.get() != Phase::Serving {
             return self.count(|ignored| ignored.surplus += 1);
         }
         // Without room it is answered as well; only what it has at work is counted anew with each datagram.
@@ -425,6 +446,14 @@ impl Air {
         add(&mut ignored);
         self.ignored.set(ignored);
     }
+}
+
+/// What a handler is to do.
+struct Call {
+    far: Rc<Far>,
+    peer: Peer,
+    route: Rc<Route>,
+    message: Option<Message>,
 }
 
 #[derive(Clone, Copy)]

@@ -16,7 +16,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::{Fields, Kind, Message};
-use crate::limits::{MESSAGE_LATE_ANSWER_NANOS, MESSAGE_REQUESTS, MESSAGE_WAITING};
+use crate::limits::{
+    MESSAGE_DATAGRAM_REQUESTS, MESSAGE_LATE_ANSWER_NANOS, MESSAGE_REQUESTS, MESSAGE_WAITING,
+};
 
 /// The field of a request with its number.
 pub(crate) const NUMBER: &str = "id";
@@ -300,7 +302,11 @@ impl Requests {
     #[inline]
     fn may_go(&self, uri: &Bytes) -> bool {
         let is_alone = || self.under_way.iter().all(|other| other.uri != *uri);
-        self.under_way.len() < MESSAGE_REQUESTS && (self.repeats_numbers || is_alone())
+        let most = match self.order {
+            Order::AsAsked => MESSAGE_REQUESTS,
+            Order::Any => MESSAGE_DATAGRAM_REQUESTS,
+        };
+        self.under_way.len() < most && (self.repeats_numbers || is_alone())
     }
 
     /// Sends the last of those that wait, if nothing stands in its way.
