@@ -121,23 +121,21 @@ impl<T> Slab<T> {
     #[inline]
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         let key = self.next_key();
-        let value = make(key);
+        // Made where it goes, and before anything is changed.
         match self.slots.get_mut(key.index as usize) {
             Some(slot) => {
                 let Entry::Free { next } = slot.entry else {
                     unreachable!("the free list threads free slots only")
                 };
-                slot.entry = Entry::Full(value);
+                slot.entry = Entry::Full(make(key));
                 self.first_free = next;
                 if next == NONE {
                     self.last_free = NONE;
                 }
             }
             None => {
-                push_sparingly(
-                    &mut self.slots,
-                    Slot { generation: key.generation, entry: Entry::Full(value) },
-                );
+                let slot = Slot { generation: key.generation, entry: Entry::Full(make(key)) };
+                push_sparingly(&mut self.slots, slot);
             }
         }
         self.len += 1;

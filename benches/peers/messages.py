@@ -13,8 +13,8 @@ OURS = "wakering"
 SPINS = "wakering, spinning"
 PACKAGE = "netaio"
 FLOOR = "bare epoll"
-# Workers that go on looking for so long before they sleep.
-SPIN = ["--spin", 100]
+# Workers that go on looking for so many microseconds before they sleep: the other end may be at work for as long.
+SPIN = ["--spin", 500]
 SCRIPT = pathlib.Path(__file__).resolve().parent / "message_netaio.py"
 PLUGINS = ["--secret", "a secret", "--key", "a key"]
 # Requests, and answers, have about 100 octets with their frames.
@@ -22,7 +22,7 @@ ONE_BY_ONE = "64 B, one after the other"
 # What is asked, and how often: of ours, of the package.
 CASES = {
     ONE_BY_ONE: (["--size", 64, "--in-flight", 1], [], {OURS: 100_000, PACKAGE: 3_000}),
-    "64 B, 64 at a time": (["--size", 64, "--in-flight", 64], [], {OURS: 400_000, PACKAGE: 3_000}),
+    "64 B, 64 at a time": (["--size", 64, "--in-flight", 64], [], {OURS: 1_000_000, PACKAGE: 3_000}),
     "60 kB, HMAC and cipher": (["--size", 60_000, "--in-flight", 1], PLUGINS, {OURS: 10_000, PACKAGE: 60}),
     "60 kB, session": (["--size", 60_000, "--in-flight", 1], ["--session", "a secret"], {OURS: 20_000}),
 }

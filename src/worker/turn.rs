@@ -47,7 +47,7 @@ impl Context {
         Ok(())
     }
 
-    /// The time before a sleep. Where timers are armed, step 3 has just read it.
+    /// The time before a sleep, or a look. Where timers are armed, step 3 has just read it.
     fn read_unless_timers_did(&self) -> u64 {
         if self.reactor().has_timers() { self.turn_time() } else { self.now() }
     }
@@ -68,7 +68,7 @@ impl Context {
             return false;
         }
         let idle_since = self.spinning.get().filter(|_| !worked);
-        self.spinning.set(spins_since(idle_since, self.now(), nanos(longest)));
+        self.spinning.set(spins_since(idle_since, self.read_unless_timers_did(), nanos(longest)));
         self.spinning.get().is_some()
     }
 
