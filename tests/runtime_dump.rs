@@ -71,6 +71,36 @@ fn two_tasks_that_join_each_other_are_printed_as_a_circle() {
 }
 
 #[test]
+fn a_circle_through_a_scope_is_found_whoever_else_is_in_it() {
+    for worker in [None, Some(1)] {
+        let runtime = Runtime::builder().workers(2).build().unwrap();
+        let dump = runtime.block_on(async move {
+            let first = Rc::new(RefCell::new(None));
+            let other = first.clone();
+            let second = spawn_named("second", async move {
+                yield_now().await;
+                let first: JoinHandle<()> = other.take().unwrap();
+                first.await.unwrap();
+            });
+            *first.borrow_mut() = Some(spawn_named("first", async move {
+                let scope: wakering::Scope = wakering::Scope::new();
+                if let Some(worker) = worker {
+                    scope.spawn_on(worker, pending::<()>).unwrap();
+                }
+                scope.spawn(async move { second.await.unwrap() });
+                scope.join().await.unwrap();
+            }));
+            settle().await;
+            Handle::current().dump()
+        });
+        let dump = dump.unwrap();
+        let [circle] = &dump.circles[..] else { panic!("{dump}") };
+        let has = |name: &str| circle.tasks.contains(&named(&dump, name).id);
+        assert!(circle.tasks.len() == 3 && has("first") && has("second"), "{dump}");
+    }
+}
+
+#[test]
 fn a_task_that_waits_to_read_names_the_descriptor_and_the_peer() {
     wakering::run(async {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -203,8 +233,10 @@ fn who_waits_for_a_scope_a_channel_or_the_end_of_a_runtime_says_so() {
         settle().await;
         let dump = Handle::current().dump();
         let says = |who: &str, what: &str| {
-            let [Wait::Note(note)] = &named(&dump, who).waits[..] else { panic!("{who} in:\n{dump}") };
-            assert!(note.contains(what), "{note:?} of {who}");
+            let [wait @ (Wait::Note(_) | Wait::Scope(_))] = &named(&dump, who).waits[..] else {
+                panic!("{who} in:\n{dump}")
+            };
+            assert!(wait.to_string().contains(what), "{wait:?} of {who}");
         };
         says("joins", "the end of 1 task of a scope: #");
         says("receives", "a value from a channel");

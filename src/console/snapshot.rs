@@ -175,6 +175,7 @@ fn connections(dump: &Dump) -> Vec<Json> {
                     Wait::Write(descriptor) => (descriptor, "write"),
                     Wait::Timer { .. }
                     | Wait::Join(_)
+                    | Wait::Scope(_)
                     | Wait::Job { .. }
                     | Wait::Note(_)
                     | Wait::External => continue,

@@ -78,7 +78,8 @@ pub struct Dump {
     pub workers: Vec<WorkerDump>,
     /// Jobs of the blocking pool, those that run before those that wait.
     pub jobs: Vec<JobDump>,
-    /// Tasks that wait for each other's end in a circle, and so for ever.
+    /// Tasks that wait for each other's end in a circle, joins of a [`Scope`](crate::Scope) among them: for ever, unless one
+    /// of them waits for something else too, say a time limit.
     pub circles: Vec<Circle>,
 }
 
@@ -221,6 +222,8 @@ pub enum Wait {
     },
     /// The end of another task.
     Join(TaskId),
+    /// The end of all tasks of a [`Scope`](crate::Scope): these are left.
+    Scope(Vec<TaskId>),
     /// The end of a blocking job.
     Job {
         /// Where the job was spawned.

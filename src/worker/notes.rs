@@ -20,8 +20,8 @@ use crate::{
     contain::drop_contained,
     limits::NOTES_SWEPT,
     slab::{Key, Slab},
-    task::Beside,
-    worker::context,
+    task::{Beside, TaskId},
+    worker::{context, dump::Wait},
 };
 
 type Shared = dyn Fn(&mut fmt::Formatter<'_>) -> fmt::Result;
@@ -37,6 +37,11 @@ pub(crate) trait DescribeMany {
     fn describe_many(&self, say: &mut dyn FnMut(u64, String));
 }
 
+/// Something that knows which tasks it waits for the end of.
+pub(crate) trait Awaits {
+    fn awaited(&self) -> Vec<TaskId>;
+}
+
 /// Where a note's text comes from; nothing is kept alive for it.
 pub(crate) enum Source {
     /// A closure of its own.
@@ -45,6 +50,8 @@ pub(crate) enum Source {
     Local(rc::Weak<dyn Describe>),
     /// The same, of many tasks; the note is of none.
     Many(rc::Weak<dyn DescribeMany>),
+    /// The end of tasks.
+    Tasks(rc::Weak<dyn Awaits>),
     /// Words that are always the same.
     Words(&'static str),
 }
@@ -55,6 +62,7 @@ impl Source {
             Source::Shared(text) => text.upgrade().map(Text::Shared),
             Source::Local(text) => text.upgrade().map(Text::Local),
             Source::Many(texts) => texts.upgrade().map(Text::Many),
+            Source::Tasks(tasks) => tasks.upgrade().map(Text::Tasks),
             Source::Words(words) => Some(Text::Words(words)),
         }
     }
@@ -64,6 +72,7 @@ impl Source {
             Source::Shared(text) => text.strong_count() == 0,
             Source::Local(text) => text.strong_count() == 0,
             Source::Many(texts) => texts.strong_count() == 0,
+            Source::Tasks(tasks) => tasks.strong_count() == 0,
             Source::Words(_) => false,
         }
     }
@@ -83,8 +92,8 @@ struct Entry {
 }
 
 impl Notes {
-    /// The text of each note and the task that is said to wait.
-    pub(super) fn read(&self, most: usize) -> Vec<(u64, String)> {
+    /// What each note says and the task that is said to wait.
+    pub(super) fn read(&self, most: usize) -> Vec<(u64, Wait)> {
         let live: Vec<(u64, Text)> = {
             let table = self.table.borrow();
             // All of them: many may have nothing to say.
@@ -94,10 +103,11 @@ impl Notes {
         let mut read = Vec::new();
         for (task, text) in live {
             match text {
-                Text::Many(many) => many.describe_many(&mut |task, text| read.push((task, text))),
+                Text::Many(many) => many.describe_many(&mut |task, text| read.push((task, Wait::Note(text)))),
+                Text::Tasks(it) => read.push((task, Wait::Scope(it.awaited()))),
                 Text::Shared(describe) => read.push((task, written(&|out| describe(out)))),
                 Text::Local(it) => read.push((task, written(&|out| it.describe(out)))),
-                Text::Words(words) => read.push((task, words.to_owned())),
+                Text::Words(words) => read.push((task, Wait::Note(words.to_owned()))),
             }
         }
         read.truncate(most);
@@ -130,18 +140,19 @@ enum Text {
     Shared(Arc<Shared>),
     Local(Rc<dyn Describe>),
     Many(Rc<dyn DescribeMany>),
+    Tasks(Rc<dyn Awaits>),
     Words(&'static str),
 }
 
 /// What a description writes. It may find borrowed what the task that asks for the dump has borrowed.
-fn written(describe: &dyn Fn(&mut fmt::Formatter<'_>) -> fmt::Result) -> String {
-    match catch_unwind(AssertUnwindSafe(|| Described(describe).to_string())) {
+fn written(describe: &dyn Fn(&mut fmt::Formatter<'_>) -> fmt::Result) -> Wait {
+    Wait::Note(match catch_unwind(AssertUnwindSafe(|| Described(describe).to_string())) {
         Ok(text) => text,
         Err(payload) => {
             drop_contained(payload);
             "something whose description panicked".to_owned()
         }
-    }
+    })
 }
 
 struct Described<'d>(&'d dyn Fn(&mut fmt::Formatter<'_>) -> fmt::Result);

@@ -20,13 +20,12 @@ use thiserror::Error;
 use crate::{
     contain::wake_contained,
     error::{JoinError, SpawnError},
-    limits::CHILDREN_SHOWN,
     slab::{Key, Slab},
-    task::{AbortHandle, Beside, JoinHandle},
+    task::{AbortHandle, Beside, JoinHandle, TaskId},
     worker::{
         cancel::CancellationToken,
         context,
-        notes::{Describe, Place, Source},
+        notes::{Awaits, Place, Source},
         remote::{self, RemoteJoinHandle},
     },
 };
@@ -210,7 +209,7 @@ impl<E: 'static> Scope<E> {
             self.family.waiter.set(Some(context.waker().clone()));
             place.enter(|| {
                 let family: rc::Weak<Family<E>> = Rc::downgrade(&self.family);
-                Source::Local(family)
+                Source::Tasks(family)
             });
             Poll::Pending
         })
@@ -309,16 +308,10 @@ impl<E> Family<E> {
     }
 }
 
-impl<E> Describe for Family<E> {
-    fn describe(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<E> Awaits for Family<E> {
+    fn awaited(&self) -> Vec<TaskId> {
         let children = self.children.borrow();
-        let plural = if children.len() == 1 { "" } else { "s" };
-        write!(out, "the end of {} task{plural} of a scope", children.len())?;
-        let ids = children.iter().filter_map(|(_key, child)| child.task.as_ref().map(JoinHandle::id));
-        for (at, id) in ids.take(CHILDREN_SHOWN).enumerate() {
-            write!(out, "{}{id}", if at == 0 { ": " } else { ", " })?;
-        }
-        if children.len() > CHILDREN_SHOWN { out.write_str(", …") } else { Ok(()) }
+        children.iter().filter_map(|(_key, child)| child.task.as_ref().map(JoinHandle::id)).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Circles of joins: tasks each of which waits for the end of the next.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, slice};
 
 use crate::{
     task::TaskId,
@@ -14,7 +14,7 @@ use crate::{
 pub(super) fn circles(tasks: &[&TaskDump]) -> Vec<Circle> {
     let joins: HashMap<TaskId, Vec<TaskId>> = tasks
         .iter()
-        .map(|task| (task.id, task.waits.iter().filter_map(joined).collect::<Vec<_>>()))
+        .map(|task| (task.id, task.waits.iter().flat_map(joined).copied().collect::<Vec<_>>()))
         .filter(|(_, joined)| !joined.is_empty())
         .collect();
     let mut starts: Vec<TaskId> = joins.keys().copied().collect();
@@ -27,15 +27,16 @@ pub(super) fn circles(tasks: &[&TaskDump]) -> Vec<Circle> {
     found
 }
 
-fn joined(wait: &Wait) -> Option<TaskId> {
+fn joined(wait: &Wait) -> &[TaskId] {
     match wait {
-        Wait::Join(task) => Some(*task),
+        Wait::Join(task) => slice::from_ref(task),
+        Wait::Scope(tasks) => tasks,
         Wait::Read(_)
         | Wait::Write(_)
         | Wait::Timer { .. }
         | Wait::Job { .. }
         | Wait::Note(_)
-        | Wait::External => None,
+        | Wait::External => &[],
     }
 }
 

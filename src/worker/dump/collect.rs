@@ -48,7 +48,7 @@ pub(super) fn collect(context: &Context, index: usize) -> Part {
     reactor.waits(|waker, waited| raw.extend(handle_of(waker).map(|handle| (handle, waited))));
     waits.extend(raw.into_iter().map(|(handle, waited)| (Waiter::Handle(handle), wait(waited, now))));
     let notes = context.notes().read(DUMPED_TASKS);
-    waits.extend(notes.into_iter().map(|(task, text)| (Waiter::Task(task), Wait::Note(text))));
+    waits.extend(notes.into_iter().map(|(task, wait)| (Waiter::Task(task), wait)));
     let told = context.informants().ask();
     waits.extend(told.waits.into_iter().map(|(waiter, text)| (Waiter::Handle(waiter), Wait::Note(text))));
     let mut duties: HashMap<TaskId, String> = told.duties.into_iter().collect();

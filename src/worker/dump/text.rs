@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
+    limits::CHILDREN_SHOWN,
     task::TaskId,
     worker::dump::{
         Answer, Circle, Descriptor, DescriptorKind, Dump, InsidePoll, JobDump, Stall, TaskDump, TaskState,
@@ -125,6 +126,13 @@ impl fmt::Display for Wait {
             Wait::Timer { due_in: Some(Duration::ZERO) } => write!(out, "for a timer that is due"),
             Wait::Timer { due_in: Some(due_in) } => write!(out, "for a timer, due in {}", Brief(*due_in)),
             Wait::Join(task) => write!(out, "for the end of {task}"),
+            Wait::Scope(tasks) => {
+                write!(out, "for the end of {} of a scope", Count(tasks.len(), "task"))?;
+                for (at, id) in tasks.iter().take(CHILDREN_SHOWN).enumerate() {
+                    write!(out, "{}{id}", if at == 0 { ": " } else { ", " })?;
+                }
+                if tasks.len() > CHILDREN_SHOWN { out.write_str(", …") } else { Ok(()) }
+            }
             Wait::Job { spawned_at, runs } => {
                 let state = if *runs { "runs" } else { "waits for a thread" };
                 write!(out, "for the blocking job spawned at {spawned_at}, which {state}")
