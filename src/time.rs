@@ -36,7 +36,37 @@ use crate::error::Elapsed;
 #[doc(hidden)]
 pub use crate::task::Beside;
 use crate::worker::context;
-use crate::worker::timer::{Timer, now};
+use crate::worker::timer::{self, Timer};
+
+/// What time it is by the clock of this runtime, read anew: for deadlines that several steps share.
+///
+/// It is what [`sleep_until`], [`timeout_at`] and [`interval_at`] count by. On a real clock, and outside a runtime, that is
+/// [`Instant::now`]; on a [`ManualClock`] it is [`ManualClock::instant`], and code that asks here for the time can be tested
+/// without waiting.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use wakering::{Runtime, time::{self, ManualClock}};
+///
+/// /// Five seconds for both steps, whatever the first one takes.
+/// async fn in_time() -> Result<(), wakering::Elapsed> {
+///     let deadline = time::now() + Duration::from_secs(5);
+///     time::timeout_at(deadline, time::sleep(Duration::from_secs(3))).await?;
+///     time::timeout_at(deadline, time::sleep(Duration::from_secs(3))).await
+/// }
+///
+/// let clock = ManualClock::new();
+/// let runtime = Runtime::builder().manual_clock(&clock).build()?;
+/// assert!(runtime.block_on(in_time())?.is_err());
+/// assert_eq!(clock.elapsed(), Duration::from_secs(5));
+/// # Ok::<(), wakering::RuntimeError>(())
+/// ```
+#[must_use]
+pub fn now() -> Instant {
+    context::try_with(|worker| worker.map_or_else(Instant::now, |worker| worker.clock().instant()))
+}
 
 /// Waits for a duration, counted from this call.
 ///
@@ -202,7 +232,7 @@ impl Sleep {
     /// # Ok::<(), wakering::RuntimeError>(())
     /// ```
     pub fn reset_after(&mut self, duration: Duration) {
-        self.timer.set_deadline(now().saturating_add(nanos(duration)));
+        self.timer.set_deadline(timer::now().saturating_add(nanos(duration)));
     }
 }
 

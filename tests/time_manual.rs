@@ -14,7 +14,7 @@ use std::{
 
 use wakering::{
     Handle, Runtime, Turn, spawn, spawn_blocking,
-    time::{ManualClock, interval, sleep, timeout},
+    time::{ManualClock, interval, now, sleep, sleep_until, timeout, timeout_at},
     yield_now,
 };
 
@@ -286,4 +286,34 @@ fn a_shutdown_counts_its_grace_by_the_clock_of_the_runtime() {
         .unwrap();
     assert_eq!(report.aborted.len(), 1);
     assert!(clock.elapsed() >= 2 * HOUR && start.elapsed() < HOUR);
+}
+
+#[test]
+fn the_time_of_the_runtime_is_the_clocks_and_deadlines_are_counted_from_it() {
+    let clock = ManualClock::new();
+    let made = clock.instant();
+    on(&clock, 1)
+        .block_on(async {
+            assert_eq!(now(), made);
+            let deadline = now() + HOUR;
+            sleep(HOUR / 2).await;
+            assert_eq!(now() - made, HOUR / 2);
+            sleep_until(deadline).await;
+            assert_eq!((now(), clock.instant()), (deadline, deadline));
+            // What is left of a deadline that several steps share.
+            let limit = now() + HOUR;
+            assert!(timeout_at(limit, sleep(HOUR / 2)).await.is_ok());
+            assert!(timeout_at(limit, sleep(HOUR)).await.is_err());
+            assert_eq!(now(), limit);
+        })
+        .unwrap();
+    assert_eq!(clock.instant() - made, 2 * HOUR);
+}
+
+#[test]
+fn outside_a_runtime_and_on_a_real_clock_it_is_the_systems_time() {
+    let before = Instant::now();
+    let outside = now();
+    let inside = wakering::run(async { now() }).unwrap();
+    assert!(before <= outside && outside <= inside && inside <= Instant::now());
 }

@@ -15,7 +15,7 @@ use super::{NEVER, nanos};
 /// test that talks with them lets the clock stand.
 ///
 /// Clones are the same clock. [`Instant`]s of the runtime (of an interval's ticks, say) are counted from when the clock was
-/// made; `Instant::now()` knows nothing of it, so deadlines are best given as durations, inside the runtime.
+/// made. `Instant::now()` knows nothing of it: code that is to be tested so asks [`time::now`](crate::time::now).
 ///
 /// # Examples
 ///
@@ -63,6 +63,29 @@ impl ManualClock {
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.now())
+    }
+
+    /// The instant that it shows: when it was made, and how far it has come since.
+    ///
+    /// Inside the runtime that is [`time::now`](crate::time::now); this is for who stands outside.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wakering::{Runtime, time::{self, ManualClock}};
+    ///
+    /// let clock = ManualClock::new();
+    /// let runtime = Runtime::builder().manual_clock(&clock).build()?;
+    /// let wake_up = clock.instant() + Duration::from_secs(3600);
+    /// runtime.block_on(time::sleep_until(wake_up))?;
+    /// assert_eq!(clock.instant(), wake_up);
+    /// # Ok::<(), wakering::RuntimeError>(())
+    /// ```
+    #[must_use]
+    pub fn instant(&self) -> Instant {
+        // In whole seconds of 64 bits there is room for 584 years more.
+        self.inner.origin + self.elapsed()
     }
 
     /// Moves it on, from any thread; what is due then fires in the order of deadlines.

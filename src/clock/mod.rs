@@ -54,6 +54,14 @@ impl Clock {
         }
     }
 
+    /// Reads the clock: the instant that it shows.
+    pub fn instant(&self) -> Instant {
+        match self {
+            Clock::Real { .. } => Instant::now(),
+            Clock::Manual(clock) => clock.instant(),
+        }
+    }
+
     /// The clock that is moved by hand, if this is one.
     pub fn manual_clock(&self) -> Option<&ManualClock> {
         match self {
