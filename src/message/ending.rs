@@ -1,48 +1,35 @@
-//! The end of a server or a node on its worker, and who waits for it.
+//! The end of a server or a node on its worker: its handlers at work, and the warden, who sees to it that the end comes.
 //!
 //! ```text
-//! Serving ──the word──► handlers at work are answered ──► only handlers that wait for this are left ──► ended
+//! the word ──► the warden has a deadline ──► all is done before it
+//!                                        └─► what is late is aborted, last of all the handlers that wait for the end
 //! ```
 
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
+    future::{Future, poll_fn},
     rc::Rc,
-    task::{Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use crate::{
+    limits::SHUTDOWN_SLACK,
+    message::life::{Life, News, Progress, ServerHandle, Stopped},
     slab::{self, Slab},
     task::JoinHandle,
-    time::{timeout, timeout_at},
-    worker::{self, CancellationToken, context},
+    time::{self, timeout, timeout_at},
+    worker::{self, Handle, context},
 };
-
-/// What a server or a node left behind when it ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stopped {
-    /// Connections that it served; none over datagrams.
-    pub accepted: u64,
-    /// Connections that the grace was too short for; handlers, over datagrams.
-    pub aborted: usize,
-}
-
-/// A handler cannot wait for the end of its own server or node, which waits for the handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a handler cannot wait for the end of its own server or node")]
-#[non_exhaustive]
-pub struct WaitsForItself;
 
 /// The handlers at work of one node.
 #[derive(Default)]
 pub(super) struct Work {
     /// By their tasks.
     handlers: RefCell<Slab<u64>>,
-    /// Those that wait for the end of their own node.
-    waiting: Cell<usize>,
-    waiters: RefCell<Vec<Waker>>,
+    /// Looks again when one has ended.
+    warden: RefCell<Option<Waker>>,
 }
 
 impl Work {
@@ -51,33 +38,21 @@ impl Work {
         AtWork { work: self.clone(), key }
     }
 
-    fn is_own(&self, task: u64) -> bool {
+    /// Whether this task is a handler.
+    pub(super) fn is_own(&self, task: u64) -> bool {
         task != 0 && self.handlers.borrow().iter().any(|(_, handler)| *handler == task)
     }
 
-    fn is_quiet(&self) -> bool {
-        self.handlers.borrow().len() == self.waiting.get()
+    /// Whether no handler is at work but these.
+    fn is_quiet(&self, exempt: &[u64]) -> bool {
+        self.handlers.borrow().iter().all(|(_, handler)| exempt.contains(handler))
     }
 
-    /// Waits until no handler is at work but those that wait like this one.
-    async fn quiet(&self) {
-        poll_fn(|context| {
-            if self.is_quiet() {
-                return Poll::Ready(());
-            }
-            let mut waiters = self.waiters.borrow_mut();
-            if !waiters.iter().any(|waiter| waiter.will_wake(context.waker())) {
-                waiters.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
-    }
-
+    #[inline]
     fn changed(&self) {
-        if !self.waiters.borrow().is_empty() {
-            let waiters = self.waiters.take();
-            waiters.into_iter().for_each(Waker::wake);
+        if self.warden.borrow().is_some() {
+            let warden = self.warden.take();
+            warden.into_iter().for_each(Waker::wake);
         }
     }
 }
@@ -95,127 +70,135 @@ impl Drop for AtWork {
     }
 }
 
-/// A handler that waits for the end of its own node.
-pub(super) struct Waits(Rc<Work>);
-
-impl Waits {
-    fn new(work: &Rc<Work>) -> Waits {
-        work.waiting.set(work.waiting.get() + 1);
-        work.changed();
-        Waits(work.clone())
-    }
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        self.0.waiting.set(self.0.waiting.get() - 1);
-    }
-}
-
 /// How far a server or a node has come, and its task.
 pub(super) struct Ending {
-    pub(super) stopping: CancellationToken,
-    closed: CancellationToken,
+    pub(super) life: Arc<Life>,
     outcome: Cell<Stopped>,
     task: RefCell<Option<JoinHandle<()>>>,
     work: Rc<Work>,
-    /// Says what is to be said before an abortion, and counts what that ends.
-    abort: Box<dyn Fn() -> usize>,
+    /// Aborts what is not done but for what these handlers work on, and counts it. Without any its task is aborted next.
+    cut: Box<dyn Fn(&[u64]) -> usize>,
+}
+
+/// What the warden finds.
+enum Found {
+    Ended,
+    /// The grace, or a shorter one.
+    Grace(Duration),
 }
 
 impl Ending {
-    pub(super) fn new(work: Rc<Work>, abort: impl Fn() -> usize + 'static) -> Rc<Ending> {
-        Rc::new(Ending {
-            stopping: CancellationToken::new(),
-            closed: CancellationToken::new(),
-            outcome: Cell::default(),
-            task: RefCell::default(),
-            work,
-            abort: Box::new(abort),
-        })
+    pub(super) fn new(work: Rc<Work>, cut: impl Fn(&[u64]) -> usize + 'static) -> Rc<Ending> {
+        let life = Life::new(&work);
+        let cut = Box::new(cut);
+        Rc::new(Ending { life, outcome: Cell::default(), task: RefCell::default(), work, cut })
     }
 
-    /// Has the node live in this task; it is closed when the task has ended, in whatever way.
+    /// Has the node live in this task; it has ended when the task has, in whatever way.
     #[track_caller]
-    pub(super) fn start(&self, run: impl Future<Output = ()> + 'static) {
-        let closed = self.closed.clone();
-        let guard = closed.drop_guard();
+    pub(super) fn start(self: &Rc<Self>, run: impl Future<Output = ()> + 'static) {
+        let ended = Ended(self.clone());
         let task = worker::spawn(async move {
-            let _closed = guard;
+            let _ended = ended;
             run.await;
         });
         self.task.replace(Some(task));
+    }
+
+    pub(super) fn handle(&self) -> ServerHandle {
+        ServerHandle::new(self.life.clone())
     }
 
     pub(super) fn accepted(&self, accepted: u64) {
         self.outcome.set(Stopped { accepted, ..self.outcome.get() });
     }
 
-    pub(super) async fn shutdown(self: &Rc<Self>, grace: Duration) -> Stopped {
-        self.stopping.cancel();
-        if !self.work.is_own(running()) {
-            if timeout(grace, self.closed.cancelled()).await.is_err() {
-                self.abort();
-                self.closed.cancelled().await;
-            }
-            return self.outcome.get();
-        }
-        let until = Instant::now().checked_add(grace);
-        let waits = Waits::new(&self.work);
-        if timeout(grace, self.quiet()).await.is_err() {
-            // This handler ends with the others.
-            self.abort();
-        }
-        drop(waits);
-        // It may be slow to end, too.
-        let ending = self.clone();
-        let closed = async move {
-            let is_late = match until {
-                Some(until) => timeout_at(until, ending.closed.cancelled()).await.is_err(),
-                None => false,
+    /// Until the node is to end, or the runtime; its connections are told of either, and from then on the warden is there.
+    pub(super) async fn until_told(self: Rc<Self>) {
+        let (runtime, stopping) = (Handle::current(), self.life.stopping.clone());
+        stopping.run_until_cancelled(runtime.stopping()).await;
+        stopping.cancel();
+        worker::spawn(self.see_to_it());
+    }
+
+    /// The warden. When it is the runtime that ends, that one's own grace counts.
+    async fn see_to_it(self: Rc<Self>) {
+        let (mut grace, mut deadline) = (None, None::<Instant>);
+        loop {
+            let found = poll_fn(|context| self.poll_found(grace, context));
+            let found = match deadline {
+                Some(deadline) => timeout_at(deadline, found).await,
+                None => Ok(found.await),
             };
-            if is_late {
-                ending.abort();
+            match found {
+                Ok(Found::Ended) => return,
+                Ok(Found::Grace(shorter)) => {
+                    grace = Some(shorter);
+                    // What lies beyond what the clock can say is no deadline.
+                    let said = time::now().checked_add(shorter);
+                    deadline =
+                        deadline.map_or(said, |before| Some(said.map_or(before, |said| said.min(before))));
+                }
+                Err(_elapsed) => return self.abort().await,
             }
-        };
-        worker::spawn(closed);
-        self.outcome.get()
-    }
-
-    pub(super) async fn closed(&self) -> Result<Stopped, WaitsForItself> {
-        if self.is_inside() {
-            return Err(WaitsForItself);
         }
-        self.closed.cancelled().await;
-        Ok(self.outcome.get())
     }
 
-    /// Whether a handler of this node runs now.
-    pub(super) fn is_inside(&self) -> bool {
-        !self.closed.is_cancelled() && self.work.is_own(running())
+    fn poll_found(&self, grace: Option<Duration>, context: &Context<'_>) -> Poll<Found> {
+        let News { grace: said, has_ended, exempt } = self.life.look(context.waker());
+        if has_ended {
+            return Poll::Ready(Found::Ended);
+        }
+        if let Some(said) = said.filter(|said| grace.is_none_or(|grace| *said < grace)) {
+            return Poll::Ready(Found::Grace(said));
+        }
+        self.work.warden.replace(Some(context.waker().clone()));
+        let is_quiet = self.work.is_quiet(&exempt);
+        self.life.advance(if is_quiet { Progress::Quiet(self.outcome.get()) } else { Progress::Serving });
+        Poll::Pending
     }
 
-    /// Notes that the handler that runs now waits for the end, if it is one of this node's; others do not wait for it then.
-    pub(super) fn wait_inside(&self) -> Option<Waits> {
-        self.is_inside().then(|| Waits::new(&self.work))
-    }
-
-    /// Waits until no handler is at work but those that wait for the end.
-    pub(super) async fn quiet(&self) {
-        let _quiet_or_closed = self.closed.run_until_cancelled(self.work.quiet()).await;
-    }
-
-    fn abort(&self) {
+    /// The grace is over. Handlers that wait for the end are told what was aborted, and have their last words.
+    async fn abort(&self) {
+        let News { has_ended, exempt, .. } = self.life.look(&Waker::noop().clone());
+        if has_ended {
+            return;
+        }
+        if !exempt.is_empty() {
+            self.count((self.cut)(&exempt));
+            self.life.advance(Progress::Quiet(self.outcome.get()));
+            if timeout(SHUTDOWN_SLACK / 2, self.ended()).await.is_ok() {
+                return;
+            }
+        }
+        self.count((self.cut)(&[]));
         let task = self.task.take();
-        if let Some(task) = task {
-            let aborted = (self.abort)();
-            self.outcome.set(Stopped { aborted, ..self.outcome.get() });
-            task.abort();
-        }
+        task.inspect(JoinHandle::abort);
+    }
+
+    async fn ended(&self) {
+        poll_fn(
+            |context| if self.life.look(context.waker()).has_ended { Poll::Ready(()) } else { Poll::Pending },
+        )
+        .await;
+    }
+
+    fn count(&self, aborted: usize) {
+        let outcome = self.outcome.get();
+        self.outcome.set(Stopped { aborted: outcome.aborted + aborted, ..outcome });
+    }
+}
+
+/// The node has ended when this is dropped.
+struct Ended(Rc<Ending>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.life.end(self.0.outcome.get());
     }
 }
 
 /// The task that runs; 0 outside of any.
-fn running() -> u64 {
+pub(super) fn running() -> u64 {
     context::try_with(|worker| worker.map_or(0, |it| it.tasks().running()))
 }

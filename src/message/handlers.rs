@@ -24,6 +24,7 @@ use crate::{
         routes::Route,
     },
     proto::message::{Message, is_numbered},
+    task::JoinHandle,
     worker::Scope,
 };
 
@@ -74,6 +75,13 @@ impl Handlers {
     pub(super) fn end(&self) {
         let tasks = self.tasks.take();
         drop(tasks);
+    }
+
+    /// Shows their tasks, and others that end with them.
+    pub(super) fn each(&self, show: impl FnMut(&JoinHandle<()>)) {
+        if let Some(tasks) = &*self.tasks.borrow() {
+            tasks.each(show);
+        }
     }
 
     pub(super) fn at_work(&self) -> usize {

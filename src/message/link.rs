@@ -57,6 +57,8 @@ pub(super) struct Link {
     voice: Cell<Option<Voice>>,
     /// It has nothing to do but to be told what others publish.
     stays: Cell<bool>,
+    /// The time that a server has to end was too short for it.
+    is_late: Cell<bool>,
     end: RefCell<Option<LinkEnd>>,
     /// Cancelled when the connection is to end as soon as what is queued has gone out.
     leaving: CancellationToken,
@@ -72,6 +74,7 @@ impl Link {
             voice: Cell::new(node.parting.voice()),
             has_heard: Cell::new(false),
             stays: Cell::new(false),
+            is_late: Cell::new(false),
             node,
             address,
             queue,
@@ -168,6 +171,29 @@ impl Link {
     /// Whether its handlers have been answered, and it waits for those of others.
     pub(super) fn stays(&self) -> bool {
         self.stays.get()
+    }
+
+    /// The time that there was is over. What it has to do is aborted, and it ends, but for what these handlers work on; whether
+    /// that was anything, once.
+    pub(super) fn cut(&self, spared: &[u64]) -> bool {
+        if self.stays() {
+            return false;
+        }
+        let (mut is_late, mut is_spared) = (false, false);
+        self.handlers.each(|task| {
+            let id = task.id().number();
+            if spared.contains(&id) {
+                is_spared = true;
+            } else if self.node.work.is_own(id) {
+                task.abort();
+                is_late = true;
+            }
+        });
+        if !is_spared {
+            self.finish(LinkEnd::Closed);
+            is_late = true;
+        }
+        is_late && !self.is_late.replace(true)
     }
 
     /// Says who this end is before it asks for anything; once it is known how to speak to the peer.

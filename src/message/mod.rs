@@ -16,6 +16,7 @@
 //! late     requests without an answer in time
 //! metrics  what a node has done                              servers  a server on each worker
 //! parting  in which order connections go
+//! ending   the end on the worker, and who sees to it          life     who waits for it, on whatever thread
 //! udp      a node of datagrams: its sockets, the addresses that it knows, multicast
 //! peers    who has introduced itself, and by which addresses it is reached
 //! ```
@@ -44,6 +45,7 @@ mod guard;
 mod handlers;
 mod late;
 mod layer;
+mod life;
 mod link;
 mod metrics;
 mod node;
@@ -60,10 +62,10 @@ mod udp;
 
 pub use self::{
     client::{Client, Reconnect, Remote},
-    ending::{Stopped, WaitsForItself},
     error::{LinkEnd, RequestError, SendError},
     late::{AutoReconnect, Late, Waited},
     layer::Layer,
+    life::{ServerHandle, Shutdown, Stopped, WaitsForItself},
     metrics::Metrics,
     node::Builder,
     peer::Peer,

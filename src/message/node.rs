@@ -102,9 +102,9 @@ impl Node {
         self.links.borrow().len()
     }
 
-    /// Connections that have something to do still.
-    pub(super) fn busy(&self) -> usize {
-        self.links.borrow().iter().filter(|(_, link)| !link.stays()).count()
+    /// Ends connections that have something to do still, but for those that these handlers work on, and counts them.
+    pub(super) fn cut(&self, spared: &[u64]) -> usize {
+        self.links().iter().filter(|link| link.cut(spared)).count()
     }
 }
 

@@ -6,10 +6,11 @@ use std::{
 
 use crate::{
     message::{
-        ending::{Ending, Stopped, WaitsForItself},
+        ending::Ending,
         error::SendError,
         guard::Side,
         layer::Layer,
+        life::{ServerHandle, Shutdown, Stopped, WaitsForItself},
         link::Link,
         metrics::Metrics,
         node::Node,
@@ -20,7 +21,7 @@ use crate::{
     net::{TcpListener, listen},
     proto::message::Message,
     trace,
-    worker::{self, CancellationToken, Handle, Scope},
+    worker::{self, CancellationToken, Scope, dump::Dump},
 };
 
 /// A server of messages, made by [`Builder::serve`](crate::message::Builder::serve); clones are the same one's.
@@ -76,7 +77,7 @@ impl Server {
     pub(super) fn start(node: Rc<Node>, listener: TcpListener) -> io::Result<Server> {
         let local_addr = listener.local_addr()?;
         let counted = node.clone();
-        let ending = Ending::new(node.work.clone(), move || counted.busy());
+        let ending = Ending::new(node.work.clone(), move |spared| counted.cut(spared));
         ending.start(serve(node.clone(), ending.clone(), listener));
         Ok(Server { inner: Rc::new(Inner { node, local_addr, ending }) })
     }
@@ -169,13 +170,26 @@ impl Server {
     /// and all has been written that waits for them.
     ///
     /// Any task may call it, once or often; the shortest grace counts. Awaited inside a handler of this server it does not wait
-    /// for that handler, whose connection is closed last.
+    /// for that handler, whose connection is closed last: it is told what had to be aborted, and has 50 ms to answer then. Other
+    /// workers and threads end a server by its [`handle`](Server::handle).
     ///
     /// # Cancellation
     ///
-    /// The server ends all the same, but nobody aborts what is left.
-    pub async fn shutdown(&self, grace: Duration) -> Stopped {
-        self.inner.ending.shutdown(grace).await
+    /// The server ends all the same, within the grace.
+    pub fn shutdown(&self, grace: Duration) -> Shutdown {
+        self.handle().shutdown(grace)
+    }
+
+    /// Ends the server, and waits for its end, from other tasks and threads.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        self.inner.ending.handle()
+    }
+
+    /// Lists every live task of the runtime, and what it waits for; see [`ServerHandle::dump`].
+    #[must_use]
+    pub fn dump(&self) -> Dump {
+        self.handle().dump()
     }
 
     /// Waits until the server has ended; at once when it has.
@@ -189,19 +203,19 @@ impl Server {
     ///
     /// Nothing is lost.
     pub async fn closed(&self) -> Result<Stopped, WaitsForItself> {
-        self.inner.ending.closed().await
+        self.handle().closed().await
     }
 }
 
 async fn serve(node: Rc<Node>, ending: Rc<Ending>, listener: TcpListener) {
-    let (stopping, late) = (ending.stopping.clone(), LateEnd(node.clone()));
+    let (stopping, late) = (ending.life.stopping.clone(), LateEnd(node.clone()));
     let closing = Scope::<Infallible>::new();
     closing.spawn(close_to_others(node.clone(), stopping.clone()));
     let accepted = Cell::new(0);
     let served = listen(listener)
         .limit(node.settings.connections)
         .grace(Duration::MAX)
-        .until(until_told(stopping.clone()))
+        .until(ending.clone().until_told())
         .serve(move |stream, peer| {
             accepted.set(accepted.get() + 1);
             ending.accepted(accepted.get());
@@ -237,13 +251,6 @@ impl Drop for LateEnd {
         self.0.lateness.abort();
         self.0.parting.close();
     }
-}
-
-/// Until the server is to end, or the runtime; its connections are told of either.
-pub(super) async fn until_told(stopping: CancellationToken) {
-    let runtime = Handle::current();
-    stopping.run_until_cancelled(runtime.stopping()).await;
-    stopping.cancel();
 }
 
 impl fmt::Debug for Server {

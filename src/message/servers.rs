@@ -27,8 +27,8 @@ use crate::{
     error::SpawnError,
     limits::SHUTDOWN_SLACK,
     message::{
-        ending::{Stopped, WaitsForItself},
         error::SendError,
+        life::{Stopped, WaitsForItself},
         metrics::Metrics,
         node::Builder,
         parting::Parting,
@@ -315,13 +315,15 @@ impl Servers {
     pub async fn shutdown(&self, grace: Duration) -> Stopped {
         self.inner.say(grace);
         let words = |out: &mut fmt::Formatter<'_>| out.write_str("the end of a server of messages");
-        let waits = Here::find(self.inner.number).and_then(|server| server.ending().wait_inside());
+        let waits = Here::find(self.inner.number).and_then(|server| server.ending().life.wait_inside());
         match waits {
             // They end with the others, or when the grace is over.
             Some(_waits) => dump::waiting(words, self.quiet()).await,
-            None => dump::waiting(words, self.over()).await,
+            None => {
+                dump::waiting(words, self.over()).await;
+                self.inner.state().so_far()
+            }
         }
-        self.inner.state().so_far()
     }
 
     /// Waits until the server has ended on all workers; at once when it has.
@@ -336,7 +338,7 @@ impl Servers {
     /// Nothing is lost.
     pub async fn closed(&self) -> Result<Stopped, WaitsForItself> {
         let here = Here::find(self.inner.number);
-        if here.is_some_and(|server| server.ending().is_inside()) {
+        if here.is_some_and(|server| server.ending().life.is_inside()) {
             return Err(WaitsForItself);
         }
         let words = |out: &mut fmt::Formatter<'_>| out.write_str("the end of a server of messages");
@@ -367,6 +369,14 @@ impl Servers {
         Ok(state.so_far())
     }
 
+    /// Lists every live task of the runtime, and what it waits for; from any thread. See [`Handle::dump`].
+    ///
+    /// All tasks, not only its own: what holds a server up is often a task that its handlers wait for.
+    #[must_use]
+    pub fn dump(&self) -> dump::Dump {
+        self.inner.runtime.dump()
+    }
+
     /// Waits until all workers have ended.
     async fn over(&self) {
         for over in &self.inner.over {
@@ -374,22 +384,23 @@ impl Servers {
         }
     }
 
-    /// Waits until nothing is left on any worker but handlers that wait for the end themselves.
-    async fn quiet(&self) {
+    /// Waits until nothing is left on any worker but handlers that wait for the end themselves; what is left behind so far.
+    async fn quiet(&self) -> Stopped {
+        let mut sum = Stopped::default();
         for worker in 0..self.inner.over.len() {
-            loop {
-                let asked = self.send_over(worker, |server| async move { server.ending().quiet().await });
+            let stopped = loop {
+                let asked =
+                    self.send_over(worker, |server| async move { server.ending().life.quiet().await });
                 match asked {
                     // Too many tasks are on their way to that worker: it takes some of them every turn.
                     Err(SpawnError::Full) => worker::yield_now().await,
-                    Ok(asked) => {
-                        let _quiet_or_over = asked.await;
-                        break;
-                    }
-                    Err(_over) => break,
+                    asked => break answer(asked).await,
                 }
-            }
+            };
+            // One that has ended has left it here.
+            sum.add(stopped.unwrap_or_else(|| self.inner.state().workers[worker].stopped));
         }
+        sum
     }
 
     async fn tell<W>(&self, what: W) -> Result<usize, SendError>
@@ -470,8 +481,7 @@ impl State {
     fn so_far(&self) -> Stopped {
         let mut sum = Stopped::default();
         for worker in &self.workers {
-            sum.accepted += worker.stopped.accepted;
-            sum.aborted += worker.stopped.aborted;
+            sum.add(worker.stopped);
         }
         sum
     }
@@ -501,8 +511,7 @@ impl Part {
         loop {
             let Word { grace, changed } = inner.state().word.clone();
             if let Some(grace) = grace {
-                let server = server.clone();
-                worker::spawn(async move { server.shutdown(grace).await });
+                drop(server.shutdown(grace));
             }
             // It ends with its runtime, too.
             if let Some(closed) = changed.run_until_cancelled(server.closed()).await {

@@ -15,10 +15,11 @@ use std::{fmt, future::Future, io, net::SocketAddr, rc::Rc, time::Duration};
 use self::air::{Air, Ended};
 use crate::{
     message::{
-        ending::{Ending, Stopped, WaitsForItself},
+        ending::Ending,
         error::SendError,
         late::Late,
         layer::Layer,
+        life::{ServerHandle, Shutdown, Stopped, WaitsForItself},
         metrics::Metrics,
         node::Node,
         peer::{End, Peer},
@@ -27,6 +28,7 @@ use crate::{
     },
     net::UdpSocket,
     proto::message::{Kind, Message},
+    worker::dump::Dump,
 };
 
 /// A node of datagrams, made by [`Builder::node`](crate::message::Builder::node); clones are the same one's.
@@ -74,14 +76,11 @@ impl UdpNode {
         let local_addr = socket.local_addr()?;
         let air = Air::new(node, socket)?;
         let leaving = air.clone();
-        let ending = Ending::new(air.node.work.clone(), move || {
-            leaving.say_farewell();
-            leaving.handlers()
-        });
-        let (runs, ended, stopping) = (air.clone(), Ended(air.clone()), ending.stopping.clone());
+        let ending = Ending::new(air.node.work.clone(), move |spared| leaving.cut(spared));
+        let (runs, ended, told) = (air.clone(), Ended(air.clone()), ending.clone().until_told());
         ending.start(async move {
             let _ended = ended;
-            runs.run(stopping).await;
+            runs.run(told).await;
         });
         Ok(UdpNode { inner: Rc::new(Inner { air, local_addr, ending }), layer: Layer::new() })
     }
@@ -213,13 +212,26 @@ impl UdpNode {
     /// Ends the node: nothing new is handled, what is being handled is answered, until `grace` is over; then it is aborted.
     ///
     /// Any task may call it, once or often; the shortest grace counts. Awaited inside a handler of this node it does not wait for
-    /// that handler, which is answered last.
+    /// that handler, which is answered last: it is told what had to be aborted, and has 50 ms to answer then. Other workers and
+    /// threads end a node by its [`handle`](UdpNode::handle).
     ///
     /// # Cancellation
     ///
-    /// The node ends all the same, but nobody aborts what is left.
-    pub async fn shutdown(&self, grace: Duration) -> Stopped {
-        self.inner.ending.shutdown(grace).await
+    /// The node ends all the same, within the grace.
+    pub fn shutdown(&self, grace: Duration) -> Shutdown {
+        self.handle().shutdown(grace)
+    }
+
+    /// Ends the node, and waits for its end, from other tasks and threads.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        self.inner.ending.handle()
+    }
+
+    /// Lists every live task of the runtime, and what it waits for; see [`ServerHandle::dump`].
+    #[must_use]
+    pub fn dump(&self) -> Dump {
+        self.handle().dump()
     }
 
     /// Waits until the node has ended; at once when it has.
@@ -232,7 +244,7 @@ impl UdpNode {
     ///
     /// Nothing is lost.
     pub async fn closed(&self) -> Result<Stopped, WaitsForItself> {
-        self.inner.ending.closed().await
+        self.handle().closed().await
     }
 }
 

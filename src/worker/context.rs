@@ -142,6 +142,12 @@ impl Context {
         &self.shared
     }
 
+    /// Its number in the runtime.
+    #[cfg_attr(not(feature = "message"), expect(dead_code, reason = "only servers of messages say it"))]
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
     /// Nanoseconds since the clock's origin, read now.
     pub(crate) fn now(&self) -> u64 {
         let now = self.clock.now();

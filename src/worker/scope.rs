@@ -231,6 +231,17 @@ impl<E: 'static> Scope<E> {
         self.join().await
     }
 
+    /// Shows the children of this worker.
+    #[cfg_attr(not(feature = "message"), expect(dead_code, reason = "only servers of messages look"))]
+    pub(crate) fn each(&self, mut show: impl FnMut(&JoinHandle<()>)) {
+        self.family
+            .children
+            .borrow()
+            .iter()
+            .filter_map(|(_key, child)| child.task.as_ref())
+            .for_each(&mut show);
+    }
+
     fn start<F>(&self, future: F, is_remote: bool, spawned: &'static Location<'static>) -> AbortHandle
     where
         F: Future + 'static,

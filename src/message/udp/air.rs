@@ -12,10 +12,10 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     fmt,
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    rc::Rc,
+    rc::{self, Rc},
     task::{Poll, Waker},
     time::{Duration, Instant},
 };
@@ -41,12 +41,12 @@ use crate::{
         peer::{INVALID, Peer},
         queue::SlowPeer,
         routes::Route,
-        server::until_told,
     },
     net::UdpSocket,
     proto::message::{DecodeError, Kind, Message, Session, plugins::PluginError},
+    task::JoinHandle,
     time::{sleep, timeout},
-    worker::{CancellationToken, Scope, yield_now},
+    worker::{Scope, yield_now},
 };
 
 /// The longest datagram (RFC 768, with the header of IPv4); over IPv6 it is 20 octets more.
@@ -93,6 +93,8 @@ pub(in crate::message) struct Air {
     pub(super) crowd: Counted,
     storm: RefCell<Storm>,
     handlers: Cell<usize>,
+    /// Their tasks, while it is carried.
+    tasks: RefCell<rc::Weak<Scope>>,
     idle: Cell<Option<Waker>>,
     phase: Cell<Phase>,
     pub(super) ignored: Cell<Ignored>,
@@ -121,15 +123,17 @@ impl Air {
             crowd: Counted::default(),
             storm: RefCell::default(),
             handlers: Cell::new(0),
+            tasks: RefCell::default(),
             idle: Cell::new(None),
             phase: Cell::new(Phase::Serving),
             ignored: Cell::default(),
         }))
     }
 
-    /// Carries the node to its end. When `stopping` is cancelled, what is being handled is answered first.
-    pub(super) async fn run(self: Rc<Self>, stopping: CancellationToken) {
+    /// Carries the node to its end. When it is `told` to end, what is being handled is answered first.
+    pub(super) async fn run(self: Rc<Self>, told: impl Future<Output = ()>) {
         let (handlers, work) = (Rc::new(Scope::new()), Scope::<Infallible>::new());
+        self.tasks.replace(Rc::downgrade(&handlers));
         work.spawn(self.clone().read(Source::Socket, handlers.clone()));
         if self.ear.is_some() {
             work.spawn(self.clone().read(Source::Ear, handlers.clone()));
@@ -138,7 +142,7 @@ impl Air {
         if let Some(own) = &self.node.peers.own {
             work.spawn(self.clone().advertise(own.every, own.expiry));
         }
-        until_told(stopping).await;
+        told.await;
         self.phase.set(Phase::Stopping);
         poll_fn(|context| {
             if self.handlers.get() == 0 {
@@ -199,8 +203,21 @@ impl Air {
         self.phase.get() == Phase::Over
     }
 
-    pub(super) fn handlers(&self) -> usize {
-        self.handlers.get()
+    /// The time that there was is over: aborts all handlers but these, and counts them; without any the node goes next.
+    pub(super) fn cut(self: &Rc<Self>, spared: &[u64]) -> usize {
+        if spared.is_empty() {
+            self.say_farewell();
+            return self.handlers.get();
+        }
+        let (tasks, mut late) = (self.tasks.borrow().upgrade(), 0);
+        let abort = |task: &JoinHandle<()>| {
+            if !spared.contains(&task.id().number()) {
+                task.abort();
+                late += 1;
+            }
+        };
+        tasks.inspect(|tasks| tasks.each(abort));
+        late
     }
 
     pub(super) fn metrics(&self) -> Metrics {

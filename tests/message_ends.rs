@@ -1,0 +1,336 @@
+//! How servers and nodes of messages end: whoever asks, whoever waits, from whatever thread.
+#![cfg(all(feature = "message", not(loom)))]
+#![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
+
+use std::{
+    cell::OnceCell,
+    future::{Future, pending},
+    rc::Rc,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use wakering::{
+    CancellationToken, Handle, Runtime,
+    message::{
+        Builder, Incoming, Kind, Message, Remote, RequestError, Server, ServerHandle, Servers, Stopped,
+        UdpNode,
+    },
+    net::{TcpListener, UdpSocket},
+    time::{ManualClock, sleep, timeout},
+};
+
+const LONG: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_millis(200);
+
+/// Runs a test on a clock that moves when everything waits: what comes over loopback is there before that.
+fn run<F: Future>(test: F) -> F::Output {
+    let runtime = Runtime::builder().manual_clock(&ManualClock::new()).build().unwrap();
+    runtime.block_on(async { timeout(10 * LONG, test).await.expect("it ends") }).unwrap()
+}
+
+/// Its "never" never ends; its "quit" awaits the end that `handle` brings, and says what was aborted.
+fn builder(begun: &CancellationToken, handle: &Rc<OnceCell<ServerHandle>>) -> Builder {
+    let (begun, quits, waits) = (begun.clone(), handle.clone(), handle.clone());
+    Builder::new()
+        .on((Kind::REQUEST_URI, "never"), move |_| {
+            begun.cancel();
+            pending()
+        })
+        .on((Kind::REQUEST_URI, "quit"), move |incoming: Incoming| {
+            let handle = quits.get().unwrap().clone();
+            async move {
+                let stopped = handle.shutdown(GRACE).await;
+                Some(incoming.answer(Kind::RESPOND_URI, stopped.aborted.to_string()))
+            }
+        })
+        .on((Kind::REQUEST_URI, "closed"), move |incoming: Incoming| {
+            let handle = waits.get().unwrap().clone();
+            async move {
+                let refused = handle.closed().await.is_err();
+                Some(incoming.answer(Kind::RESPOND_URI, refused.to_string()))
+            }
+        })
+}
+
+struct House {
+    server: Server,
+    handle: ServerHandle,
+    begun: CancellationToken,
+}
+
+impl House {
+    fn start() -> House {
+        let (begun, own) = (CancellationToken::new(), Rc::default());
+        let server = builder(&begun, &own).serve(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+        let handle = server.handle();
+        own.set(handle.clone()).unwrap();
+        House { server, handle, begun }
+    }
+
+    async fn connect(&self) -> Remote {
+        Builder::new().client().connect(self.server.local_addr()).await.unwrap().timeout(LONG)
+    }
+}
+
+type Asked = wakering::JoinHandle<Result<Message, RequestError>>;
+
+fn ask(remote: &Remote, uri: &'static str) -> Asked {
+    let remote = remote.clone();
+    wakering::spawn(async move { remote.request(Kind::REQUEST_URI, uri, "").await })
+}
+
+struct Pair {
+    node: UdpNode,
+    other: UdpNode,
+    begun: CancellationToken,
+}
+
+impl Pair {
+    fn start() -> Pair {
+        let socket = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (begun, own) = (CancellationToken::new(), Rc::default());
+        let node = builder(&begun, &own).node(socket()).unwrap();
+        own.set(node.handle()).unwrap();
+        Pair { node, other: Builder::new().node(socket()).unwrap(), begun }
+    }
+
+    fn ask(&self, uri: &'static str) -> Asked {
+        let peer = self.other.peer(self.node.local_addr()).timeout(LONG);
+        wakering::spawn(async move { peer.request(Kind::REQUEST_URI, uri, "").await })
+    }
+}
+
+fn one_late(stopped: Stopped) {
+    assert_eq!(stopped.aborted, 1, "{stopped:?}");
+}
+
+#[test]
+fn a_server_ends_within_its_grace_though_nobody_awaits_the_shutdown() {
+    run(async {
+        let house = House::start();
+        let asked = ask(&house.connect().await, "never");
+        house.begun.cancelled().await;
+        // Given up while the handler is at work.
+        assert!(timeout(GRACE / 4, house.server.shutdown(GRACE)).await.is_err());
+        one_late(house.server.closed().await.unwrap());
+        assert!(asked.await.unwrap().unwrap_err().is_closed());
+        one_late(house.server.shutdown(LONG).await);
+    });
+}
+
+#[test]
+fn a_node_ends_within_its_grace_though_nobody_awaits_the_shutdown() {
+    run(async {
+        let pair = Pair::start();
+        let asked = pair.ask("never");
+        pair.begun.cancelled().await;
+        assert!(timeout(GRACE / 4, pair.node.shutdown(GRACE)).await.is_err());
+        one_late(pair.node.closed().await.unwrap());
+        asked.abort();
+    });
+}
+
+#[test]
+fn the_shortest_grace_counts_whoever_says_it_and_when() {
+    let clock = ManualClock::new();
+    let runtime = Runtime::builder().manual_clock(&clock).build().unwrap();
+    let test = async {
+        let house = House::start();
+        let _asked = ask(&house.connect().await, "never");
+        house.begun.cancelled().await;
+        let began = clock.elapsed();
+        drop(house.handle.shutdown(LONG));
+        drop(house.handle.shutdown(Duration::MAX));
+        sleep(GRACE).await;
+        drop(house.handle.shutdown(GRACE));
+        drop(house.handle.shutdown(2 * GRACE));
+        one_late(house.handle.closed().await.unwrap());
+        assert_eq!(clock.elapsed() - began, 2 * GRACE);
+    };
+    runtime.block_on(test).unwrap();
+}
+
+#[test]
+fn a_handler_that_awaits_the_shutdown_is_told_what_was_aborted_and_its_answer_goes_out() {
+    run(async {
+        let house = House::start();
+        let remotes = [house.connect().await, house.connect().await];
+        let never = ask(&remotes[0], "never");
+        house.begun.cancelled().await;
+        assert_eq!(ask(&remotes[1], "quit").await.unwrap().unwrap().content, "1");
+        assert!(never.await.unwrap().unwrap_err().is_closed());
+        one_late(house.handle.closed().await.unwrap());
+    });
+}
+
+#[test]
+fn so_it_is_when_both_came_by_one_connection() {
+    run(async {
+        let house = House::start();
+        let remote = house.connect().await;
+        let never = ask(&remote, "never");
+        house.begun.cancelled().await;
+        assert_eq!(ask(&remote, "quit").await.unwrap().unwrap().content, "1");
+        assert!(never.await.unwrap().unwrap_err().is_closed());
+        one_late(house.handle.closed().await.unwrap());
+    });
+}
+
+#[test]
+fn a_handler_of_a_node_that_awaits_the_shutdown_is_told_what_was_aborted_and_its_answer_goes_out() {
+    run(async {
+        let pair = Pair::start();
+        let never = pair.ask("never");
+        pair.begun.cancelled().await;
+        assert_eq!(pair.ask("quit").await.unwrap().unwrap().content, "1");
+        one_late(pair.node.closed().await.unwrap());
+        never.abort();
+    });
+}
+
+#[test]
+fn two_handlers_may_await_the_shutdown_and_are_told_the_same() {
+    run(async {
+        let house = House::start();
+        let remotes = [house.connect().await, house.connect().await, house.connect().await];
+        let never = ask(&remotes[0], "never");
+        house.begun.cancelled().await;
+        let quits = [ask(&remotes[1], "quit"), ask(&remotes[2], "quit")];
+        let mut told = 0;
+        for quit in quits {
+            // The second may come when the server takes no more.
+            told += usize::from(quit.await.unwrap().is_ok_and(|answer| answer.content == "1"));
+        }
+        assert!(told >= 1);
+        one_late(house.handle.closed().await.unwrap());
+        never.abort();
+    });
+}
+
+#[test]
+fn a_handler_that_waits_for_what_never_comes_is_told_so_by_the_handle() {
+    run(async {
+        let house = House::start();
+        assert_eq!(ask(&house.connect().await, "closed").await.unwrap().unwrap().content, "true");
+        let pair = Pair::start();
+        assert_eq!(pair.ask("closed").await.unwrap().unwrap().content, "true");
+    });
+}
+
+#[test]
+fn a_handler_that_ends_a_server_of_several_workers_is_told_what_was_aborted_on_all_of_them() {
+    let runtime = Runtime::builder().workers(2).manual_clock(&ManualClock::new()).build().unwrap();
+    let test = async {
+        let begun = CancellationToken::new();
+        let tells = begun.clone();
+        let servers = Servers::start_on_all("127.0.0.1:0".parse().unwrap(), move |servers| {
+            let (servers, begun) = (servers.clone(), tells.clone());
+            builder(&begun, &Rc::default()).on((Kind::REQUEST_URI, "quit"), move |incoming: Incoming| {
+                let servers = servers.clone();
+                async move {
+                    let stopped = servers.shutdown(GRACE).await;
+                    Some(incoming.answer(Kind::RESPOND_URI, stopped.aborted.to_string()))
+                }
+            })
+        });
+        let servers = servers.unwrap();
+        let connect =
+            || async { Builder::new().client().connect(servers.local_addr()).await.unwrap().timeout(LONG) };
+        let (first, second) = (connect().await, connect().await);
+        let never = ask(&first, "never");
+        begun.cancelled().await;
+        assert_eq!(ask(&second, "quit").await.unwrap().unwrap().content, "1");
+        assert!(never.await.unwrap().unwrap_err().is_closed());
+        one_late(servers.closed().await.unwrap());
+        assert!(servers.dump().tasks().any(|task| task.is_root));
+    };
+    runtime.block_on(async { timeout(10 * LONG, test).await.expect("it ends") }).unwrap();
+}
+
+/// On the system's clock: another thread waits, which no clock of ours knows of.
+#[test]
+fn another_thread_ends_a_server_and_a_node_and_waits_for_that() {
+    wakering::run(async {
+        let (house, pair) = (House::start(), Pair::start());
+        let handles = [house.handle.clone(), pair.node.handle()];
+        let ending = thread::spawn(move || handles.map(|handle| handle.shutdown_blocking(LONG)));
+        let told = timeout(LONG, async {
+            house.handle.stopping().await;
+            pair.node.handle().stopping().await;
+            (house.handle.closed().await, pair.node.closed().await)
+        });
+        let (server, node) = told.await.unwrap();
+        let blocked = ending.join().unwrap().map(Result::unwrap);
+        assert_eq!(blocked, [server.unwrap(), node.unwrap()]);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_thread_that_waits_is_told_of_a_worker_that_does_not_end() {
+    wakering::run(async {
+        let house = House::start();
+        let handle = house.handle.clone();
+        // Inside a poll that does not return, which is what must not be done.
+        let stuck = thread::spawn(move || handle.shutdown_blocking(Duration::from_millis(1))).join().unwrap();
+        assert_eq!(stuck.unwrap_err().workers, [0]);
+        house.handle.closed().await.unwrap();
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_task_of_another_worker_ends_a_server_and_waits_for_that() {
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    runtime
+        .block_on(async {
+            let house = House::start();
+            let handle = house.handle.clone();
+            let ends = Handle::current().spawn_on(1, move || async move {
+                let stopped = handle.shutdown(LONG).await;
+                (stopped, handle.closed().await)
+            });
+            let (stopped, closed) = timeout(LONG, ends.unwrap()).await.unwrap().unwrap();
+            assert_eq!(closed, Ok(stopped));
+            assert_eq!(house.server.closed().await, Ok(stopped));
+        })
+        .unwrap();
+}
+
+#[test]
+fn who_waits_is_told_when_the_runtime_ends_first() {
+    let runtime = Runtime::new().unwrap();
+    let handle = runtime.block_on(async { House::start().handle }).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let waits = handle.clone();
+    let other = thread::spawn(move || {
+        wakering::run(async {
+            sender.send(()).unwrap();
+            waits.closed().await
+        })
+    });
+    receiver.recv().unwrap();
+    drop(runtime);
+    other.join().unwrap().unwrap().unwrap();
+    handle.shutdown_blocking(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn every_handle_lists_what_the_tasks_wait_for() {
+    wakering::run(async {
+        let (house, pair) = (House::start(), Pair::start());
+        let never = ask(&house.connect().await, "never");
+        house.begun.cancelled().await;
+        let handle = house.handle.clone();
+        let elsewhere = wakering::spawn_blocking(move || handle.dump()).unwrap().await.unwrap();
+        for dump in [house.server.dump(), pair.node.dump(), pair.node.handle().dump(), elsewhere] {
+            assert!(dump.tasks().any(|task| task.is_root));
+            let wanted = format!("the answer to REQUEST_URI never from {}", house.server.local_addr());
+            assert!(dump.to_string().contains(&wanted), "{dump}");
+        }
+        never.abort();
+    })
+    .unwrap();
+}
