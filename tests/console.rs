@@ -275,3 +275,20 @@ fn requests_that_come_while_it_is_gathered_share_one_job() {
     };
     runtime.block_on(work).unwrap();
 }
+
+#[test]
+fn its_handle_ends_it_from_another_thread_and_everybody_hears_of_that() {
+    wakering::run(async {
+        let console = console::serve(loopback()).unwrap();
+        let handle = console.handle();
+        let ends = wakering::spawn_blocking(move || {
+            assert!(handle.dump().tasks().any(|task| task.is_root));
+            handle.shutdown_blocking(LIMIT).unwrap()
+        });
+        let closed = timeout(LIMIT, console.closed()).await.unwrap().unwrap();
+        assert_eq!(ends.unwrap().await.unwrap(), closed);
+        assert!(std::net::TcpStream::connect(console.local_addr()).is_err());
+        assert!(console.dump().tasks().any(|task| task.is_root));
+    })
+    .unwrap();
+}

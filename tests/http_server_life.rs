@@ -137,6 +137,25 @@ fn a_shutdown_inside_a_handler_tells_what_the_grace_was_too_short_for_and_the_cl
 }
 
 #[test]
+fn a_server_and_its_handle_list_what_the_tasks_wait_for_also_on_another_thread() {
+    wakering::run(async {
+        let house = House::start();
+        let never = house.ask("/never");
+        house.until_at_work(1).await;
+        let handle = house.server.clone();
+        let elsewhere = wakering::spawn_blocking(move || handle.dump()).unwrap().await.unwrap();
+        for dump in [house.server.dump(), elsewhere] {
+            assert!(dump.tasks().any(|task| task.is_root));
+            let works = |works: &String| works.contains("HTTP/2 stream 1 of connection ");
+            assert!(dump.tasks().any(|task| task.works_on.as_ref().is_some_and(works)), "{dump}");
+        }
+        house.server.shutdown(Duration::ZERO).await;
+        assert_eq!(never.await.unwrap(), "");
+    })
+    .unwrap();
+}
+
+#[test]
 fn two_handlers_may_shut_the_server_down_at_once() {
     wakering::run(async {
         let house = House::start();

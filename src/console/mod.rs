@@ -55,10 +55,10 @@ use self::{
     snapshot::Source,
 };
 use crate::{
-    http::{self, Body, Http1, Meters, Server},
+    http::{self, Body, Http1, Meters, Server, ServerHandle},
     limits::CONSOLE_CONNECTIONS,
     net::TcpListener,
-    worker::Handle,
+    worker::{Handle, dump::Dump},
 };
 
 /// Serves the page of the current runtime at `addr`, on the current worker; see the [module](self).
@@ -160,6 +160,46 @@ impl Console {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.server.local_addr()
+    }
+
+    /// Ends the console, waits for its end, and dumps the runtime, from other tasks and threads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// wakering::run(async {
+    ///     let console = wakering::console::serve("127.0.0.1:0".parse()?)?;
+    ///     let handle = console.handle();
+    ///     drop(console); // it is served all the same
+    ///     wakering::spawn_blocking(move || handle.shutdown_blocking(Duration::from_secs(5)))?.await??;
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        self.server.handle()
+    }
+
+    /// Waits until it has ended, as [`ServerHandle::closed`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerHandle::closed`].
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn closed(&self) -> Result<http::Stopped, http::WaitsForItself> {
+        self.handle().closed().await
+    }
+
+    /// Lists every live task of the runtime, which is what the page shows; see [`ServerHandle::dump`].
+    #[must_use]
+    pub fn dump(&self) -> Dump {
+        self.server.dump()
     }
 
     /// Stops it, as [`Server::stop`] does.

@@ -23,8 +23,8 @@ use crate::{
     http::stop::Stop,
     limits::SHUTDOWN_SLACK,
     worker::{
-        context,
-        dump::{self, Waiting},
+        Handle, context,
+        dump::{self, Dump, Waiting},
     },
 };
 
@@ -294,11 +294,13 @@ impl Drop for Part {
 #[derive(Clone)]
 pub struct ServerHandle {
     life: Arc<Life>,
+    runtime: Handle,
 }
 
 impl ServerHandle {
+    /// Of a server of the current runtime.
     pub(super) fn new(life: Arc<Life>) -> ServerHandle {
-        ServerHandle { life }
+        ServerHandle { life, runtime: Handle::current() }
     }
 
     /// Has the server end, and returns a future of how it did: it accepts what is queued already and no more, sends
@@ -394,6 +396,38 @@ impl ServerHandle {
 }
 
 impl ServerHandle {
+    /// Lists every live task of the runtime that the server runs in, and what it waits for; from any thread. See
+    /// [`Handle::dump`].
+    ///
+    /// All tasks, not only the server's: what holds it up is often a task that its handlers wait for.
+    ///
+    /// # Examples
+    ///
+    /// From a thread that finds the server to take too long to end:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wakering::{http::{Body, Request, Response, Server}, net::TcpListener};
+    ///
+    /// wakering::run(async {
+    ///     let handler = |_: Request<Body>| async { Response::new(Body::empty()) };
+    ///     let server = Server::start(TcpListener::bind("127.0.0.1:0")?, handler)?.handle();
+    ///     let watched = server.clone();
+    ///     let ends = wakering::spawn_blocking(move || {
+    ///         watched.shutdown_blocking(Duration::from_secs(5)).map_err(|stuck| (stuck, watched.dump()))
+    ///     })?;
+    ///     if let Err((stuck, dump)) = ends.await? {
+    ///         eprintln!("{stuck}\n{dump}");
+    ///     }
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn dump(&self) -> Dump {
+        self.runtime.dump()
+    }
+
     fn wait(&self, want: Want) -> Waiting<Words, Wait> {
         let words: Words = match want {
             Want::Stopping => |out| out.write_str("the word that its HTTP server is to end"),

@@ -39,7 +39,10 @@ use crate::{
     },
     proto::h2::{Config, FrameLog},
     trace,
-    worker::{self, Handle, context, dump::Knows},
+    worker::{
+        self, Handle, context,
+        dump::{Dump, Knows},
+    },
 };
 
 /// An HTTP/2 server, on one worker or on all of them.
@@ -408,6 +411,12 @@ impl Server {
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
+    }
+
+    /// Lists every live task of the runtime, and what it waits for; see [`ServerHandle::dump`].
+    #[must_use]
+    pub fn dump(&self) -> Dump {
+        self.handle.dump()
     }
 
     /// Stops: accepts what is queued already and no more, sends GOAWAY, lets handlers finish for `grace`, then
