@@ -395,7 +395,8 @@ impl Role for Requests {
             Event::GoAway { reason, debug, .. } => {
                 *self.link.farewell.borrow_mut() = Some(Farewell { reason, debug });
             }
-            // Over cleartext a set of origins must be ignored (RFC 8336 §2.2), and there is no second protocol to go to.
+            // Advice that need not be followed: a connection is used for its own origin only (RFC 8336 §2.4), and for no other
+            // service (RFC 7838 §2.4). Over cleartext a set of origins must be ignored anyway (RFC 8336 §2.2).
             Event::AltSvc { .. } | Event::Origins { .. } => {}
             Event::Request { .. }
             | Event::Data { .. }
