@@ -403,7 +403,8 @@ fn a_handler_on_one_worker_shuts_down_the_server_on_all() {
 
 #[test]
 fn settings_by_which_nothing_would_move_are_refused_with_words() {
-    let unfit: [(&str, fn(&mut Config)); 3] = [
+    type Unset = fn(&mut Config);
+    let unfit: [(&str, Unset); 3] = [
         ("stream_window", |config| config.stream_window = 0),
         ("output_bytes", |config| config.output_bytes = 0),
         ("turn_bytes", |config| config.turn_bytes = 0),

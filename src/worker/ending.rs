@@ -164,6 +164,9 @@ impl Handle {
     /// [`timeout`](crate::time::timeout) bounds it there; [`shutdown_blocking`](Handle::shutdown_blocking) keeps time by
     /// itself.
     ///
+    /// A handler of a server lives in a task of the server's, which is not spared for it: there, await the shutdown of the
+    /// server, which spares its own handlers, and this one where the server has ended.
+    ///
     /// # Cancellation
     ///
     /// The runtime ends all the same.
