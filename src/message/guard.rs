@@ -218,6 +218,9 @@ impl Guard {
     /// Wraps a message that is sent: in the session, or in the node's layer.
     #[inline]
     pub(super) fn wrap(&self, message: &mut Message, said: Said<'_>) -> Result<(), PluginError> {
+        if self.protection.session.is_none() {
+            return self.wrap_in(&self.protection.layer, message, said);
+        }
         match &mut *self.state.borrow_mut() {
             State::Sealed { channel, .. } => return channel.seal(message, now()),
             // An offer is made anew when the peer has forgotten the session.

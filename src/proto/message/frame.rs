@@ -288,7 +288,9 @@ impl Decoder {
     /// As [`poll_message`](Decoder::poll_message); nothing is put there then.
     #[inline]
     pub(crate) fn poll_into(&mut self, into: &mut Option<Message>) -> Result<bool, DecodeError> {
-        *into = None;
+        if into.is_some() {
+            *into = None;
+        }
         let polled = self.next(into);
         if let Err(error) = &polled {
             self.note(*error);

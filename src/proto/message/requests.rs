@@ -198,7 +198,12 @@ impl Requests {
         if let Some(number) = message.fields.repeated() {
             self.repeats_numbers = true;
             let number = u64::try_from(number).ok()?;
-            let at = self.under_way.iter().position(|request| request.ticket.number == number)?;
+            let is_it = |request: &Request| request.ticket.number == number;
+            // Most answers come in the order of their requests.
+            if self.under_way.front().is_some_and(is_it) {
+                return Some(self.take_first());
+            }
+            let at = self.under_way.iter().position(is_it)?;
             return Some(self.take(at));
         }
         if self.under_way.is_empty() {
@@ -338,9 +343,19 @@ impl Requests {
     }
 
     fn take(&mut self, at: usize) -> Option<Ticket> {
-        // Most answers come in the order of their requests.
-        let request = if at == 0 { self.under_way.pop_front() } else { self.under_way.remove(at) }?;
+        if at == 0 {
+            return self.take_first();
+        }
+        let request = self.under_way.remove(at)?;
         (!request.abandoned).then_some(request.ticket)
+    }
+
+    #[inline]
+    fn take_first(&mut self) -> Option<Ticket> {
+        let first = self.under_way.front()?;
+        let ticket = (!first.abandoned).then_some(first.ticket);
+        drop(self.under_way.pop_front());
+        ticket
     }
 }
 
