@@ -26,7 +26,7 @@ use std::{
 };
 
 use latency::Latencies;
-use load_line::{HELP, LoadLine};
+use load_line::{HELP, LoadLine, Output};
 use load_report::{Progress, Report};
 use wakering::{
     net::TcpStream,
@@ -78,14 +78,9 @@ enum Outcome {
 
 async fn run(line: Rc<LoadLine>) -> Result<Outcome, Fault> {
     let mut signals = signal::any([Kind::INTERRUPT, Kind::TERMINATE]).map_err(Fault::System)?;
-    let Some(connections) = unless(&mut signals, prepare(&line)).await else { return Ok(Outcome::NotBegun) };
-    let mut connections = connections?;
-    if !line.warm_up.is_zero() {
-        let warm_up = Measured::start(line.clone(), line.warm_up, connections);
-        let Some(ended) = unless(&mut signals, warm_up.end()).await else { return Ok(Outcome::NotBegun) };
-        ended?;
-        connections = warm_up.connections();
-    }
+    let begun = unless(&mut signals, begin(&line)).await;
+    let Some(begun) = begun else { return Ok(Outcome::NotBegun) };
+    let connections = begun.map_err(|fault| without_rounds(&line, fault))?;
     let load = Measured::start(line.clone(), line.duration, connections);
     let progress = spawn(show_progress(load.clone()));
     let ended = unless(&mut signals, load.end()).await;
@@ -100,6 +95,16 @@ async fn run(line: Rc<LoadLine>) -> Result<Outcome, Fault> {
     };
     report.print().map_err(Fault::System)?;
     ended.unwrap_or(Ok(())).map(|()| Outcome::Whole)
+}
+
+/// The fault, told by the report of a run that has measured nothing where it is read by a program.
+fn without_rounds(line: &LoadLine, fault: Fault) -> Fault {
+    if line.output == Output::Text {
+        return fault;
+    }
+    let (elapsed, latencies) = (Duration::ZERO, &Latencies::new());
+    let report = Report { line, elapsed, latencies, interrupted: false, error: Some(fault.to_string()) };
+    report.print().err().map_or(fault, Fault::System)
 }
 
 /// The output of `future`, or `None` if a signal comes first. After that a second one ends the process.
@@ -122,12 +127,40 @@ async fn unless<F: Future>(signals: &mut Signal, future: F) -> Option<F::Output>
     output
 }
 
+/// All that comes before the measured rounds.
+async fn begin(line: &Rc<LoadLine>) -> Result<Vec<Connection>, Fault> {
+    let ready = RefCell::new(Vec::new());
+    let most = line.timeout.saturating_mul(2);
+    let progress = async {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            load_report::show_connecting(ready.borrow().len(), line.concurrency);
+        }
+    };
+    let mut progress = pin!(progress);
+    let mut prepared = pin!(timeout(most, prepare(line, &ready)));
+    let prepared = poll_fn(|cx| {
+        // It never ends by itself.
+        let _: Poll<std::convert::Infallible> = progress.as_mut().poll(cx);
+        prepared.as_mut().poll(cx)
+    });
+    let slow = |_| Err(Fault::Slow { made: ready.borrow().len(), of: line.concurrency, after: most });
+    prepared.await.unwrap_or_else(slow)?;
+    let connections = ready.take();
+    if line.warm_up.is_zero() {
+        return Ok(connections);
+    }
+    let warm_up = Measured::start(line.clone(), line.warm_up, connections);
+    warm_up.end().await?;
+    Ok(warm_up.connections())
+}
+
 /// Connects, and makes the first round of every connection: what accepting costs is not measured.
-async fn prepare(line: &Rc<LoadLine>) -> Result<Vec<Connection>, Fault> {
+async fn prepare(line: &Rc<LoadLine>, ready: &RefCell<Vec<Connection>>) -> Result<(), Fault> {
     let pattern = Rc::new(Pattern::new());
-    let mut ready = Vec::with_capacity(line.concurrency);
-    while ready.len() < line.concurrency {
-        let numbers = ready.len()..line.concurrency.min(ready.len() + CONNECTING);
+    let made = || ready.borrow().len();
+    while made() < line.concurrency {
+        let numbers = made()..line.concurrency.min(made() + CONNECTING);
         let connecting: Vec<_> = numbers
             .map(|number| {
                 let (line, pattern) = (line.clone(), pattern.clone());
@@ -138,10 +171,11 @@ async fn prepare(line: &Rc<LoadLine>) -> Result<Vec<Connection>, Fault> {
             })
             .collect();
         for connection in connecting {
-            ready.push(connection.await.map_err(|error| Fault::System(io::Error::other(error)))??);
+            let connection = connection.await.map_err(|error| Fault::System(io::Error::other(error)))??;
+            ready.borrow_mut().push(connection);
         }
     }
-    Ok(ready)
+    Ok(())
 }
 
 async fn show_progress(load: Rc<Measured>) {
@@ -355,8 +389,23 @@ fn first_difference(came: &[u8], due: &[u8]) -> Option<usize> {
 
 /// Why a run failed.
 enum Fault {
-    Connect { number: usize, of: usize, error: io::Error },
-    Round { number: usize, back: usize, line: LoadLine, what: What },
+    Connect {
+        number: usize,
+        of: usize,
+        error: io::Error,
+    },
+    /// Connecting took too long in all.
+    Slow {
+        made: usize,
+        of: usize,
+        after: Duration,
+    },
+    Round {
+        number: usize,
+        back: usize,
+        line: LoadLine,
+        what: What,
+    },
     System(io::Error),
 }
 
@@ -375,6 +424,12 @@ impl fmt::Display for Fault {
         let (number, back, line, what) = match self {
             Fault::Connect { number, of, error } => {
                 return write!(f, "connection {} of {of}: {error}", number + 1);
+            }
+            Fault::Slow { made, of, after } => {
+                return write!(
+                    f,
+                    "connecting took longer than {after:?}: {made} of {of} connections were made"
+                );
             }
             Fault::Round { number, back, line, what } => (number + 1, back, line, what),
             Fault::System(error) => return error.fmt(f),

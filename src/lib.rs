@@ -186,8 +186,8 @@ pub mod internals {
     }
     pub mod wake {
         pub use crate::wake::{
-            Bounds, Doorbell, Entry, Handle, Lane, Mailbox, Table, TableFull, WakeStats, claim, entry,
-            use_overflow_only, wake,
+            AtDoor, Bounds, Doorbell, Entry, Handle, Lane, Mailbox, Table, TableFull, WakeStats, claim,
+            entry, use_overflow_only, wake,
         };
     }
 }

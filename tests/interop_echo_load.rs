@@ -146,6 +146,24 @@ fn no_server_is_a_clear_error_and_code_1() {
 }
 
 #[test]
+fn connecting_is_shown_and_ends_with_its_time_and_a_report() {
+    // A hundred at a time, each of whose first rounds is in time, and all of them together are not.
+    let slow = server(|bytes, stream| {
+        thread::sleep(Duration::from_secs(1));
+        stream.write_all(bytes)
+    });
+    let report = json(slow, "--concurrency 1000 --timeout 3", 1);
+    let said = error(&report);
+    assert!(said.ends_with(" of 1000 connections were made"), "{said}");
+    assert_eq!((report["rounds"].as_u64(), report["latency_mean_us"].is_null()), (Some(0), true));
+    // A listener that accepts nothing, whose queue holds the connections: their first rounds have no end.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ran = load(mute.local_addr().unwrap(), "--timeout 1.5");
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("connecting: 0 of 3\n"), "{ran:?}");
+}
+
+#[test]
 fn an_interrupt_ends_with_a_report_and_code_0() {
     let server = Server::start("echo", &[]);
     let child = Command::new(example("echo_load"))

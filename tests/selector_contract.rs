@@ -14,12 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wakering::internals::sys::{
-    Bell, CLOSE_DEREGISTERS, Interest, Readiness, SHORT_READ_RULE, Selector, Token,
-};
+use wakering::internals::sys::{CLOSE_DEREGISTERS, Interest, Readiness, SHORT_READ_RULE, Selector, Token};
 
 use self::support::{
-    PATIENCE, QUIET, Signal, Sleeper, assert_quiet, closes_on_exec, drain, fill, in_forked_child,
+    PATIENCE, QUIET, Signal, Sleeper, assert_quiet, bell_of, closes_on_exec, drain, fill, in_forked_child,
     is_readable, open_descriptors, pipe, rearm, refuse_call, register, ring_when_asleep, selector,
     send_urgent, tcp_listener, tcp_pair, unacknowledged, unix_pair, until, wait, write_all_of,
 };
@@ -63,7 +61,7 @@ const CASES: &[(&str, fn())] = &[
     ("every later ring is seen too", every_ring_is_seen),
     ("a ring comes through beside events and is not one", ring_beside_events_is_not_an_event),
     ("a full doorbell still rings", full_doorbell_still_rings),
-    ("a bell survives its number", bell_survives_its_number),
+    ("a bell is a number that may be copied", bell_is_a_number),
     ("a timeout of zero does not sleep", zero_timeout_does_not_sleep),
     ("a short timeout is never early and never zero", short_timeout_is_never_early),
     ("a timeout beyond what the kernel counts sleeps", huge_timeout_sleeps),
@@ -345,7 +343,7 @@ fn events_beyond_capacity_come_later() {
     for (token, pair) in (0..).zip(&pairs) {
         register(&selector, &pair.0, Token(token), Interest::WRITE);
     }
-    selector.bell().ring();
+    bell_of(&selector).ring();
     let mut seen = BTreeMap::new();
     let deadline = Instant::now() + PATIENCE;
     while seen.len() < SOURCES as usize && Instant::now() < deadline {
@@ -397,7 +395,7 @@ fn capacity_of_zero_counts_as_one() {
 fn doorbell_ends_a_sleeping_wait() {
     let mut selector = selector();
     for timeout in [None, Some(PATIENCE)] {
-        let rung = ring_when_asleep(selector.bell());
+        let rung = ring_when_asleep(bell_of(&selector));
         selector.wait(timeout).expect("a wait");
         assert!(rung.was_rung(), "the wait ended by itself");
         assert_eq!(selector.events().count(), 0);
@@ -406,10 +404,10 @@ fn doorbell_ends_a_sleeping_wait() {
 
 fn ring_before_the_wait_is_not_lost() {
     let mut selector = selector();
-    selector.bell().ring();
+    bell_of(&selector).ring();
     selector.wait(None).expect("a wait");
     assert_eq!(selector.events().count(), 0);
-    let bell = selector.bell();
+    let bell = bell_of(&selector);
     thread::spawn(move || bell.ring()).join().expect("a ring");
     selector.wait(None).expect("a wait");
 }
@@ -417,7 +415,7 @@ fn ring_before_the_wait_is_not_lost() {
 fn rings_coalesce() {
     let mut selector = selector();
     for _ in 0..1000 {
-        selector.bell().ring();
+        bell_of(&selector).ring();
     }
     selector.wait(None).expect("a wait");
     assert_quiet(&mut selector);
@@ -426,7 +424,7 @@ fn rings_coalesce() {
 fn every_ring_is_seen() {
     let mut selector = selector();
     for _ in 0..1000 {
-        selector.bell().ring();
+        bell_of(&selector).ring();
         selector.wait(None).expect("a wait");
     }
     assert_quiet(&mut selector);
@@ -436,7 +434,7 @@ fn ring_beside_events_is_not_an_event() {
     let (near, _far) = unix_pair();
     let mut selector = selector();
     register(&selector, &near, TOKEN, Interest::WRITE);
-    selector.bell().ring();
+    bell_of(&selector).ring();
     assert!(until(&mut selector, TOKEN, Readiness::wakes_writer).contains(Readiness::WRITABLE));
     wait(&mut selector, Duration::ZERO);
     assert_quiet(&mut selector);
@@ -444,7 +442,7 @@ fn ring_beside_events_is_not_an_event() {
 
 fn full_doorbell_still_rings() {
     let mut selector = selector();
-    let bell = selector.bell();
+    let bell = bell_of(&selector);
     if EPOLL {
         write_all_of(bell.to_raw(), &(u64::MAX - 1).to_ne_bytes());
     } else {
@@ -457,10 +455,10 @@ fn full_doorbell_still_rings() {
     assert_quiet(&mut selector);
 }
 
-fn bell_survives_its_number() {
+fn bell_is_a_number() {
     let mut selector = selector();
-    let bell = Bell::from_raw(selector.bell().to_raw());
-    assert_eq!(bell, selector.bell());
+    let bell = bell_of(&selector);
+    assert_eq!(bell, bell_of(&selector), "it is a number, and always the same");
     bell.ring();
     selector.wait(None).expect("a wait");
 }
@@ -505,7 +503,7 @@ fn refused_fine_timeouts_are_rounded_up() {
                 selector.wait(Some(Duration::from_micros(200))).expect("a coarser wait");
                 assert!(start.elapsed() >= Duration::from_millis(1), "{:?}", start.elapsed());
             }
-            selector.bell().ring();
+            bell_of(&selector).ring();
             selector.wait(Some(Duration::from_micros(200))).expect("a coarser wait");
         });
         waits.join().expect("no error on the way");
@@ -516,7 +514,7 @@ fn huge_timeout_sleeps() {
     let mut selector = selector();
     let past_the_kernel = Duration::from_millis(i32::MAX as u64 + 1);
     for timeout in [past_the_kernel, Duration::from_secs(u64::from(u32::MAX)), Duration::MAX] {
-        let rung = ring_when_asleep(selector.bell());
+        let rung = ring_when_asleep(bell_of(&selector));
         selector.wait(Some(timeout)).expect("a wait");
         assert!(rung.was_rung(), "the wait of {timeout:?} ended by itself");
     }
@@ -535,7 +533,7 @@ fn sleeps_of_all_lengths_end() {
     let mut selector = selector();
     for (longer, timeout) in [(3_600_000, 20), (30, 5), (12, 30), (3_600_000, 11)] {
         // Something else ends a longer sleep, and the next one ends by itself all the same.
-        selector.bell().ring();
+        bell_of(&selector).ring();
         selector.wait(Some(Duration::from_millis(longer))).expect("a wait");
         let (start, timeout) = (Instant::now(), Duration::from_millis(timeout));
         while let Some(left) = timeout.checked_sub(start.elapsed()) {
@@ -547,7 +545,7 @@ fn sleeps_of_all_lengths_end() {
 
 fn signal_is_no_error() {
     let mut selector = selector();
-    let (bell, sleeper) = (selector.bell(), Sleeper::this_thread());
+    let (bell, sleeper) = (bell_of(&selector), Sleeper::this_thread());
     let signal = Signal::for_this_thread();
     let done = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&done);
@@ -578,7 +576,7 @@ fn every_descriptor_is_close_on_exec() {
     let mut own = open_descriptors();
     own.retain(|number| !before.contains(number));
     if own.is_empty() {
-        own = vec![selector.as_fd().as_raw_fd(), selector.bell().to_raw()];
+        own = vec![selector.as_fd().as_raw_fd(), bell_of(&selector).to_raw()];
     }
     for number in own {
         assert!(closes_on_exec(number), "descriptor {number}");
@@ -598,7 +596,7 @@ fn forked_child_may_drop_the_selector() {
     assert_quiet(&mut selector);
     far.write_all(b"x").expect("a write");
     until(&mut selector, TOKEN, Readiness::wakes_reader);
-    let rung = ring_when_asleep(selector.bell());
+    let rung = ring_when_asleep(bell_of(&selector));
     selector.wait(None).expect("a wait");
     assert!(rung.was_rung());
 }
@@ -633,7 +631,7 @@ fn connection_wakes_one_selector() {
         for _ in 0..2 {
             let mut selector = selector();
             register(&selector, &listener, TOKEN, Interest::READ_SHARED);
-            bells.push(selector.bell());
+            bells.push(bell_of(&selector));
             let (listener, woken) = (&listener, &woken);
             let (tell, told) = std::sync::mpsc::channel();
             scope.spawn(move || {
@@ -654,7 +652,7 @@ fn connection_wakes_one_selector() {
         while woken.load(Ordering::SeqCst) == 0 && Instant::now() < deadline {
             thread::yield_now();
         }
-        bells.into_iter().for_each(Bell::ring);
+        bells.into_iter().for_each(|bell| bell.ring());
         drop(client);
     });
     assert_eq!(woken.load(Ordering::SeqCst), 1);
@@ -716,7 +714,7 @@ fn urgent_data_forbids_the_short_read_rule() {
 fn descriptor_tells_of_events() {
     let mut selector = selector();
     assert!(!is_readable(selector.as_fd()));
-    selector.bell().ring();
+    bell_of(&selector).ring();
     assert!(is_readable(selector.as_fd()));
     selector.wait(None).expect("a wait");
     assert!(!is_readable(selector.as_fd()));

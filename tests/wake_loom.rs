@@ -15,7 +15,7 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use wakering::internals::ring::Ring;
-use wakering::internals::wake::{Bounds, Doorbell, Lane, Mailbox, Table};
+use wakering::internals::wake::{AtDoor, Bounds, Doorbell, Lane, Mailbox, Table};
 use wakering::{TryRecvError, TrySendError, channel};
 
 thread_local! {
@@ -74,7 +74,7 @@ impl ModelBell {
 }
 
 impl Doorbell for ModelBell {
-    fn from_raw(raw: i32) -> ModelBell {
+    fn from_raw(raw: i32, _: AtDoor) -> ModelBell {
         ModelBell(raw)
     }
 

@@ -10,7 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wakering::internals::sys::Selector;
-use wakering::internals::wake::{Bounds, Doorbell, Entry, Lane, Mailbox, claim, entry, use_overflow_only};
+use wakering::internals::wake::{
+    AtDoor, Bounds, Doorbell, Entry, Lane, Mailbox, claim, entry, use_overflow_only,
+};
 
 /// How long an owner sleeps before the test calls the wake lost; far beyond what a loaded machine needs.
 const LOST: Duration = Duration::from_secs(60);
@@ -31,7 +33,8 @@ impl Owner {
     fn new(slots: u32) -> Owner {
         let entry = claim().expect("a test process has ids to spare");
         let selector = Selector::new(8).expect("a test process has descriptors to spare");
-        entry.open(selector.bell());
+        // SAFETY: the entry is closed before the selector goes, when this is dropped.
+        entry.open(unsafe { selector.doorbell() });
         for slot in 0..slots {
             entry.ensure_slot(slot);
         }
@@ -143,7 +146,7 @@ impl CountingBell {
 }
 
 impl Doorbell for CountingBell {
-    fn from_raw(raw: i32) -> CountingBell {
+    fn from_raw(raw: i32, _: AtDoor) -> CountingBell {
         CountingBell(raw)
     }
 

@@ -23,7 +23,8 @@ usage: echo_load [--addr HOST:PORT] [--duration SECONDS] [--concurrency CONNECTI
 --concurrency CONNECTIONS  how many connections make rounds at the same time (default 64)
 --msize BYTES              the size of a message (default 1024)
 --mpr MESSAGES             messages per round: all are sent before their echoes are awaited (default 1)
---timeout SECONDS          how long connecting, and a round, may take (default 5)
+--timeout SECONDS          how long connecting, and a round, may take (default 5); to connect all, with a first round of
+                           each, twice as long
 --warm-up SECONDS          how long rounds are made before the measured ones (default 0); every connection
                            makes at least one
 --output text|json         what the report on standard output is (default text)

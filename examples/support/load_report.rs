@@ -42,6 +42,14 @@ impl Progress {
     }
 }
 
+/// So many connections have been made; where standard error is gone, nobody is told.
+pub(crate) fn show_connecting(made: usize, of: usize) {
+    let end = if io::stderr().is_terminal() { "  \r" } else { "\n" };
+    let mut error = io::stderr();
+    drop(write!(error, "connecting: {} of {}{end}", grouped(made as u64), grouped(of as u64)));
+    drop(error.flush());
+}
+
 /// What came of a run.
 pub(crate) struct Report<'a> {
     pub(crate) line: &'a LoadLine,

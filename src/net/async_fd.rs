@@ -1,10 +1,11 @@
 //! Any descriptor that the system can wait for.
 
 use std::{
+    cell::OnceCell,
     fmt,
     future::poll_fn,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     task::{Context, Poll},
 };
 
@@ -13,7 +14,7 @@ use thiserror::Error;
 use crate::{
     net::ready::Watch,
     reactor::Direction,
-    sys::{Interest, descriptor},
+    sys::{self, Interest, descriptor},
 };
 
 /// A descriptor of any kind, made to wait for: a pipe, a terminal, a pidfd, a timerfd, inotify, a device, a library's socket.
@@ -78,6 +79,9 @@ pub struct AsyncFd<T: AsFd> {
     inner: Option<T>,
     watch: Watch,
     interest: Interest,
+    /// What is waited for where a descriptor has to be deregistered before it is closed: `inner` may only have borrowed its own,
+    /// and name another each time. Whoever forgets this forgets the duplicate, which so stays open.
+    twin: OnceCell<OwnedFd>,
 }
 
 /// The system's refusal to wait for a descriptor, with the descriptor's number.
@@ -128,7 +132,7 @@ impl<T: AsFd> AsyncFd<T> {
     }
 
     fn with_interest(inner: T, interest: Interest) -> AsyncFd<T> {
-        AsyncFd { inner: Some(inner), watch: Watch::new(interest), interest }
+        AsyncFd { inner: Some(inner), watch: Watch::new(interest), interest, twin: OnceCell::new() }
     }
 
     /// Makes the descriptor non-blocking (`O_NONBLOCK`).
@@ -240,14 +244,17 @@ impl<T: AsFd> AsyncFd<T> {
         direction: Direction,
         op: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        let fd = self.get_ref().as_fd();
+        let fd = self.watched()?;
         // Before the first attempt, so that what cannot be waited for is told even if it happens to be ready.
         self.watch.ensure(fd).map_err(|error| self.refused(error))?;
         self.watch.poll_io(fd, cx, direction, op)
     }
 
     fn poll_ready(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<ReadyGuard<'_, T>>> {
-        let fd = self.get_ref().as_fd();
+        let fd = match self.watched() {
+            Ok(fd) => fd,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
         match self.watch.poll_ready(fd, cx, direction) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.refused(error))),
@@ -255,6 +262,18 @@ impl<T: AsFd> AsyncFd<T> {
                 Poll::Ready(Ok(ReadyGuard { fd: self, direction, turn: self.watch.turn() }))
             }
         }
+    }
+
+    fn watched(&self) -> io::Result<BorrowedFd<'_>> {
+        let own = self.get_ref().as_fd();
+        if sys::CLOSE_DEREGISTERS {
+            return Ok(own);
+        }
+        if self.twin.get().is_none() {
+            // It has been seen that there is none yet.
+            let _ = self.twin.set(descriptor::duplicate(own)?);
+        }
+        Ok(self.twin.get().map_or(own, AsFd::as_fd))
     }
 
     fn refused(&self, source: io::Error) -> io::Error {
@@ -267,8 +286,9 @@ impl<T: AsFd> AsyncFd<T> {
 
     fn unregister(&mut self) {
         if let Some(inner) = &self.inner {
+            let watched = self.twin.get().map_or_else(|| inner.as_fd(), AsFd::as_fd);
             // Duplicates may live on, so closing alone would not do.
-            self.watch.unregister(inner.as_fd(), true);
+            self.watch.unregister(watched, true);
         }
     }
 }

@@ -122,7 +122,7 @@ impl Selector {
     }
 
     /// The doorbell, to be rung from any thread until this selector is dropped.
-    pub fn bell(&self) -> Bell {
+    pub(crate) fn bell(&self) -> Bell {
         Bell(self.ringer.as_raw_fd())
     }
 
@@ -287,7 +287,7 @@ impl Bell {
     }
 
     /// The doorbell whose number `to_raw` gave.
-    pub fn from_raw(raw: i32) -> Bell {
+    pub(crate) fn from_raw(raw: i32) -> Bell {
         Bell(raw)
     }
 

@@ -22,8 +22,8 @@ use crate::sync::{AtomicI32, AtomicU32, Ordering, fence, yield_now};
 
 /// What rings: a bell that is known by a number, so that it can be kept in an atomic.
 pub trait Doorbell: Copy + 'static {
-    /// The bell with this number, which [`Doorbell::to_raw`] gave.
-    fn from_raw(raw: i32) -> Self;
+    /// The bell with this number, which [`Doorbell::to_raw`] gave, and which is there as long as the caller is at the door.
+    fn from_raw(raw: i32, at: AtDoor) -> Self;
 
     /// The bell's number, not negative.
     fn to_raw(self) -> i32;
@@ -31,6 +31,11 @@ pub trait Doorbell: Copy + 'static {
     /// Ends the owner's sleep, or its next one. From any thread; never blocks.
     fn ring(self);
 }
+
+/// Says that the number is that of a bell that is not closed meanwhile; only a door can say so. Otherwise it would be safe code that
+/// writes to whatever file has the number.
+#[derive(Debug)]
+pub struct AtDoor(());
 
 /// Stands for a bell that is not there: no descriptor is negative.
 const NONE: i32 = -1;
@@ -89,7 +94,7 @@ impl<B: Doorbell> Door<B> {
         let raw = self.bell.load(Ordering::Acquire);
         if raw != NONE {
             self.rings.fetch_add(1, Ordering::Relaxed);
-            B::from_raw(raw).ring();
+            B::from_raw(raw, AtDoor(())).ring();
         }
         // PAIRS: the Acquire load in `close`.
         self.ringing.fetch_sub(1, Ordering::Release);

@@ -267,6 +267,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::wake::door::AtDoor;
 
     thread_local!(static RUNG: Cell<u32> = const { Cell::new(0) });
 
@@ -275,7 +276,7 @@ mod tests {
     struct CountingBell;
 
     impl Doorbell for CountingBell {
-        fn from_raw(_raw: i32) -> CountingBell {
+        fn from_raw(_raw: i32, _: AtDoor) -> CountingBell {
             CountingBell
         }
         fn to_raw(self) -> i32 {

@@ -23,7 +23,7 @@ mod slots;
 mod table;
 mod threads;
 
-pub use door::Doorbell;
+pub use door::{AtDoor, Doorbell};
 pub use handle::Handle;
 pub use lanes::Lane;
 pub use mailbox::{Bounds, Mailbox, WakeStats};
@@ -33,7 +33,7 @@ pub use threads::use_overflow_only;
 use crate::sys::Bell;
 
 impl Doorbell for Bell {
-    fn from_raw(raw: i32) -> Bell {
+    fn from_raw(raw: i32, _: AtDoor) -> Bell {
         Bell::from_raw(raw)
     }
 

@@ -27,6 +27,11 @@ pub(super) fn selector() -> Selector {
     Selector::new(64).expect("a selector")
 }
 
+pub(super) fn bell_of(selector: &Selector) -> Bell {
+    // SAFETY: no case rings a bell whose selector it has dropped.
+    unsafe { selector.doorbell() }
+}
+
 pub(super) fn register(selector: &Selector, source: &impl AsFd, token: Token, interest: Interest) {
     selector.register(source.as_fd(), token, interest).expect("a registration");
 }

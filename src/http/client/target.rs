@@ -59,7 +59,8 @@ pub(super) fn check_port(authority: &Authority) -> Result<(), Error> {
     let behind = named.rsplit('@').next().and_then(|named| named.strip_prefix(host));
     match behind {
         Some("" | ":") => Ok(()),
-        Some(_) if authority.port_u16().is_some() => Ok(()),
+        // A sign would be taken for part of a number.
+        Some(port) if !port.starts_with(":+") && authority.port_u16().is_some() => Ok(()),
         Some(_) | None => Err(Error::misuse("the target's port is none")),
     }
 }
@@ -130,7 +131,14 @@ mod tests {
 
     #[test]
     fn a_port_that_is_none_is_misuse_and_not_the_schemes() {
-        for named in ["a.example:99999", "a.example:65536", "a.example:abc", "a.example:-1", "[::1]:x"] {
+        for named in [
+            "a.example:99999",
+            "a.example:65536",
+            "a.example:abc",
+            "a.example:-1",
+            "a.example:+80",
+            "[::1]:x",
+        ] {
             let refused = check_port(&Authority::from_static(named)).unwrap_err();
             assert_eq!(refused.kind(), super::super::Kind::Misuse, "{named}");
         }
