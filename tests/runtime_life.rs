@@ -2,7 +2,8 @@
 
 use std::{
     cell::Cell,
-    future::pending,
+    future::{Future, pending, poll_fn},
+    pin::pin,
     rc::Rc,
     sync::{Arc, Barrier, mpsc},
     thread,
@@ -164,6 +165,33 @@ fn a_task_of_another_worker_that_asked_hears_of_the_late_root() {
     assert!(matches!(outcome, Err(RuntimeError::Closed)), "{outcome:?}");
     let report = told.recv_timeout(LONG).expect("the task that asked was dropped without its report");
     assert!(report.aborted.iter().any(|task| task.is_root), "{report}");
+}
+
+#[test]
+fn who_joins_the_task_that_asked_and_does_more_is_waited_for() {
+    let runtime = Runtime::builder().manual_clock(&ManualClock::new()).build().unwrap();
+    let done = Rc::new(Cell::new(false));
+    let flushed = done.clone();
+    runtime
+        .block_on(async {
+            let asks = spawn(async move {
+                assert!(Handle::current().shutdown(LONG).await.is_clean());
+                assert!(done.get(), "what was beside the join was not waited for");
+            });
+            let flush = async move {
+                sleep(milliseconds(500)).await;
+                flushed.set(true);
+            };
+            let (mut asks, mut flush) = (pin!(asks), pin!(flush));
+            let mut flushes = true;
+            poll_fn(|context| {
+                flushes = flushes && flush.as_mut().poll(context).is_pending();
+                asks.as_mut().poll(context)
+            })
+            .await
+            .unwrap();
+        })
+        .unwrap();
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use crate::task::{
-    cell::Runnable,
-    table::{ROOT_SLOT, Slot, Tasks},
+use crate::{
+    task::{
+        cell::Runnable,
+        table::{ROOT_SLOT, Slot, Tasks},
+    },
+    wake::Handle,
 };
 
 impl Tasks {
@@ -37,16 +40,18 @@ impl Tasks {
         live + usize::from(self.has_root() && is_one(self.root_id()))
     }
 
-    /// These tasks, and those of this worker that wait for the end of one of them, and so on; sorted.
-    pub(crate) fn with_joiners(&self, ids: &[u64]) -> Vec<u64> {
+    /// These tasks, and those of this worker that wait for the end of one of them, and so on, unless `waits_more` says that
+    /// they wait for something else too; sorted.
+    pub(crate) fn with_joiners(&self, ids: &[u64], waits_more: impl Fn(Handle) -> bool) -> Vec<u64> {
         let mut all: BTreeSet<u64> = ids.iter().copied().collect();
         let inner = self.inner.borrow();
         let tasks = inner.slots.iter().filter_map(|slot| slot.task.as_ref());
         let mut joined: Vec<_> = tasks.filter(|task| all.contains(&task.header().id())).collect();
         while let Some(task) = joined.pop() {
-            let Some(joiner) = task.joiner().filter(|joiner| joiner.worker() == self.worker()) else {
+            let Some(joiner) = task.joiner() else { continue };
+            if joiner.worker() != self.worker() || waits_more(joiner) {
                 continue;
-            };
+            }
             let slot = inner.slots.get(joiner.slot() as usize);
             match slot.filter(|slot| slot.generation == joiner.generation()) {
                 Some(Slot { task: Some(waits), .. }) if all.insert(waits.header().id()) => joined.push(waits),

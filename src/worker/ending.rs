@@ -14,6 +14,7 @@ use crate::{
     clock::{NEVER, TimerKey, nanos},
     error::RuntimeError,
     limits::SHUTDOWN_SLACK,
+    task::handle_of,
     worker::{
         context::{self, Context},
         dump,
@@ -111,7 +112,12 @@ impl Context {
         if expired || exempt.is_empty() {
             return tasks.count(exempt);
         }
-        tasks.count(&tasks.with_joiners(exempt))
+        let waits_more = |task| {
+            let mut does = false;
+            self.reactor().waits(|waker, _waited| does |= handle_of(waker) == Some(task));
+            does
+        };
+        tasks.count(&tasks.with_joiners(exempt, waits_more))
     }
 
     /// Aborts what nobody spares, and puts it into the report; the root future is only named.
@@ -153,7 +159,7 @@ impl Handle {
     /// It may be called once or often, from any task or thread; the shortest grace counts, and
     /// [`Duration::MAX`] is no bound. Awaited inside a task of this runtime it does not wait for that
     /// task, which has 100 ms to end when the grace is over, nor for tasks of its worker that await its
-    /// [`JoinHandle`](crate::JoinHandle), nor the tasks that await theirs; who waits for it in another way, by a
+    /// [`JoinHandle`](crate::JoinHandle) and neither a descriptor nor a timer, nor the tasks that await theirs; who waits for it in another way, by a
     /// [`Scope`](crate::Scope) or from another worker, is waited for until the grace is over. Awaited in the future of `block_on`
     /// it does not wait for that one, however long that takes. It resolves by the end of the grace and 100 ms, also when a worker is stuck in a poll, which the
     /// report then names.
