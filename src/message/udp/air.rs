@@ -93,6 +93,8 @@ pub(in crate::message) struct Air {
     pub(super) crowd: Counted,
     storm: RefCell<Storm>,
     handlers: Cell<usize>,
+    /// Handlers have been started that may not have begun.
+    has_started: Cell<bool>,
     /// Their tasks, while it is carried.
     tasks: RefCell<rc::Weak<Scope>>,
     idle: Cell<Option<Waker>>,
@@ -123,6 +125,7 @@ impl Air {
             crowd: Counted::default(),
             storm: RefCell::default(),
             handlers: Cell::new(0),
+            has_started: Cell::new(false),
             tasks: RefCell::default(),
             idle: Cell::new(None),
             phase: Cell::new(Phase::Serving),
@@ -391,7 +394,7 @@ impl Air {
             match socket.recv_from(&mut buffer).await {
                 Ok(datagram) => {
                     let Some(call) = self.take(&buffer[..datagram.len], datagram.source) else { continue };
-                    if self.is_full(&call.far) {
+                    if self.is_full(&call.far) && self.has_started.take() {
                         // Those that came just before have not begun yet, and may be done at once.
                         yield_now().await;
                     }
@@ -441,6 +444,7 @@ impl Air {
         let _known = self.fars.admit(&far);
         far.handlers.set(far.handlers.get() + 1);
         self.handlers.set(self.handlers.get() + 1);
+        self.has_started.set(true);
         let at_work = AtWork(far);
         handlers.spawn(async move {
             let _at_work = at_work;
