@@ -14,6 +14,8 @@ use std::{
     io::{self, BufRead, Write},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     process::{self, ExitCode},
+    rc::Rc,
+    sync::mpsc::{self, Receiver, SyncSender},
     thread,
     time::Duration,
 };
@@ -51,6 +53,10 @@ What you type is sent line by line. Ctrl-C, SIGTERM and the end of the input end
 const TOPIC: &str = "chat";
 /// Lines that wait to be sent.
 const LINES: usize = 64;
+/// Lines that wait to be printed, while a terminal stands still; what comes beyond is dropped.
+const UNPRINTED: usize = 1024;
+/// How long the last lines have to be printed.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 struct Line {
     name: String,
@@ -110,26 +116,29 @@ fn secret(name: &str, word: OsString) -> Result<OsString, lexopt::Error> {
 async fn chat(line: &Line) -> Result<(), Box<dyn Error>> {
     let group = Group::v4(*line.group.ip(), line.group.port(), line.interface);
     let name = (Value::Str("name".into()), Value::Str(line.name.clone()));
+    let screen = Screen::new();
+    let (comings, talk) = (screen.clone(), screen.clone());
     let node = Builder::new()
         .layer(layer(line))
         .group(group)
         .introduce(Introduction::random().data(Value::Map(vec![name])).app(TOPIC))
-        .on_peer(|event| match event {
-            PeerEvent::Discovered(peer) => say(&format!("* {} is here", name_of(&peer))),
-            PeerEvent::Lost(peer) => say(&format!("* {} has left", name_of(&peer))),
+        .on_peer(move |event| match event {
+            PeerEvent::Discovered(peer) => comings.say(&format!("* {} is here", name_of(&peer))),
+            PeerEvent::Lost(peer) => comings.say(&format!("* {} has left", name_of(&peer))),
             _ => {}
         })
-        .on((Kind::NOTIFY_URI, TOPIC), |incoming: Incoming| async move {
+        .on((Kind::NOTIFY_URI, TOPIC), move |incoming: Incoming| {
             let from = incoming.peer.record().map(|peer| name_of(&peer));
             let from = from.unwrap_or_else(|| incoming.peer.addr().to_string());
-            say(&format!("{from}: {}", String::from_utf8_lossy(&incoming.message.content)));
-            None
+            talk.say(&format!("{from}: {}", String::from_utf8_lossy(&incoming.message.content)));
+            async { None }
         })
         .node(UdpSocket::bind((line.interface, 0))?)?;
     let over = CancellationToken::new();
     wakering::spawn(send_lines(node.clone(), over.clone()));
     over.run_until_cancelled(ending::first_signal(SocketAddr::V4(line.group))).await.transpose()?;
     node.shutdown(Duration::from_secs(1)).await;
+    screen.finish();
     Ok(())
 }
 
@@ -177,9 +186,37 @@ fn name_of(peer: &PeerRecord) -> String {
     }
 }
 
-/// Prints a line that somebody else has chosen: without what a terminal would obey.
-fn say(line: &str) {
-    let line: String = line.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
-    // Nobody listens any more when this fails.
-    let _ = writeln!(io::stdout(), "{line}");
+/// Standard output, by a thread of its own: a terminal that stands still holds up nobody else.
+#[derive(Clone)]
+struct Screen {
+    lines: SyncSender<Option<String>>,
+    finished: Rc<Receiver<()>>,
+}
+
+impl Screen {
+    fn new() -> Screen {
+        let (lines, printed) = mpsc::sync_channel::<Option<String>>(UNPRINTED);
+        let (tells, finished) = mpsc::sync_channel(1);
+        thread::spawn(move || {
+            while let Ok(Some(line)) = printed.recv() {
+                // Nobody listens any more when this fails.
+                let _ = writeln!(io::stdout(), "{line}");
+            }
+            let _ = tells.send(());
+        });
+        Screen { lines, finished: Rc::new(finished) }
+    }
+
+    /// Prints a line that somebody else has chosen: without what a terminal would obey.
+    fn say(&self, line: &str) {
+        let line: String = line.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
+        let _ = self.lines.try_send(Some(line));
+    }
+
+    /// Waits for the last line, unless the terminal stands still.
+    fn finish(&self) {
+        if self.lines.try_send(None).is_ok() {
+            let _ = self.finished.recv_timeout(LAST_LINES);
+        }
+    }
 }

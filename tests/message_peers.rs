@@ -13,7 +13,7 @@ use std::{
     rc::Rc,
     sync::mpsc::{Receiver, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use support::server::example;
@@ -331,6 +331,36 @@ fn two_chats_on_one_machine_find_and_hear_each_other() {
     // The end of its input ends it, too.
     drop(ann.child.stdin.take());
     assert_eq!(ann.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_chat_whose_terminal_stands_still_is_ended_by_a_signal() {
+    let Some(group) = group() else { return };
+    let mut ann = Chat::start("Ann", group.addr());
+    let mut bob = Command::new(example("message_chat"))
+        .args(["--name", "Bob", "--group", &group.addr().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(bob.stdout.take().unwrap());
+    output.read_line(&mut String::new()).unwrap();
+    ann.hears("* Bob is here");
+    // More than the pipe holds, which nobody reads; what is lost on the way is said again.
+    for _ in 0..2_000 {
+        ann.says(&"x".repeat(1_000));
+    }
+    let terminated = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", bob.id())).status();
+    assert!(terminated.unwrap().success());
+    let began = Instant::now();
+    let ended = loop {
+        match bob.try_wait().unwrap() {
+            None if began.elapsed() < LONG / 2 => thread::sleep(Duration::from_millis(1)),
+            ended => break ended,
+        }
+    };
+    drop(bob.kill());
+    assert_eq!(ended.and_then(|status| status.code()), Some(0), "it hears no signal");
 }
 
 /// An introduction as a stranger writes it.
