@@ -127,7 +127,7 @@ async fn fetch_all(line: &RequestLine) -> u8 {
             Ok(secured) => builder = secured,
             Err(error) => {
                 eprintln!("h2_client: {error}");
-                return 77;
+                return tls::UNTRUSTED;
             }
         }
     }

@@ -31,6 +31,7 @@ use crate::net::ready::Io;
 use crate::reactor::Direction;
 use crate::slab::Key;
 use crate::sys::signal as system;
+use crate::worker::dump;
 
 /// Which signal; see signal(7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -194,7 +195,9 @@ impl Signal {
     ///
     /// Dropping the future loses no delivery.
     pub async fn recv(&mut self) -> io::Result<Kind> {
-        poll_fn(|context| self.poll_recv(context)).await
+        let kinds: Vec<Kind> = self.listeners.iter().map(|listener| Kind(listener.signal())).collect();
+        let received = poll_fn(|context| self.poll_recv(context));
+        dump::waiting(move |out| write!(out, "a signal of {kinds:?}"), received).await
     }
 
     /// [`recv`](Signal::recv) for futures that are written by hand.

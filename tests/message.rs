@@ -698,5 +698,15 @@ fn a_dump_says_which_answer_is_waited_for() {
         let wanted = format!("the answer to REQUEST_URI slow from {}", server.local_addr());
         assert!(dump.contains(&wanted), "{dump}");
         asked.abort();
+        let nobody = listener().local_addr().unwrap();
+        let patient = Builder::new().reconnect(Reconnect::default()).client().remote(nobody);
+        let asking = patient.clone();
+        let asked = wakering::spawn(async move { asking.request(Kind::REQUEST_URI, "a", "").await });
+        while patient.connect_error().is_none() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let dump = wakering::Handle::current().dump().to_string();
+        assert!(dump.contains(&format!("a connection to {nobody}")), "{dump}");
+        asked.abort();
     });
 }

@@ -37,6 +37,9 @@ fn the_client_program_tells_by_its_code_what_came_of_it() {
     assert_eq!(code(&with(&["new", "a", "one"])), 0);
     let read = with(&["get", "a"]);
     assert_eq!((code(&read), &read.stdout[..], &read.stderr[..]), (0, &b"one"[..], &b""[..]));
+    assert_eq!(code(&with(&["put", "a", "-5"])), 0, "a number below zero is no option");
+    assert_eq!(with(&["get", "a"]).stdout, b"-5");
+    assert_eq!(code(&with(&["put", "--", "a", "-two"])), 0);
     assert_eq!(code(&with(&["put", "a", "two"])), 0);
     assert_eq!(with(&["get", "a"]).stdout, b"two");
     assert_eq!(code(&with(&["del", "a"])), 0);

@@ -53,6 +53,7 @@ fn what_is_late_is_aborted_and_named_with_what_it_waited_for() {
     assert!(start.elapsed() >= milliseconds(30) && start.elapsed() < LONG);
     assert_eq!(report.aborted.len(), 1);
     let text = report.to_string();
+    assert!(text.starts_with("1 task was aborted\n"), "{text}");
     assert!(text.contains("sleeper") && text.contains(file!()) && text.contains("timer"), "{text}");
 }
 

@@ -19,6 +19,9 @@ use wakering::{
 const SYSTEM: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
+/// The code when it cannot be read whom to trust.
+pub(crate) const UNTRUSTED: u8 = 77;
+
 /// Has a client trust the certificates in this file, those of the system, or everybody.
 pub(crate) fn trust(
     builder: ClientBuilder,

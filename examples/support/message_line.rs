@@ -6,7 +6,7 @@
 mod values;
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::{self, Write},
     net::SocketAddr,
     process,
@@ -60,7 +60,8 @@ pub URI CONTENT        publishes it
 --renew SECONDS    how often `sub` subscribes anew with --udp, where nobody tells that the server was restarted (default 20)
 -h, --help         this text
 
-Content is written as it is; on a terminal a line's end follows.
+Content is written as it is; on a terminal a line's end follows. CONTENT that begins with a dash, and is no number, comes behind
+a -- of its own: put -- URI -CONTENT.
 
 codes: 0  done                    2  bad arguments        3  no answer in time
        4  not found               5  refused, or the server's authentication failed
@@ -149,6 +150,10 @@ impl ServerLine {
     }
 }
 
+fn is_below_zero(word: &OsStr) -> bool {
+    matches!(word.as_encoded_bytes(), [b'-', b'0'..=b'9' | b'.', ..])
+}
+
 impl ClientLine {
     pub(crate) fn parse(mut parser: Parser) -> Result<Option<ClientLine>, lexopt::Error> {
         let mut line = ClientLine {
@@ -176,7 +181,12 @@ impl ClientLine {
                 Long("renew") => line.renew = parser.value()?.parse_with(seconds)?,
                 Long("count") => line.count = Some(parser.value()?.parse_with(count)?),
                 Long("help") | Short('h') => return Ok(None),
-                Value(word) => words.push(octets(word)),
+                Value(word) => {
+                    words.push(octets(word));
+                    let content = parser.try_raw_args().filter(|_| words.len() == 2);
+                    // A number below zero is no option.
+                    words.extend(content.and_then(|mut it| it.next_if(is_below_zero)).map(octets));
+                }
                 _ => return Err(argument.unexpected()),
             }
         }

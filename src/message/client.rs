@@ -32,7 +32,7 @@ use crate::{
     proto::message::{Kind, Message},
     task::JoinHandle,
     time::{sleep, timeout},
-    worker::{self, CancellationToken, timer::turn_time},
+    worker::{self, CancellationToken, dump, timer::turn_time},
 };
 
 /// A client of any number of servers; made by [`Builder::client`](crate::message::Builder::client).
@@ -462,6 +462,8 @@ impl Inner {
             }
             self.dial(policy).await
         };
+        let address = self.address;
+        let dialed = dump::waiting(move |out| write!(out, "a connection to {address}"), dialed);
         match self.closed.run_until_cancelled(dialed).await {
             Some(Ok((stream, attempt))) => Ok((self.adopt(stream), attempt)),
             Some(Err(error)) => Err(RequestError::Connect(Rc::new(error))),

@@ -63,7 +63,10 @@ impl fmt::Display for ShutdownReport {
         if self.is_clean() {
             return out.write_str("everything ended by itself");
         }
-        write!(out, "{} tasks were aborted", self.aborted.len())?;
+        match self.aborted.len() {
+            1 => out.write_str("1 task was aborted")?,
+            aborted => write!(out, "{aborted} tasks were aborted")?,
+        }
         for task in &self.aborted {
             write!(out, "\n{task}")?;
         }
