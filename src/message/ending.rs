@@ -77,8 +77,11 @@ pub(super) struct Ending {
     task: RefCell<Option<JoinHandle<()>>>,
     work: Rc<Work>,
     /// Aborts what is not done but for what these handlers work on, and counts it. Without any its task is aborted next.
-    cut: Box<dyn Fn(&[u64]) -> usize>,
+    cut: Cut,
 }
+
+/// Told the tasks of handlers.
+type Cut = Box<dyn Fn(&[u64]) -> usize>;
 
 /// What the warden finds.
 enum Found {
