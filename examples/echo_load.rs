@@ -144,8 +144,12 @@ async fn begin(line: &Rc<LoadLine>) -> Result<Vec<Connection>, Fault> {
         let _: Poll<std::convert::Infallible> = progress.as_mut().poll(cx);
         prepared.as_mut().poll(cx)
     });
-    let slow = |_| Err(Fault::Slow { made: ready.borrow().len(), of: line.concurrency, after: most });
-    prepared.await.unwrap_or_else(slow)?;
+    match prepared.await {
+        Ok(prepared) => prepared?,
+        Err(_late) => {
+            return Err(Fault::Slow { made: ready.borrow().len(), of: line.concurrency, after: most });
+        }
+    }
     let connections = ready.take();
     if line.warm_up.is_zero() {
         return Ok(connections);
