@@ -78,7 +78,8 @@ impl ManualClock {
     /// let clock = ManualClock::new();
     /// let runtime = Runtime::builder().manual_clock(&clock).build()?;
     /// let wake_up = clock.instant() + Duration::from_secs(3600);
-    /// runtime.block_on(time::sleep_until(wake_up))?;
+    /// // Made inside: outside it would be counted by the system's clock.
+    /// runtime.block_on(async { time::sleep_until(wake_up).await })?;
     /// assert_eq!(clock.instant(), wake_up);
     /// # Ok::<(), wakering::RuntimeError>(())
     /// ```
