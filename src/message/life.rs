@@ -11,6 +11,7 @@ use std::{
     cell::RefCell,
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     rc::{self, Rc},
     sync::{
@@ -251,10 +252,12 @@ impl Future for Wait {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let life = self.life.clone();
         let handler = if self.number == 0 { life.handler() } else { None };
+        // Cloned before the lock, and the former dropped behind it: either may be foreign code.
+        let mut waker = context.waker().clone();
         let mut state = life.state();
         let is_inside = match state.waiters.iter_mut().find(|waiter| waiter.number == self.number) {
             Some(waiter) => {
-                waiter.waker.clone_from(context.waker());
+                mem::swap(&mut waiter.waker, &mut waker);
                 waiter.handler.is_some()
             }
             None => handler.is_some(),
@@ -271,7 +274,7 @@ impl Future for Wait {
             }
             (Progress::Serving | Progress::Quiet(_), Want::Shutdown | Want::Quiet | Want::Closed) => {
                 if self.number == 0 {
-                    self.number = life.enter(state, handler, self.want, context.waker().clone());
+                    self.number = life.enter(state, handler, self.want, waker);
                     // The warden looks anew who is left, and may find nothing that it had not said before.
                     context.waker().wake_by_ref();
                 }
