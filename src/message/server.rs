@@ -26,7 +26,8 @@ use crate::{
 
 /// A server of messages, made by [`Builder::serve`](crate::message::Builder::serve); clones are the same one's.
 ///
-/// It lives in a task of its own and goes on when this is dropped.
+/// It lives in a task of its own. Dropping this detaches it: it goes on, with its socket, until somebody shuts it down by a
+/// clone or a [handle](Self::handle), or the runtime ends.
 ///
 /// # Examples
 ///

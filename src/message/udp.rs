@@ -38,7 +38,8 @@ use crate::{
 /// whether that would do harm. Where the system tells that nobody receives at an address (Linux and Android, by an ICMP
 /// message), requests to it end with [`RequestError::Lost`](super::RequestError::Lost) at once.
 ///
-/// It lives in a task of its own and goes on when this is dropped.
+/// It lives in a task of its own. Dropping this detaches it: it goes on, with its socket, until somebody shuts it down by a
+/// clone or a [handle](Self::handle), or the runtime ends.
 ///
 /// # Examples
 ///
