@@ -20,7 +20,7 @@ use wakering::{
     },
     message::{
         AuthPlugin, Builder, CipherPlugin, HmacAuth, Incoming, Kind, Layer, LinkEnd, Message, Remote,
-        RequestError, Server, Session, StreamCipher, Value,
+        RequestError, Server, Session, StreamCipher, Value, WitnessAuth,
     },
     net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream},
     time::timeout,
@@ -345,13 +345,125 @@ fn bound_codes_refuse_another_type_and_a_message_that_comes_again() {
         renumbered.fields.set("id", Value::Int(77));
         for forged in [request, deleting, renumbered] {
             // On a connection of its own, which has shown nothing yet.
-            let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
-            stream.write_all(&forged.to_octets().unwrap()).await.unwrap();
-            let mut answer = [0];
-            assert_eq!(stream.read(&mut answer).await.unwrap(), 1);
-            assert_eq!((answer[0], calls.get()), (Kind::AUTH_ERROR.number(), 1));
+            let answer = answer_to(&forged, server.local_addr()).await;
+            assert_eq!((answer, calls.get()), (Kind::AUTH_ERROR, 1));
         }
     });
+}
+
+/// The kind of the answer to a message on a connection of its own.
+async fn answer_to(message: &Message, server: SocketAddr) -> Kind {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    stream.write_all(&message.to_octets().unwrap()).await.unwrap();
+    let mut kind = [0];
+    assert_eq!(stream.read(&mut kind).await.unwrap(), 1);
+    Kinds::new().get(kind[0]).unwrap()
+}
+
+/// As somebody makes it who wants it to look like the Python package's.
+fn unbound(message: &Message) -> Message {
+    let mut message = message.clone();
+    message.fields.remove("hmac+");
+    message
+}
+
+#[test]
+fn what_has_come_bound_does_not_come_again_unbound() {
+    run(async {
+        let (server, calls) = serve(Builder::new().layer(signed()));
+        let (address, seen) = recorded(server.local_addr());
+        let remote = connected(Builder::new().layer(signed()), address).await;
+        assert_eq!(echo(&remote, "x").await.unwrap(), "x");
+        let request = unbound(&seen.borrow()[0].1);
+        let mut deleting = request.clone();
+        deleting.kind = Kind::DELETE_URI;
+        let mut timed_otherwise = request.clone();
+        let time = request.fields.octets("ts").unwrap().as_ref().try_into().unwrap();
+        timed_otherwise.fields.set("ts", Value::Int(i128::from(u32::from_be_bytes(time))));
+        for forged in [request, deleting, timed_otherwise] {
+            let answer = answer_to(&forged, server.local_addr()).await;
+            assert_eq!((answer, calls.get()), (Kind::AUTH_ERROR, 1));
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_has_come_bound_answers_nothing_unbound() {
+    run(async {
+        let (server, _) = serve(Builder::new().layer(signed()));
+        let (address, seen) = recorded(server.local_addr());
+        let builder = Builder::new().layer(signed());
+        let client = builder.client();
+        let remote = client.connect(address).await.unwrap();
+        assert_eq!(echo(&remote, "x").await.unwrap(), "x");
+        let answer = unbound(&seen.borrow()[1].1);
+        assert_eq!(answer.kind, Kind::RESPOND_URI);
+        // Another connection of the same node, whose first request has the same number.
+        let address = between(server.local_addr(), move |way, message| match way {
+            Way::There => vec![message],
+            Way::Back => vec![answer.clone()],
+        });
+        let error = echo(&client.connect(address).await.unwrap(), "y").await.unwrap_err();
+        assert!(matches!(error, RequestError::NotGenuine(_)), "{error}");
+    });
+}
+
+/// What docs/message.md says of messages that were kept back: only [`Layer::only_bound`] refuses them.
+#[test]
+fn what_was_kept_back_passes_unbound_until_it_has_come_bound() {
+    run(async {
+        for strict in [false, true] {
+            let layer = if strict { signed().only_bound() } else { signed() };
+            let (server, calls) = serve(Builder::new().layer(layer));
+            let kept = Rc::new(RefCell::new(None));
+            let keeps = kept.clone();
+            let address = between(server.local_addr(), move |_, message| {
+                keeps.replace(Some(message));
+                Vec::new()
+            });
+            let remote = connected(Builder::new().layer(signed()), address).await;
+            let asking = wakering::spawn(async move { echo(&remote, "x").await });
+            while kept.borrow().is_none() {
+                wakering::yield_now().await;
+            }
+            asking.abort();
+            let request = kept.take().unwrap();
+            let passes = if strict { Kind::AUTH_ERROR } else { Kind::RESPOND_URI };
+            for (message, kind) in [
+                (unbound(&request), passes),
+                (unbound(&request), passes),
+                (request.clone(), Kind::RESPOND_URI),
+                (unbound(&request), Kind::AUTH_ERROR),
+            ] {
+                assert_eq!(answer_to(&message, server.local_addr()).await, kind);
+            }
+            assert_eq!(calls.get(), if strict { 1 } else { 3 });
+        }
+    });
+}
+
+#[test]
+fn a_body_does_not_begin_within_the_time_nor_end_within_the_nonce() {
+    let auth = HmacAuth::new("s");
+    let mut message = Message::new(Kind::REQUEST_URI, "pay", "\0\x03you");
+    scene(&[0x10], |scene| auth.sign(&mut message, scene)).unwrap();
+    // The time takes length and uri along, and the content's first octets are the new uri's length.
+    let time = [&message.fields.octets("ts").unwrap()[..], b"\0\x03pay"].concat();
+    let mut shifted = message.clone();
+    shifted.fields.set_octets("ts", &time);
+    (shifted.uri, shifted.content) = ("you".into(), "".into());
+    let is_genuine = |message: &Message| scene(&[], |scene| auth.is_genuine(message, scene));
+    assert_eq!((is_genuine(&message), is_genuine(&shifted)), (true, false));
+
+    let witness = WitnessAuth::new(&[7; 32]);
+    let mut message = Message::new(Kind::REQUEST_URI, "pay", "100");
+    scene(&[0x10], |scene| witness.sign(&mut message, scene)).unwrap();
+    let nonce = [b"00", &message.fields.octets("nonce").unwrap()[..]].concat();
+    let mut shifted = message.clone();
+    shifted.fields.set_octets("nonce", &nonce);
+    shifted.content = "1".into();
+    let is_genuine = |message: &Message| scene(&[], |scene| witness.is_genuine(message, scene));
+    assert_eq!((is_genuine(&message), is_genuine(&shifted)), (true, false));
 }
 
 #[test]

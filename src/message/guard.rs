@@ -21,7 +21,7 @@ use crate::{
     },
     proto::message::{
         Channel, Message, Offer, Order, Replays, Session, Value,
-        plugins::{Binding, NONCE_FIELD, PluginError, Scene},
+        plugins::{Binding, NONCE_FIELD, PluginError, Scene, sent_at},
         repeat_number,
     },
     worker::CancellationToken,
@@ -303,7 +303,8 @@ impl Guard {
         }
         // Layers share one nonce, which is taken down once.
         let outer = self.protection.layer.auth.as_ref();
-        let is_new = !self.is_sealed() && outer.is_none_or(|auth| auth.binding(message) == Binding::Unknown);
+        let is_taken = outer.is_some_and(|auth| matches!(auth.binding(message), Binding::Bound { .. }));
+        let is_new = !self.is_sealed() && !is_taken;
         self.unwrap_layer(layer, message, is_new, said)
     }
 
@@ -333,6 +334,10 @@ impl Guard {
             Binding::Absent if layer.is_strict || (self.binds.get() == Binds::Yes && !self.is_sealed()) => {
                 refused("type and fields are not signed")
             }
+            // A message that was bound, and has come before with its binding.
+            Binding::Absent if is_new && self.has_admitted(message) => {
+                refused(&PluginError::Replayed.to_string())
+            }
             Binding::Absent => {
                 if self.binds.get() == Binds::NotKnown && message.kind.ends_an_exchange() {
                     self.binds.set(Binds::No);
@@ -347,6 +352,13 @@ impl Guard {
                 admitted.map_err(|error| Refused::Auth(error.to_string()))
             }
         }
+    }
+
+    /// Whether a message with the same nonce has come bound. Those of peers that do not bind are not taken down: the Python
+    /// package sends one to many as it is, and one node may be several of them.
+    fn has_admitted(&self, message: &Message) -> bool {
+        let (nonce, time) = (message.fields.octets(NONCE_FIELD), sent_at(&message.fields));
+        nonce.zip(time).is_some_and(|(nonce, time)| self.protection.replays.has_admitted(nonce, time))
     }
 
     /// Whether what is sent is bound.

@@ -97,6 +97,12 @@ impl Replays {
         }
         nonces.admit(fingerprint(nonce), time)
     }
+
+    /// Whether a message with this nonce and time was let pass, as far as it is remembered.
+    pub(crate) fn has_admitted(&self, nonce: &[u8], time: u32) -> bool {
+        let nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        nonces.seconds.get(&time).is_some_and(|second| second.contains(&fingerprint(nonce)))
+    }
 }
 
 impl Nonces {
@@ -204,6 +210,8 @@ mod tests {
     fn a_nonce_passes_once_within_its_time_and_never_behind_it() {
         let replays = Replays::within(10);
         assert_eq!(replays.admit(b"nonce 1", 100, 100), Ok(()));
+        assert!(replays.has_admitted(b"nonce 1", 100));
+        assert!(!replays.has_admitted(b"nonce 1", 101) && !replays.has_admitted(b"nonce 2", 100));
         let shared = replays.clone();
         assert_eq!(shared.admit(b"nonce 1", 100, 105), Err(PluginError::Replayed));
         assert_eq!(replays.admit(b"nonce 2", 110, 100), Ok(()));

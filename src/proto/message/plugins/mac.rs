@@ -5,9 +5,9 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::{
-    AuthPlugin, Binding, NONCE_FIELD, PluginError, Scene, TIME_FIELD,
+    AuthPlugin, Binding, NONCE_FIELD, PluginError, Scene, TIME, TIME_FIELD,
     digest::{DIGEST, Derivation, sha256},
-    stamp, time_of,
+    sent_at, stamp,
 };
 use crate::{
     limits::MESSAGE_FIELDS,
@@ -21,7 +21,8 @@ const BLOCK: usize = 136;
 /// A code over time and body, with a key that is derived from a shared secret and the message's nonce.
 ///
 /// It does not cover the message's type, nor the other fields, and a message that was recorded passes again. Between two of
-/// ours a second code, which others ignore, covers those, and the nonces of recent messages are remembered.
+/// ours a second code, which others ignore, covers those, and the nonces of recent messages are remembered: such a message
+/// does not pass again without its second code either.
 ///
 /// # Examples
 ///
@@ -76,11 +77,11 @@ impl HmacAuth {
         Some(mac)
     }
 
-    fn code(&self, nonce: &[u8], time: &[u8], message: &Message) -> [u8; DIGEST] {
+    fn code(&self, nonce: &[u8], time: [u8; TIME], message: &Message) -> [u8; DIGEST] {
         let mut key = [0; BLOCK];
         key[..DIGEST].copy_from_slice(&self.keys.key(nonce));
         let length = (message.uri.len() as u16).to_be_bytes();
-        let inner = sha256(&[&key.map(|octet| octet ^ 0x36), time, &length, &message.uri, &message.content]);
+        let inner = sha256(&[&key.map(|octet| octet ^ 0x36), &time, &length, &message.uri, &message.content]);
         sha256(&[&key.map(|octet| octet ^ 0x5c), &inner])
     }
 }
@@ -88,16 +89,16 @@ impl HmacAuth {
 impl AuthPlugin for HmacAuth {
     fn sign(&self, message: &mut Message, scene: &mut Scene<'_>) -> Result<(), PluginError> {
         let (nonce, time) = stamp(&mut message.fields, scene);
-        let code = self.code(&nonce, &time, message);
+        let code = self.code(&nonce, time, message);
         message.fields.set_octets(self.field, &code);
         Ok(())
     }
 
     fn is_genuine(&self, message: &Message, _scene: &Scene<'_>) -> bool {
         let fields = &message.fields;
-        let (Some(time), Some(nonce)) = (time_of(fields), fields.octets(NONCE_FIELD)) else { return false };
+        let (Some(time), Some(nonce)) = (sent_at(fields), fields.octets(NONCE_FIELD)) else { return false };
         let Some(code) = fields.octets(self.field) else { return false };
-        self.code(nonce, &time, message).ct_eq(code).into()
+        self.code(nonce, time.to_be_bytes(), message).ct_eq(code).into()
     }
 
     fn bind(&self, message: &mut Message) {
@@ -132,12 +133,11 @@ impl AuthPlugin for HmacAuth {
         if !is_named(self.field) || [NONCE_FIELD, TIME_FIELD, NUMBER, REPEATED].into_iter().any(left_out) {
             return Binding::Forged;
         }
-        let time = time_of(&message.fields).and_then(|time| <[u8; 4]>::try_from(&time[..]).ok());
-        let (Some(mac), Some(time)) = (self.second_code(names, message), time) else {
+        let (Some(mac), Some(time)) = (self.second_code(names, message), sent_at(&message.fields)) else {
             return Binding::Forged;
         };
         match mac.verify_slice(code) {
-            Ok(()) => Binding::Bound { time: u32::from_be_bytes(time) },
+            Ok(()) => Binding::Bound { time },
             Err(_differs) => Binding::Forged,
         }
     }

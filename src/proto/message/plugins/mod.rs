@@ -27,6 +27,9 @@ use super::{Fields, Message, Value};
 /// Octets of a nonce.
 pub(crate) const NONCE: usize = 16;
 
+/// Octets of a time.
+const TIME: usize = 4;
+
 /// The field with the nonce, which layers share.
 pub(crate) const NONCE_FIELD: &str = "nonce";
 /// The field with the time of sending, which layers share.
@@ -147,28 +150,28 @@ impl fmt::Debug for Scene<'_> {
     }
 }
 
-/// The time of sending as it goes into a code: what the fields say, or now.
-fn time_of(fields: &Fields) -> Option<Bytes> {
+/// When a message was sent, as its fields say. In codes it stands beside other octets, so that it has four and no others:
+/// what is longer or shorter could have its ends from there.
+pub(crate) fn sent_at(fields: &Fields) -> Option<u32> {
     match fields.get(TIME_FIELD)? {
         // Older peers write a number.
         Value::Int(0) => None,
-        Value::Int(seconds) => Some(Bytes::copy_from_slice(&u32::try_from(seconds).ok()?.to_be_bytes())),
-        other => other.as_bytes().cloned(),
+        Value::Int(seconds) => u32::try_from(seconds).ok(),
+        other => Some(u32::from_be_bytes(<[u8; TIME]>::try_from(&other.as_bytes()?[..]).ok()?)),
     }
 }
 
 /// Sets nonce and time, unless another layer has.
-fn stamp(fields: &mut Fields, scene: &mut Scene<'_>) -> (Bytes, Bytes) {
+fn stamp(fields: &mut Fields, scene: &mut Scene<'_>) -> (Bytes, [u8; TIME]) {
     let kept = fields.octets(NONCE_FIELD).filter(|nonce| nonce.len() == NONCE).cloned();
     let nonce = kept.unwrap_or_else(|| {
         let mut nonce = [0; NONCE];
         (scene.random)(&mut nonce);
         Bytes::copy_from_slice(&nonce)
     });
-    let kept = time_of(fields).filter(|time| time.len() == 4);
-    let time = kept.unwrap_or_else(|| Bytes::copy_from_slice(&scene.unix_time.to_be_bytes()));
+    let time = sent_at(fields).unwrap_or(scene.unix_time).to_be_bytes();
     fields.set(NONCE_FIELD, Value::Bytes(nonce.clone()));
-    fields.set(TIME_FIELD, Value::Bytes(time.clone()));
+    fields.set_octets(TIME_FIELD, &time);
     (nonce, time)
 }
 

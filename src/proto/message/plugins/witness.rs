@@ -2,7 +2,7 @@
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
-use super::{AuthPlugin, NONCE_FIELD, PluginError, Scene, stamp, time_of};
+use super::{AuthPlugin, NONCE, NONCE_FIELD, PluginError, Scene, TIME, sent_at, stamp};
 use crate::proto::message::{Message, Value};
 
 /// The script of a witness: push 64 octets.
@@ -79,26 +79,31 @@ impl WitnessAuth {
     }
 }
 
-fn signed(message: &Message, nonce: &[u8], time: &[u8]) -> Vec<u8> {
+fn signed(message: &Message, nonce: &[u8], time: [u8; TIME]) -> Vec<u8> {
     let length = (message.uri.len() as u16).to_be_bytes();
-    [&length, &message.uri[..], &message.content, nonce, time].concat()
+    [&length, &message.uri[..], &message.content, nonce, &time].concat()
 }
 
 impl AuthPlugin for WitnessAuth {
     fn sign(&self, message: &mut Message, scene: &mut Scene<'_>) -> Result<(), PluginError> {
         let (nonce, time) = stamp(&mut message.fields, scene);
-        let signature = self.key.sign(&signed(message, &nonce, &time)).to_bytes();
+        let signature = self.key.sign(&signed(message, &nonce, time)).to_bytes();
         message.fields.set_octets(self.field, &[&PUSH_SIGNATURE[..], &signature].concat());
         Ok(())
     }
 
     fn is_genuine(&self, message: &Message, scene: &Scene<'_>) -> bool {
         let fields = &message.fields;
-        let (Some(time), Some(nonce)) = (time_of(fields), fields.octets(NONCE_FIELD)) else { return false };
+        let (Some(time), Some(nonce)) = (sent_at(fields), fields.octets(NONCE_FIELD)) else { return false };
+        // The content is signed in front of it, and could end in it otherwise.
+        if nonce.len() != NONCE {
+            return false;
+        }
         let signature = fields.octets(self.field).and_then(|script| script.strip_prefix(&PUSH_SIGNATURE));
         let Some(Ok(signature)) = signature.map(<[u8; SIGNATURE]>::try_from) else { return false };
         let Some(lock) = self.lock_for(scene.peer) else { return false };
-        lock.verify_strict(&signed(message, nonce, &time), &Signature::from_bytes(&signature)).is_ok()
+        lock.verify_strict(&signed(message, nonce, time.to_be_bytes()), &Signature::from_bytes(&signature))
+            .is_ok()
     }
 
     fn refusal(&self) -> &str {
