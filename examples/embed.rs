@@ -15,7 +15,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wakering::{Runtime, Turn, channel, time};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if std::env::args().len() > 1 {
+    if let Some(word) = std::env::args_os().nth(1) {
+        if word != "--help" && word != "-h" {
+            eprintln!("embed: {word:?} is one argument too many: it takes none");
+            std::process::exit(2);
+        }
         writeln!(
             stdout(),
             "embed: ticks for two seconds inside a loop of poll(2), and hands what is typed to a task; takes no arguments"

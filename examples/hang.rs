@@ -31,7 +31,11 @@ const HERE: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
-    if std::env::args().len() > 1 {
+    if let Some(word) = std::env::args_os().nth(1) {
+        if word != "--help" && word != "-h" {
+            eprintln!("hang: {word:?} is one argument too many: it takes none");
+            std::process::exit(2);
+        }
         writeln!(
             io::stdout(),
             "hang: hangs in three ways, each for half a second, and prints what waits for what; takes no arguments"

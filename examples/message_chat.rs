@@ -51,6 +51,8 @@ What you type is sent line by line. Ctrl-C, SIGTERM and the end of the input end
 
 /// What the members talk about.
 const TOPIC: &str = "chat";
+/// Octets of a name.
+const NAME: usize = 255;
 /// Lines that wait to be sent.
 const LINES: usize = 64;
 /// Lines that wait to be printed, while a terminal stands still; what comes beyond is dropped.
@@ -96,8 +98,8 @@ fn parse(mut parser: Parser) -> Result<Option<Line>, lexopt::Error> {
     };
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("name") => line.name = parser.value()?.string()?,
-            Long("group") => line.group = parser.value()?.parse()?,
+            Long("name") => line.name = name(parser.value()?.string()?)?,
+            Long("group") => line.group = parser.value()?.parse_with(group)?,
             Long("interface") => line.interface = parser.value()?.parse()?,
             Long("secret") => line.secret = Some(secret("--secret", parser.value()?)?),
             Long("key") => line.key = Some(secret("--key", parser.value()?)?),
@@ -106,6 +108,19 @@ fn parse(mut parser: Parser) -> Result<Option<Line>, lexopt::Error> {
         }
     }
     Ok(Some(line))
+}
+
+/// One that everybody's line has room for, and what a node says of itself.
+fn name(text: String) -> Result<String, lexopt::Error> {
+    if text.len() > NAME { Err(format!("a name has {NAME} octets at most").into()) } else { Ok(text) }
+}
+
+fn group(text: &str) -> Result<SocketAddrV4, String> {
+    let group: SocketAddrV4 = text.parse().map_err(|_| format!("`{text}` is no IP:PORT"))?;
+    if !group.ip().is_multicast() || group.port() == 0 {
+        return Err(format!("`{text}` is no multicast group (224.0.0.0 to 239.255.255.255) with a port"));
+    }
+    Ok(group)
 }
 
 /// What nobody can guess: an empty word is mostly a variable that is not set.

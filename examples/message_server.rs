@@ -193,11 +193,13 @@ impl Store {
 }
 
 impl Stored {
+    /// What does not fit leaves what was there before.
     fn write(&mut self, uri: &Bytes, content: &Bytes) -> bool {
-        self.forget(uri);
+        let former = self.contents.get(uri).map_or(0, |content| uri.len() + content.len());
         let size = uri.len() + content.len();
-        let fits = self.size + size <= MOST && size <= LONGEST;
+        let fits = self.size - former + size <= MOST && size <= LONGEST;
         if fits {
+            self.forget(uri);
             self.size += size;
             // Copied: a slice of what was read would keep all of that.
             self.contents.insert(Bytes::copy_from_slice(uri), Bytes::copy_from_slice(content));

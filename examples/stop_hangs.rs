@@ -26,7 +26,11 @@ use wakering::{
 const GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if std::env::args().skip(1).any(|word| word != "mended") {
+    if let Some(word) = std::env::args_os().skip(1).find(|word| word != "mended") {
+        if word != "--help" && word != "-h" {
+            eprintln!("stop_hangs: {word:?} is no word that it knows: `mended` is the only one");
+            std::process::exit(2);
+        }
         writeln!(
             io::stdout(),
             "usage: stop_hangs [mended]\n\nIts stop never returns, and `kill -USR1` has it say why; mended, it ends."

@@ -12,6 +12,8 @@ mod ending;
 mod stop;
 #[path = "support/values.rs"]
 mod values;
+#[path = "support/workers.rs"]
+mod workers;
 
 use std::{
     error::Error,
@@ -34,7 +36,10 @@ use wakering::{
     time,
 };
 
-use self::values::{resolve, seconds};
+use self::{
+    values::{resolve, seconds},
+    workers::workers,
+};
 
 const HELP: &str = "\
 tcp_proxy: passes TCP connections on to another server
@@ -95,10 +100,10 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
         match argument {
             Long("to") => to = Some(line.value()?.parse_with(resolve)?),
             Long("addr") => options.addr = line.value()?.parse_with(resolve)?,
-            Long("workers") => options.workers = line.value()?.parse()?,
+            Long("workers") => options.workers = line.value()?.parse_with(workers)?,
             Long("limit") => options.limit = line.value()?.parse()?,
             Long("connect-timeout") => options.connect_timeout = line.value()?.parse_with(seconds)?,
-            Long("keep-alive") => options.keep_alive = line.value()?.parse_with(seconds)?,
+            Long("keep-alive") => options.keep_alive = line.value()?.parse_with(keep_alive)?,
             Long("grace") => options.grace = line.value()?.parse_with(seconds)?,
             Long("help") | Short('h') => return Ok(None),
             _ => return Err(argument.unexpected()),
@@ -106,6 +111,14 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
     }
     options.to = to.ok_or("--to is missing; --help tells more")?;
     Ok(Some(options))
+}
+
+/// What the system takes for a connection (tcp(7)): whole seconds, as many as 15 bits say.
+fn keep_alive(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=32_767) => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("`{text}` is no number of seconds from 1 to 32767")),
+    }
 }
 
 fn proxy(options: Options) -> Result<(), Box<dyn Error>> {

@@ -61,6 +61,26 @@ fn bad_arguments_are_one_line_and_code_2() {
 }
 
 #[test]
+fn other_examples_refuse_what_cannot_work_before_they_begin() {
+    let proxy = ["--to", "127.0.0.1:1", "--addr", "127.0.0.1:0"];
+    let mut bad: Vec<(&str, Vec<&str>)> = vec![
+        ("hang", vec!["x"]),
+        ("embed", vec!["x"]),
+        ("stop_hangs", vec!["mendet"]),
+        ("tcp_proxy", vec!["--addr", "127.0.0.1:0"]),
+    ];
+    for more in [["--workers", "0"], ["--workers", "1025"], ["--keep-alive", "0"], ["--keep-alive", "40000"]]
+    {
+        bad.push(("tcp_proxy", [&proxy[..], &more].concat()));
+    }
+    for (name, arguments) in bad {
+        let ran = run(&example(name).display().to_string(), &arguments, LIMIT);
+        let told = (ran.code, ran.stderr.lines().count(), ran.stdout.as_str());
+        assert_eq!(told, (Some(2), 1, ""), "{name} {arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
 fn either_signal_ends_an_idle_server_with_code_0() {
     for name in SERVERS {
         for signal in [Signal::Interrupt, Signal::Terminate] {

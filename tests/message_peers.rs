@@ -257,6 +257,27 @@ fn a_node_without_a_group_says_so() {
     });
 }
 
+#[test]
+fn what_others_would_not_take_makes_no_node() {
+    run(async {
+        let socket = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let long = Value::Bytes(vec![0; 4096].into());
+        let group = |ip, port| Builder::new().group(Group::v4(ip, port, Ipv4Addr::LOCALHOST));
+        for (builder, told) in [
+            (Builder::new().introduce(Introduction::new("a").data(long)), "introduction of"),
+            (Builder::new().introduce(Introduction::new(vec![0; 256])), "256 of them the id"),
+            (group(Ipv4Addr::LOCALHOST, 8888), "127.0.0.1:8888 is no multicast group"),
+            (group(Ipv4Addr::new(239, 255, 88, 88), 0), "239.255.88.88:0 is no multicast group"),
+        ] {
+            let error = builder.node(socket()).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(told), "{error}");
+        }
+        let least = Value::Bytes(vec![0; 4000].into());
+        assert!(Builder::new().introduce(Introduction::new("a").data(least)).node(socket()).is_ok());
+    });
+}
+
 // The chat.
 
 /// A chat as a program, its lines one by one.

@@ -179,6 +179,42 @@ fn programs_that_cannot_say_what_they_have_to_end_with_an_error() {
 }
 
 #[test]
+fn what_the_store_refuses_leaves_what_it_has() {
+    let server = Process::start("message_server", &[]);
+    assert_eq!(code(&ask(&server, &["put", "a", "old"])), 0);
+    // As much as a frame's length says, which is more than any answer could repeat.
+    let body = [&[0, 1, b'a'][..], &vec![b'x'; 65_500]].concat();
+    let mut frame = vec![Kind::UPDATE_URI.number(), 0, 3];
+    frame.extend_from_slice(&(body.len() as u16).to_be_bytes());
+    frame.extend_from_slice(&crc32fast::hash(&body).to_be_bytes());
+    frame.extend_from_slice(b"\x4d\x40\0");
+    frame.extend_from_slice(&body);
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    stream.write_all(&frame).unwrap();
+    let mut answer = [0];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[0], Kind::NOT_PERMITTED.number());
+    assert_eq!(ask(&server, &["get", "a"]).stdout, b"old");
+}
+
+#[test]
+fn programs_of_messages_refuse_what_cannot_work_before_they_begin() {
+    let name = "x".repeat(256);
+    for (program, line) in [
+        ("message_server", ["--workers", "0"]),
+        ("message_server", ["--workers", "1025"]),
+        ("message_chat", ["--group", "127.0.0.1:8888"]),
+        ("message_chat", ["--group", "239.255.88.88:0"]),
+        ("message_chat", ["--group", "239.255.88.88"]),
+        ("message_chat", ["--name", &name]),
+    ] {
+        let output = Command::new(example(program)).args(line).stdin(Stdio::null()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((code(&output), told.lines().count()), (2, 1), "{program} {line:?}: {told}");
+    }
+}
+
+#[test]
 fn the_client_program_asks_nobody_what_it_cannot_mean() {
     let server = Process::start("message_server", &[]);
     for word in ["--secret", "--key", "--session"] {

@@ -4,6 +4,8 @@
 
 #[path = "values.rs"]
 mod values;
+#[path = "workers.rs"]
+mod workers;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -20,7 +22,10 @@ use lexopt::{
 };
 use wakering::message::{Builder, HmacAuth, Kind, Layer, Session, StreamCipher};
 
-use self::values::{resolve, seconds};
+use self::{
+    values::{resolve, seconds},
+    workers::workers,
+};
 
 pub(crate) const SERVER_HELP: &str = "\
 message_server: stores, echoes and publishes messages
@@ -133,7 +138,7 @@ impl ServerLine {
                 Long("key") => line.plugins.key = Some(secret("--key", parser.value()?)?),
                 Long("session") => line.plugins.session = Some(secret("--session", parser.value()?)?),
                 Long("udp") => line.udp = true,
-                Long("workers") => line.workers = parser.value()?.parse()?,
+                Long("workers") => line.workers = parser.value()?.parse_with(workers)?,
                 Long("help") | Short('h') => return Ok(None),
                 _ => return Err(argument.unexpected()),
             }

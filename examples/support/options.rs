@@ -2,6 +2,8 @@
 
 #[path = "values.rs"]
 mod values;
+#[path = "workers.rs"]
+mod workers;
 
 use std::{
     error::Error,
@@ -17,8 +19,8 @@ use lexopt::{
     Parser, ValueExt,
 };
 
-use self::values::resolve;
 pub(crate) use self::values::seconds;
+use self::{values::resolve, workers::workers};
 
 /// The arguments of every server example, and those of its own.
 pub(crate) struct Options<S = ()> {
@@ -168,12 +170,5 @@ pub(crate) fn code(name: &str, outcome: Result<(), Box<dyn Error>>) -> ExitCode 
             eprintln!("{name}: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn workers(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(workers @ 1..=1024) => Ok(workers),
-        _ => Err(format!("`{text}` is no number of workers from 1 to 1024")),
     }
 }

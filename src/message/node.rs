@@ -349,13 +349,14 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// The system's, of getsockname(2).
+    /// The system's, of getsockname(2). `InvalidInput` when the [`Introduction`] is longer than others take.
     ///
     /// # Panics
     ///
     /// Outside a runtime.
     #[track_caller]
     pub fn serve(self, listener: TcpListener) -> io::Result<Server> {
+        self.peers.check()?;
         Server::start(self.build(true), listener)
     }
 
@@ -369,13 +370,15 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// The system's, of getsockname(2), and of joining the group, if there is one to join.
+    /// The system's, of getsockname(2), and of joining the group, if there is one to join. `InvalidInput` when that is no
+    /// multicast address, or has no port, or when the [`Introduction`] is longer than others take.
     ///
     /// # Panics
     ///
     /// Outside a runtime.
     #[track_caller]
     pub fn node(self, socket: UdpSocket) -> io::Result<UdpNode> {
+        self.peers.check()?;
         UdpNode::start(self.build(true), socket)
     }
 

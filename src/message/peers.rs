@@ -9,7 +9,7 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    fmt,
+    fmt, io,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -73,8 +73,8 @@ impl Introduction {
 
     /// What else it says of itself; plugins look for keys in a map.
     ///
-    /// With the id it is packed within 4 KiB, and the id has 255 octets at most: else others of ours take no notice of it. They
-    /// know more than 256 values by the octets alone that they are packed in.
+    /// With the id it is packed within 4 KiB, and the id has 255 octets at most: else others of ours take no notice of it, and a
+    /// server or a node of datagrams is not made. They know more than 256 values by the octets alone that they are packed in.
     pub fn data(mut self, data: Value) -> Introduction {
         self.data = data;
         self
@@ -161,6 +161,20 @@ impl Known {
 }
 
 impl Peers {
+    /// Whether others take what this node says of itself.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let Some(own) = &self.own else { return Ok(()) };
+        let (id, all) = (own.id.len(), own.message(Kind::ADVERTISE_PEER).content.len());
+        if id <= MESSAGE_PEER_ID_BYTES && all <= MESSAGE_INTRODUCTION_BYTES {
+            return Ok(());
+        }
+        let told = format!(
+            "an introduction of {all} octets, {id} of them the id: others take {MESSAGE_INTRODUCTION_BYTES} and \
+             {MESSAGE_PEER_ID_BYTES} at most"
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidInput, told))
+    }
+
     /// What this node says of itself, as a message.
     pub(super) fn introduction(&self, kind: Kind) -> Option<Message> {
         self.own.as_ref().map(|own| own.message(kind))

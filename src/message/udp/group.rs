@@ -66,6 +66,10 @@ impl Group {
 
     /// Makes a node's socket send to the group, and hear it: by itself, or by the socket that is returned.
     pub(super) fn join(&self, socket: &UdpSocket) -> io::Result<Option<UdpSocket>> {
+        if !self.target.ip().is_multicast() || self.target.port() == 0 {
+            let told = format!("{} is no multicast group with a port", self.target);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, told));
+        }
         self.aim(socket)?;
         let local = socket.local_addr()?;
         if local.port() == self.target.port() && local.ip().is_unspecified() {
