@@ -49,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) thread_name: String,
     pub(crate) threads_max: usize,
     pub(crate) queue_max: usize,
+    /// The first job takes no place in the queue.
+    pub(crate) begins_free: bool,
     /// How long an idle thread stays.
     pub(crate) keep_alive: Duration,
 }
@@ -59,6 +61,7 @@ impl Default for Config {
             thread_name: String::from("wakering-block"),
             threads_max: BLOCKING_THREADS_MAX,
             queue_max: BLOCKING_QUEUE_MAX,
+            begins_free: false,
             keep_alive: BLOCKING_KEEP_ALIVE,
         }
     }
@@ -262,7 +265,8 @@ impl Pool {
     ) -> Result<u64, SpawnError> {
         let since = Instant::now();
         let mut state = self.state();
-        if state.closed || state.queue.len() >= self.config.queue_max {
+        let is_free = self.config.begins_free && state.queue.front().is_some_and(|job| job.number == 0);
+        if state.closed || state.queue.len() - usize::from(is_free) >= self.config.queue_max {
             let refused = if state.closed { SpawnError::Closed } else { SpawnError::Full };
             // Before `work` is dropped, which is the caller's code.
             drop(state);

@@ -179,10 +179,6 @@ fn a_full_queue_of_a_thread_refuses_and_queued_work_can_be_taken_back() {
     let worker = BlockingThread::start("bounded", 1, || ()).unwrap();
     let (release, held) = mpsc::channel::<()>();
     let (began, begins) = mpsc::channel();
-    // Until then the job that makes what is shared may wait in the queue's one place.
-    while worker.run(|()| ()).is_err() {
-        thread::yield_now();
-    }
     let mut work = Some((held, began));
     while work.is_some() {
         let given = Arc::new(Mutex::new(work.take()));
@@ -220,4 +216,48 @@ fn dropping_a_thread_lets_it_finish_and_drop_what_is_shared_there() {
     drop(thread);
     finished.recv().unwrap();
     assert_eq!(dropped.recv().unwrap().as_deref(), Some("ends"));
+}
+
+#[test]
+fn what_is_made_takes_no_place_of_those_that_wait_for_it() {
+    for queue in [1, 4] {
+        for _ in 0..100 {
+            let (release, held) = mpsc::channel::<()>();
+            let worker =
+                BlockingThread::start("makes", queue, move || held.recv().unwrap_or_default()).unwrap();
+            let waiting: Vec<_> = (0..queue).map(|_| worker.run(|()| ()).unwrap()).collect();
+            assert!(worker.run(|()| ()).unwrap_err().is_full());
+            release.send(()).unwrap();
+            for function in waiting {
+                run(function).unwrap().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_shared_may_panic_when_it_is_dropped() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+    /// Dropped by the thread's end, behind what was made after it.
+    struct Last(mpsc::Sender<()>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    thread_local! {
+        static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    }
+    let (sender, ended) = mpsc::channel();
+    let thread = BlockingThread::start("bomb", 10, move || {
+        LAST.set(Some(Last(sender)));
+        Bomb
+    });
+    drop(thread.unwrap());
+    ended.recv_timeout(Duration::from_secs(60)).unwrap();
 }

@@ -11,6 +11,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::{BlockingHandle, Config, Pool};
+use crate::contain::drop_contained;
 use crate::error::SpawnError;
 use crate::limits::SHUTDOWN_LONGEST;
 
@@ -26,7 +27,8 @@ thread_local! {
 ///
 /// It belongs to no runtime, may be used from any thread, and its results may be awaited anywhere. Clones are the same
 /// thread. When the last is dropped, the thread runs what was given to it, drops what the functions shared, and ends;
-/// nobody waits for that.
+/// nobody waits for that, and a panic in there ends nothing else. A [`ManualClock`](crate::time::ManualClock) does not know
+/// of it, and moves on meanwhile.
 ///
 /// # Examples
 ///
@@ -54,12 +56,19 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.pool.finish(Box::new(|| {}));
+        let pool = Arc::downgrade(&self.pool);
+        // Its thread calls this. Left to the thread's end, a destructor that panics would end the process.
+        self.pool.finish(Box::new(move || {
+            if pool.upgrade().is_some_and(|pool| pool.is_served_here()) {
+                drop_contained(STATE.take());
+            }
+        }));
     }
 }
 
 impl<S: 'static> BlockingThread<S> {
-    /// Starts a thread, and has it make what its functions will share. At most `queue` functions wait.
+    /// Starts a thread, and has it make what its functions will share. At most `queue` functions wait, for that and for each
+    /// other.
     ///
     /// When `make` panics, every function's handle reports a panic.
     ///
@@ -76,6 +85,7 @@ impl<S: 'static> BlockingThread<S> {
             thread_name: name.into().replace('\0', ""),
             threads_max: 1,
             queue_max: queue,
+            begins_free: true,
             keep_alive: SHUTDOWN_LONGEST,
         });
         let made = pool.spawn(
@@ -108,7 +118,7 @@ impl<S: 'static> BlockingThread<S> {
         let job = move || {
             STATE.with_borrow_mut(|state| {
                 let state = state.as_mut().and_then(|state| state.downcast_mut());
-                work(state.expect("what the thread's functions share was made without a panic"))
+                work(state.expect("making what the thread's functions share has panicked"))
             })
         };
         self.inner.pool.spawn(job, Location::caller())

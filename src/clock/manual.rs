@@ -12,7 +12,7 @@ use super::{NEVER, nanos};
 /// When all workers of the runtime wait, no event is pending and no blocking job is under way, it moves by itself to the
 /// next deadline. With [`auto_advance(false)`](ManualClock::auto_advance) it stands still until it is told to
 /// [`advance`](ManualClock::advance). What other threads and processes are about to send cannot be known: a
-/// test that talks with them lets the clock stand.
+/// test that talks with them, or waits for a [`BlockingThread`](crate::BlockingThread), lets the clock stand.
 ///
 /// Clones are the same clock. [`Instant`]s of the runtime (of an interval's ticks, say) are counted from when the clock was
 /// made. `Instant::now()` knows nothing of it: code that is to be tested so asks [`time::now`](crate::time::now).
