@@ -4,6 +4,14 @@
 //! comes, HTTP/1's takes over with what was read, and that one gives way to HTTP/2 again when a client asks for it. Both
 //! have the same calls and events, so that everything else of this folder is written once.
 //!
+//! ```text
+//! core/both.rs      which machine it is, and how one takes over from another
+//!   calls.rs        the calls that all of them have alike
+//!   apart.rs        those in which they differ
+//!   choice.rs       which versions a client speaks
+//! core/one.rs       HTTP/2 alone
+//! ```
+//!
 //! Without the feature `http1` it is HTTP/2's machine itself, and nothing is paid for the other.
 
 #[cfg(feature = "http1")]

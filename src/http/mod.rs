@@ -40,6 +40,8 @@ mod body;
 mod body_parts;
 #[cfg(any(feature = "hyper", feature = "tower"))]
 mod body_traits;
+#[cfg(feature = "http1")]
+mod builder_http1;
 #[cfg(feature = "proxy-protocol")]
 mod builder_proxy;
 pub mod client;
