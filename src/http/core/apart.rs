@@ -189,10 +189,7 @@ impl Core {
     pub(in crate::http) fn detach(&mut self, stream: StreamKey) -> bool {
         match self {
             Core::Http2(core) => core.detach(stream),
-            Core::Http1(_) => {
-                let _whole = stream;
-                false
-            }
+            Core::Http1(_) => false,
             Core::Http1Client(core) => core.detach(stream),
         }
     }
@@ -201,9 +198,7 @@ impl Core {
     pub(in crate::http) fn release_late(&mut self, n: usize) {
         match self {
             Core::Http2(core) => core.release_late(n),
-            Core::Http1(_) => {
-                let _nothing = n;
-            }
+            Core::Http1(_) => {}
             Core::Http1Client(core) => core.release_late(n),
         }
     }

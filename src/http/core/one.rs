@@ -105,7 +105,7 @@ pub(in crate::http) fn may_upgrade(_core: &Core, _stream: StreamKey) -> bool {
     false
 }
 
-/// Whether it makes answers of its own that have a date.
+/// Tells the date to a machine that makes answers of its own: this one makes none that have it.
 #[inline]
 pub(in crate::http) fn set_date(_core: &mut Core, _date: &Date, _now: u64) {}
 
