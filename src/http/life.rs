@@ -11,6 +11,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -24,7 +25,8 @@ use crate::{
     limits::SHUTDOWN_SLACK,
     worker::{
         Handle, context,
-        dump::{self, Dump, Waiting},
+        dump::{self, Dump},
+        waiters::{Ends, Wait, Waiters, block_until},
     },
 };
 
@@ -65,7 +67,7 @@ pub(super) enum Progress {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Want {
+pub(super) enum Want {
     Stopping,
     Shutdown,
     Closed,
@@ -81,24 +83,20 @@ pub(super) struct Life {
 
 struct State {
     progress: Box<[Progress]>,
-    waiters: Vec<Waiter>,
-    numbers: u64,
+    waiters: Waiters<Waiting>,
 }
 
-struct Waiter {
-    number: u64,
+struct Waiting {
     /// The task that waits; 0 outside of any.
     task: u64,
     want: Want,
     /// That task is a handler of this server.
     inside: bool,
-    waker: Waker,
 }
 
 impl Life {
     pub(super) fn new(workers: usize) -> Arc<Life> {
-        let state =
-            State { progress: vec![Progress::Serving; workers].into(), waiters: Vec::new(), numbers: 0 };
+        let state = State { progress: vec![Progress::Serving; workers].into(), waiters: Waiters::new() };
         let stops = (0..workers).map(|_| Stop::new()).collect();
         Arc::new(Life { stops, state: Mutex::new(state), ended: Condvar::new() })
     }
@@ -117,10 +115,7 @@ impl Life {
         for stop in &self.stops {
             stop.say(grace);
         }
-        let state = self.state();
-        let told = state.waiters.iter().filter(|waiter| waiter.want == Want::Stopping);
-        let wakers: Vec<Waker> = told.map(|waiter| waiter.waker.clone()).collect();
-        drop(state);
+        let wakers = self.state().waiters.wakers(|waiting| waiting.want == Want::Stopping);
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -130,7 +125,7 @@ impl Life {
         if !matches!(state.progress[worker], Progress::Ended(_)) {
             state.progress[worker] = progress;
         }
-        let wakers: Vec<Waker> = state.waiters.iter().map(|waiter| waiter.waker.clone()).collect();
+        let wakers = state.waiters.wakers(|_| true);
         drop(state);
         self.ended.notify_all();
         wakers.into_iter().for_each(Waker::wake);
@@ -148,25 +143,33 @@ impl Life {
     pub(super) fn examine(&self, is_handler: impl Fn(u64) -> bool) -> Vec<u64> {
         let mut state = self.state();
         let mut found = Vec::new();
-        for waiter in &mut state.waiters {
-            if !waiter.inside && waiter.task != 0 && is_handler(waiter.task) {
-                waiter.inside = true;
+        for waiter in state.waiters.iter_mut() {
+            let waiting = &mut waiter.what;
+            if !waiting.inside && waiting.task != 0 && is_handler(waiting.task) {
+                waiting.inside = true;
                 found.push(waiter.waker.clone());
             }
         }
-        let inside = state.waiters.iter().filter(|waiter| waiter.inside && waiter.want == Want::Shutdown);
-        let exempt = inside.map(|waiter| waiter.task).collect();
+        let inside = state.waiters.iter().filter(|waiting| waiting.inside && waiting.want == Want::Shutdown);
+        let exempt = inside.map(|waiting| waiting.task).collect();
         drop(state);
         found.into_iter().for_each(Waker::wake);
         exempt
     }
+}
 
-    fn poll(
+impl Ends for Life {
+    type Want = Want;
+    type Outcome = Result<Stopped, WaitsForItself>;
+
+    fn poll_end(
         &self,
         number: &mut u64,
         want: Want,
         context: &Context<'_>,
     ) -> Poll<Result<Stopped, WaitsForItself>> {
+        // Before the lock; what it takes the place of is dropped behind it.
+        let mut waker = context.waker().clone();
         let mut state = self.state();
         if let Some(stopped) = state.ended() {
             return Poll::Ready(Ok(stopped));
@@ -175,15 +178,15 @@ impl Life {
         if want == Want::Stopping && self.stops.iter().any(Stop::was_said) {
             return Poll::Ready(Ok(Stopped::default()));
         }
-        let found = state.waiters.iter_mut().find(|waiter| waiter.number == *number);
-        let Some(waiter) = found else {
-            *number = state.enter(want, context.waker().clone());
+        let Some(waiter) = state.waiters.find(*number) else {
+            let task = context::try_with(|worker| worker.map_or(0, |it| it.tasks().running()));
+            *number = state.waiters.enter(Waiting { task, want, inside: false }, waker);
             drop(state);
             self.stops.iter().for_each(Stop::nudge);
             return Poll::Pending;
         };
-        waiter.waker.clone_from(context.waker());
-        match (waiter.inside, want) {
+        mem::swap(&mut waiter.waker, &mut waker);
+        match (waiter.what.inside, want) {
             (true, Want::Closed) => Poll::Ready(Err(WaitsForItself)),
             (true, Want::Shutdown) if state.is_quiet() => Poll::Ready(Ok(state.so_far())),
             (true | false, Want::Stopping | Want::Shutdown | Want::Closed) => Poll::Pending,
@@ -191,25 +194,14 @@ impl Life {
     }
 
     fn leave(&self, number: u64) {
-        let left = {
-            let mut state = self.state();
-            let at = state.waiters.iter().position(|waiter| waiter.number == number);
-            at.map(|at| state.waiters.swap_remove(at))
-        };
-        if left.is_some_and(|waiter| waiter.inside) {
+        let left = self.state().waiters.leave(number);
+        if left.is_some_and(|waiter| waiter.what.inside) {
             self.stops.iter().for_each(Stop::nudge); // it is a handler like any other now
         }
     }
 }
 
 impl State {
-    fn enter(&mut self, want: Want, waker: Waker) -> u64 {
-        let task = context::try_with(|worker| worker.map_or(0, |it| it.tasks().running()));
-        self.numbers += 1;
-        self.waiters.push(Waiter { number: self.numbers, task, want, inside: false, waker });
-        self.numbers
-    }
-
     fn so_far(&self) -> Stopped {
         let mut total = Stopped::default();
         for progress in &self.progress {
@@ -374,24 +366,13 @@ impl ServerHandle {
     pub fn shutdown_blocking(&self, grace: Duration) -> Result<Stopped, Stuck> {
         self.life.say(grace);
         let patience = Instant::now().checked_add(grace.saturating_add(SHUTDOWN_SLACK));
-        let mut state = self.life.state();
-        loop {
-            if let Some(stopped) = state.ended() {
-                return Ok(stopped);
-            }
-            let left =
-                patience.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                let going = state.progress.iter().enumerate();
-                let going = going.filter(|(_, progress)| !matches!(progress, Progress::Ended(_)));
-                return Err(Stuck {
-                    workers: going.map(|(worker, _)| worker).collect(),
-                    stopped: state.so_far(),
-                });
-            }
-            let woken = self.life.ended.wait_timeout(state, left);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let life = &self.life;
+        let state = block_until(&life.ended, life.state(), patience, |state| state.ended().is_some());
+        state.ended().ok_or_else(|| {
+            let going = state.progress.iter().enumerate();
+            let going = going.filter(|(_, progress)| !matches!(progress, Progress::Ended(_)));
+            Stuck { workers: going.map(|(worker, _)| worker).collect(), stopped: state.so_far() }
+        })
     }
 }
 
@@ -428,12 +409,12 @@ impl ServerHandle {
         self.runtime.dump()
     }
 
-    fn wait(&self, want: Want) -> Waiting<Words, Wait> {
+    fn wait(&self, want: Want) -> dump::Waiting<Words, Wait<Life>> {
         let words: Words = match want {
             Want::Stopping => |out| out.write_str("the word that its HTTP server is to end"),
             Want::Shutdown | Want::Closed => |out| out.write_str("the end of an HTTP server"),
         };
-        dump::waiting(words, Wait { life: self.life.clone(), number: 0, want })
+        dump::waiting(words, Wait::new(self.life.clone(), want, 0))
     }
 }
 
@@ -446,7 +427,7 @@ impl fmt::Debug for ServerHandle {
 /// The end of a server; made by [`ServerHandle::shutdown`].
 #[must_use = "the server ends all the same, but nobody waits for it"]
 pub struct Shutdown {
-    wait: Waiting<Words, Wait>,
+    wait: dump::Waiting<Words, Wait<Life>>,
 }
 
 type Words = fn(&mut fmt::Formatter<'_>) -> fmt::Result;
@@ -463,31 +444,5 @@ impl Future for Shutdown {
 impl fmt::Debug for Shutdown {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Shutdown").finish_non_exhaustive()
-    }
-}
-
-struct Wait {
-    life: Arc<Life>,
-    /// As which waiter it stands in the list; 0 before.
-    number: u64,
-    want: Want,
-}
-
-impl Future for Wait {
-    type Output = Result<Stopped, WaitsForItself>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let (mut number, want) = (self.number, self.want);
-        let polled = self.life.poll(&mut number, want, context);
-        self.number = number;
-        polled
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        if self.number != 0 {
-            self.life.leave(self.number);
-        }
     }
 }

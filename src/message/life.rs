@@ -30,7 +30,8 @@ use crate::{
     },
     worker::{
         CancellationToken, Handle, context,
-        dump::{self, Dump, Waiting},
+        dump::{self, Dump},
+        waiters::{Ends, Wait, Waiters, block_until},
     },
 };
 
@@ -92,18 +93,15 @@ struct State {
     /// The shortest that was said.
     grace: Option<Duration>,
     progress: Progress,
-    waiters: Vec<Waiter>,
-    numbers: u64,
+    waiters: Waiters<Waiting>,
     /// The task that sees to the end.
     warden: Option<Waker>,
 }
 
-struct Waiter {
-    number: u64,
+struct Waiting {
     /// The task that waits, if that is a handler of this node.
     handler: Option<u64>,
     want: Want,
-    waker: Waker,
 }
 
 /// What the warden finds.
@@ -127,8 +125,7 @@ impl Life {
         // The number is all that is handed over.
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         HERE.with_borrow_mut(|here| here.push((number, Rc::downgrade(work))));
-        let state =
-            State { grace: None, progress: Progress::Serving, waiters: Vec::new(), numbers: 0, warden: None };
+        let state = State { grace: None, progress: Progress::Serving, waiters: Waiters::new(), warden: None };
         Arc::new(Life {
             number,
             runtime: Handle::current(),
@@ -161,7 +158,7 @@ impl Life {
             return;
         }
         state.progress = progress;
-        let wakers: Vec<Waker> = state.waiters.iter().map(|waiter| waiter.waker.clone()).collect();
+        let wakers = state.waiters.wakers(|_| true);
         let warden = state.warden.take();
         drop(state);
         self.ended.notify_all();
@@ -178,11 +175,11 @@ impl Life {
     pub(super) fn look(&self, warden: &Waker) -> News {
         let mut state = self.state();
         state.warden = Some(warden.clone());
-        let waiting = state.waiters.iter().filter(|waiter| waiter.want == Want::Shutdown);
+        let waiting = state.waiters.iter().filter(|waiting| waiting.want == Want::Shutdown);
         News {
             grace: state.grace,
             has_ended: matches!(state.progress, Progress::Ended(_)),
-            exempt: waiting.filter_map(|waiter| waiter.handler).collect(),
+            exempt: waiting.filter_map(|waiting| waiting.handler).collect(),
         }
     }
 
@@ -201,10 +198,10 @@ impl Life {
     }
 
     /// Notes that the handler that runs now waits for the end, if it is one of this node's; others do not wait for it then.
-    pub(super) fn wait_inside(self: &Arc<Self>) -> Option<Wait> {
+    pub(super) fn wait_inside(self: &Arc<Self>) -> Option<Wait<Life>> {
         let handler = self.handler()?;
         let number = self.enter(self.state(), Some(handler), Want::Shutdown, Waker::noop().clone());
-        Some(Wait { life: self.clone(), number, want: Want::Shutdown })
+        Some(Wait::new(self.clone(), Want::Shutdown, number))
     }
 
     /// Waits until nothing is left but handlers that wait for the end; what had to be aborted for that.
@@ -212,69 +209,48 @@ impl Life {
         self.wait(Want::Quiet).await.unwrap_or_default()
     }
 
-    fn wait(self: &Arc<Self>, want: Want) -> Wait {
-        Wait { life: self.clone(), number: 0, want }
+    fn wait(self: &Arc<Self>, want: Want) -> Wait<Life> {
+        Wait::new(self.clone(), want, 0)
     }
 
     fn enter(&self, mut state: MutexGuard<'_, State>, handler: Option<u64>, want: Want, waker: Waker) -> u64 {
-        state.numbers += 1;
-        let number = state.numbers;
-        state.waiters.push(Waiter { number, handler, want, waker });
+        let number = state.waiters.enter(Waiting { handler, want }, waker);
         let warden = state.warden.take();
         drop(state);
         warden.into_iter().for_each(Waker::wake);
         number
     }
-
-    fn leave(&self, number: u64) {
-        let (left, warden) = {
-            let mut state = self.state();
-            let at = state.waiters.iter().position(|waiter| waiter.number == number);
-            (at.map(|at| state.waiters.swap_remove(at)), state.warden.take())
-        };
-        drop(left);
-        // What was a handler that waits is one like any other now.
-        warden.into_iter().for_each(Waker::wake);
-    }
 }
 
-/// The wait for an end, from any thread.
-pub(super) struct Wait {
-    life: Arc<Life>,
-    /// As which waiter it stands in the list; 0 before.
-    number: u64,
-    want: Want,
-}
+impl Ends for Life {
+    type Want = Want;
+    type Outcome = Result<Stopped, WaitsForItself>;
 
-impl Future for Wait {
-    type Output = Result<Stopped, WaitsForItself>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let life = self.life.clone();
-        let handler = if self.number == 0 { life.handler() } else { None };
+    fn poll_end(&self, number: &mut u64, want: Want, context: &Context<'_>) -> Poll<Self::Outcome> {
+        let handler = if *number == 0 { self.handler() } else { None };
         // Cloned before the lock, and the former dropped behind it: either may be foreign code.
         let mut waker = context.waker().clone();
-        let mut state = life.state();
-        let is_inside = match state.waiters.iter_mut().find(|waiter| waiter.number == self.number) {
+        let mut state = self.state();
+        let is_inside = match state.waiters.find(*number) {
             Some(waiter) => {
                 mem::swap(&mut waiter.waker, &mut waker);
-                waiter.handler.is_some()
+                waiter.what.handler.is_some()
             }
             None => handler.is_some(),
         };
-        match (state.progress, self.want) {
+        match (state.progress, want) {
             (Progress::Ended(stopped), _) | (Progress::Quiet(stopped), Want::Quiet) => {
                 Poll::Ready(Ok(stopped))
             }
-            (Progress::Quiet(stopped), Want::Shutdown) if is_inside && self.number != 0 => {
+            (Progress::Quiet(stopped), Want::Shutdown) if is_inside && *number != 0 => {
                 Poll::Ready(Ok(stopped))
             }
             (Progress::Serving | Progress::Quiet(_), Want::Closed) if is_inside => {
                 Poll::Ready(Err(WaitsForItself))
             }
             (Progress::Serving | Progress::Quiet(_), Want::Shutdown | Want::Quiet | Want::Closed) => {
-                if self.number == 0 {
-                    self.number = life.enter(state, handler, self.want, waker);
+                if *number == 0 {
+                    *number = self.enter(state, handler, want, waker);
                     // The warden looks anew who is left, and may find nothing that it had not said before.
                     context.waker().wake_by_ref();
                 }
@@ -282,13 +258,15 @@ impl Future for Wait {
             }
         }
     }
-}
 
-impl Drop for Wait {
-    fn drop(&mut self) {
-        if self.number != 0 {
-            self.life.leave(self.number);
-        }
+    fn leave(&self, number: u64) {
+        let (left, warden) = {
+            let mut state = self.state();
+            (state.waiters.leave(number), state.warden.take())
+        };
+        drop(left);
+        // What was a handler that waits is one like any other now.
+        warden.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -372,20 +350,14 @@ impl ServerHandle {
     pub fn shutdown_blocking(&self, grace: Duration) -> Result<Stopped, Stuck> {
         self.life.say(grace);
         let until = Instant::now().checked_add(grace.saturating_add(SHUTDOWN_SLACK));
-        let mut state = self.life.state();
-        loop {
-            let stopped = match state.progress {
-                Progress::Ended(stopped) => return Ok(stopped),
-                Progress::Quiet(stopped) => stopped,
-                Progress::Serving => Stopped::default(),
-            };
-            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return Err(Stuck { workers: vec![self.life.worker], stopped });
-            }
-            let woken = self.life.ended.wait_timeout(state, left);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let has_ended = |state: &State| matches!(state.progress, Progress::Ended(_));
+        let state = block_until(&self.life.ended, self.life.state(), until, has_ended);
+        let stopped = match state.progress {
+            Progress::Ended(stopped) => return Ok(stopped),
+            Progress::Quiet(stopped) => stopped,
+            Progress::Serving => Stopped::default(),
+        };
+        Err(Stuck { workers: vec![self.life.worker], stopped })
     }
 
     /// Lists every live task of the runtime that it runs in, and what it waits for; from any thread. See
@@ -413,7 +385,7 @@ const END: Words = |out| out.write_str("the end of a server of messages");
 /// [`UdpNode::shutdown`](super::UdpNode::shutdown).
 #[must_use = "it ends all the same, but nobody waits for it"]
 pub struct Shutdown {
-    wait: Waiting<Words, Wait>,
+    wait: dump::Waiting<Words, Wait<Life>>,
 }
 
 impl Future for Shutdown {

@@ -41,7 +41,7 @@ use crate::{
     },
     proto::message::{Message, Replays},
     trace,
-    worker::{self, CancellationToken, Handle, RemoteJoinHandle, dump},
+    worker::{self, CancellationToken, Handle, RemoteJoinHandle, dump, waiters::block_until},
 };
 
 /// A server of messages on every worker of a runtime, all on one port; clones are the same one's, and may go to any thread.
@@ -355,18 +355,11 @@ impl Servers {
     pub fn shutdown_blocking(&self, grace: Duration) -> Result<Stopped, Stuck> {
         self.inner.say(grace);
         let until = Instant::now().checked_add(grace.saturating_add(SHUTDOWN_SLACK));
-        let mut state = self.inner.state();
-        while state.workers.iter().any(|worker| !worker.ended) {
-            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                let going = state.workers.iter().enumerate().filter(|(_, worker)| !worker.ended);
-                let workers = going.map(|(worker, _)| worker).collect();
-                return Err(Stuck { workers, stopped: state.so_far() });
-            }
-            let woken = self.inner.ended.wait_timeout(state, left);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Ok(state.so_far())
+        let have_ended = |state: &State| state.workers.iter().all(|worker| worker.ended);
+        let state = block_until(&self.inner.ended, self.inner.state(), until, have_ended);
+        let (stopped, going) = (state.so_far(), state.workers.iter().enumerate());
+        let workers: Vec<usize> = going.filter(|(_, it)| !it.ended).map(|(worker, _)| worker).collect();
+        if workers.is_empty() { Ok(stopped) } else { Err(Stuck { workers, stopped }) }
     }
 
     /// Lists every live task of the runtime, and what it waits for; from any thread. See [`Handle::dump`].

@@ -37,6 +37,7 @@ mod stop;
 pub(crate) mod timer;
 mod tuning;
 mod turn;
+pub(crate) mod waiters;
 mod watch;
 mod yields;
 

@@ -28,6 +28,7 @@ use crate::{
     worker::{
         dump::{self, Answer, JobDump, TaskDump},
         handle::{Reach, Shared},
+        waiters::{Waiters, block_until},
     },
 };
 
@@ -143,17 +144,14 @@ struct State {
     /// Nothing is left but those who wait for the shutdown.
     quiet: bool,
     report: ShutdownReport,
-    waiters: Vec<Waiter>,
+    waiters: Waiters<Waiting>,
     /// Tasks that have been told of the end, and go on to say their last words.
     told: Vec<Member>,
-    numbers: u64,
 }
 
-struct Waiter {
-    number: u64,
+struct Waiting {
     want: Want,
     inside: Option<Member>,
-    waker: Waker,
 }
 
 impl Life {
@@ -163,9 +161,8 @@ impl Life {
             pool: Drained::Open,
             quiet: false,
             report: ShutdownReport::default(),
-            waiters: Vec::new(),
+            waiters: Waiters::new(),
             told: Vec::new(),
-            numbers: 0,
         };
         Life { clock, word: AtomicU64::new(RUNNING), state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -202,21 +199,13 @@ impl Life {
 
     /// Blocks until every worker has ended, or until `patience`.
     pub(super) fn wait_blocking(&self, patience: Option<Instant>) {
-        let mut state = self.state();
-        while !state.has_ended() {
-            let left =
-                patience.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        drop(block_until(&self.changed, self.state(), patience, State::has_ended));
     }
 
     /// Whether a wait is over; else it stands in the list. When it is `late`, a shutdown is not waited for any longer.
     pub(super) fn look(&self, wait: &mut Wait, waker: &Waker, late: bool) -> bool {
-        // Nothing foreign runs under the lock: wakers are cloned before it and dropped behind it.
-        let waker = waker.clone();
+        // Before the lock; what it takes the place of is dropped behind it.
+        let mut waker = waker.clone();
         let mut state = self.state();
         let over = state.has_ended()
             || match wait.want {
@@ -229,17 +218,11 @@ impl Life {
             state.told.extend(wait.inside.filter(|_| wait.want == Want::Shutdown));
             return true;
         }
-        match state.waiters.iter_mut().find(|waiter| waiter.number == wait.number) {
-            Some(waiter) => {
-                let former = mem::replace(&mut waiter.waker, waker);
-                drop(state);
-                drop(former);
-            }
+        match state.waiters.find(wait.number) {
+            Some(waiter) => mem::swap(&mut waiter.waker, &mut waker),
             None => {
-                state.numbers += 1;
-                wait.number = state.numbers;
-                let (number, want, inside) = (wait.number, wait.want, wait.inside);
-                state.waiters.push(Waiter { number, want, inside, waker });
+                let waiting = Waiting { want: wait.want, inside: wait.inside };
+                wait.number = state.waiters.enter(waiting, waker);
             }
         }
         false
@@ -247,11 +230,7 @@ impl Life {
 
     /// Nobody waits under this number any more.
     pub(super) fn leave(&self, number: u64) {
-        let left = {
-            let mut state = self.state();
-            let at = state.waiters.iter().position(|waiter| waiter.number == number);
-            at.map(|at| state.waiters.swap_remove(at))
-        };
+        let left = self.state().waiters.leave(number);
         drop(left);
     }
 }
@@ -269,11 +248,6 @@ impl State {
     fn has_ended(&self) -> bool {
         self.progress.iter().all(|it| *it == Progress::Ended)
     }
-
-    fn wakers(&self, want: impl Fn(Want) -> bool) -> Vec<Waker> {
-        let told = self.waiters.iter().filter(|waiter| want(waiter.want));
-        told.map(|waiter| waiter.waker.clone()).collect()
-    }
 }
 
 impl Shared {
@@ -289,7 +263,7 @@ impl Shared {
         }
         self.life.word.fetch_min(deadline, Ordering::AcqRel); // PAIRS: deadline's Acquire
         // All of them: who waits for the end has a time of his own to set.
-        let wakers = self.life.state().wakers(|_| true);
+        let wakers = self.life.state().waiters.wakers(|_| true);
         wakers.into_iter().for_each(wake_contained);
         self.nudge();
     }
@@ -334,7 +308,7 @@ impl Shared {
         if drain {
             state.pool = Drained::Draining;
         }
-        let wakers = if ended || quiet != was_quiet { state.wakers(|_| true) } else { Vec::new() };
+        let wakers = if ended || quiet != was_quiet { state.waiters.wakers(|_| true) } else { Vec::new() };
         drop(state);
         if ended {
             self.life.changed.notify_all();
@@ -376,7 +350,7 @@ impl Shared {
 
     /// Wakes those who wait for a shutdown that somebody holds up.
     pub(super) fn wake_late(&self) {
-        let wakers = self.life.state().wakers(|want| want == Want::Shutdown);
+        let wakers = self.life.state().waiters.wakers(|waiting| waiting.want == Want::Shutdown);
         wakers.into_iter().for_each(wake_contained);
     }
 
