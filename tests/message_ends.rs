@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
     future::{Future, pending},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::mpsc,
     thread,
     time::Duration,
@@ -15,8 +15,8 @@ use wakering::{
     CancellationToken, Handle, Runtime,
     dump::Wait,
     message::{
-        Builder, Incoming, Kind, Message, Remote, RequestError, Server, ServerHandle, Servers, Stopped,
-        UdpNode,
+        Builder, Client, Incoming, Kind, Late, Message, Peer, Remote, RequestError, Server, ServerHandle,
+        Servers, Stopped, UdpNode,
     },
     net::{TcpListener, UdpSocket},
     time::{ManualClock, sleep, timeout},
@@ -363,4 +363,110 @@ fn every_handle_lists_what_the_tasks_wait_for() {
         never.abort();
     })
     .unwrap();
+}
+
+// What is left.
+
+/// What handlers may hold: whose they are, and whom they have met.
+#[derive(Default)]
+struct Held {
+    server: OnceCell<Server>,
+    node: OnceCell<UdpNode>,
+    client: OnceCell<(Client, Remote)>,
+    met: RefCell<Vec<Peer>>,
+    late: RefCell<Vec<Late>>,
+}
+
+/// Its handlers hold it all.
+fn holding(held: &Rc<Held>) -> Builder {
+    let [of_requests, of_once, of_rest, of_late, of_peers] = [(); 5].map(|()| held.clone());
+    Builder::new()
+        .on(Kind::REQUEST_URI, move |incoming: Incoming| {
+            of_requests.met.borrow_mut().push(incoming.peer.clone());
+            async move { Some(incoming.answer(Kind::RESPOND_URI, "")) }
+        })
+        .once(Kind::UPDATE_URI, move |_| {
+            let held = of_once.clone();
+            async move {
+                pending::<()>().await;
+                drop(held);
+                None
+            }
+        })
+        .otherwise(move |_| {
+            let held = of_rest.clone();
+            async move {
+                pending::<()>().await;
+                drop(held);
+                None
+            }
+        })
+        .on_timeout(move |late| {
+            of_late.late.borrow_mut().push(late);
+            pending()
+        })
+        .on_peer(move |_| of_peers.late.borrow_mut().clear())
+}
+
+/// A server, a node and a client, with what their handlers hold: each has met somebody, and been late.
+async fn all_holding() -> (Server, UdpNode, Client, [Rc<Held>; 3]) {
+    let all: [Rc<Held>; 3] = Default::default();
+    let [of_server, of_node, of_client] = &all;
+    let server = holding(of_server).serve(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+    let node = holding(of_node).node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    let client = holding(of_client).client();
+    let remote = client.connect(server.local_addr()).await.unwrap().timeout(GRACE);
+    let other =
+        Builder::new().otherwise(|_| pending()).node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    let asks = Kind::REQUEST_URI;
+    assert!(remote.request(asks, "", "").await.is_ok());
+    assert!(other.peer(node.local_addr()).request(asks, "", "").await.is_ok());
+    assert!(remote.request(Kind::DELETE_URI, "", "").await.unwrap_err().is_timeout());
+    assert!(
+        node.peer(other.local_addr()).timeout(GRACE).request(asks, "", "").await.unwrap_err().is_timeout()
+    );
+    assert!(!of_server.met.borrow().is_empty() && !of_node.met.borrow().is_empty());
+    assert!(!of_client.late.borrow().is_empty() && !of_node.late.borrow().is_empty());
+    assert!(of_server.server.set(server.clone()).is_ok() && of_node.node.set(node.clone()).is_ok());
+    assert!(of_client.client.set((client.clone(), remote)).is_ok());
+    (server, node, client, all)
+}
+
+#[test]
+fn what_handlers_hold_goes_when_their_server_node_or_client_has_ended_and_be_it_that_itself() {
+    run(async {
+        let (server, node, client, all) = all_holding().await;
+        let left = all.map(|held| Rc::downgrade(&held));
+        client.close().await;
+        node.shutdown(GRACE).await;
+        server.shutdown(GRACE).await;
+        // Whoever comes too late is not kept, either.
+        let (late, token) = (client.clone(), Rc::new(()));
+        let (of_late, of_requests) = (token.clone(), token.clone());
+        client.on_timeout(move |_| {
+            let held = (late.clone(), of_late.clone());
+            async move { drop(held) }
+        });
+        server.on(Kind::REQUEST_URI, move |_| {
+            let held = of_requests.clone();
+            async move {
+                drop(held);
+                None
+            }
+        });
+        assert_eq!(Rc::strong_count(&token), 1);
+        drop((client, node, server));
+        assert!(left.iter().all(|held| held.upgrade().is_none()));
+    });
+}
+
+#[test]
+fn what_handlers_hold_goes_with_the_runtime_of_their_server_or_node() {
+    let left: [Weak<Held>; 3] = run(async {
+        let (_server, _node, client, all) = all_holding().await;
+        // It has no task of its own that would end.
+        client.close().await;
+        all.map(|held| Rc::downgrade(&held))
+    });
+    assert!(left.iter().all(|held| held.upgrade().is_none()));
 }

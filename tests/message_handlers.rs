@@ -75,7 +75,8 @@ fn who_listens_for_late_requests_is_told_all_before_the_caller_goes_on() {
                 goes_on.cancel();
             }
         });
-        let remote = builder.client().connect(server.local_addr()).await.unwrap().timeout(SHORT);
+        let client = builder.client();
+        let remote = client.connect(server.local_addr()).await.unwrap().timeout(SHORT);
         assert!(ask(&remote).await.unwrap_err().is_timeout());
         {
             let told = told.borrow();
@@ -93,6 +94,8 @@ fn who_listens_for_late_requests_is_told_all_before_the_caller_goes_on() {
         remote.close().await;
         assert!(ask(&remote).await.unwrap_err().is_closed());
         assert_eq!(told.borrow().len(), 1);
+        // What was told holds the client, whose handler holds what was told.
+        client.close().await;
     });
 }
 

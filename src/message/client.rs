@@ -23,7 +23,7 @@ use crate::{
         layer::Layer,
         link::Link,
         metrics::Metrics,
-        node::Node,
+        node::{Node, Released},
         peer::Peer,
         peers::PeerRecord,
         routes::{Incoming, Key, Route},
@@ -38,7 +38,8 @@ use crate::{
 /// A client of any number of servers; made by [`Builder::client`](crate::message::Builder::client).
 ///
 /// Its handlers get what servers send without being asked, and answer it. Dropping it changes nothing for the connections
-/// that it has made.
+/// that it has made. Handlers that hold their own client, or a [`Remote`] of it, keep it in memory until it is
+/// [closed](Client::close).
 #[derive(Clone, Debug)]
 pub struct Client {
     node: Rc<Node>,
@@ -121,9 +122,11 @@ impl Client {
     }
 
     /// Closes all its connections, and makes none any more: what is queued goes out first, for a second at most. Requests
-    /// that wait get an error. Handlers of late requests are dropped before this returns.
+    /// that wait get an error. Handlers of late requests that are at work are dropped before this returns, and then all
+    /// handlers, with what they hold.
     pub async fn close(&self) {
         self.closed.cancel();
+        let _released = Released(&self.node);
         self.node.lateness.end().await;
         let links = self.node.links();
         links.iter().for_each(|link| link.retire());

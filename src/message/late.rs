@@ -1,7 +1,7 @@
 //! What is done about requests that had no answer in their time.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     convert::Infallible,
     fmt,
     future::Future,
@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    contain::drop_contained,
     limits::MESSAGE_LATE_HANDLERS,
     message::{
         client::{Reconnect, Remote},
@@ -67,6 +68,7 @@ pub(super) struct Lateness {
     handler: RefCell<Option<Handler>>,
     /// Ends with the node.
     at_work: RefCell<Option<Scope<Infallible>>>,
+    has_ended: Cell<bool>,
 }
 
 impl Lateness {
@@ -76,7 +78,7 @@ impl Lateness {
         F: Future<Output = ()> + 'static,
     {
         let handler: Handler = Rc::new(move |late| Box::pin(handler(late)));
-        let former = self.handler.replace(Some(handler));
+        let former = if self.has_ended.get() { Some(handler) } else { self.handler.replace(Some(handler)) };
         drop(former);
     }
 
@@ -97,10 +99,11 @@ impl Lateness {
         self.at_work.borrow_mut().get_or_insert_with(Scope::new).spawn(handling);
     }
 
-    /// Ends those at work.
+    /// Ends those at work, and tells nobody any more.
     pub(super) fn abort(&self) {
-        let scope = self.at_work.take();
-        drop(scope);
+        self.has_ended.set(true);
+        drop_contained(self.at_work.take());
+        drop_contained(self.handler.take());
     }
 
     /// Ends those at work, and waits until they are gone.

@@ -5,6 +5,7 @@ use std::{cell::RefCell, fmt, future::Future, io, rc::Rc, sync::OnceLock, time::
 use bytes::Bytes;
 
 use crate::{
+    contain::drop_contained,
     limits,
     message::{
         client::{Client, Reconnect},
@@ -60,6 +61,15 @@ pub(super) struct Node {
     links: RefCell<Slab<Rc<Link>>>,
 }
 
+/// A node that has ended when this is dropped.
+pub(super) struct Released<'n>(pub(super) &'n Node);
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
 /// A connection's place among those of its node.
 pub(super) struct Membership {
     link: Rc<Link>,
@@ -100,6 +110,14 @@ impl Node {
 
     pub(super) fn connections(&self) -> usize {
         self.links.borrow().len()
+    }
+
+    /// The node has ended, and nobody is told of anything any more. What the handlers hold goes, which may be this node itself,
+    /// and those who are connected to it.
+    pub(super) fn release(&self) {
+        self.routes.end();
+        self.lateness.abort();
+        drop_contained(self.peers.hook.take());
     }
 
     /// Ends connections that have something to do still, but for those that these handlers work on, and counts them.
@@ -292,7 +310,7 @@ impl Builder {
     ///
     /// It holds the node up, and may not wait; its panic ends nothing.
     pub fn on_peer(mut self, hook: impl Fn(PeerEvent) + 'static) -> Builder {
-        self.peers.hook = Some(Rc::new(hook));
+        self.peers.hook = RefCell::new(Some(Rc::new(hook)));
         self
     }
 

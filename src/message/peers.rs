@@ -130,13 +130,13 @@ pub enum PeerEvent {
     Lost(PeerRecord),
 }
 
-type Hook = Rc<dyn Fn(PeerEvent)>;
+pub(super) type Hook = Rc<dyn Fn(PeerEvent)>;
 
 /// The peers of a node.
 #[derive(Default)]
 pub(super) struct Peers {
     pub(super) own: Option<Introduction>,
-    pub(super) hook: Option<Hook>,
+    pub(super) hook: RefCell<Option<Hook>>,
     table: RefCell<Table>,
     /// Addresses that have become nobody's, or somebody else's, until somebody [takes](Peers::take_gone) them.
     gone: RefCell<Vec<SocketAddr>>,
@@ -314,7 +314,8 @@ impl Peers {
     }
 
     fn tell(&self, event: PeerEvent) {
-        if let Some(hook) = &self.hook {
+        let hook = self.hook.borrow().clone();
+        if let Some(hook) = hook {
             // Its panic ends nothing, and has been told by the panic hook.
             let _ = catch_unwind(AssertUnwindSafe(|| hook(event)));
         }
@@ -394,7 +395,10 @@ mod tests {
         let told: Rc<RefCell<Vec<PeerEvent>>> = Rc::default();
         let tells = told.clone();
         let hook: Hook = Rc::new(move |event| tells.borrow_mut().push(event));
-        (Peers { own: Some(Introduction::new("own")), hook: Some(hook), ..Peers::default() }, told)
+        (
+            Peers { own: Some(Introduction::new("own")), hook: RefCell::new(Some(hook)), ..Peers::default() },
+            told,
+        )
     }
 
     fn address(port: u16) -> SocketAddr {

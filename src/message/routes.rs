@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    contain::drop_contained,
     message::{layer::Layer, peer::Peer},
     proto::message::{Kind, Message},
 };
@@ -206,11 +207,16 @@ pub(super) struct Routes {
     /// There has been a handler for a uri, or for a peer: else no message is looked at so closely.
     of_uris: Cell<bool>,
     of_peers: Cell<bool>,
+    /// The node has ended, and no handler is kept.
+    has_ended: Cell<bool>,
 }
 
 impl Routes {
     /// Adds a handler, in the place of one that was there for the same.
     pub(super) fn add(&self, key: Key, route: Route) {
+        if self.has_ended.get() {
+            return;
+        }
         self.note(&key);
         let replaced = self.table.borrow_mut().insert(key, Rc::new(route));
         drop(replaced);
@@ -218,12 +224,18 @@ impl Routes {
 
     /// Sets the handler of what no other is for.
     pub(super) fn set_default(&self, route: Route) {
+        if self.has_ended.get() {
+            return;
+        }
         let replaced = self.default.borrow_mut().replace(Rc::new(Route { is_default: true, ..route }));
         drop(replaced);
     }
 
     /// Adds one for a single message.
     pub(super) fn add_once(&self, key: Key, mut route: Route) {
+        if self.has_ended.get() {
+            return;
+        }
         route.once = true;
         self.note(&key);
         let replaced = self.once.borrow_mut().insert(key, Rc::new(route));
@@ -233,6 +245,14 @@ impl Routes {
     fn note(&self, key: &Key) {
         self.of_uris.set(self.of_uris.get() || key.uri.is_some());
         self.of_peers.set(self.of_peers.get() || key.peer.is_some());
+    }
+
+    /// Takes all of them away, and keeps none from now on.
+    pub(super) fn end(&self) {
+        self.has_ended.set(true);
+        drop_contained(self.table.take());
+        drop_contained(self.default.take());
+        drop_contained(self.once.take());
     }
 
     /// Takes those for `key` away.

@@ -209,7 +209,7 @@ impl Server {
 }
 
 async fn serve(node: Rc<Node>, ending: Rc<Ending>, listener: TcpListener) {
-    let (stopping, late) = (ending.life.stopping.clone(), LateEnd(node.clone()));
+    let (stopping, ended) = (ending.life.stopping.clone(), Ended(node.clone()));
     let closing = Scope::<Infallible>::new();
     closing.spawn(close_to_others(node.clone(), stopping.clone()));
     let accepted = Cell::new(0);
@@ -233,7 +233,7 @@ async fn serve(node: Rc<Node>, ending: Rc<Ending>, listener: TcpListener) {
     if let Err(error) = served.await {
         trace::say(&format!("a message server ends, its listener failed: {error}"));
     }
-    drop((closing, late));
+    drop((closing, ended));
 }
 
 /// Notes that no connections come any more when the server stops.
@@ -244,12 +244,12 @@ async fn close_to_others(node: Rc<Node>, stopping: CancellationToken) {
     node.parting.close();
 }
 
-/// Handlers of late requests end with the server, in whatever way it ends, and it publishes no more.
-struct LateEnd(Rc<Node>);
+/// The handlers go with the server, in whatever way it ends, and it publishes no more.
+struct Ended(Rc<Node>);
 
-impl Drop for LateEnd {
+impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.lateness.abort();
+        self.0.release();
         self.0.parting.close();
     }
 }

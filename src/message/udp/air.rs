@@ -505,7 +505,7 @@ impl Drop for Ended {
             far.asks.fail_all(&LinkEnd::Closed);
         }
         self.0.node.topics.clear();
-        self.0.node.lateness.abort();
+        self.0.node.release();
     }
 }
 
