@@ -606,23 +606,15 @@ impl Connection {
     /// Fills `slices` for one vectored write; `transmitted` is due afterwards.
     pub fn poll_transmit<'a>(&'a mut self, now: u64, slices: &mut [IoSlice<'a>]) -> usize {
         self.look(now);
-        if !self.output.is_empty() {
-            self.timers.stall.begin(now, self.output.reached());
-        }
+        self.timers.clocks.offer(&self.output, now);
         self.output.slices(slices)
     }
 
     /// Says how much of the output was written.
     pub fn transmitted(&mut self, n: usize) {
-        let before = self.output.reached();
-        self.output.written(n);
+        self.timers.clocks.transmitted(&mut self.output, n, self.now);
         if n > 0 {
             self.timers.spoke(self.now);
-        }
-        if n > 0 && self.output.is_empty() {
-            self.timers.drained(self.now);
-        } else if n > 0 {
-            self.timers.stall.begin(self.now, before);
         }
         let room = self.config.stream_queue_bytes.saturating_sub(self.output.len());
         let Some(exchange) = &mut self.exchange else { return };
@@ -634,12 +626,7 @@ impl Connection {
 
     /// Says how many of the bytes that were written have not reached the socket: deadlines judge by what that has taken.
     pub fn held_below(&mut self, n: usize) {
-        self.output.hold_below(n);
-        if n > 0 {
-            self.timers.stall.begin(self.now, self.output.reached());
-        } else if self.output.is_empty() && self.timers.stall.is_on() {
-            self.timers.drained(self.now);
-        }
+        self.timers.clocks.held_below(&mut self.output, n, self.now);
     }
 
     /// What the connection has done so far. There are no frames.

@@ -32,7 +32,7 @@ impl Connection {
         let (used, found) = chunks.read(self.input.bytes())?;
         if used > 0 {
             exchange.expects = false;
-            self.timers.moved(used);
+            self.timers.clocks.owed.moved(used);
         }
         let received = exchange.received;
         self.input.skip(used);
@@ -87,7 +87,7 @@ impl Connection {
             self.input.skip(n);
         }
         let end = exchange.take(n as u64, ends);
-        self.timers.moved(n);
+        self.timers.clocks.owed.moved(n);
         let (stream, logged) = (exchange.key(), self.log.is_some());
         exchange.unreleased += if thrown_away { 0 } else { n };
         if logged {

@@ -2,50 +2,38 @@
 
 use http::StatusCode;
 
-use super::clocks::{self, Owed, SOON};
+use super::clocks::{self, Clocks, Owed, SOON};
 use super::connection::{Connection, Phase};
 use super::refusal::Refusal;
 use crate::limits;
-use crate::proto::h2::{Config, NEVER, Reason, Stall, Trip, after};
+use crate::proto::h2::{Config, NEVER, Reason, Trip, after};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
+    pub(super) clocks: Clocks,
     /// The head that has begun.
     head: u64,
-    /// Since when there has been no request.
-    idle_since: u64,
     /// We go: whoever sends nothing now is closed.
     leave: u64,
     /// Content that is thrown away behind a complete answer.
     discard: u64,
-    /// Content that is to come.
-    owed: Owed,
     /// Since when a peer that has ended its side has got nothing.
     silent_since: u64,
-    /// Output that waits to be written.
-    pub(super) stall: Stall,
 }
 
 impl Timers {
     pub(super) fn new(now: u64) -> Timers {
-        Timers { idle_since: now, ..Timers::none() }
+        Timers::only(Clocks { idle_since: now, ..Clocks::NONE })
     }
 
-    fn none() -> Timers {
-        Timers {
-            head: NEVER,
-            idle_since: NEVER,
-            leave: NEVER,
-            discard: NEVER,
-            owed: Owed::NOTHING,
-            silent_since: NEVER,
-            stall: Stall::NONE,
-        }
+    fn only(clocks: Clocks) -> Timers {
+        Timers { clocks, head: NEVER, leave: NEVER, discard: NEVER, silent_since: NEVER }
     }
 
     /// A request came.
     pub(super) fn busy(&mut self) {
-        (self.head, self.idle_since, self.owed) = (NEVER, NEVER, Owed::NOTHING);
+        self.head = NEVER;
+        self.clocks.busy();
     }
 
     /// None has begun.
@@ -55,7 +43,8 @@ impl Timers {
 
     /// It is over.
     pub(super) fn idle(&mut self) {
-        (self.idle_since, self.discard, self.owed, self.silent_since) = (SOON, NEVER, Owed::NOTHING, NEVER);
+        (self.discard, self.silent_since) = (NEVER, NEVER);
+        self.clocks.idle();
     }
 
     pub(super) fn go(&mut self) {
@@ -68,9 +57,8 @@ impl Timers {
 
     /// Starts what was to start soon.
     fn start(&mut self, now: u64, config: &Config) {
-        clocks::start(&mut self.idle_since, now);
+        self.clocks.start(now);
         clocks::start(&mut self.leave, now);
-        self.owed.start(now);
         if self.discard == SOON {
             self.discard = after(now, config.discard_timeout);
         }
@@ -81,19 +69,6 @@ impl Timers {
         if self.head == NEVER { NEVER } else { self.head.min(after(self.leave, limits::H2_LAST_PREFACE)) }
     }
 
-    /// The socket has taken all of the output: a peer that reads is not idle before.
-    pub(super) fn drained(&mut self, now: u64) {
-        self.stall.end();
-        if self.idle_since != NEVER {
-            self.idle_since = now;
-        }
-    }
-
-    /// Octets of content came.
-    pub(super) fn moved(&mut self, n: usize) {
-        self.owed.moved(n);
-    }
-
     /// Octets of an answer went out.
     pub(super) fn spoke(&mut self, now: u64) {
         if self.silent_since != NEVER {
@@ -102,8 +77,8 @@ impl Timers {
     }
 
     pub(super) fn stop(&mut self) {
-        // What was made must still be written.
-        *self = Timers { stall: self.stall, ..Timers::none() };
+        self.clocks.stop();
+        *self = Timers::only(self.clocks);
     }
 }
 
@@ -130,16 +105,12 @@ impl Connection {
         if self.over && self.timers.silent_since == NEVER {
             self.timers.silent_since = now;
         }
-        if !wanted || !exchange.is_owed() || self.config.min_body_rate == 0 {
-            self.timers.owed = Owed::NOTHING;
-        } else {
-            self.timers.owed.begin(now);
-        }
+        self.timers.clocks.owed.watch(wanted && exchange.is_owed(), &self.config, now);
     }
 
     /// The peer was told to send what it owes.
     pub(super) fn invited(&mut self) {
-        self.timers.owed = Owed::soon();
+        self.timers.clocks.owed = Owed::soon();
     }
 
     /// When a connection that waits is closed, once we go: the first request may be on its way, as we have not said a word.
@@ -152,10 +123,10 @@ impl Connection {
     pub fn next_deadline(&mut self, now: u64) -> Option<u64> {
         self.look(now);
         let (timers, config) = (&self.timers, &self.config);
-        let mut earliest =
-            timers.head_by().min(timers.discard).min(timers.owed.due(config)).min(timers.stall.due(config));
-        if timers.idle_since != NEVER && timers.head == NEVER && self.output.is_out() {
-            earliest = earliest.min(after(timers.idle_since, config.idle_timeout)).min(self.leave_by());
+        let Clocks { idle_since, owed, stall } = timers.clocks;
+        let mut earliest = timers.head_by().min(timers.discard).min(owed.due(config)).min(stall.due(config));
+        if idle_since != NEVER && timers.head == NEVER && self.output.is_out() {
+            earliest = earliest.min(after(idle_since, config.idle_timeout)).min(self.leave_by());
         }
         if timers.silent_since != NEVER {
             earliest = earliest.min(after(timers.silent_since, self.http1.half_closed));
@@ -166,9 +137,9 @@ impl Connection {
     /// Acts on every deadline that has passed. Calling it early does nothing.
     pub fn handle_timeout(&mut self, now: u64) {
         self.look(now);
-        if self.timers.stall.is_over(&self.config, now, self.output.reached()) {
+        if self.timers.clocks.stall.is_over(&self.config, now, self.output.reached()) {
             self.output.clear();
-            self.timers.stall.end();
+            self.timers.clocks.stall.end();
             return self.time_out(Trip::SendStall, "the peer takes no output");
         }
         if self.phase == Phase::Dead {
@@ -183,7 +154,7 @@ impl Connection {
             self.hears_out = false;
             return self.close(None);
         }
-        if self.timers.owed.is_short(&self.config, now) {
+        if self.timers.clocks.owed.is_short(&self.config, now) {
             let text = "the content comes too slowly";
             return self.refuse(Refusal::bound(StatusCode::REQUEST_TIMEOUT, text, Trip::BodyRate));
         }
@@ -191,10 +162,11 @@ impl Connection {
             let text = "the peer closed, and was not answered in time";
             return self.close(Some(self.error(Reason::NO_ERROR, text, None)));
         }
-        let waits = timers.idle_since != NEVER && timers.head == NEVER && self.output.is_out();
+        let idle_since = timers.clocks.idle_since;
+        let waits = idle_since != NEVER && timers.head == NEVER && self.output.is_out();
         if waits && self.leave_by() <= now {
             self.close(None);
-        } else if waits && after(timers.idle_since, self.config.idle_timeout) <= now {
+        } else if waits && after(idle_since, self.config.idle_timeout) <= now {
             self.note_trip(Trip::IdleTimeout);
             self.close(Some(self.error(Reason::NO_ERROR, Trip::IdleTimeout.text(), Some(Trip::IdleTimeout))));
         }

@@ -134,7 +134,7 @@ impl Client {
         let Some(exchange) = &mut self.exchange else { return Ok(None) };
         let Receiving::Chunked(chunks) = &mut exchange.receiving else { return Ok(None) };
         let (used, found) = chunks.read(self.input.bytes())?;
-        self.timers.moved(used);
+        self.timers.clocks.owed.moved(used);
         self.input.skip(used);
         match found {
             Found::Nothing => Ok(None),
@@ -189,7 +189,7 @@ impl Client {
         let end = exchange.take(n as u64);
         exchange.unreleased += n;
         let stream = exchange.key();
-        self.timers.moved(n);
+        self.timers.clocks.owed.moved(n);
         if let Some(log) = &mut self.log {
             log.content(Direction::Received, self.tally.requests, n, end);
         }

@@ -78,7 +78,7 @@ impl Client {
         };
         let key = exchange.key();
         self.exchange = Some(exchange);
-        self.timers.busy();
+        self.timers.clocks.busy();
         Ok(key)
     }
 

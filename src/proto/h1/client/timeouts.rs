@@ -5,52 +5,26 @@
 
 use std::time::Duration;
 
-use super::super::clocks::{self, Owed, SOON};
+use super::super::clocks::Clocks;
 use super::connection::{Client, Phase};
-use crate::proto::h2::{NEVER, Stall, Trip, after};
+use crate::proto::h2::{NEVER, Trip, after};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
+    pub(super) clocks: Clocks,
     /// Since when a head has been incomplete.
     head_since: u64,
-    /// Since when there has been no request.
-    idle_since: u64,
-    /// How long the peer keeps such a connection, as it says.
+    /// How long the peer keeps a connection without requests, as it says.
     kept: Duration,
-    /// Content that is to come.
-    owed: Owed,
-    /// Output that waits to be written.
-    pub(super) stall: Stall,
 }
 
 impl Timers {
     pub(super) fn new(now: u64) -> Timers {
-        Timers { idle_since: now, ..Timers::none() }
+        Timers::only(Clocks { idle_since: now, ..Clocks::NONE })
     }
 
-    fn none() -> Timers {
-        Timers {
-            head_since: NEVER,
-            idle_since: NEVER,
-            kept: Duration::MAX,
-            owed: Owed::NOTHING,
-            stall: Stall::NONE,
-        }
-    }
-
-    /// A request was sent.
-    pub(super) fn busy(&mut self) {
-        (self.idle_since, self.owed) = (NEVER, Owed::NOTHING);
-    }
-
-    /// It is over.
-    pub(super) fn idle(&mut self) {
-        (self.idle_since, self.owed) = (SOON, Owed::NOTHING);
-    }
-
-    /// Starts what was to start soon.
-    fn start(&mut self, now: u64) {
-        clocks::start(&mut self.idle_since, now);
+    fn only(clocks: Clocks) -> Timers {
+        Timers { clocks, head_since: NEVER, kept: Duration::MAX }
     }
 
     /// A head is complete.
@@ -63,22 +37,9 @@ impl Timers {
         self.kept = kept.unwrap_or(Duration::MAX);
     }
 
-    /// Octets of content came.
-    pub(super) fn moved(&mut self, n: usize) {
-        self.owed.moved(n);
-    }
-
-    /// The socket has taken all of the output: a peer that reads is not idle before.
-    pub(super) fn drained(&mut self, now: u64) {
-        self.stall.end();
-        if self.idle_since != NEVER {
-            self.idle_since = now;
-        }
-    }
-
     pub(super) fn stop(&mut self) {
-        // What goes through a tunnel must still be written.
-        *self = Timers { stall: self.stall, ..Timers::none() };
+        self.clocks.stop();
+        *self = Timers::only(self.clocks);
     }
 }
 
@@ -93,11 +54,7 @@ impl Client {
         } else if self.timers.head_since == NEVER {
             self.timers.head_since = now;
         }
-        if !wanted || !exchange.is_owed() || self.config.min_body_rate == 0 {
-            self.timers.owed = Owed::NOTHING;
-        } else {
-            self.timers.owed.begin(now);
-        }
+        self.timers.clocks.owed.watch(wanted && exchange.is_owed(), &self.config, now);
     }
 
     /// When the head that has begun must be whole.
@@ -109,37 +66,36 @@ impl Client {
     /// When the connection has had nothing to do for too long.
     fn idle_until(&self) -> u64 {
         let limit = self.config.idle_timeout.min(self.timers.kept);
-        let since = self.timers.idle_since;
+        let since = self.timers.clocks.idle_since;
         if since == NEVER || !self.output.is_out() { NEVER } else { after(since, limit) }
     }
 
     /// The time is told.
     fn look(&mut self, now: u64) {
         self.now = now;
-        self.timers.start(now);
+        self.timers.clocks.start(now);
     }
 
     /// When `handle_timeout` is due at the latest, if at all.
     pub fn next_deadline(&mut self, now: u64) -> Option<u64> {
         self.look(now);
-        let (timers, config) = (&self.timers, &self.config);
-        let earliest =
-            self.head_by().min(self.idle_until()).min(timers.owed.due(config)).min(timers.stall.due(config));
+        let (Clocks { owed, stall, .. }, config) = (self.timers.clocks, &self.config);
+        let earliest = self.head_by().min(self.idle_until()).min(owed.due(config)).min(stall.due(config));
         (earliest != NEVER).then_some(earliest)
     }
 
     /// Acts on every deadline that has passed. Calling it early does nothing.
     pub fn handle_timeout(&mut self, now: u64) {
         self.look(now);
-        if self.timers.stall.is_over(&self.config, now, self.output.reached()) {
+        if self.timers.clocks.stall.is_over(&self.config, now, self.output.reached()) {
             self.output.clear();
-            self.timers.drained(now);
+            self.timers.clocks.drained(now);
             return self.time_out(Trip::SendStall, "the peer takes no output");
         }
         if self.head_by() <= now {
             return self.time_out(Trip::HeaderTimeout, "the response's head takes too long");
         }
-        if self.timers.owed.is_short(&self.config, now) {
+        if self.timers.clocks.owed.is_short(&self.config, now) {
             return self.time_out(Trip::BodyRate, "the content comes too slowly");
         }
         if self.idle_until() <= now && self.phase == Phase::Open {
