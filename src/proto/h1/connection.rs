@@ -1,17 +1,16 @@
-//! The connection: its state, the loop over what came, and how it ends.
+//! The connection: its state, and the loop over what came.
 //!
 //! Invariants: after `Phase::Dead` nothing is parsed and nothing is sent any more; `Closed` is the last event and comes
 //! once. There is at most one exchange; the octets behind its request wait in the input.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::config::Http1;
-use super::exchange::{Asked, Exchange, Receiving, Sending};
+use super::exchange::{Asked, Exchange, Receiving};
 use super::framing::Framing;
 use super::head::{Bounds, Facts};
 use super::input::Input;
@@ -70,8 +69,8 @@ pub struct Connection {
     pub(super) searched: usize,
     pub(super) output: Output,
     pub(super) exchange: Option<Exchange>,
-    upgrade: Option<Box<Upgrade>>,
-    repeats: Repeats,
+    pub(super) upgrade: Option<Box<Upgrade>>,
+    pub(super) repeats: Repeats,
     pub(super) notices: VecDeque<Notice>,
     pub(super) timers: Timers,
     /// Something lies in the input that could not be looked at yet.
@@ -84,8 +83,8 @@ pub struct Connection {
     pub(super) hears_out: bool,
     /// The end of the connection would pass for that of an answer which was broken off.
     pub(super) breaks_off: bool,
-    spare: Option<Box<Request<()>>>,
-    end_told: bool,
+    pub(super) spare: Option<Box<Request<()>>>,
+    pub(super) end_told: bool,
     /// The current date, for answers of our own.
     pub(super) date: Option<HeaderValue>,
     date_stale_at: u64,
@@ -142,43 +141,6 @@ impl Connection {
         self.over = true;
         // What came in pieces was not looked at since: it may be wrong already.
         self.searched = 0;
-    }
-
-    /// Nothing more comes, and what came has been looked at: says whether that changes anything.
-    fn come_to_end(&mut self) -> bool {
-        if !self.over {
-            return false;
-        }
-        let patient = !self.http1.half_closed.is_zero();
-        let text = match &mut self.exchange {
-            None if self.input.is_empty() => {
-                self.close(None);
-                return true;
-            }
-            None if self.output.len() >= self.config.output_bytes => return false,
-            None => "the peer closed inside a request",
-            Some(exchange) => match exchange.receiving {
-                Receiving::Tunnel => {
-                    // Its other direction goes on.
-                    exchange.receiving = Receiving::Ended;
-                    self.notices.push_back(Notice::Ended(exchange.key()));
-                    self.settle();
-                    return true;
-                }
-                // RFC 9112 §9.6: it may be interested in the answer all the same.
-                Receiving::Ended | Receiving::Undecided if patient => return false,
-                Receiving::Length(_) | Receiving::Chunked(_) if exchange.sending == Sending::Ended => {
-                    // The answer is complete, and nobody reads what was still to come.
-                    self.close(None);
-                    return true;
-                }
-                Receiving::Ended | Receiving::Undecided | Receiving::Length(_) | Receiving::Chunked(_) => {
-                    "the peer closed before it was answered"
-                }
-            },
-        };
-        self.close(Some(self.error(Reason::NO_ERROR, text, None)));
-        true
     }
 
     /// The next event; `None` when more bytes (or time, or room) are needed. [`Event::Http1`] asks for the connection to be
@@ -367,126 +329,6 @@ impl Connection {
         ConnectionError { reason, frame: None, stream: 0, offset: self.input.offset(), text, trip }
     }
 
-    /// What becomes of the exchange, now that one of its directions has ended or the application has let go.
-    pub(super) fn settle(&mut self) {
-        let Some(exchange) = &mut self.exchange else { return };
-        if exchange.held || exchange.sending != Sending::Ended {
-            return;
-        }
-        let goes_on = exchange.persists && !self.going;
-        let left = match exchange.receiving {
-            Receiving::Ended => 0,
-            Receiving::Length(left) => left,
-            Receiving::Chunked(_) => 1,
-            // The application has let go of the tunnel.
-            Receiving::Undecided | Receiving::Tunnel => u64::MAX,
-        };
-        if left > 0 && goes_on && left <= u64::from(self.config.discard_bytes) {
-            if exchange.discard.is_none() {
-                exchange.discard = Some(u64::from(self.config.discard_bytes));
-                self.timers.discard();
-            }
-            return;
-        }
-        self.exchange = None;
-        if left > 0 || !goes_on {
-            return self.close(None);
-        }
-        self.timers.idle();
-    }
-
-    /// Ends the connection for what the peer did; it is told, if it has not been answered yet.
-    #[cold]
-    pub(super) fn refuse(&mut self, refusal: Refusal) {
-        if let Some(trip) = refusal.trip {
-            self.note_trip(trip);
-        }
-        if self.exchange.as_ref().is_none_or(|exchange| exchange.sending == Sending::Head) {
-            self.write_refusal(refusal.status, refusal.text);
-        }
-        let reason = refusal.trip.map_or(Reason::PROTOCOL_ERROR, Trip::reason);
-        self.close(Some(self.error(reason, refusal.text, refusal.trip)));
-    }
-
-    #[cold]
-    pub(super) fn note_trip(&mut self, trip: Trip) {
-        self.hears_out = false;
-        self.tally.trip(trip);
-    }
-
-    /// The end: the exchange is gone, what was made may still be written.
-    pub(super) fn close(&mut self, error: Option<ConnectionError>) {
-        self.kill();
-        self.notices.push_back(Notice::Closed(error));
-    }
-
-    fn kill(&mut self) {
-        self.phase = Phase::Dead;
-        self.input.clear();
-        self.exchange = None;
-        self.upgrade = None;
-        self.repeats = Repeats::default();
-        self.notices.clear();
-        self.spare = None;
-        self.timers.stop();
-    }
-
-    /// Goes away in good order: the answer that is under way says so and is the last; a connection that waits for a
-    /// request is closed, unless one has come already.
-    pub fn shutdown(&mut self) {
-        if self.phase == Phase::Open && !self.going {
-            self.going = true;
-            self.timers.go();
-        }
-    }
-
-    /// Ends the connection at once.
-    pub fn goaway(&mut self) {
-        if self.phase == Phase::Open {
-            self.close(None);
-        }
-    }
-
-    /// Ends the connection without a word, because its socket is gone: nothing that waits will be written.
-    pub fn abandon(&mut self) {
-        self.kill();
-        self.output.clear();
-    }
-
-    /// Whether the connection is over: once the output is written the socket can be closed.
-    pub fn is_closed(&self) -> bool {
-        self.phase == Phase::Dead
-    }
-
-    /// Whether the socket must be reset: an answer that ends with the connection was broken off.
-    pub(crate) fn breaks_off(&self) -> bool {
-        self.breaks_off
-    }
-
-    /// Whether what comes behind the end is to be forgotten as long as it comes, so that the last answer is read: not where
-    /// the peer had its time.
-    pub(crate) fn hears_out(&self) -> bool {
-        self.hears_out
-    }
-
-    /// Bytes that wait to be written.
-    pub(crate) fn output_left(&self) -> usize {
-        self.output.len()
-    }
-
-    /// Our direction of a tunnel is over, and the peer must read an end.
-    fn owes_end(&self) -> bool {
-        let ended = |it: &Exchange| it.receiving == Receiving::Tunnel && it.sending == Sending::Ended;
-        !self.end_told && self.exchange.as_ref().is_some_and(ended)
-    }
-
-    /// Whether the socket's sending direction is to be ended now; said once.
-    pub(crate) fn takes_end(&mut self) -> bool {
-        let takes = self.output.is_empty() && self.owes_end();
-        self.end_told |= takes;
-        takes
-    }
-
     /// Requests under way: none or one.
     pub fn open_streams(&self) -> usize {
         usize::from(self.exchange.is_some())
@@ -572,16 +414,6 @@ impl Connection {
         self.spare.take()
     }
 
-    /// Takes the output buffer's memory while nothing is to be written.
-    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
-        self.output.take_memory()
-    }
-
-    /// Lends a buffer for output; comes back at once when there is one.
-    pub fn give_buffer(&mut self, buffer: Vec<u8>) -> Option<Vec<u8>> {
-        self.output.give_memory(buffer)
-    }
-
     /// The date for answers that no handler makes.
     pub(crate) fn set_date(&mut self, date: HeaderValue, stale_at: u64) {
         (self.date, self.date_stale_at) = (Some(date), stale_at);
@@ -591,42 +423,6 @@ impl Connection {
     #[inline]
     pub(crate) fn needs_date(&self, now: u64) -> bool {
         self.date_stale_at <= now
-    }
-
-    /// Whether there is anything to write, an end included.
-    pub fn has_output(&self) -> bool {
-        !self.output.is_empty() || self.owes_end()
-    }
-
-    /// Whether one slice holds all of it.
-    pub fn output_is_one_piece(&self) -> bool {
-        self.output.is_one_piece()
-    }
-
-    /// Fills `slices` for one vectored write; `transmitted` is due afterwards.
-    pub fn poll_transmit<'a>(&'a mut self, now: u64, slices: &mut [IoSlice<'a>]) -> usize {
-        self.look(now);
-        self.timers.clocks.offer(&self.output, now);
-        self.output.slices(slices)
-    }
-
-    /// Says how much of the output was written.
-    pub fn transmitted(&mut self, n: usize) {
-        self.timers.clocks.transmitted(&mut self.output, n, self.now);
-        if n > 0 {
-            self.timers.spoke(self.now);
-        }
-        let room = self.config.stream_queue_bytes.saturating_sub(self.output.len());
-        let Some(exchange) = &mut self.exchange else { return };
-        if exchange.wants_room && room >= self.config.stream_queue_bytes / 2 {
-            exchange.wants_room = false;
-            self.notices.push_back(Notice::Writable(exchange.key()));
-        }
-    }
-
-    /// Says how many of the bytes that were written have not reached the socket: deadlines judge by what that has taken.
-    pub fn held_below(&mut self, n: usize) {
-        self.timers.clocks.held_below(&mut self.output, n, self.now);
     }
 
     /// What the connection has done so far. There are no frames.
@@ -659,18 +455,6 @@ impl Connection {
     /// Resets received and sent, and trips.
     pub(crate) fn rarities(&self) -> (u32, u32, Trips) {
         self.tally.rarities()
-    }
-
-    /// Sheds a request that the application has not looked at. There is no refusal but a status.
-    pub fn shed(&mut self, stream: StreamKey) {
-        self.note_trip(Trip::Shed);
-        if let Some(exchange) = self.find(stream) {
-            exchange.persists = false;
-            exchange.held = false;
-            exchange.sending = Sending::Ended;
-            self.write_refusal(StatusCode::SERVICE_UNAVAILABLE, "too much is under way");
-            self.settle();
-        }
     }
 }
 

@@ -5,7 +5,8 @@
 //! the one before is answered, so that answers come in order and nothing is held for them.
 //!
 //! ```text
-//! connection   state, the loop over what came, how it ends
+//! connection   state, and the loop over what came
+//!   closing    how it ends                transmit   what goes out to the socket
 //!   input      received bytes             respond    heads, content and trailers to bytes
 //!   head       a request's head           exchange   the request under way
 //!     target     whom it is for           timeouts   deadlines
@@ -20,6 +21,7 @@
 mod chunks;
 mod client;
 mod clocks;
+mod closing;
 mod config;
 mod connection;
 mod content;
@@ -35,6 +37,7 @@ mod respond;
 mod tally;
 mod target;
 mod timeouts;
+mod transmit;
 mod write;
 
 pub use client::Client;
