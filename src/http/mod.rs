@@ -9,7 +9,7 @@
 //! connection.rs  one task a connection, in either role: reads, hands bytes to the core and events on
 //! transport.rs   what its bytes go over; secure/: TLS there, or its absence; secure_api.rs: what the user sees of it
 //! core.rs        which version of HTTP it speaks
-//! wire.rs        the connection as its streams see it: core, socket, per-stream mailboxes, flush
+//! wire.rs        the connection as its streams see it: core, socket, flush; wire/streams.rs: what comes and goes for each
 //! mailbox.rs     what waits on its streams: heads.rs for a client's responses, incoming.rs for content
 //! service.rs     a server's end: requests to handlers
 //! exchange.rs    one request: from the handler's answer to the last frame

@@ -1,12 +1,14 @@
 //! A connection as its handlers see it.
 //!
-//! The protocol core, the socket, and for each stream that has somebody waiting a mailbox. Whoever changes
-//! the core asks for a flush; the worker calls it back once, after the tasks of the turn, and everything the
-//! turn has produced leaves in one vectored write.
+//! The protocol core, the socket, and for each stream that has somebody waiting a mailbox (`streams`). Whoever
+//! changes the core asks for a flush; the worker calls it back once, after the tasks of the turn, and everything
+//! the turn has produced leaves in one vectored write.
 //!
 //! Invariants: the core is never borrowed while foreign code runs (handlers, wakers, destructors of
 //! bodies); a mailbox is reached by its stream's key, so that one of an earlier stream is never mistaken for
 //! it.
+
+mod streams;
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,19 +19,16 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use ::http::{HeaderMap, Version};
-use bytes::Bytes;
+use ::http::Version;
 
 use crate::{
     http::{
         core::{self, Core, Older},
-        incoming::Incoming,
-        mailbox::{Death, Ending, Mailbox, Mailboxes, Work},
+        mailbox::Mailboxes,
         metrics::Ledger,
         transport::Transport,
     },
     limits::{RECEIVED_UNIT, WRITE_SLICES},
-    proto::h2::{ConnectionError, StreamKey},
     worker::context::{self, Flush},
 };
 
@@ -293,252 +292,14 @@ impl Wire {
         self.ledger.publish(&self.core.borrow());
     }
 
-    /// Tells everybody who waits on a stream that the connection is over. What has come whole stays readable.
-    pub(super) fn lose_streams(&self, error: Option<ConnectionError>) {
-        let (mut wakers, mut handlers) = (Vec::new(), Vec::new());
-        for mailbox in self.mailboxes.borrow_mut().iter_mut() {
-            if matches!(mailbox.ending, Ending::Open) {
-                mailbox.ending = Ending::Lost(error);
-            }
-            wakers.extend([mailbox.reader.take(), mailbox.writer.take()].into_iter().flatten());
-            handlers.extend(mailbox.work.take());
-        }
-        handlers.iter().for_each(Work::cancel);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
     /// How the socket failed while writing, if it did.
     pub(super) fn broken(&self) -> Option<io::ErrorKind> {
         self.broken.get()
     }
 
-    /// Handlers that wait.
-    pub(super) fn busy_streams(&self) -> usize {
-        self.mailboxes.borrow().iter().filter(|it| it.work.is_some()).count()
-    }
-
-    /// Whether this task is the handler of one of the streams.
-    pub(super) fn has_handler(&self, task: u64) -> bool {
-        self.mailboxes.borrow().iter().any(|it| it.handler() == Some(task))
-    }
-
-    /// Whether handlers are at work, and only such as are these tasks.
-    pub(super) fn waits_only_for(&self, tasks: &[u64]) -> bool {
-        let mailboxes = self.mailboxes.borrow();
-        let mut handlers = mailboxes.iter().filter_map(|it| it.handler()).peekable();
-        handlers.peek().is_some() && handlers.all(|task| tasks.contains(&task))
-    }
-
-    /// Shows who waits on streams; nobody in the middle of a change.
-    pub(super) fn each_mailbox(&self, show: impl FnMut(&Mailbox)) {
-        if let Ok(mailboxes) = self.mailboxes.try_borrow() {
-            mailboxes.iter().for_each(show);
-        }
-    }
-
-    // What the driver leaves for the streams.
-
-    /// Opens the mailbox of a stream whose request has content.
-    pub(super) fn open_mailbox(self: &Rc<Self>, key: StreamKey) -> Incoming {
-        self.with_mailbox(key, |mailbox| mailbox.wanted = true);
-        Incoming::new(self.clone(), key)
-    }
-
-    /// Notes what works for a stream and ends with it.
-    pub(super) fn keep_work(&self, key: StreamKey, work: Work) {
-        self.with_mailbox(key, |mailbox| mailbox.work = Some(work));
-    }
-
-    /// Content came.
-    pub(super) fn deliver(&self, key: StreamKey, data: Bytes, end: bool) {
-        let length = data.len();
-        let found = self.find(key, |mailbox| {
-            if end {
-                mailbox.ending = Ending::Ended;
-            }
-            if mailbox.wanted && length > 0 {
-                mailbox.keep(data);
-            }
-            (mailbox.wanted, mailbox.reader.take(), end && mailbox.heads.is_some())
-        });
-        let (taken, reader, response_ends) = found.unwrap_or_default();
-        if !taken && length > 0 {
-            self.core.borrow_mut().release(key, length);
-        }
-        if response_ends {
-            self.detach(key);
-        }
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-    }
-
-    /// Trailers came.
-    pub(super) fn deliver_trailers(&self, key: StreamKey, trailers: HeaderMap) {
-        let found = self.find(key, |mailbox| {
-            mailbox.ending = Ending::Trailers(trailers);
-            (mailbox.reader.take(), mailbox.heads.is_some())
-        });
-        let (reader, response_ends) = found.unwrap_or_default();
-        if response_ends {
-            self.detach(key);
-        }
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-    }
-
-    /// Ends a stream for the core when all of its response has come and all of its request has gone, although
-    /// somebody may still read: what came stays readable, and the next request finds room.
-    pub(super) fn detach(&self, key: StreamKey) {
-        let complete = self.find(key, |mailbox| mailbox.is_complete());
-        if complete == Some(true) && self.core.borrow_mut().detach(key) {
-            self.find(key, |mailbox| mailbox.detached = true);
-        }
-    }
-
-    /// The next piece of content that came, if there is one; its window is given back.
-    pub(super) fn take_received(self: &Rc<Self>, key: StreamKey) -> Option<Bytes> {
-        let mut mailboxes = self.mailboxes.borrow_mut();
-        let mailbox = mailboxes.find(key)?;
-        let (data, detached) = (mailbox.received.pop_front()?, mailbox.detached);
-        drop(mailboxes);
-        self.give_back(key, data.len(), detached);
-        self.ask_flush();
-        Some(data)
-    }
-
-    /// Gives the window of content back that nobody will read.
-    pub(super) fn release(&self, key: StreamKey, n: usize) {
-        let detached = self.find(key, |mailbox| mailbox.detached).unwrap_or(false);
-        self.give_back(key, n, detached);
-    }
-
-    fn give_back(&self, key: StreamKey, n: usize, detached: bool) {
-        let mut core = self.core.borrow_mut();
-        if detached {
-            core.release_late(n);
-        } else {
-            core.release(key, n);
-        }
-        if core::resumes(&core) {
-            drop(core);
-            self.wake_driver();
-        }
-    }
-
-    /// The stream is dead: what works for it ends, its body says why. A message that came whole stays readable:
-    /// the peer may only be tired of the other direction (RFC 9113 §8.1).
-    pub(super) fn stream_died(&self, key: StreamKey, death: Death) {
-        let left = self.find(key, |mailbox| {
-            if !mailbox.is_complete() {
-                mailbox.ending = Ending::Reset(death);
-                mailbox.received.clear();
-            }
-            (mailbox.work.take(), mailbox.reader.take(), mailbox.writer.take())
-        });
-        if let Some((work, reader, writer)) = left {
-            if let Some(work) = work {
-                work.cancel();
-            }
-            for waker in [reader, writer].into_iter().flatten() {
-                waker.wake();
-            }
-        }
-    }
-
-    /// There is room to send again.
-    pub(super) fn stream_writable(&self, key: StreamKey) {
-        if let Some(Some(writer)) = self.find(key, |mailbox| mailbox.writer.take()) {
-            writer.wake();
-        }
-    }
-
-    /// Waits for room to send on a stream; false when there will never be any. The end of content needs none, and a peer
-    /// that knows the length gives none for it.
-    pub(super) fn poll_room(&self, key: StreamKey, context: &Context<'_>) -> Poll<bool> {
-        if self.stream.borrow().is_none() {
-            return Poll::Ready(false);
-        }
-        let mut core = self.core.borrow_mut();
-        if core.stream_id(key).is_none() {
-            return Poll::Ready(false);
-        }
-        if core.is_all_sent(key) || core.send_capacity(key) > 0 {
-            return Poll::Ready(true);
-        }
-        self.with_mailbox(key, |mailbox| mailbox.writer = Some(context.waker().clone()));
-        Poll::Pending
-    }
-
-    /// The handler is gone, and with it the stream's mailbox.
-    pub(super) fn forget(&self, key: StreamKey) {
-        let mailbox = self.take_mailbox(key);
-        let mailbox = mailbox.and_then(|mailbox| self.leave_to_reader(mailbox));
-        if let Some(mailbox) = mailbox {
-            let unread: usize = mailbox.received.iter().map(Bytes::len).sum();
-            if unread > 0 {
-                let mut core = self.core.borrow_mut();
-                if mailbox.detached { core.release_late(unread) } else { core.release(key, unread) }
-            }
-        }
-        let (idle, ended) = core::finish(&mut self.core.borrow_mut(), key);
-        if ended && self.armed.get() != DRIVEN {
-            self.wake_driver();
-        }
-        if idle {
-            self.check_deadline();
-        }
-    }
-
-    /// Detaches every stream that may be: a request may have ended after its response.
-    pub(super) fn detach_complete(&self) {
-        let complete: Vec<StreamKey> = {
-            let mailboxes = self.mailboxes.borrow();
-            mailboxes.iter().filter(|it| it.is_complete() && !it.detached).map(|it| it.key).collect()
-        };
-        complete.into_iter().for_each(|key| self.detach(key));
-    }
-
-    /// Puts a mailbox back whose reader has not heard yet what became of the stream; it takes it away when it is
-    /// dropped, unless the next stream in the slot was quicker.
-    fn leave_to_reader(&self, mut mailbox: Box<Mailbox>) -> Option<Box<Mailbox>> {
-        if !mailbox.wanted || matches!(mailbox.ending, Ending::Open) {
-            return Some(mailbox);
-        }
-        mailbox.work = None;
-        self.mailboxes.borrow_mut().put_back(mailbox)
-    }
-
-    /// Ready when nobody reads what the peer sends any more, or all of it was read.
-    pub(super) fn poll_unwanted(&self, key: StreamKey, context: &Context<'_>) -> Poll<()> {
-        let wanted = self.find(key, |mailbox| {
-            mailbox.writer = Some(context.waker().clone());
-            mailbox.wanted
-        });
-        if wanted == Some(true) { Poll::Pending } else { Poll::Ready(()) }
-    }
-
-    /// Whether all of the response has come.
-    pub(super) fn is_complete(&self, key: StreamKey) -> bool {
-        self.find(key, |mailbox| mailbox.is_complete()).unwrap_or(false)
-    }
-
     /// Has the driver woken after every write, or not.
     pub(super) fn watch(&self, on: bool) {
         self.watched.set(on);
-    }
-
-    pub(super) fn find<R>(&self, key: StreamKey, body: impl FnOnce(&mut Mailbox) -> R) -> Option<R> {
-        self.mailboxes.borrow_mut().find(key).map(body)
-    }
-
-    pub(super) fn take_mailbox(&self, key: StreamKey) -> Option<Box<Mailbox>> {
-        self.mailboxes.borrow_mut().take(key)
-    }
-
-    pub(super) fn with_mailbox<R>(&self, key: StreamKey, body: impl FnOnce(&mut Mailbox) -> R) -> R {
-        body(self.mailboxes.borrow_mut().open(key))
     }
 
     /// One write of what the core has. `Pending`: the socket takes nothing now, and wakes the driver when it
