@@ -603,6 +603,10 @@ pub(crate) const MESSAGE_SEND_TRIES: u32 = 4;
 /// Peers that a node knows; further ones are not noted.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_PEERS: usize = 1024;
+/// Calls of a handler in a row that did not wait, after which no note is kept any more of what the next one is about: dumps
+/// want to know of handlers that wait, and others need not pay for them.
+#[cfg(feature = "message")]
+pub(crate) const MESSAGE_CALM_CALLS: u8 = 64;
 /// Addresses of one peer; the one that it was not heard from for longest goes first.
 #[cfg(feature = "message")]
 pub(crate) const MESSAGE_PEER_ADDRESSES: usize = 8;

@@ -16,6 +16,7 @@ use std::{
 use support::server::{Server as Process, Signal};
 use wakering::{
     CancellationToken, Scope,
+    dump::{TaskDump, Wait},
     message::{
         Builder, HmacAuth, Incoming, Key, Kind, Layer, LinkEnd, Message, Reconnect, Remote, RequestError,
         SendError, Server, SlowPeer, StreamCipher,
@@ -683,6 +684,46 @@ fn a_handler_may_end_its_server() {
         let answer = remote.request(Kind::REQUEST_URI, "quit", "").await.unwrap();
         assert_eq!(answer.content, "the last words");
         done.cancelled().await;
+    });
+}
+
+#[test]
+fn a_dump_says_what_each_task_of_a_server_is_about() {
+    let waits = |incoming: Incoming| async move {
+        std::future::pending::<()>().await;
+        Some(incoming.answer(Kind::OK, ""))
+    };
+    run(async {
+        let builder = echo(Builder::new()).on((Kind::DELETE_URI, "one"), waits).on(Kind::CREATE_URI, waits);
+        let server = builder.serve(listener()).unwrap();
+        let remote = connected(&server).await;
+        let ask = |kind: Kind, uri: &'static str| {
+            let asking = remote.clone();
+            wakering::spawn(async move { asking.request(kind, uri, "").await })
+        };
+        let asked = [ask(Kind::DELETE_URI, "one"), ask(Kind::CREATE_URI, "any\n")];
+        // The first comes before those two. Who calls the handler of the second waits for more.
+        for _ in 0..2 {
+            assert_eq!(remote.request(Kind::REQUEST_URI, "echo", "a").await.unwrap().content, "a");
+        }
+        let at = server.local_addr();
+        let told = [
+            "works on DELETE_URI one from 127.0.0.1:".to_owned(),
+            "works on CREATE_URI any\\n from 127.0.0.1:".to_owned(),
+            "works on the connection with 127.0.0.1:".to_owned(),
+            "waits for something to send to 127.0.0.1:".to_owned(),
+            "waits for another message from 127.0.0.1:".to_owned(),
+            format!("works on the connection with {at}"),
+            format!("waits for something to send to {at}"),
+        ];
+        let dump = wakering::Handle::current().dump();
+        let text = dump.to_string();
+        for wanted in told {
+            assert!(text.contains(&wanted), "{wanted}\n{text}");
+        }
+        let untold = |task: &TaskDump| task.waits.contains(&Wait::External) && task.works_on.is_none();
+        assert!(!dump.tasks().any(untold), "{text}");
+        asked.iter().for_each(|asked| asked.abort());
     });
 }
 

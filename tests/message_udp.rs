@@ -611,6 +611,8 @@ fn a_dump_says_which_answer_is_waited_for() {
         let dump = wakering::Handle::current().dump().to_string();
         let wanted = format!("the answer to REQUEST_URI held from {}", one.local_addr());
         assert!(dump.contains(&wanted), "{dump}");
+        let wanted = format!("works on REQUEST_URI held from {}", other.local_addr());
+        assert!(dump.contains(&wanted), "{dump}");
         asked.abort();
     });
 }

@@ -278,6 +278,7 @@ impl DescribeMany for Asks {
             let Slot { ticket, waiter: Some(waiter), .. } = slot else { continue };
             let Some((kind, uri)) = requests.subject(*ticket) else { continue };
             let uri = String::from_utf8_lossy(uri);
+            let uri = uri.escape_debug();
             say(waiter.task, format!("the answer to {kind} {uri} from {}", self.address));
         }
     }

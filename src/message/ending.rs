@@ -7,20 +7,25 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     future::{Future, poll_fn},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::{
     limits::SHUTDOWN_SLACK,
     message::life::{Life, News, Progress, ServerHandle, Stopped},
+    proto::message::Kind,
     slab::{self, Slab},
-    task::JoinHandle,
+    task::{JoinHandle, TaskId},
     time::{self, timeout, timeout_at},
-    worker::{self, Handle, context},
+    worker::{self, Handle, context, dump::Told},
 };
 
 /// The handlers at work of one node.
@@ -28,6 +33,8 @@ use crate::{
 pub(super) struct Work {
     /// By their tasks.
     handlers: RefCell<Slab<u64>>,
+    /// What those of them work on that wait, and in which tasks.
+    waits: RefCell<Slab<(u64, Subject)>>,
     /// Looks again when one has ended.
     warden: RefCell<Option<Waker>>,
 }
@@ -35,7 +42,15 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn begin(self: &Rc<Self>) -> AtWork {
         let key = self.handlers.borrow_mut().insert(running());
-        AtWork { work: self.clone(), key }
+        AtWork { work: self.clone(), key, subject: None }
+    }
+
+    /// Says in dumps what handlers that wait work on.
+    pub(super) fn tell(&self, told: &mut Told) {
+        let Ok(waits) = self.waits.try_borrow() else { return };
+        for (_, (task, subject)) in waits.iter() {
+            told.works(TaskId::new(*task), subject.to_string());
+        }
     }
 
     /// Whether this task is a handler.
@@ -46,6 +61,12 @@ impl Work {
     /// Whether no handler is at work but these.
     fn is_quiet(&self, exempt: &[u64]) -> bool {
         self.handlers.borrow().iter().all(|(_, handler)| exempt.contains(handler))
+    }
+
+    #[cold]
+    fn forget(&self, subject: slab::Key) {
+        let forgotten = self.waits.borrow_mut().remove(subject);
+        drop(forgotten);
     }
 
     #[inline]
@@ -61,10 +82,44 @@ impl Work {
 pub(super) struct AtWork {
     work: Rc<Work>,
     key: slab::Key,
+    /// Where it stands among those that wait.
+    subject: Option<slab::Key>,
+}
+
+impl AtWork {
+    /// It waits, in this task; what it works on.
+    pub(super) fn waits(&mut self, subject: Subject) {
+        let former = self.subject.replace(self.work.waits.borrow_mut().insert((running(), subject)));
+        debug_assert!(former.is_none(), "it begins to wait once");
+    }
+}
+
+/// What a handler works on.
+pub(super) struct Subject {
+    pub(super) kind: Kind,
+    /// `None` where nobody took it down.
+    pub(super) uri: Option<Bytes>,
+    pub(super) from: SocketAddr,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Subject { kind, uri, from } = self;
+        match uri {
+            Some(uri) => {
+                let uri = String::from_utf8_lossy(uri);
+                write!(out, "{kind} {} from {from} (message)", uri.escape_debug())
+            }
+            None => write!(out, "a {kind} from {from} (message)"),
+        }
+    }
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
+        if let Some(subject) = self.subject {
+            self.work.forget(subject);
+        }
         self.work.handlers.borrow_mut().remove(self.key);
         self.work.changed();
     }

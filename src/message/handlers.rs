@@ -11,6 +11,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
+    net::SocketAddr,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
@@ -25,7 +26,7 @@ use crate::{
     },
     proto::message::{Message, is_numbered},
     task::JoinHandle,
-    worker::Scope,
+    worker::{Scope, dump::Told},
 };
 
 /// A message, and whose it is; it is given away where it stands.
@@ -82,6 +83,20 @@ impl Handlers {
         if let Some(tasks) = &*self.tasks.borrow() {
             tasks.each(show);
         }
+    }
+
+    /// Says in dumps what their tasks wait for when there is nothing to do.
+    pub(super) fn tell(&self, from: SocketAddr, told: &mut Told) {
+        let runner = self.runner.take();
+        if let Runner::Asleep(waker) = &runner {
+            told.waits(waker, || format!("another message from {from} that is for a handler"));
+        }
+        self.runner.set(runner);
+        let reader = self.reader.take();
+        if let Some(waker) = &reader {
+            told.waits(waker, || format!("handlers of messages from {from}, {} of them", self.at_work()));
+        }
+        self.reader.set(reader);
     }
 
     pub(super) fn at_work(&self) -> usize {
@@ -178,7 +193,11 @@ impl Link {
             let begun = of_node.take().unwrap_or_else(|| self.node.work.begin());
             match peer.call(route, message, context) {
                 None => of_node = Some(begun),
-                Some(handling) => return Poll::Ready(Waits { handling, at_work: (at_work, begun) }),
+                Some(handling) => {
+                    let mut begun = begun;
+                    begun.waits(handling.subject(self.address));
+                    return Poll::Ready(Waits { handling, at_work: (at_work, begun) });
+                }
             }
         }
     }

@@ -23,6 +23,7 @@ use crate::{
     message::{
         asks::Asks,
         deadlines::Deadlines,
+        ending,
         error::{LinkEnd, SendError},
         guard::{Guard, Side},
         handlers::Handlers,
@@ -36,8 +37,9 @@ use crate::{
     },
     net::{OwnedReadHalf, OwnedWriteHalf, TcpStream},
     proto::message::{Decoder, Kind, Message, Order, Requests, plugins::PluginError},
+    task::TaskId,
     time::timeout,
-    worker::{CancellationToken, Scope},
+    worker::{CancellationToken, Scope, dump::Told},
 };
 
 pub(super) struct Link {
@@ -60,6 +62,8 @@ pub(super) struct Link {
     /// The time that a server has to end was too short for it.
     is_late: Cell<bool>,
     end: RefCell<Option<LinkEnd>>,
+    /// The task that carries it; 0 before there is one.
+    task: Cell<u64>,
     /// Cancelled when the connection is to end as soon as what is queued has gone out.
     leaving: CancellationToken,
     /// Cancelled when the connection has to end, or has.
@@ -84,6 +88,7 @@ impl Link {
             subscriptions: Subscriptions::default(),
             serves: Cell::new(true),
             end: RefCell::default(),
+            task: Cell::new(0),
             leaving: CancellationToken::new(),
             over: CancellationToken::new(),
         })
@@ -104,6 +109,8 @@ impl Link {
 
     async fn carry(self: Rc<Self>, stream: TcpStream, stopping: CancellationToken) {
         let _ended = Ended(&self);
+        self.task.set(ending::running());
+        self.node.be_known();
         let (mut reader, writer) = stream.into_split();
         self.handlers.begin();
         let write = Scope::<std::convert::Infallible>::new();
@@ -264,6 +271,16 @@ impl Link {
 
     pub(super) fn handlers(&self) -> u64 {
         self.handlers.at_work() as u64
+    }
+
+    /// Says in dumps what its tasks are about.
+    pub(super) fn tell(&self, told: &mut Told) {
+        let address = self.address;
+        if self.task.get() != 0 {
+            told.works(TaskId::new(self.task.get()), format!("the connection with {address} (message)"));
+        }
+        self.queue.waits(|writer| told.waits(writer, || format!("something to send to {address}")));
+        self.handlers.tell(address, told);
     }
 
     /// Queues a message, as it is.

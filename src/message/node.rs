@@ -1,6 +1,14 @@
 //! What the connections of a server, or of a client, have in common; and how one is set up.
 
-use std::{cell::RefCell, fmt, future::Future, io, rc::Rc, sync::OnceLock, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    future::Future,
+    io,
+    rc::Rc,
+    sync::OnceLock,
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -28,6 +36,10 @@ use crate::{
     net::{TcpListener, UdpSocket},
     proto::message::{Kind, Kinds, Message, Replays, Session},
     slab::{self, Slab},
+    worker::{
+        context,
+        dump::{Knows, Told},
+    },
 };
 
 /// Bounds and patience.
@@ -59,6 +71,16 @@ pub(super) struct Node {
     /// Requests that nobody here answers are answered that way.
     pub(super) answers_unknown: bool,
     links: RefCell<Slab<Rc<Link>>>,
+    /// Dumps ask it.
+    is_known: Cell<bool>,
+}
+
+impl Knows for Node {
+    fn tell(&self, told: &mut Told) {
+        self.work.tell(told);
+        let Ok(links) = self.links.try_borrow() else { return };
+        links.iter().for_each(|(_, link)| link.tell(told));
+    }
 }
 
 /// A node that has ended when this is dropped.
@@ -81,6 +103,14 @@ impl Node {
         count(&link.node.counts.connections, 1);
         let key = link.node.links.borrow_mut().insert(link.clone());
         Membership { link: link.clone(), key }
+    }
+
+    /// Has dumps ask it from now on; on its worker.
+    pub(super) fn be_known(self: &Rc<Self>) {
+        if !self.is_known.replace(true) {
+            let node: Rc<dyn Knows> = self.clone();
+            context::with(|worker| worker.informants().add(Rc::downgrade(&node)));
+        }
     }
 
     pub(super) fn links(&self) -> Vec<Rc<Link>> {
@@ -419,6 +449,7 @@ impl Builder {
             settings: self.settings,
             answers_unknown,
             links: RefCell::new(Slab::new()),
+            is_known: Cell::new(false),
         })
     }
 }

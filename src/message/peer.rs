@@ -20,6 +20,7 @@ use crate::{
     limits::MESSAGE_REPEATED_URI,
     message::{
         asks::{Answer, Asks},
+        ending::Subject,
         error::{LinkEnd, RequestError, SendError},
         guard::{Accepted, Guard},
         late::{Late, Waited},
@@ -663,9 +664,10 @@ impl Peer {
 
     /// Has a handler deal with a message, and sends what it answers.
     pub(super) async fn answer(&self, route: Rc<Route>, message: &mut Option<Message>) {
-        let _at_work = self.node().work.begin();
+        let mut at_work = self.node().work.begin();
         let called = poll_fn(|context| Poll::Ready(self.call(&route, message, context)));
         if let Some(handling) = called.await {
+            at_work.waits(handling.subject(self.addr()));
             self.answer_late(handling).await;
         }
     }
@@ -677,15 +679,24 @@ impl Peer {
         message: &mut Option<Message>,
         context: &mut Context<'_>,
     ) -> Option<Handling> {
-        let (asked, mut answer) = (Asked::of(message.as_ref()?), None);
+        let called = message.as_ref()?;
+        let (asked, is_noted, mut answer) = (Asked::of(called), route.note(called), None);
         match route.call(message, self, context, &mut answer) {
             Called::Done => {
+                if is_noted {
+                    route.note_calm();
+                }
                 if let Some(answer) = &mut answer {
                     self.reply(route, asked, answer);
                 }
             }
             Called::Waits(answering) => return Some(Handling { route: route.clone(), asked, answering }),
-            Called::Panicked => self.fail(asked, "the handler failed"),
+            Called::Panicked => {
+                if is_noted {
+                    route.note_calm();
+                }
+                self.fail(asked, "the handler failed");
+            }
         }
         None
     }
@@ -726,6 +737,13 @@ pub(super) struct Handling {
     route: Rc<Route>,
     asked: Asked,
     answering: Answering,
+}
+
+impl Handling {
+    /// What it is called for, by whom; to be asked as soon as it waits.
+    pub(super) fn subject(&self, from: SocketAddr) -> Subject {
+        Subject { kind: self.asked.kind(), uri: self.route.note_wait(), from }
+    }
 }
 
 /// Whether a message may be answered without its handler wanting it: who answers answers never stops.

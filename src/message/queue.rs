@@ -153,6 +153,13 @@ impl Queue {
         self.state.borrow().bytes
     }
 
+    /// Who waits for something to write.
+    pub(super) fn waits(&self, tell: impl FnOnce(&Waker)) {
+        if let Some(writer) = self.state.try_borrow().ok().and_then(|state| state.writer.clone()) {
+            tell(&writer);
+        }
+    }
+
     pub(super) fn policy(&self) -> SlowPeer {
         self.policy
     }

@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use crate::{
     contain::drop_contained,
+    limits::MESSAGE_CALM_CALLS,
     message::{layer::Layer, peer::Peer},
     proto::message::{Kind, Message},
 };
@@ -174,6 +175,12 @@ pub(super) struct Route {
     pub(super) is_default: bool,
     /// It stands in the table of those that are for one message.
     once: bool,
+    /// The uri of its messages, if that is one.
+    uri: Option<Bytes>,
+    /// Calls in a row that did not wait, as far as that is counted.
+    calm: Cell<u8>,
+    /// The uri of the message that it is called with, where that was noted.
+    about: Cell<Option<Bytes>>,
 }
 
 impl Route {
@@ -183,7 +190,47 @@ impl Route {
         F: Future<Output = Option<Message>> + 'static,
     {
         let handler = Box::new(Handles { handler, place: Cell::new(None) });
-        Route { handler, layer, is_default: false, once: false }
+        Route {
+            handler,
+            layer,
+            is_default: false,
+            once: false,
+            uri: None,
+            calm: Cell::new(0),
+            about: Cell::new(None),
+        }
+    }
+
+    /// Takes down what the next call is about, for those who ask when it waits; not when it will hardly do so.
+    #[inline]
+    pub(super) fn note(&self, message: &Message) -> bool {
+        let is_calm = self.calm.get() >= MESSAGE_CALM_CALLS;
+        if !is_calm {
+            self.note_subject(message);
+        }
+        !is_calm
+    }
+
+    #[cold]
+    fn note_subject(&self, message: &Message) {
+        if self.uri.is_none() {
+            let former = self.about.replace(Some(message.uri.clone()));
+            drop(former);
+        }
+    }
+
+    /// The call that was [noted](Route::note) did not wait.
+    #[cold]
+    pub(super) fn note_calm(&self) {
+        let subject = self.about.take();
+        drop(subject);
+        self.calm.set(self.calm.get() + 1);
+    }
+
+    /// The call waits; what it is about, if that was noted or is always the same.
+    pub(super) fn note_wait(&self) -> Option<Bytes> {
+        self.calm.set(0);
+        self.about.take().or_else(|| self.uri.clone())
     }
 
     /// Calls the handler with a message that is there, and polls what it returns once.
@@ -218,6 +265,7 @@ impl Routes {
             return;
         }
         self.note(&key);
+        let route = Route { uri: key.uri.clone(), ..route };
         let replaced = self.table.borrow_mut().insert(key, Rc::new(route));
         drop(replaced);
     }
@@ -237,6 +285,7 @@ impl Routes {
             return;
         }
         route.once = true;
+        route.uri = key.uri.clone();
         self.note(&key);
         let replaced = self.once.borrow_mut().insert(key, Rc::new(route));
         drop(replaced);

@@ -21,7 +21,7 @@ use crate::{
     net::{TcpListener, listen},
     proto::message::Message,
     trace,
-    worker::{self, CancellationToken, Scope, dump::Dump},
+    worker::{self, Scope, dump::Dump},
 };
 
 /// A server of messages, made by [`Builder::serve`](crate::message::Builder::serve); clones are the same one's.
@@ -211,7 +211,7 @@ impl Server {
 async fn serve(node: Rc<Node>, ending: Rc<Ending>, listener: TcpListener) {
     let (stopping, ended) = (ending.life.stopping.clone(), Ended(node.clone()));
     let closing = Scope::<Infallible>::new();
-    closing.spawn(close_to_others(node.clone(), stopping.clone()));
+    closing.spawn(close_to_others(node.clone(), ending.handle()));
     let accepted = Cell::new(0);
     let served = listen(listener)
         .limit(node.settings.connections)
@@ -237,8 +237,8 @@ async fn serve(node: Rc<Node>, ending: Rc<Ending>, listener: TcpListener) {
 }
 
 /// Notes that no connections come any more when the server stops.
-async fn close_to_others(node: Rc<Node>, stopping: CancellationToken) {
-    stopping.cancelled().await;
+async fn close_to_others(node: Rc<Node>, server: ServerHandle) {
+    server.stopping().await;
     // Those that were in the listener's queue have come behind that.
     worker::yield_now().await;
     node.parting.close();

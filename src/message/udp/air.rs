@@ -46,7 +46,7 @@ use crate::{
     proto::message::{DecodeError, Kind, Message, Session, plugins::PluginError},
     task::JoinHandle,
     time::{sleep, timeout},
-    worker::{Scope, yield_now},
+    worker::{Scope, notes::waiting_for, yield_now},
 };
 
 /// The longest datagram (RFC 768, with the header of IPv4); over IPv6 it is 20 octets more.
@@ -135,6 +135,7 @@ impl Air {
 
     /// Carries the node to its end. When it is `told` to end, what is being handled is answered first.
     pub(super) async fn run(self: Rc<Self>, told: impl Future<Output = ()>) {
+        self.node.be_known();
         let (handlers, work) = (Rc::new(Scope::new()), Scope::<Infallible>::new());
         self.tasks.replace(Rc::downgrade(&handlers));
         work.spawn(self.clone().read(Source::Socket, handlers.clone()));
@@ -342,7 +343,7 @@ impl Air {
     /// Sends what the system would not take at once.
     async fn write(self: Rc<Self>) {
         loop {
-            let next = poll_fn(|context| {
+            let next = waiting_for("datagrams that the system does not take at once", |context| {
                 let first = self.queue.borrow().front().cloned();
                 if let Some(first) = first {
                     return Poll::Ready(first);

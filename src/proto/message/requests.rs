@@ -391,6 +391,11 @@ impl Asked {
         !self.kind.ends_an_exchange() && !self.numbers.is_answer()
     }
 
+    /// Its type.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Has an answer repeat its number.
     #[inline]
     pub(crate) fn repeat_number(&self, answer: &mut Message) {

@@ -4,7 +4,7 @@
 //! dump is, and at no other time: a request pays nothing for it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::{Rc, Weak},
     task::Waker,
@@ -46,13 +46,18 @@ impl Told {
 #[derive(Default)]
 pub(crate) struct Informants {
     known: RefCell<Vec<Weak<dyn Knows>>>,
+    /// How many there may be before those that are gone are swept out.
+    sweep_at: Cell<usize>,
 }
 
 impl Informants {
     /// From now on he is asked, as long as he lives.
     pub(crate) fn add(&self, informant: Weak<dyn Knows>) {
         let mut known = self.known.borrow_mut();
-        known.retain(|it| it.strong_count() > 0);
+        if known.len() >= self.sweep_at.get() {
+            known.retain(|it| it.strong_count() > 0);
+            self.sweep_at.set(known.len() * 2 + 1);
+        }
         known.push(informant);
     }
 
