@@ -6,6 +6,8 @@
 
 #[path = "support/h2_wire.rs"]
 mod h2_wire;
+#[path = "support/random.rs"]
+mod random;
 
 use bytes::Bytes;
 use h2_wire::{
@@ -14,6 +16,7 @@ use h2_wire::{
     post, request_block, rst_stream, settings, window_update,
 };
 use http::{HeaderMap, Request, StatusCode};
+use random::Random;
 use wakering::internals::h2::{Config, Connection, Event, Reason, StreamKey};
 
 const SEED: u64 = 0x9113_0000_7540;
@@ -25,18 +28,7 @@ const FRAME_SIZE_ERROR: u32 = 6;
 const COMPRESSION_ERROR: u32 = 9;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// Splitmix64.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
     }

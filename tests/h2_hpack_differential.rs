@@ -3,9 +3,13 @@
 //!
 //! Every run uses the same seed and prints it. A header list is compared octet by octet, in order.
 
+#[path = "support/random.rs"]
+mod random;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use http::header::{HeaderName, HeaderValue};
+use random::Random;
 use wakering::internals::hpack::{Decoder, Encoder, Field, FieldLimits, huffman_encode};
 
 const SEED: u64 = 0x7541_0000_9113;
@@ -18,18 +22,7 @@ const LISTS_PER_CONNECTION: usize = 100;
 
 type Pair = (Vec<u8>, Vec<u8>);
 
-/// Splitmix64: the same numbers everywhere.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }

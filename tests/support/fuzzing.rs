@@ -3,18 +3,14 @@
 //! `WAKERING_FUZZ_SEED` replays one tape (its seed is printed when it fails), `WAKERING_FUZZ_CASES` runs more of
 //! them than usual.
 
+#[path = "random.rs"]
+mod random;
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::{env, fs};
 
-/// Splitmix64.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
+use random::Random;
 
 fn number(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
@@ -24,9 +20,9 @@ fn number(name: &str) -> Option<u64> {
 
 /// A tape of up to `longest` bytes, mostly shorter.
 fn tape(seed: u64, longest: u64) -> Vec<u8> {
-    let mut state = seed;
-    let length = next(&mut state) % (1 + next(&mut state) % longest);
-    (0..length).map(|_| (next(&mut state) >> 32) as u8).collect()
+    let mut random = Random(seed);
+    let length = random.next() % (1 + random.next() % longest);
+    (0..length).map(|_| (random.next() >> 32) as u8).collect()
 }
 
 /// Runs a target on so many tapes, beginning with this seed.
@@ -34,8 +30,8 @@ pub(crate) fn run_tapes(name: &str, run: fn(&[u8]), first: u64, cases: u64, long
     let seeds: Vec<u64> = match number("WAKERING_FUZZ_SEED") {
         Some(seed) => vec![seed],
         None => {
-            let mut state = first;
-            (0..number("WAKERING_FUZZ_CASES").unwrap_or(cases)).map(|_| next(&mut state)).collect()
+            let mut random = Random(first);
+            (0..number("WAKERING_FUZZ_CASES").unwrap_or(cases)).map(|_| random.next()).collect()
         }
     };
     for seed in seeds {
