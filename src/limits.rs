@@ -2,8 +2,32 @@
 //!
 //! A queue, table, loop or list anywhere in the crate takes its limit from here, so that a reader finds
 //! in one place what the process can grow to. Relations between bounds are asserted at compile time.
+//!
+//! What only a feature has stands in a file of its own, in `limits/`.
+
+#[cfg(feature = "console")]
+mod console;
+#[cfg(feature = "http1")]
+mod http1;
+#[cfg(feature = "message")]
+mod message;
+#[cfg(feature = "proxy-protocol")]
+mod proxy_protocol;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::time::Duration;
+
+#[cfg(feature = "console")]
+pub(crate) use self::console::*;
+#[cfg(feature = "http1")]
+pub(crate) use self::http1::*;
+#[cfg(feature = "message")]
+pub(crate) use self::message::*;
+#[cfg(feature = "proxy-protocol")]
+pub(crate) use self::proxy_protocol::*;
+#[cfg(feature = "tls")]
+pub(crate) use self::tls::*;
 
 // Sections, one per module: keep them in the order of the floors.
 
@@ -168,69 +192,6 @@ const _: () = assert!(H2_MAX_CONNECTION_WINDOW < 1 << 31);
 const _: () = assert!(H2_OWN_PINGS < H2_WAITING_ACKS);
 const _: () =
     assert!(H2_TURN_BYTES + H2_DATA_FRAME_BYTES < H2_OUTPUT_BYTES && H2_DATA_FRAME_BYTES <= H2_TURN_BYTES);
-
-// proto::h1
-
-/// A request line: RFC 9112 §3 recommends 8,000 octets at least.
-#[cfg(feature = "http1")]
-pub(crate) const H1_LINE_BYTES: usize = 8 * 1024;
-/// A head that a connection remembers: those of browsers and of programs, most cookies included; an idle connection must
-/// stay small.
-#[cfg(feature = "http1")]
-pub(crate) const H1_KNOWN_BYTES: usize = 1024;
-/// Of a request's line in a dump: more than a line of a terminal.
-#[cfg(feature = "http1")]
-pub(crate) const H1_SHOWN_LINE: usize = 200;
-/// Octets of further requests that are read while one is answered: a batch of a client that sends ahead, and enough to see
-/// that a client which does so has gone.
-#[cfg(feature = "http1")]
-pub(crate) const H1_AHEAD_BYTES: usize = 16 * 1024;
-/// How long nothing of an answer moves towards a client that has ended its side: most have gone, and their handlers work
-/// for nobody; a script that waits has its answer sooner.
-#[cfg(feature = "http1")]
-pub(crate) const H1_HALF_CLOSED: Duration = Duration::from_secs(30);
-/// Octets of chunk extensions in one message, which mean nothing to us: far more than signatures of chunks take.
-#[cfg(feature = "http1")]
-pub(crate) const H1_CHUNK_EXTENSION_BYTES: u32 = 16 * 1024;
-/// Interim heads (1xx) of one response: far more than early hints and signs of life take, and few enough that a server cannot
-/// keep a request for ever with them.
-#[cfg(feature = "http1")]
-pub(crate) const H1_INTERIM_HEADS: u32 = 100;
-
-// proto::message
-
-/// Uri and content of a message that is sent, as in the protocol's first implementation, which refuses more.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_BODY_BYTES: usize = 65_422;
-/// How deep packed values may be nested: authentication fields are a map of pairs, and peers' records little more.
-#[cfg(feature = "message")]
-pub(crate) const PACKED_DEPTH: usize = 16;
-/// Authentication fields of one message, since each is looked for among the others: two layers of all plugins have a dozen.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_FIELDS: usize = 64;
-/// Requests under way to one peer; further ones wait.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_REQUESTS: usize = 1024;
-/// The same over datagrams, where nothing makes who asks wait: what a peer has no room for is dropped, and a peer of ours has
-/// room for so many of one address.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_DATAGRAM_REQUESTS: usize = MESSAGE_HANDLERS;
-/// Requests to one peer that wait for their turn; past that the caller is told.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_WAITING: usize = 4096;
-/// How long, in nanoseconds, a late answer is waited for before the next request for its uri goes out to a peer that repeats no
-/// numbers: as long again as one that is not late has by default.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_LATE_ANSWER_NANOS: u64 = 10_000_000_000;
-/// How far a message's time may be from ours, in seconds: clocks that are kept by hand, and what a slow reader queues.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_TIME_WINDOW: u32 = 300;
-/// Nonces that are remembered against replay, 2 MiB of them; past that, the oldest second is closed instead.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_NONCES: usize = 1 << 18;
-/// Sealed datagrams that may come behind later ones: what a burst may be shuffled by.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_REPLAY_WINDOW: u64 = 128;
 
 // wake
 
@@ -498,31 +459,6 @@ pub(crate) const CLIENT_REDIAL_PAUSE: Duration = Duration::from_secs(1);
 /// deadline, and 1 KiB or so.
 pub(crate) const UNKNOWN_PEERS_MAX: usize = 4096;
 
-// console
-
-/// Connections of a console: a browser opens six, and some people may look.
-#[cfg(feature = "console")]
-pub(crate) const CONSOLE_CONNECTIONS: usize = 64;
-/// Tasks, connections and jobs that a console lists, each: twice what the page shows, and about 200 KiB.
-#[cfg(feature = "console")]
-pub(crate) const CONSOLE_TASKS: usize = 400;
-/// How old what a console tells may be: several who look once a second share what is gathered.
-#[cfg(feature = "console")]
-pub(crate) const CONSOLE_AGE: Duration = Duration::from_millis(250);
-
-// proxies
-
-/// A line of version 1 of the PROXY protocol at its longest, as its specification has it.
-#[cfg(feature = "proxy-protocol")]
-pub(crate) const PROXY_V1_MAX: usize = 107;
-/// A header of version 2: addresses take at most 232 bytes; the rest is for fields, of which a client certificate's name is the
-/// longest that proxies send.
-#[cfg(feature = "proxy-protocol")]
-pub(crate) const PROXY_HEADER_MAX: usize = 2048;
-/// How long a proxy may take for its header, which it sends with the first packet; three seconds are for a lost one.
-#[cfg(feature = "proxy-protocol")]
-pub(crate) const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
 // service
 
 /// Sockets that a service manager may hand over: descriptors of one message, since another process may be next.
@@ -542,163 +478,3 @@ pub(crate) const HANDOVER_LINE: usize = (INHERITED_MAX + 1) * (INHERITED_NAME_MA
 
 /// Room of a connection in memory, unless it is given another: what a socket's buffer commonly holds.
 pub(crate) const TEST_LINK_CAPACITY: usize = 64 * 1024;
-
-// message
-
-/// Bytes that wait to be written to one peer: sixteen of the largest messages.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_QUEUE_BYTES: usize = 1 << 20;
-/// Messages of one write: more would not fit into a socket's buffer if they are of any size.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_BATCH_FRAMES: usize = 64;
-/// Bytes after which no more messages go into a write.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_BATCH_BYTES: usize = 192 * 1024;
-/// A message to many that is no longer than this is copied for each: referring to it costs as much.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_COPIED_BYTES: usize = 1024;
-/// Handlers of one connection at a time; further messages wait in the socket.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_HANDLERS: usize = 64;
-/// Handlers of one connection that are called one behind the other: then what they have answered goes out, so that its
-/// receiver is at work while the others are called. Half of those that there may be at a time: two batches, one at each end.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_TURN: usize = MESSAGE_HANDLERS / 2;
-/// Handlers of a node of datagrams at a time, over all its peers; what comes then is dropped, as datagrams are.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_NODE_HANDLERS: usize = 1024;
-/// Addresses of which a node of datagrams knows something: half of them may have subscribed, and as many as there are handlers
-/// may be answered at a time.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_SOURCES: usize = 4096;
-/// Addresses that may have subscribed at a node of datagrams; past that those go that were heard from longest ago.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_SUBSCRIBERS: usize = MESSAGE_SOURCES / 2;
-#[cfg(feature = "message")]
-const _: () = assert!(MESSAGE_SUBSCRIBERS + MESSAGE_NODE_HANDLERS <= MESSAGE_SOURCES);
-/// Memory of all subscriptions at a node of datagrams, about; past that as above. Every address may have some hundred short
-/// topics, but not all addresses as much as one may.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_NODE_TOPIC_BYTES: usize = 32 << 20;
-/// One host may have the eighth part of both: it has thousands of addresses at hand, and drives nobody out with them.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_HOST_SHARE: usize = 8;
-/// How long a subscription lasts without a word from its address. Peers of the protocol's first implementation subscribe once
-/// and may say nothing ever after: a day is longer than any of them is likely to be silent and there.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_SUBSCRIPTION_EXPIRY: Duration = Duration::from_secs(24 * 3600);
-/// Errors that one host is told within a second: honest peers make few mistakes, and its address may be a victim's.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_COMPLAINTS: u32 = 100;
-/// A uri that is not found and no longer than this is repeated to who asked: what is left of a message, and of a datagram, holds
-/// the text and the fields of two layers.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_REPEATED_URI: usize = 65_000;
-/// How long a node of datagrams waits after an error of its socket, which may come again.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_READ_PAUSE: Duration = Duration::from_millis(10);
-/// Attempts to send a datagram while errors of earlier ones come in its way; each of them takes all that are known by then.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_SEND_TRIES: u32 = 4;
-/// Peers that a node knows; further ones are not noted.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_PEERS: usize = 1024;
-/// Calls of a handler in a row that did not wait, after which no note is kept any more of what the next one is about: dumps
-/// want to know of handlers that wait, and others need not pay for them.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_CALM_CALLS: u8 = 64;
-/// Addresses of one peer; the one that it was not heard from for longest goes first.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_PEER_ADDRESSES: usize = 8;
-/// Octets of what a peer says of itself, its id included: several keys and names.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_INTRODUCTION_BYTES: usize = 4096;
-/// Octets of a peer's id, which stands in two tables: the protocol's first implementation has 16.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_PEER_ID_BYTES: usize = 255;
-/// Values in what a peer says of itself: a value that is packed in one octet takes 32 when it is unpacked. More of them are kept
-/// as the octets that they came in.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_INTRODUCTION_VALUES: usize = 256;
-/// How often a node tells its group that it is there, as in the protocol's first implementation, …
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_ADVERTISE_EVERY: Duration = Duration::from_secs(20);
-/// … and how long a peer is known of which nothing is heard: three times that.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_PEER_EXPIRY: Duration = Duration::from_secs(60);
-/// Topics that one peer may have subscribed to.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_SUBSCRIPTIONS: usize = 1024;
-/// Octets of the topics of one peer: one of any length, or as many as there may be of 64 octets each.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_TOPIC_BYTES: usize = 64 * 1024;
-/// What a subscription costs beside the octets of its topic, about: its place in two tables, and the end that it is of.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_SUBSCRIPTION_COST: usize = 256;
-#[cfg(feature = "message")]
-const _: () = assert!(
-    MESSAGE_TOPIC_BYTES + MESSAGE_SUBSCRIPTIONS * MESSAGE_SUBSCRIPTION_COST
-        <= MESSAGE_NODE_TOPIC_BYTES / MESSAGE_HOST_SHARE
-);
-/// How long a message may take from its first byte to its last.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a write may wait for a peer that does not read.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection may be silent; those that have subscribed to something may be so for ever.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
-/// How long an answer is waited for; as in the protocol's first implementation.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handlers of late requests at work in one node; past that, nobody is told: the first ones are busy with the same peers.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_LATE_HANDLERS: usize = 64;
-/// How long a peer has to say whether it takes part in a session. One that does not know of them may never answer.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_OFFER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Offers of a session that are sent to an address, until one is answered: datagrams are lost.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_OFFER_TRIES: u32 = 5;
-/// How long an address is not offered a session again that it did not take.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_DECLINED: Duration = Duration::from_secs(60);
-/// Sessions with one address: one, and those of both ends that begin anew at once.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_SEALS: usize = 3;
-/// How long the last words of a connection have to be written when it ends, but for that of a server that stops, which has
-/// its grace; and how long a socket stays open for a peer that goes on sending.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_LAST_WORDS: Duration = Duration::from_secs(1);
-/// The first pause before a lost connection is made again, …
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_RECONNECT_LEAST: Duration = Duration::from_millis(50);
-/// … which doubles up to this.
-#[cfg(feature = "message")]
-pub(crate) const MESSAGE_RECONNECT_MOST: Duration = Duration::from_secs(5);
-/// Plaintext of one record (RFC 8446 §5.1).
-#[cfg(feature = "tls")]
-pub(crate) const TLS_RECORD: usize = 16 * 1024;
-/// Plaintext that is sealed for one write: four full records, as much as a socket's buffer takes at once. What the socket does
-/// not take of it the connection holds.
-#[cfg(feature = "tls")]
-pub(crate) const TLS_SEALED: usize = 4 * TLS_RECORD;
-/// Sealed bytes of one connection that the socket has not taken, above which it is not read either: a full write, and answers
-/// to what the peer has sent (alerts, key updates).
-#[cfg(feature = "tls")]
-pub(crate) const TLS_HELD_OUTPUT: usize = TLS_SEALED + TLS_RECORD;
-/// Received bytes that make nothing whole yet: a handshake message of 64 KiB, the most that rustls takes in its other mode, and
-/// the heads of the records that it came in.
-#[cfg(feature = "tls")]
-pub(crate) const TLS_HELD_INPUT: usize = 68 * 1024;
-/// How long a handshake may take, the wait for its turn included. Three round trips over a satellite take three seconds.
-#[cfg(feature = "tls")]
-pub(crate) const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes under way at a time, of all workers: at about 10 KiB each.
-#[cfg(feature = "tls")]
-pub(crate) const TLS_HANDSHAKES: usize = 1024;
-/// A handshake that has taken longer than this may be ended to make room for another; an honest peer on this planet has done
-/// with it.
-#[cfg(feature = "tls")]
-pub(crate) const TLS_HANDSHAKE_PATIENCE: Duration = Duration::from_secs(1);
