@@ -631,7 +631,7 @@ fn no_more_is_kept_of_a_peer_than_may_be() {
         let octets = |octets: &'static [u8]| Value::Bytes(octets.into());
         let long = Value::Tuple(vec![octets(b"too long"), octets(&[0; 4096])]);
         let long = Message::new(Kind::ADVERTISE_PEER, "netaio", long.packed());
-        let _too_long = node(Builder::new()).peer(one.local_addr()).send(long).unwrap();
+        node(Builder::new()).peer(one.local_addr()).send(long).unwrap();
         let _many = introduce("many", list(1000)).await;
         let _few = introduce("few", list(200)).await;
         until(|| one.metrics().received == 3).await;

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! node     settings, and what connections have in common      server, client
-//! peer     the far end: what it is told, and asked          asks     who waits for which answer
+//! peer     the far end: what it is told and asked, and what becomes of what it says     asks     who waits for which answer
 //! link     one connection: reader, writer                     queue    what waits to be written
 //! handlers those of one connection, at work                   deadlines    one timer for all that it waits for
 //! routes   which handler a message goes to                    topics   who has subscribed to what

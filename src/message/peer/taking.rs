@@ -1,0 +1,201 @@
+//! What comes from a peer: an answer, the offer of a session, something for a handler, or what is refused and complained of.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::{End, Peer};
+use crate::{
+    limits::MESSAGE_REPEATED_URI,
+    message::{
+        error::{LinkEnd, RequestError},
+        guard::Accepted,
+        layer::Refused,
+        metrics::count,
+        routes::Route,
+    },
+    proto::message::{Channel, Kind, Message, Offer, is_answer, plugins::PluginError, repeat_number},
+};
+
+impl Peer {
+    /// Gives a message to the request that it answers; else says which handler it is for, if any is, and leaves it there. When the node `serves`
+    /// no more, only answers are taken.
+    pub(in crate::message) fn take(&self, taken: &mut Option<Message>, serves: bool) -> Option<Rc<Route>> {
+        let message = taken.as_mut()?;
+        count(&self.node().counts.received, 1);
+        let said = self.said();
+        if self.is_offer(message) {
+            return None;
+        }
+        if matches!(self.end, End::Far(_)) && Offer::is_accepted_by(message) && !self.asks().awaits(message) {
+            // Whether it is right is costly to know.
+            count(&self.node().counts.refused, 1);
+            return None;
+        }
+        if let Err(refused) = self.guard().unwrap(message, said.as_deref()) {
+            self.refuse(message, &refused);
+            return None;
+        }
+        if let End::Far(far) = &self.end {
+            far.hear();
+        }
+        if let Some(answered) = self.asks().answered(message) {
+            if let Some(ticket) = answered {
+                self.asks().give(ticket, taken);
+            }
+            self.send_waiting();
+            return None;
+        }
+        if !serves {
+            return None;
+        }
+        if !self.node().peers.is_empty() {
+            self.node().peers.heard(self.addr());
+        }
+        if self.node().peers.own.is_some() {
+            if let Some(answer) = self.node().peers.take(message, self.addr()) {
+                let gone = self.node().peers.take_gone();
+                if let End::Far(far) = &self.end {
+                    gone.iter().for_each(|address| far.air.unsubscribe_all(*address));
+                }
+                self.introduce(message, answer);
+                return None;
+            }
+        }
+        let Some(route) = self.node().routes.find(message, self.addr()) else {
+            if self.node().answers_unknown && may_be_answered(message) {
+                self.complain(Some(message), Kind::NOT_FOUND, "not found");
+            }
+            return None;
+        };
+        if let Err(refused) = self.guard().unwrap_in(&route.layer, message, said.as_deref()) {
+            self.refuse(message, &refused);
+            return None;
+        }
+        self.node().routes.spend(&route);
+        Some(route)
+    }
+
+    /// Whether a message offers a session; it is answered then.
+    fn is_offer(&self, message: &Message) -> bool {
+        match self.guard().accept(message) {
+            Accepted::None => return false,
+            Accepted::Ignored => {}
+            Accepted::Refused(error) => {
+                count(&self.node().counts.refused, 1);
+                self.complain_in_plain(message, &error.to_string());
+            }
+            // A peer whose queue is full before it has asked for anything gets nothing else either; and a session with an
+            // address that there is no room for is forgotten at once.
+            Accepted::Now(answer) if self.is_kept() => _ = self.send_plain(&answer),
+            Accepted::Now(_) => {}
+        }
+        true
+    }
+
+    /// Whether what is known of it is kept.
+    fn is_kept(&self) -> bool {
+        match &self.end {
+            End::Link(_) => true,
+            End::Far(far) => far.air.keep(far),
+        }
+    }
+
+    /// Answers an introduction.
+    fn introduce(&self, message: &Message, answer: Option<Message>) {
+        let Some(mut answer) = answer else { return };
+        // Somebody else's address may have been given.
+        if matches!(&self.end, End::Far(far) if !far.air.may_complain(far.address)) {
+            return;
+        }
+        repeat_number(message, &mut answer);
+        let _ = self.send_outer(&mut answer);
+    }
+
+    /// A message that did not come through a layer. Who asked is told, in plain; answers end what they answer.
+    fn refuse(&self, message: &Message, refused: &Refused) {
+        count(&self.node().counts.refused, 1);
+        if let Refused::Seal(error) = refused {
+            return match &self.end {
+                End::Link(link) => link.finish(LinkEnd::Session(*error)),
+                End::Far(_) => self.refuse_datagram(message, *error),
+            };
+        }
+        if !may_be_answered(message) {
+            if let Some(answered) = self.asks().answered(message) {
+                let is_error = message.kind.is_error();
+                let text = if is_error { lossy(&message.content) } else { refused.to_string() };
+                self.settle(answered, RequestError::NotGenuine(text));
+            }
+            return;
+        }
+        match refused {
+            Refused::Auth(text) => self.complain(Some(message), Kind::AUTH_ERROR, text),
+            Refused::Cipher(_) | Refused::Seal(_) => {
+                self.complain(Some(message), Kind::ERROR, "decryption failed");
+            }
+        }
+    }
+
+    /// A datagram that is in no session that is known here, though there is one, or is said to be one.
+    fn refuse_datagram(&self, message: &Message, error: PluginError) {
+        let is_plain = !Channel::is_sealed(message);
+        if is_plain && message.kind == Kind::AUTH_ERROR && is_answer(message) {
+            // The peer has forgotten the session, it says. Only who was asked knows the number.
+            if let Some(answered) = self.asks().answered(message) {
+                self.guard().note_stale();
+                self.settle(answered, RequestError::NotGenuine(lossy(&message.content)));
+            }
+            return;
+        }
+        // Others come a second time, or somebody has changed them on their way, and may have done so to copies.
+        let is_news = matches!(error, PluginError::NoSession | PluginError::Late(_));
+        if is_news && may_be_answered(message) {
+            self.complain_in_plain(message, &error.to_string());
+        }
+    }
+
+    /// Tells who sent a datagram, and may not be able to read anything else, why it was refused.
+    fn complain_in_plain(&self, about: &Message, text: &str) {
+        if let Some(complaint) = self.complaint(Some(about), Kind::AUTH_ERROR, text) {
+            let _ = self.send_plain(&complaint);
+        }
+    }
+
+    /// Tells the peer what is wrong. Only what is not found is told in the node's layer: who is told anything else is
+    /// not known to be able to read that.
+    pub(in crate::message) fn complain(&self, about: Option<&Message>, kind: Kind, text: &str) {
+        let Some(mut complaint) = self.complaint(about, kind, text) else { return };
+        // A peer whose queue is full learns that from nothing else.
+        let _ = if kind == Kind::NOT_FOUND || self.guard().is_sealed() {
+            self.send_outer(&mut complaint)
+        } else {
+            self.send_plain(&complaint)
+        };
+    }
+
+    /// What the peer is told, unless it was told too much of late.
+    fn complaint(&self, about: Option<&Message>, kind: Kind, text: &str) -> Option<Message> {
+        if matches!(&self.end, End::Far(far) if !far.air.may_complain(far.address)) {
+            return None;
+        }
+        let found_out = kind == Kind::NOT_FOUND;
+        // One that leaves no room for anything else is not repeated.
+        let about_uri = about.filter(|about| found_out && about.uri.len() <= MESSAGE_REPEATED_URI);
+        let uri = about_uri.map_or(Bytes::from_static(b"ERROR"), |about| about.uri.clone());
+        let mut complaint = Message::new(kind, uri, text.to_owned());
+        if let Some(about) = about {
+            repeat_number(about, &mut complaint);
+        }
+        Some(complaint)
+    }
+}
+
+/// Whether a message may be answered without its handler wanting it: who answers answers never stops.
+fn may_be_answered(message: &Message) -> bool {
+    !message.kind.ends_an_exchange() && !is_answer(message)
+}
+
+fn lossy(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).into_owned()
+}
