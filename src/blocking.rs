@@ -186,7 +186,7 @@ impl Pool {
         let queue = mem::take(&mut state.queue);
         drop(state);
         self.work.notify_all();
-        drop_contained(queue);
+        queue.into_iter().for_each(drop_contained);
         let mut state = self.state();
         while state.threads > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -287,7 +287,7 @@ impl Pool {
         Ok(number)
     }
 
-    /// Starts a thread; if that fails and there is no other, takes job `number` back.
+    /// Starts a thread; if that fails and there is no other, job `number` is refused, and who waits already is told.
     fn start_thread(self: &Arc<Pool>, number: u64) -> Result<(), SpawnError> {
         let (pool, processors) = (self.clone(), Processors::of_starter());
         let started = thread::Builder::new().name(self.config.thread_name.clone()).spawn(move || {
@@ -298,11 +298,24 @@ impl Pool {
         if started.is_ok() {
             return Ok(());
         }
+        if self.uncount(number) { Err(SpawnError::NoThread) } else { Ok(()) }
+    }
+
+    /// A thread that was counted could not be started. If there is no other, nobody would run what waits: it is dropped, and
+    /// true tells that job `number` was among it. (Another starter may have been told that this thread runs its job.)
+    fn uncount(&self, number: u64) -> bool {
         let mut state = self.state();
         state.threads -= 1;
-        let is_alone = state.threads == 0;
+        if state.threads > 0 {
+            return false;
+        }
+        let abandoned = mem::take(&mut state.queue);
         drop(state);
-        if is_alone && self.cancel(number) { Err(SpawnError::NoThread) } else { Ok(()) }
+        self.ended.notify_all();
+        let is_among = abandoned.iter().any(|job| job.number == number);
+        abandoned.into_iter().for_each(drop_contained);
+        self.tell_end();
+        is_among
     }
 
     /// Drops a job that waits in the queue; false if it is no longer there.

@@ -22,7 +22,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    contain::wake_contained,
+    contain::{drop_contained, wake_contained},
     limits::CHANNEL_CAPACITY,
     ring::{OwnedConsumer, OwnedProducer, ends},
     sync::{Arc, AtomicBool, Mutex, Ordering, fence},
@@ -313,8 +313,9 @@ impl<T: Send> Receiver<T> {
 impl<T: Send> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.shared.receiver_gone.store(true, Ordering::Release); // PAIRS: Sender::is_closed
+        // Who waits for room is woken, whatever becomes of the values.
         while let Some(value) = self.ring.pop() {
-            drop(value);
+            drop_contained(value);
         }
         self.shared.sender.wake();
     }

@@ -115,6 +115,27 @@ fn a_receiver_that_goes_gives_the_value_back_and_wakes_the_sender() {
 }
 
 #[test]
+fn a_receiver_that_goes_wakes_the_sender_though_what_it_had_panics_when_it_is_dropped() {
+    struct Bomb(bool);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(!self.0, "as the test wants");
+        }
+    }
+    run(async {
+        let (mut sender, receiver) = channel(2);
+        for goes_off in [true, true] {
+            assert!(sender.try_send(Bomb(goes_off)).is_ok());
+        }
+        let task = spawn(async move { sender.send(Bomb(false)).await.is_err() });
+        yield_now().await;
+        drop(receiver);
+        assert!(task.await.unwrap());
+    })
+    .unwrap();
+}
+
+#[test]
 fn cancelling_a_receive_or_a_send_loses_no_value_that_was_sent() {
     run(async {
         let (mut sender, mut receiver) = channel(1);

@@ -233,3 +233,20 @@ fn handles_may_cross_threads_and_a_job_wakes_who_polled_last() {
     waiter.join().unwrap().unwrap();
     end(&pool);
 }
+
+#[test]
+fn jobs_that_were_given_to_threads_which_cannot_be_started_are_told_all_of_them() {
+    let pool = pool(2, 8);
+    // Two starters at once, each of whom counts on the other's thread.
+    pool.state().threads = 2;
+    let (first, second) = (spawn(&pool, || ()).unwrap(), spawn(&pool, || ()).unwrap());
+    let ended = Arc::new(AtomicBool::new(false));
+    let ends = ended.clone();
+    pool.finish(Box::new(move || ends.store(true, Ordering::Relaxed)));
+    assert!(!pool.uncount(first.number), "the other one's may come");
+    assert!(!first.is_finished() && !ended.load(Ordering::Relaxed));
+    assert!(pool.uncount(second.number), "refused");
+    assert!(wait(first).unwrap_err().is_cancelled());
+    assert!(ended.load(Ordering::Relaxed) && !pool.is_busy());
+    end(&pool);
+}
