@@ -7,7 +7,10 @@ mod exact;
 use std::{
     future::poll_fn,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     task::Poll,
     thread,
     time::{Duration, Instant},
@@ -110,6 +113,35 @@ fn between_turns_a_wake_from_any_thread_rings_the_owners_too() {
     wakers.recv().unwrap().wake();
     let lent = poll(&mut [PollFd::new(&runtime, PollFlags::IN)], Some(&Timespec { tv_sec: 20, tv_nsec: 0 }));
     assert_eq!((lent.unwrap(), runtime.as_raw_fd()), (1, runtime.as_fd().as_raw_fd()));
+}
+
+#[test]
+fn a_dump_shows_what_waits_while_the_host_sleeps_and_to_the_host_itself() {
+    let runtime = Runtime::new().unwrap();
+    let handle = runtime.handle();
+    assert!(handle.dump().to_string().contains("does not run"), "nobody has ever turned it");
+    drop(handle.spawn_on(0, || sleep(Duration::from_secs(3600))));
+    let is_over = AtomicBool::new(false);
+    let (dumps, dumped) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // One may come too early, or too late; its thread may not get a processor for 100 ms.
+            for _ in 0..200 {
+                let dump = handle.dump();
+                if dump.tasks().count() == 1 {
+                    dumps.send(dump.to_string()).unwrap();
+                    break;
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+            drop(handle.spawn_on(0, || async {}));
+        });
+        host(&runtime, || is_over.load(Ordering::Relaxed));
+    });
+    let own = runtime.dump().to_string();
+    for dump in [dumped.try_recv().unwrap(), own] {
+        assert!(dump.contains("waits for a timer"), "{dump}");
+    }
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(crate) struct Published {
     began: AtomicU64,
     /// Whether the worker's loop is on some thread's stack.
     turning: AtomicBool,
+    /// Whether it was a host that turned the loop last, and so will again.
+    hosted: AtomicBool,
     live: AtomicU64,
     spawned: AtomicU64,
     panicked: AtomicU64,
@@ -81,6 +83,7 @@ impl Published {
             turn_time: word(),
             began: word(),
             turning: AtomicBool::new(false),
+            hosted: AtomicBool::new(false),
             live: word(),
             spawned: word(),
             panicked: word(),
@@ -156,6 +159,16 @@ impl Published {
     /// Whether the worker's loop runs on some thread.
     pub(crate) fn is_turning(&self) -> bool {
         self.turning.load(Relaxed)
+    }
+
+    /// Owner: who turns the loop.
+    pub(crate) fn set_hosted(&self, hosted: bool) {
+        self.hosted.store(hosted, Relaxed);
+    }
+
+    /// Whether the loop comes round to what others ask of it: it is turning, or a host turns it when it is rung for.
+    pub(crate) fn comes_round(&self) -> bool {
+        self.is_turning() || self.hosted.load(Relaxed)
     }
 
     /// Owner: one task more, or one less.

@@ -38,7 +38,9 @@ impl Runtime {
     ///
     /// After [`Turn::Parked`] a wake from any thread, the owner's included, makes the [descriptor](Runtime::selector)
     /// readable. Between two turns nothing of this worker runs, and functions such as [`spawn`](crate::spawn) panic:
-    /// tasks are started by [`Handle::spawn_on`](crate::Handle::spawn_on). The first turn comes before the first sleep.
+    /// tasks are started by [`Handle::spawn_on`](crate::Handle::spawn_on). The first turn comes before the first sleep. What
+    /// every task waits for is told to this thread by [`Runtime::dump`], and to others by
+    /// [`Handle::dump`](crate::Handle::dump), which rings and is answered in the next turn.
     ///
     /// On a [manual clock](crate::Builder::manual_clock) that moves by itself, a turn that finds everything waiting moves
     /// it to the next deadline instead of sleeping, whatever its `timeout`; [`Turn::Parked`] then names the present
@@ -74,6 +76,7 @@ impl Runtime {
         if self.context.ending.has_ended.get() {
             return Err(RuntimeError::Closed);
         }
+        self.shared.workers[0].published.set_hosted(true);
         match self.context.enter(|| self.context.turn_once(timeout))? {
             Some(turn) => Ok(turn),
             None => {

@@ -149,6 +149,7 @@ impl Runtime {
             }
         };
         let begun = Root::begin(self.context.tasks(), Location::caller());
+        self.shared.workers[0].published.set_hosted(false);
         let turned = self.context.enter(|| {
             self.context.tasks().enqueue(ROOT_SLOT);
             self.context.turn_until(&done, &mut root)

@@ -55,8 +55,8 @@ impl Handle {
 }
 
 impl Runtime {
-    /// Lists every live task and what it waits for, also between two calls of `block_on`; see
-    /// [`Handle::dump`](crate::Handle::dump).
+    /// Lists every live task and what it waits for, also between two calls of `block_on` or [`turn`](Runtime::turn); see
+    /// [`Handle::dump`](crate::Handle::dump), which the thread of a host between two turns cannot answer.
     ///
     /// # Examples
     ///
@@ -86,7 +86,7 @@ pub(super) fn dump(shared: &Arc<Shared>, own: Option<&Context>) -> Dump {
     let mut awaited = 0;
     for (index, part) in parts.iter().enumerate() {
         // The first worker's thread may be outside `block_on`: it would answer when it comes back.
-        if part.is_some() || (index == 0 && !shared.workers[0].published.is_turning()) {
+        if part.is_some() || (index == 0 && !shared.workers[0].published.comes_round()) {
             continue;
         }
         awaited += usize::from(Askers::ask(shared, index, &sender));

@@ -41,7 +41,7 @@ impl fmt::Display for WorkerDump {
             }
             Answer::Inside(inside) => writeln!(out, "did not answer, is {inside}")?,
             Answer::Late => writeln!(out, "did not answer, is busy between two polls")?,
-            Answer::Outside => writeln!(out, "does not run: its thread is outside `block_on`")?,
+            Answer::Outside => writeln!(out, "does not run: its thread is outside `block_on` and `turn`")?,
             Answer::Ended => writeln!(out, "has ended")?,
         }
         for task in &self.tasks {
