@@ -23,7 +23,7 @@ use wakering::{
         SendError, UdpNode, Value,
     },
     net::{TcpListener, UdpSocket},
-    time::{sleep, timeout},
+    time::{ManualClock, sleep, timeout},
 };
 
 /// Longer than anything takes on a loaded machine; only a failing test waits so long.
@@ -388,6 +388,27 @@ fn a_chat_whose_terminal_stands_still_is_ended_by_a_signal() {
 fn words(kind: Kind, id: &'static str) -> Vec<u8> {
     let said = Value::Tuple(vec![Value::Bytes(id.into()), Value::Bytes("".into())]).packed();
     Message::new(kind, "netaio", said).to_octets().unwrap()
+}
+
+#[test]
+fn peers_are_forgotten_by_the_clock_of_the_runtime() {
+    if wakering::internals::faults::ON {
+        println!("SKIPPED: a call that fails on demand hides what has come, and the clock jumps over it");
+        return;
+    }
+    const DAY: Duration = Duration::from_secs(86_400);
+    let runtime = wakering::Runtime::builder().manual_clock(&ManualClock::new()).build().unwrap();
+    let test = async {
+        sleep(DAY).await;
+        let one = node(Builder::new().introduce(Introduction::new("one").expiry(DAY)));
+        let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        stranger.send_to(&words(Kind::ADVERTISE_PEER, "a"), one.local_addr()).unwrap();
+        sleep(DAY / 2).await;
+        assert_eq!(one.known_peers().len(), 1);
+        sleep(DAY).await;
+        assert!(one.known_peers().is_empty());
+    };
+    runtime.block_on(test).unwrap();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::{
     cell::RefCell,
+    future::IntoFuture,
     rc::Rc,
     sync::{
         Arc,
@@ -316,4 +317,37 @@ fn outside_a_runtime_and_on_a_real_clock_it_is_the_systems_time() {
     let outside = now();
     let inside = wakering::run(async { now() }).unwrap();
     assert!(before <= outside && outside <= inside && inside <= Instant::now());
+}
+
+#[test]
+fn graces_and_limits_of_http_count_on_it_however_old_the_program_is() {
+    use wakering::{
+        http::{Body, Request, Response, Server, client::Client},
+        net::TcpListener,
+    };
+
+    if wakering::internals::faults::ON {
+        println!("SKIPPED: a call that fails on demand hides what has come, and the clock jumps over it");
+        return;
+    }
+    let answer = |_: Request<Body>| async {
+        sleep(Duration::from_secs(10)).await;
+        Response::new(Body::from("late"))
+    };
+    on(&ManualClock::new(), 1)
+        .block_on(async {
+            sleep(HOUR).await;
+            let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), answer).unwrap();
+            let (client, url) = (Client::new(), format!("http://{}/", server.local_addr()));
+            let get = |limit| client.get(url.as_str()).timeout(limit).into_future();
+            assert!(get(Duration::from_secs(5)).await.is_err(), "too short");
+            let response = spawn(get(Duration::from_secs(60)));
+            sleep(Duration::from_secs(1)).await;
+            let (before, stopped) = (now(), server.handle().shutdown(Duration::from_secs(30)).await);
+            assert_eq!((stopped.aborted_handlers, now() - before), (0, Duration::from_secs(9)));
+            let body = response.await.unwrap().unwrap().into_body();
+            assert_eq!(body.collect(10).await.unwrap(), "late");
+            client.shutdown().await;
+        })
+        .unwrap();
 }

@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
@@ -163,7 +163,7 @@ impl Members {
     /// Lets the connections end until the grace is over, then closes those that are left.
     pub(super) async fn wind_down(&self, part: &Part, mut grace: Duration) -> Stopped {
         self.go_away();
-        let began = Instant::now();
+        let began = time::now();
         let mut deadline = began + grace.min(SHUTDOWN_LONGEST);
         let mut patience = Some(began + LAST_NEWCOMERS);
         loop {
@@ -173,7 +173,7 @@ impl Members {
                 Ok(Found::Nothing) => return Stopped::default(),
                 Ok(Found::Sooner(sooner)) => {
                     grace = sooner;
-                    deadline = deadline.min(Instant::now() + grace.min(SHUTDOWN_LONGEST));
+                    deadline = deadline.min(time::now() + grace.min(SHUTDOWN_LONGEST));
                 }
                 Err(_elapsed) if until < deadline => {
                     patience = None;

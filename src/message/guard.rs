@@ -11,7 +11,7 @@
 use std::{
     cell::{Cell, RefCell},
     fmt,
-    time::{Instant, SystemTime},
+    time::SystemTime,
 };
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
         plugins::{Binding, NONCE_FIELD, PluginError, Scene, sent_at},
         repeat_number,
     },
+    time,
     worker::CancellationToken,
 };
 
@@ -134,14 +135,14 @@ impl Guard {
     /// Whether a session is to be offered to who is asked by datagrams.
     pub(super) fn wants_session(&self) -> bool {
         match (&*self.state.borrow(), &self.protection.session) {
-            (State::Air(seals), Some(session)) => seals.wants(session.is_required(), Instant::now()),
+            (State::Air(seals), Some(session)) => seals.wants(session.is_required(), time::now()),
             (State::Air(_) | State::Layered | State::Offered(_) | State::Sealed { .. }, _) => false,
         }
     }
 
     /// Who was asked by datagrams has taken no offer.
     pub(super) fn decline(&self) {
-        self.on_air(|seals| seals.decline(Instant::now()));
+        self.on_air(|seals| seals.decline(time::now()));
     }
 
     /// Who was told something by datagrams says that it cannot read that.
@@ -258,7 +259,7 @@ impl Guard {
         match &mut *state {
             State::Air(seals) => {
                 let session = self.protection.session.as_ref();
-                if seals.open(session, message, (Instant::now(), now())).map_err(Refused::Seal)? {
+                if seals.open(session, message, (time::now(), now())).map_err(Refused::Seal)? {
                     return Ok(());
                 }
             }

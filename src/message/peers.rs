@@ -24,6 +24,7 @@ use crate::{
         MESSAGE_PEER_ADDRESSES, MESSAGE_PEER_EXPIRY, MESSAGE_PEER_ID_BYTES, MESSAGE_PEERS,
     },
     proto::message::{Kind, Message, Value},
+    time,
 };
 
 /// What a node says of itself to others, so that they know it.
@@ -201,7 +202,7 @@ impl Peers {
             }
             return Some(None);
         }
-        let known = self.learn(id, said, from, Instant::now());
+        let known = self.learn(id, said, from, time::now());
         Some((known && answers).then(|| own.message(Kind::PEER_DISCOVERED)))
     }
 
@@ -252,7 +253,7 @@ impl Peers {
         let mut table = self.table.borrow_mut();
         let Table { known, addresses } = &mut *table;
         if let Some(known) = addresses.get(&from).and_then(|id| known.get_mut(id)) {
-            known.heard = Instant::now();
+            known.heard = time::now();
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ::http::{
@@ -410,7 +410,7 @@ impl Call {
         target::complete(&mut request)?;
         let key = key.or_else(|_homeless| Key::of(request.uri()))?;
         // A limit beyond all time is none.
-        let limit = timeout.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?)));
+        let limit = timeout.and_then(|limit| Some((limit, time::now().checked_add(limit)?)));
         let (mut attempts, mut repeated) = (0, false);
         loop {
             let wanted = request.uri().clone();

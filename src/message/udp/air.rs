@@ -45,7 +45,7 @@ use crate::{
     net::UdpSocket,
     proto::message::{DecodeError, Kind, Message, Session, plugins::PluginError},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{self, sleep, timeout},
     worker::{Scope, notes::waiting_for, yield_now},
 };
 
@@ -164,7 +164,7 @@ impl Air {
     async fn advertise(self: Rc<Self>, every: Duration, expiry: Duration) {
         let mut told = None;
         loop {
-            let now = Instant::now();
+            let now = time::now();
             for lost in self.node.peers.expire(now) {
                 lost.addrs.iter().for_each(|address| self.unsubscribe_all(*address));
             }
@@ -259,7 +259,7 @@ impl Air {
 
     /// Whether a host may be told an error now.
     pub(in crate::message) fn may_complain(&self, to: SocketAddr) -> bool {
-        let may = self.storm.borrow_mut().may_tell(to.ip(), Instant::now());
+        let may = self.storm.borrow_mut().may_tell(to.ip(), time::now());
         if !may {
             self.count(|ignored| ignored.untold += 1);
         }
