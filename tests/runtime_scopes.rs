@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wakering::{CancellationToken, LocalKey, Runtime, Scope, ScopeError, run, spawn, time::sleep, yield_now};
+use wakering::{
+    AbortHandle, CancellationToken, LocalKey, Runtime, Scope, ScopeError, run, spawn, time::sleep, yield_now,
+};
 
 /// Notes its name when it is dropped.
 struct Note(&'static str, Rc<RefCell<Vec<&'static str>>>);
@@ -364,6 +366,27 @@ fn a_spawned_task_does_not_inherit_a_value() {
     run(NAME.scope("parent", async {
         assert!(spawn(async { NAME.get() }).await.unwrap().is_err());
     }))
+    .unwrap();
+}
+
+#[test]
+fn an_abort_handle_keeps_no_output_that_nobody_can_join_for() {
+    run(async {
+        let output = Rc::new(());
+        let [left, joined] = [(); 2].map(|()| {
+            let output = output.clone();
+            spawn(async move { output })
+        });
+        let aborts = [left.abort_handle(), joined.abort_handle()];
+        drop(left);
+        yield_now().await;
+        assert_eq!(Rc::strong_count(&output), 2, "that of the one that can be joined");
+        assert!(aborts.iter().all(AbortHandle::is_finished) && aborts[1].id() == joined.id());
+        drop(joined);
+        assert_eq!(Rc::strong_count(&output), 1);
+        aborts.iter().for_each(AbortHandle::abort);
+        assert!(aborts.iter().all(AbortHandle::is_finished) && aborts[0].id() != aborts[1].id());
+    })
     .unwrap();
 }
 

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     panic::Location,
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll},
 };
 
@@ -104,7 +104,7 @@ impl<T> JoinHandle<T> {
     /// What ends the task without waiting for it.
     #[must_use]
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle { task: self.task.clone().runnable() }
+        AbortHandle { id: self.id(), task: Rc::downgrade(&self.task.clone().runnable()) }
     }
 
     /// Names the task.
@@ -145,25 +145,29 @@ impl<T> fmt::Debug for JoinHandle<T> {
 /// It keeps the task's memory, without what was in it, until it is dropped.
 #[derive(Clone)]
 pub struct AbortHandle {
-    task: Rc<dyn Runnable>,
+    id: TaskId,
+    /// Gone when nobody can join the task any more that has ended.
+    task: Weak<dyn Runnable>,
 }
 
 impl AbortHandle {
     /// Ends the task, as [`JoinHandle::abort`].
     pub fn abort(&self) {
-        self.task.header().cancel();
+        if let Some(task) = self.task.upgrade() {
+            task.header().cancel();
+        }
     }
 
     /// Names the task.
     #[must_use]
     pub fn id(&self) -> TaskId {
-        TaskId(self.task.header().id())
+        self.id
     }
 
     /// Whether the task has ended, in whatever way.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task.header().is_finished()
+        self.task.upgrade().is_none_or(|task| task.header().is_finished())
     }
 }
 
