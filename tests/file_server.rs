@@ -10,10 +10,10 @@ use std::{
     ops::Deref,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, SystemTime},
 };
 
+use support::folder::Folder;
 #[cfg(feature = "http1")]
 use support::peer::{Role, Row, installed, version_of};
 use support::server::{Server, Signal};
@@ -25,15 +25,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A server of a folder that is deleted afterwards.
 struct Files {
     server: Server,
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Files {
     /// A folder named `served` with a few files, in one with a secret.
     fn start(arguments: &[&str]) -> Files {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("wakering-files-{}-{number}", std::process::id()));
+        let folder = Folder::new("files");
         let served = folder.join("served");
         fs::create_dir_all(served.join("sub dir")).expect("a folder");
         let write = |name: &str, content: &[u8]| fs::write(served.join(name), content).expect("a file");
@@ -81,12 +79,6 @@ impl Deref for Files {
 
     fn deref(&self) -> &Server {
         &self.server
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.folder));
     }
 }
 

@@ -25,6 +25,7 @@ use daemon::{Daemon, Folder, nginx};
 use exercise::{Lacks, NOTHING, TEN_MIB, Target, check, exchanges, files};
 use identity::Authority;
 use support::{
+    folder,
     peer::{Peer, Role, Row, installed, prepared, python, script},
     server::Server as Child,
 };
@@ -41,13 +42,12 @@ use wakering::{
 /// A certificate that the client trusts, and files that others read it from.
 struct Papers {
     authority: Authority,
-    folder: PathBuf,
+    folder: folder::Folder,
 }
 
 impl Papers {
     fn new(name: &str) -> Papers {
-        let folder = std::env::temp_dir().join(format!("wakering-http1-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let folder = folder::Folder::new(name);
         let authority = Authority::new();
         let identity = authority.identity(&["localhost", "127.0.0.1"]);
         fs::write(folder.join("certificate.pem"), identity.pem()).unwrap();
@@ -61,12 +61,6 @@ impl Papers {
 
     fn key(&self) -> PathBuf {
         self.folder.join("key.pem")
-    }
-}
-
-impl Drop for Papers {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.folder));
     }
 }
 

@@ -27,7 +27,7 @@ use daemon::{Daemon, Folder};
 use exercise::{Lacks, NOTHING, Target, exchanges};
 use load::Load;
 use support::{
-    eventually,
+    eventually, folder,
     peer::{Role, installed},
     server::{Server, Signal},
 };
@@ -225,9 +225,8 @@ fn haproxy_finds_out_by_requests_what_it_does_not_by_connecting() {
 
 #[test]
 fn a_server_behind_a_proxy_is_replaced_by_handover_and_no_request_fails() {
-    for (number, peer) in FRONTS.into_iter().enumerate() {
-        let folder = std::env::temp_dir().join(format!("wk-hap-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
+    for peer in FRONTS {
+        let folder = folder::Folder::new("hap");
         let path = folder.join("handover").to_str().expect("a name").to_owned();
         let next = || Server::start("service", &["--handover", &path, "--workers", "2", "--grace", "60"]);
         let mut current = next();
@@ -242,7 +241,6 @@ fn a_server_behind_a_proxy_is_replaced_by_handover_and_no_request_fails() {
         }
         load.a_hundred_more();
         assert_eq!(load.end().len(), 3, "each of the three has answered");
-        std::fs::remove_dir_all(&folder).expect("the folder");
         daemon.peer.row.ok("a server is replaced by handover under load, no request fails");
         daemon.peer.judge();
     }

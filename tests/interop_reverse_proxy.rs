@@ -19,6 +19,7 @@ use daemon::{Daemon, Folder};
 use load::Load;
 use serde_json::Value;
 use support::{
+    folder,
     peer::{Role, installed},
     program, run,
     server::{Server, Signal},
@@ -232,8 +233,7 @@ fn without_any_server_the_answer_is_502_and_a_slow_one_is_504() {
 
 #[test]
 fn a_proxy_that_is_replaced_by_handover_refuses_nobody() {
-    let folder = std::env::temp_dir().join(format!("wk-rph-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = folder::Folder::new("rph");
     let path = folder.join("handover").to_str().expect("a name").to_owned();
     let server = Server::start("service", &[]);
     let next = || proxy(&[server.address], &["--handover", &path, "--workers", "2", "--grace", "60"]);
@@ -250,7 +250,6 @@ fn a_proxy_that_is_replaced_by_handover_refuses_nobody() {
     load.end();
     current.signal(Signal::Terminate);
     assert_eq!(current.wait(LIMIT).0.code(), Some(0));
-    std::fs::remove_dir_all(&folder).expect("the folder");
 }
 
 #[cfg(feature = "http1")]
@@ -303,8 +302,7 @@ fn clients_speak_tls_with_it_in_either_version() {
 #[test]
 fn a_proxy_is_replaced_while_clients_of_http_1_come() {
     let Some(served) = support::served::Served::by("service", "ab", "ab, HTTP/1.1", &[]) else { return };
-    let folder = std::env::temp_dir().join(format!("wk-rpo-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = folder::Folder::new("rpo");
     let path = folder.join("handover").to_str().expect("a name").to_owned();
     let next = || proxy(&[served.address], &["--handover", &path, "--workers", "2", "--grace", "60"]);
     let mut current = next();
@@ -326,5 +324,4 @@ fn a_proxy_is_replaced_while_clients_of_http_1_come() {
     assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("Failed requests:        0"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("Non-2xx"), "{}", ran.stdout);
-    std::fs::remove_dir_all(&folder).expect("the folder");
 }

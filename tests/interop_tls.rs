@@ -25,7 +25,6 @@ use std::{
     fs,
     io::Write,
     net::SocketAddr,
-    ops::Deref,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -35,7 +34,7 @@ use daemon::{Daemon, Folder};
 use exercise::{TEN_MIB, pattern};
 use identity::Authority;
 use support::{
-    kill_with_parent,
+    folder, kill_with_parent,
     peer::{Role, Row, installed, prepared, python, script, version_of},
     run,
     served::{self, followed},
@@ -48,24 +47,7 @@ const LIMIT: Duration = Duration::from_secs(150);
 /// `h2_server --tls` with a certificate for this host, and the authority's certificate in a file.
 struct Secured {
     server: Server,
-    folder: Temporary,
-}
-
-/// A folder that is deleted afterwards.
-struct Temporary(PathBuf);
-
-impl Deref for Temporary {
-    type Target = Path;
-
-    fn deref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
+    folder: folder::Folder,
 }
 
 impl Secured {
@@ -74,11 +56,7 @@ impl Secured {
     }
 
     fn by(example: &str, arguments: &[&str]) -> Secured {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("wakering-tls-{}-{number}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let folder = Temporary(folder);
+        let folder = folder::Folder::new("tls");
         let authority = Authority::new();
         let identity = authority.identity(&["localhost", "127.0.0.1"]);
         let path = |name: &str| folder.join(name).display().to_string();

@@ -2,6 +2,9 @@
 #![cfg(all(feature = "message", not(loom)))]
 #![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
 
+#[path = "support/sealed.rs"]
+mod sealed;
+
 use std::{
     cell::{Cell, RefCell},
     future::Future,
@@ -11,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use sealed::{CHANGES, Change, Seen, Way, counting, hex, with_session};
 use wakering::{
     Scope,
     internals::message::{
@@ -36,28 +40,7 @@ fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// Counts how often its handlers run.
-fn counting(builder: Builder) -> (Builder, Rc<Cell<u32>>) {
-    let calls: Rc<Cell<u32>> = Rc::default();
-    let handler = |kind: Kind| {
-        let calls = calls.clone();
-        move |incoming: Incoming| {
-            calls.set(calls.get() + 1);
-            async move { Some(incoming.answer(kind, incoming.message.content.clone())) }
-        }
-    };
-    let builder =
-        builder.on(Kind::REQUEST_URI, handler(Kind::RESPOND_URI)).on(Kind::DELETE_URI, handler(Kind::OK));
-    (builder, calls)
-}
-
 // Somebody on the way.
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    There,
-    Back,
-}
 
 /// What somebody on the way makes of a message.
 type Meddle = dyn Fn(Way, Message) -> Vec<Message>;
@@ -93,8 +76,6 @@ async fn hand_on(way: Way, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, medd
     }
 }
 
-type Seen = Rc<RefCell<Vec<(Way, Message)>>>;
-
 /// Hands everything on, and keeps a copy.
 fn recorded(server: SocketAddr) -> (SocketAddr, Seen) {
     let seen = Seen::default();
@@ -108,10 +89,6 @@ fn recorded(server: SocketAddr) -> (SocketAddr, Seen) {
 
 async fn connected(builder: Builder, address: SocketAddr) -> Remote {
     builder.client().connect(address).await.unwrap()
-}
-
-fn with_session(required: bool) -> Builder {
-    Builder::new().session(Session::new("a long random secret").require(required))
 }
 
 fn serve(builder: Builder) -> (Server, Rc<Cell<u32>>) {
@@ -241,30 +218,10 @@ fn somebody_who_takes_offers_away_gets_nothing_where_a_session_is_required() {
 
 #[test]
 fn whatever_is_changed_in_a_sealed_message_ends_the_connection_before_a_handler_runs() {
-    fn flip(message: &mut Message, field: &str, at: usize) {
-        let mut octets = message.fields.octets(field).unwrap().to_vec();
-        octets[at] ^= 1;
-        message.fields.set_octets(field, &octets);
-    }
-    type Change = fn(&mut Message);
-    let changes: [(&str, Change); 10] = [
-        ("type", |message| message.kind = Kind::DELETE_URI),
-        ("session", |message| flip(message, "seal", 0)),
-        ("time", |message| flip(message, "seal", 7)),
-        ("number", |message| flip(message, "seal", 15)),
-        ("request's number", |message| message.fields.set("id", Value::Int(99))),
-        ("a field more", |message| message.fields.set("re", Value::Int(1))),
-        ("a field less", |message| _ = message.fields.remove("id") | message.fields.remove("re")),
-        ("no seal", |message| _ = message.fields.remove("seal")),
-        ("uri", |message| message.uri = "x".into()),
-        ("content", |message| {
-            let mut octets = message.content.to_vec();
-            octets[3] ^= 1;
-            message.content = octets.into();
-        }),
-    ];
+    let less: (&str, Change) =
+        ("a field less", |message| _ = message.fields.remove("id") | message.fields.remove("re"));
     for way in [Way::There, Way::Back] {
-        for (what, change) in changes {
+        for (what, change) in CHANGES.into_iter().chain([less]) {
             run(async {
                 let (server, calls) = serve(with_session(false));
                 let count = Cell::new(0);
@@ -555,10 +512,6 @@ fn an_inner_layer_binds_too_and_shares_its_nonce_with_the_outer_one() {
 }
 
 // Octet for octet, as docs/message.md has it.
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
-}
 
 /// Random octets count up from the next of `firsts`.
 fn scene<R>(firsts: &[u8], body: impl FnOnce(&mut Scene<'_>) -> R) -> R {

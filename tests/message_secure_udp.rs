@@ -2,6 +2,9 @@
 #![cfg(all(feature = "message", not(loom)))]
 #![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
 
+#[path = "support/sealed.rs"]
+mod sealed;
+
 use std::{
     cell::{Cell, RefCell},
     future::Future,
@@ -11,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use sealed::{CHANGES, Seen, Way, counting, hex, with_session};
 use wakering::{
     Scope,
     internals::message::{
@@ -41,25 +45,6 @@ fn node(builder: Builder) -> UdpNode {
     builder.request_timeout(LONG).node(socket()).unwrap()
 }
 
-fn with_session(required: bool) -> Builder {
-    Builder::new().session(Session::new("a long random secret").require(required))
-}
-
-/// Counts how often its handlers run.
-fn counting(builder: Builder) -> (Builder, Rc<Cell<u32>>) {
-    let calls: Rc<Cell<u32>> = Rc::default();
-    let handler = |kind: Kind| {
-        let calls = calls.clone();
-        move |incoming: Incoming| {
-            calls.set(calls.get() + 1);
-            async move { Some(incoming.answer(kind, incoming.message.content.clone())) }
-        }
-    };
-    let builder =
-        builder.on(Kind::REQUEST_URI, handler(Kind::RESPOND_URI)).on(Kind::DELETE_URI, handler(Kind::OK));
-    (builder, calls)
-}
-
 fn serve(builder: Builder) -> (UdpNode, Rc<Cell<u32>>) {
     let (builder, calls) = counting(builder);
     (node(builder), calls)
@@ -80,12 +65,6 @@ fn read(octets: &[u8]) -> Message {
 }
 
 // Somebody on the way.
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    There,
-    Back,
-}
 
 /// Stands before `node`, for one who asks: hands on what `meddle` makes of each message.
 struct Relay {
@@ -139,8 +118,6 @@ impl Relay {
         self.behind.send_to(&message.to_octets().unwrap(), self.node.get()).await.unwrap();
     }
 }
-
-type Seen = Rc<RefCell<Vec<(Way, Message)>>>;
 
 /// Hands everything on, and keeps a copy.
 fn recorded(node: SocketAddr) -> (Relay, Seen) {
@@ -342,29 +319,8 @@ fn whatever_comes_twice_or_late_or_in_another_order_passes_once() {
 
 #[test]
 fn whatever_is_changed_runs_no_handler_and_the_session_goes_on() {
-    fn flip(message: &mut Message, field: &str, at: usize) {
-        let mut octets = message.fields.octets(field).unwrap().to_vec();
-        octets[at] ^= 1;
-        message.fields.set_octets(field, &octets);
-    }
-    type Change = fn(&mut Message);
-    let changes: [(&str, Change); 9] = [
-        ("type", |message| message.kind = Kind::DELETE_URI),
-        ("session", |message| flip(message, "seal", 0)),
-        ("time", |message| flip(message, "seal", 7)),
-        ("number", |message| flip(message, "seal", 15)),
-        ("request's number", |message| message.fields.set("id", Value::Int(99))),
-        ("a field more", |message| message.fields.set("re", Value::Int(1))),
-        ("no seal", |message| _ = message.fields.remove("seal")),
-        ("uri", |message| message.uri = "x".into()),
-        ("content", |message| {
-            let mut octets = message.content.to_vec();
-            octets[3] ^= 1;
-            message.content = octets.into();
-        }),
-    ];
     for way in [Way::There, Way::Back] {
-        for (what, change) in changes {
+        for (what, change) in CHANGES {
             run(async {
                 let (one, calls) = serve(with_session(true));
                 let count = Cell::new(0);
@@ -509,10 +465,6 @@ fn who_is_asked_and_has_forgotten_all_says_so_and_the_next_request_makes_a_sessi
 }
 
 // Octet for octet, as docs/message.md has it.
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
-}
 
 const OFFER: &str = "000072001200934bf64d40030b2f324c400204024302696444014c4002072343056f66666572412101358072d6365880d1aeea329adf9121383851ed21a28e3b75e965d0d2cd1662544c40020726430570726f6f66412465432100f8ab027559b26aed4fc6abd448ea3e839c3e4e827e7908d6c5dfa5af32612407001077616b6572696e672f73657373696f6e";
 

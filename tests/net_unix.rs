@@ -7,6 +7,8 @@
 
 #[path = "support/exact.rs"]
 mod exact;
+#[path = "support/folder.rs"]
+mod folder;
 #[path = "support/net.rs"]
 mod support;
 
@@ -18,42 +20,18 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::net::{UnixListener as StdListener, UnixStream as StdStream},
     },
-    path::PathBuf,
     pin::pin,
     process::{self, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use bytes::BytesMut;
+use folder::Folder;
 use support::{FOR_EVER, in_child, is_close_on_exec, pattern, poll_once, run, set_backlog};
 use wakering::{
     net::{UnixAddr, UnixDatagram, UnixListener, UnixStream},
     spawn, time,
 };
-
-/// A folder of one test's own, which ends with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("wakering-unix-{}-{number}", process::id()));
-        fs::create_dir(&path).unwrap();
-        Folder(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
 
 /// A pair of std's, one end as a descriptor to be passed, and one that reads the end once all duplicates are closed.
 fn tell_tale() -> (OwnedFd, StdStream) {
@@ -99,8 +77,8 @@ fn a_pair_carries_a_mebibyte_each_way_exactly() {
 #[test]
 fn a_name_is_a_file_that_stays_and_is_taken_until_it_is_removed() {
     run(async {
-        let folder = Folder::new();
-        let path = folder.file("a");
+        let folder = Folder::new("unix");
+        let path = folder.join("a");
         let missing = UnixStream::connect(&path).await.unwrap_err();
         assert_eq!(missing.kind(), ErrorKind::NotFound);
         assert!(missing.to_string().contains(path.to_str().unwrap()), "{missing}");
@@ -125,8 +103,8 @@ fn a_name_is_a_file_that_stays_and_is_taken_until_it_is_removed() {
 #[test]
 fn sockets_of_the_standard_library_are_peers_and_come_in_and_go_out() {
     run(async {
-        let folder = Folder::new();
-        let path = folder.file("std");
+        let folder = Folder::new("unix");
+        let path = folder.join("std");
         let listener = UnixListener::from_std(StdListener::bind(&path).unwrap()).unwrap();
         // In a build with faults a call may be refused for another reason.
         let refusal = listener.try_accept().unwrap_err().kind();
@@ -176,8 +154,8 @@ fn the_peer_is_told_by_the_system_and_not_by_itself() {
         let (ours, theirs) = (one.peer_cred().unwrap(), other.peer_cred().unwrap());
         assert_eq!(ours, theirs);
         assert!(ours.pid().is_none_or(|pid| pid == process::id() as i32));
-        let folder = Folder::new();
-        let path = folder.file("web");
+        let folder = Folder::new("unix");
+        let path = folder.join("web");
         let listener = UnixListener::bind(&path).unwrap();
         let curl = Command::new("curl")
             .args(["--silent", "--max-time", "30", "--unix-socket"])
@@ -303,8 +281,8 @@ fn descriptors_that_do_not_fit_into_the_process_are_told_of_and_all_of_them_clos
 #[test]
 fn datagrams_keep_their_bounds_their_sender_and_their_emptiness() {
     run(async {
-        let folder = Folder::new();
-        let (one, two) = (folder.file("one"), folder.file("two"));
+        let folder = Folder::new("unix");
+        let (one, two) = (folder.join("one"), folder.join("two"));
         let first = UnixDatagram::bind(&one).unwrap();
         let second = UnixDatagram::bind(&two).unwrap();
         let stranger = UnixDatagram::unbound().unwrap();
@@ -355,8 +333,8 @@ fn a_sender_waits_for_room_in_the_peers_queue_connected_or_not() {
         return;
     }
     run(async {
-        let folder = Folder::new();
-        let path = folder.file("slow");
+        let folder = Folder::new("unix");
+        let path = folder.join("slow");
         let receiver = UnixDatagram::bind(&path).unwrap();
         let connected = UnixDatagram::unbound().unwrap();
         connected.connect(&path).unwrap();
@@ -388,8 +366,8 @@ fn a_sender_waits_for_room_in_the_peers_queue_connected_or_not() {
 #[test]
 fn a_connect_waits_for_room_in_the_listeners_queue() {
     run(async {
-        let folder = Folder::new();
-        let path = folder.file("busy");
+        let folder = Folder::new("unix");
+        let path = folder.join("busy");
         let listener = UnixListener::bind(&path).unwrap();
         set_backlog(&listener, 0);
         let _first = UnixStream::connect(&path).await.unwrap();
@@ -468,14 +446,14 @@ fn a_writer_that_met_a_full_buffer_goes_on_when_there_is_room() {
 #[test]
 fn a_program_that_is_started_inherits_no_socket() {
     run(async {
-        let folder = Folder::new();
-        let path = folder.file("cloexec");
+        let folder = Folder::new("unix");
+        let path = folder.join("cloexec");
         let listener = UnixListener::bind(&path).unwrap();
         let client = UnixStream::connect(&path).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
         let (one, other) = UnixStream::pair().unwrap();
         let (first, second) = UnixDatagram::pair().unwrap();
-        let bound = UnixDatagram::bind(folder.file("datagram")).unwrap();
+        let bound = UnixDatagram::bind(folder.join("datagram")).unwrap();
         let all = [
             listener.as_fd(),
             client.as_fd(),

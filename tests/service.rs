@@ -24,7 +24,7 @@ use std::{
             process::CommandExt,
         },
     },
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
@@ -32,7 +32,9 @@ use std::{
 
 use load::Load;
 use support::{
-    eventually, kill_with_parent,
+    eventually,
+    folder::Folder,
+    kill_with_parent,
     peer::{Role, Row, installed, version_of},
     program, run,
     server::{Server, Signal, example},
@@ -48,30 +50,6 @@ use wakering::{
 
 /// Only a failing test waits so long.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// A folder of its own, gone with this value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        static NUMBERS: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBERS.fetch_add(1, Relaxed);
-        // Names of sockets are short.
-        let path = std::env::temp_dir().join(format!("wk-svc-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
 
 /// What a server answers to a GET.
 fn get(address: SocketAddr, path: &str) -> String {
@@ -166,8 +144,8 @@ fn a_socket_of_the_wrong_kind_and_one_that_is_not_there_are_told_of() {
 
 #[test]
 fn the_service_manager_hears_of_readiness_signs_of_life_and_the_end() {
-    let folder = Folder::new();
-    let manager = UnixDatagram::bind(folder.file("notify")).unwrap();
+    let folder = Folder::new("svc");
+    let manager = UnixDatagram::bind(folder.join("notify")).unwrap();
     manager.set_read_timeout(Some(LIMIT)).unwrap();
     let said = || {
         let mut buffer = [0; 1000];
@@ -176,7 +154,7 @@ fn the_service_manager_hears_of_readiness_signs_of_life_and_the_end() {
     };
     let mut command = kill_with_parent(example("service"));
     command.args(["--addr", "127.0.0.1:0"]).stdin(Stdio::null());
-    command.env("NOTIFY_SOCKET", folder.file("notify")).env("WATCHDOG_USEC", "100000");
+    command.env("NOTIFY_SOCKET", folder.join("notify")).env("WATCHDOG_USEC", "100000");
     let server = Server::run("service", command);
     assert_eq!(said(), format!("MAINPID={}\nREADY=1\nSTATUS=serving\n", server.pid()));
     for _ in 0..3 {
@@ -199,8 +177,8 @@ fn generation(path: &Path, workers: &str) -> Server {
 
 #[test]
 fn three_processes_follow_each_other_under_load_and_no_request_fails() {
-    let folder = Folder::new();
-    let path = folder.file("handover");
+    let folder = Folder::new("svc");
+    let path = folder.join("handover");
     let mut current = generation(&path, "2");
     let load = Load::on(current.address);
     for _ in 0..2 {
@@ -218,8 +196,8 @@ fn three_processes_follow_each_other_under_load_and_no_request_fails() {
 
 #[test]
 fn a_successor_that_dies_before_it_is_ready_changes_nothing() {
-    let folder = Folder::new();
-    let path = folder.file("handover");
+    let folder = Folder::new("svc");
+    let path = folder.join("handover");
     let first = generation(&path, "1");
     let mut dies = UnixStream::connect(&path).unwrap();
     dies.set_read_timeout(Some(LIMIT)).unwrap();
@@ -240,14 +218,14 @@ fn a_successor_that_dies_before_it_is_ready_changes_nothing() {
 
 #[test]
 fn a_file_that_a_killed_process_left_is_replaced_and_any_other_is_not() {
-    let folder = Folder::new();
-    let path = folder.file("handover");
+    let folder = Folder::new("svc");
+    let path = folder.join("handover");
     drop(generation(&path, "1")); // killed
     assert!(path.exists());
     let again = generation(&path, "1");
     assert_eq!(get(again.address, "/"), again.pid().to_string());
 
-    let other = folder.file("notes");
+    let other = folder.join("notes");
     fs::write(&other, "not a socket").unwrap();
     let arguments = ["--addr", "127.0.0.1:0", "--handover", other.to_str().unwrap()];
     let ran = run(example("service").to_str().unwrap(), &arguments, LIMIT);
@@ -257,8 +235,8 @@ fn a_file_that_a_killed_process_left_is_replaced_and_any_other_is_not() {
 
 #[test]
 fn sockets_go_from_one_owner_to_the_next_with_their_names_and_kinds() {
-    let folder = Folder::new();
-    let path = folder.file("handover");
+    let folder = Folder::new("svc");
+    let path = folder.join("handover");
     wakering::run(async {
         let mut first = Handover::at(&path).await.unwrap();
         assert!(!first.has_predecessor() && first.take("http").is_none());
@@ -294,9 +272,9 @@ fn sockets_go_from_one_owner_to_the_next_with_their_names_and_kinds() {
 fn of_several_that_begin_at_once_one_is_first_and_the_others_follow_it() {
     const ROUNDS: usize = 20;
     const PROCESSES: usize = 4;
-    let folder = Folder::new();
+    let folder = Folder::new("svc");
     for round in 0..ROUNDS {
-        let path = folder.file(&format!("handover-{round}"));
+        let path = folder.join(format!("handover-{round}"));
         // Left by a process that was killed; or there never was one.
         drop((round % 2 == 0).then(|| std::os::unix::net::UnixListener::bind(&path).unwrap()));
         let (all, arrived) = (CancellationToken::new(), AtomicUsize::new(0));
@@ -327,8 +305,8 @@ fn of_several_that_begin_at_once_one_is_first_and_the_others_follow_it() {
 #[test]
 fn sockets_are_not_taken_from_somebody_else() {
     let Some(other) = program("systemd-socket-activate") else { return };
-    let folder = Folder::new();
-    let (shared, path) = (folder.file("shared"), folder.file("shared/handover"));
+    let folder = Folder::new("svc");
+    let (shared, path) = (folder.join("shared"), folder.join("shared/handover"));
     fs::create_dir(&shared).unwrap();
     // Anybody may make files there: what a service's folder must not be.
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();

@@ -3,23 +3,23 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::exercise::{TEN_MIB, pattern};
+use crate::support::folder;
 use crate::support::peer::{Peer, Role, Row, version_of};
 
 /// Another program may take the port between its choice and its use.
 const TRIES: usize = 5;
 
 /// A temporary folder with `hello`, which has 13 bytes, and `ten`, which has 10 MiB.
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder(folder::Folder);
 
 impl Folder {
     fn new(name: &str, port: u16) -> Folder {
         let word = name.split(',').next().unwrap_or_default();
-        let path = std::env::temp_dir().join(format!("wakering-{word}-{port}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a temporary folder");
+        let path = folder::Folder::new(&format!("{word}-{port}"));
         fs::write(path.join("hello"), "Hello, World!").expect("a file");
         fs::write(path.join("ten"), pattern(TEN_MIB)).expect("a file");
         Folder(path)
@@ -34,13 +34,6 @@ impl Folder {
         let path = self.0.join("configuration");
         fs::write(&path, text.replace("FOLDER", &self.0.display().to_string())).expect("a file");
         path.into()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What a server still writes there is lost on the machine's temporary folder.
-        drop(fs::remove_dir_all(&self.0));
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![expect(dead_code, reason = "each test program uses its own part of these helpers")]
 
+pub(crate) mod folder;
 pub(crate) mod h2;
 pub(crate) mod idle;
 pub(crate) mod octets;
