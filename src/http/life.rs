@@ -374,9 +374,7 @@ impl ServerHandle {
             Stuck { workers: going.map(|(worker, _)| worker).collect(), stopped: state.so_far() }
         })
     }
-}
 
-impl ServerHandle {
     /// Lists every live task of the runtime that the server runs in, and what it waits for; from any thread. See
     /// [`Handle::dump`].
     ///

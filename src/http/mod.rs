@@ -1,4 +1,5 @@
-//! HTTP/2 servers and clients: the pure protocol machine of `proto::h2` bound to sockets and handlers.
+//! HTTP servers and clients: the pure protocol machines of `proto` bound to sockets and handlers. They speak HTTP/2 and,
+//! with the feature `http1`, HTTP/1.0 and 1.1.
 //!
 //! A handler is an async function from a [`Request`] to a [`Response`], both of the `http` crate, with a
 //! streaming [`Body`]. A [`Server`] accepts connections on the current worker, or on every worker of the
@@ -21,10 +22,10 @@
 //!                hyper and tokio
 //! sending.rs     content that is made piece by piece, on its way to the peer
 //! client/        requests, and a pool of connections to send them on
-//! server.rs      accepting; front_*.rs: what is read before the protocol begins
+//! server.rs      accepting; front_*.rs: what is read before the protocol begins; builder_*.rs: settings of features
 //! members.rs     the connections of a worker, and how they end; life.rs: who waits for that
-//! metrics.rs     what was done, in numbers
-//! pressure.rs    ceilings on memory
+//! metrics.rs     what was done, in numbers; told.rs: what dumps say
+//! pressure.rs    ceilings on memory; sound.rs: settings by which nothing would move
 //! admission.rs   how many connections there may be
 //! stop.rs        the word that ends a server, from any thread
 //! date.rs        the `date` field, made once a second

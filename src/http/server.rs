@@ -45,9 +45,10 @@ use crate::{
     },
 };
 
-/// An HTTP/2 server, on one worker or on all of them.
+/// An HTTP server, on one worker or on all of them.
 ///
-/// It runs until it is stopped or its runtime ends; dropping this value detaches it.
+/// It speaks HTTP/2 and, where its builder is told so, HTTP/1.0 and 1.1. It runs until it is stopped or its runtime ends;
+/// dropping this value detaches it.
 ///
 /// # Examples
 ///

@@ -236,7 +236,7 @@ impl Wire {
         switched
     }
 
-    /// Writes bytes that are not HTTP/2: the answer to a client that speaks something else.
+    /// Writes bytes that the machine has not made: the answer to a client that speaks something else.
     pub(super) fn say(&self, text: &[u8]) {
         if let Some(stream) = self.stream.borrow().as_ref() {
             // A fresh socket takes a few hundred bytes at once; if not, the peer is not reading.

@@ -13,7 +13,8 @@
 //! Calls wait for as long as it takes: [`time::timeout`](crate::time::timeout) gives them a limit.
 //!
 //! A socket is registered with the selector when a future first has to wait on it, and belongs to that worker from
-//! then on: to wait on it in another runtime is an error. No socket is `Send`: what moves between threads are the descriptors, by `into_std` and `from_std`.
+//! then on: to wait on it in another runtime is an error. No socket is `Send`: what moves between threads are the
+//! descriptors, by `into_std` and `from_std`.
 //!
 //! ```compile_fail,E0277
 //! fn to_another_thread<T: Send>(_: T) {}

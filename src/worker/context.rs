@@ -383,7 +383,7 @@ where
     with(|context| remote::spawn_on(&context.shared, worker, make, spawned))
 }
 
-/// Gives a worker id back when its context could not be built.
+/// Takes one of the worker ids of the process.
 pub(super) fn claim() -> Result<&'static Entry, RuntimeError> {
     wake::claim().map_err(|_full| RuntimeError::TableFull)
 }

@@ -15,6 +15,17 @@
 //!    only every so many tasks;
 //! 6. unpark, record readiness;
 //! 7. wake those who waited, outside every borrow.
+//!
+//! ```text
+//! builder, tuning      what a runtime is made from             runtime   its workers, from build to drop
+//! context              what a worker owns                      handle    what other threads hold of a runtime
+//! turn                 the loop                                embed     in somebody else's loop, turn by turn
+//! inject, remote       spawns from other threads, and joining  offload   what blocks
+//! scope, cancel        tasks that end together, or when told   local     values of a task
+//! timer, yields        waiting for a time, and for others      idle      a manual clock that moves by itself
+//! stop, ending         the end of a runtime                    waiters   who waits for an end
+//! dump, notes, watch   why nothing moves                       meter, metrics   what was done, in numbers
+//! ```
 
 mod builder;
 mod cancel;
