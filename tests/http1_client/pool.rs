@@ -542,6 +542,43 @@ fn a_host_that_refuses_is_not_asked_without_end() {
 }
 
 /// A server of ours, with everything at once.
+/// Nothing happens on the only connection that there is, so that nothing but the pause can have the client look again.
+#[test]
+fn who_waits_beside_a_silent_answer_is_served_when_the_host_takes_connections_again() {
+    wakering::run(async {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, client) = (listener.local_addr().unwrap(), older().build());
+        let begun = spawn_blocking(move || {
+            let mut peer = accept(&listener);
+            peer.request();
+            peer.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+            peer
+        })
+        .unwrap();
+        let silent = client.get(format!("http://{address}/silent")).await.unwrap();
+        let peer = begun.await.unwrap();
+
+        let mut second = Box::pin(client.get(format!("http://{address}/second")).into_future());
+        assert!(poll_once(&mut second).await.is_pending());
+        assert_eq!(client.connections(), 2, "one is being opened");
+        while client.connections() > 1 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        // Its port is the silent connection's, too, so that nobody else has got it meanwhile.
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        let served = spawn_blocking(move || {
+            let mut peer = accept(&listener);
+            peer.request();
+            peer.answer("ok");
+            peer
+        })
+        .unwrap();
+        assert_eq!(text(second.await.unwrap()).await, "ok");
+        drop((silent, peer, served.await.unwrap()));
+    })
+    .unwrap();
+}
+
 #[test]
 fn our_own_server_is_asked_two_thousand_things_at_once() {
     wakering::run(async {

@@ -13,6 +13,7 @@ use std::{
     pin::Pin,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use super::{
@@ -44,6 +45,8 @@ pub(super) struct Host {
     narrow: Cell<bool>,
     /// When connecting may be tried again although it failed, by the worker's clock.
     redial_at: Cell<u64>,
+    /// Waits for that, when somebody is in line whom nothing else may ever serve.
+    redial: RefCell<Option<JoinHandle<()>>>,
     line: RefCell<VecDeque<Rc<Waiter>>>,
 }
 
@@ -80,6 +83,7 @@ impl Host {
             dialled: Cell::new(0),
             narrow: Cell::new(key.secure_host().is_none() && pool.settings.builder.is_narrow_in_cleartext()),
             redial_at: Cell::new(0),
+            redial: RefCell::default(),
             key,
             line: RefCell::default(),
         })
@@ -98,8 +102,8 @@ impl Host {
 
     /// Ends every connection in good order, and fails everybody who waits.
     pub(super) fn leave(&self) -> Vec<SendRequest> {
-        let dials = self.dials.take();
-        dials.iter().for_each(|(_number, dial)| dial.abort());
+        let (dials, redial) = (self.dials.take(), self.redial.take());
+        dials.iter().map(|(_number, dial)| dial).chain(&redial).for_each(JoinHandle::abort);
         self.fail_those(&Error::new(Kind::Closed, "the client was shut down").unprocessed(), |_waiter| true);
         let connections = std::mem::take(&mut *self.connections.borrow_mut());
         self.count(-(connections.len() as isize));
@@ -217,18 +221,38 @@ impl Host {
             self.make_way();
         }
         let open = self.connections.borrow().len();
-        // With something to hope for it is not tried again at once.
-        if !fresh
-            && self.connections() > 0
-            && context::with(context::Context::turn_time) < self.redial_at.get()
-        {
-            return;
-        }
         let wanted = if self.narrow.get() { self.line.borrow().len() } else { 1 };
         let most = wanted.min(self.settings.connections_per_host.saturating_sub(open));
+        if self.dials.borrow().len() >= most {
+            return;
+        }
+        // With something to hope for it is not tried again at once.
+        if !fresh && self.connections() > 0 {
+            let pause = self.redial_at.get().saturating_sub(context::with(context::Context::turn_time));
+            if pause > 0 {
+                return self.dial_after(Duration::from_nanos(pause));
+            }
+        }
         while self.dials.borrow().len() < most {
             self.dial_one();
         }
+    }
+
+    /// Looks again after the pause, as nothing else may: the connections that there are may be silent for as long as they last.
+    fn dial_after(&self, pause: Duration) {
+        let mut redial = self.redial.borrow_mut();
+        if redial.is_some() {
+            return;
+        }
+        let host = self.me.clone();
+        *redial = Some(worker::spawn(async move {
+            time::sleep(pause).await;
+            if let Some(host) = host.upgrade() {
+                // The pause may have begun anew meanwhile, which needs another task.
+                drop(host.redial.take());
+                host.advance();
+            }
+        }));
     }
 
     fn dial_one(&self) {
@@ -309,7 +333,8 @@ impl Owner for Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.dials.get_mut().iter().for_each(|(_number, dial)| dial.abort());
+        let dials = self.dials.get_mut().iter().map(|(_number, dial)| dial);
+        dials.chain(self.redial.get_mut().as_ref()).for_each(JoinHandle::abort);
     }
 }
 
