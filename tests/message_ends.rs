@@ -8,7 +8,7 @@ use std::{
     rc::{Rc, Weak},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use wakering::{
@@ -18,7 +18,7 @@ use wakering::{
         Builder, Client, Incoming, Kind, Late, Message, Peer, Remote, RequestError, Server, ServerHandle,
         Servers, Stopped, UdpNode,
     },
-    net::{TcpListener, UdpSocket},
+    net::{TcpConnector, TcpListener, UdpSocket},
     time::{ManualClock, sleep, timeout},
     yield_now,
 };
@@ -473,4 +473,46 @@ fn what_handlers_hold_goes_with_the_runtime_of_their_server_or_node() {
         all.map(|held| Rc::downgrade(&held))
     });
     assert!(left.iter().all(|held| held.upgrade().is_none()));
+}
+
+/// On a clock that stands: whether it comes true in real time, while what the kernel has for us is looked at.
+async fn comes_true(mut condition: impl FnMut() -> bool, patience: Duration) -> bool {
+    let begun = Instant::now();
+    while !condition() && begun.elapsed() < patience {
+        yield_now().await;
+    }
+    condition()
+}
+
+/// The clock stands but for the 20 s that it is told whenever the peer has taken something and the server has written on. Left to
+/// itself, the system has the server wait until a third of the send buffer is free, a megabyte.
+#[test]
+fn a_subscriber_that_takes_a_little_all_the_time_is_not_cut_off() {
+    if wakering::internals::faults::ON {
+        return;
+    }
+    let clock = ManualClock::new();
+    clock.auto_advance(false);
+    let test = async {
+        let server = Builder::new().serve(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+        let connector = TcpConnector::new().recv_buffer_size(64 * 1024);
+        let mut slow = connector.connect(server.local_addr()).await.unwrap();
+        assert!(comes_true(|| server.connections() == 1, LONG).await);
+        let peer = server.peers().remove(0);
+        let is_taken = || peer.send(Message::new(Kind::NOTIFY_URI, "news", vec![1; 50_000])).is_ok();
+        // Until neither the queue takes more nor the system.
+        while comes_true(is_taken, Duration::from_millis(100)).await {}
+        let mut taken = vec![0; 512 * 1024];
+        for _ in 0..6 {
+            slow.read_exact(&mut taken).await.unwrap();
+            assert!(comes_true(is_taken, LONG).await, "the server does not write on");
+            while is_taken() {}
+            clock.advance(Duration::from_secs(20));
+            // The timers of that time have been seen to.
+            sleep(Duration::ZERO).await;
+            yield_now().await;
+        }
+        assert_eq!(server.connections(), 1, "it was cut off");
+    };
+    Runtime::builder().manual_clock(&clock).build().unwrap().block_on(test).unwrap();
 }

@@ -31,6 +31,9 @@ pub(crate) const MESSAGE_REPLAY_WINDOW: u64 = 128;
 
 /// Bytes that wait to be written to one peer: sixteen of the largest messages.
 pub(crate) const MESSAGE_QUEUE_BYTES: usize = 1 << 20;
+/// Bytes of one connection that the system may hold unsent; once half of them have gone it takes more. Left to itself, Linux
+/// takes more when a third of the send buffer is free, which may be 1.3 MB: at 40 kB a second that is longer than a write waits.
+pub(crate) const MESSAGE_NOT_SENT_BYTES: u32 = 128 * 1024;
 /// Messages of one write: more would not fit into a socket's buffer if they are of any size.
 pub(crate) const MESSAGE_BATCH_FRAMES: usize = 64;
 /// Bytes after which no more messages go into a write.
@@ -97,7 +100,7 @@ const _: () = assert!(
 );
 /// How long a message may take from its first byte to its last.
 pub(crate) const MESSAGE_READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a write may wait for a peer that does not read.
+/// How long a write may wait for a peer that takes nothing of it.
 pub(crate) const MESSAGE_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection may be silent; those that have subscribed to something may be so for ever.
 pub(crate) const MESSAGE_IDLE_TIMEOUT: Duration = Duration::from_secs(600);

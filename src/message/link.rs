@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    limits::{MESSAGE_LAST_WORDS, MESSAGE_OFFER_TIMEOUT},
+    limits::{MESSAGE_LAST_WORDS, MESSAGE_NOT_SENT_BYTES, MESSAGE_OFFER_TIMEOUT},
     message::{
         asks::Asks,
         deadlines::Deadlines,
@@ -111,6 +111,8 @@ impl Link {
         let _ended = Ended(&self);
         self.task.set(ending::running());
         self.node.be_known();
+        // Systems without it count a socket as writable as soon as there is room for a little.
+        let _ = stream.set_not_sent_low(MESSAGE_NOT_SENT_BYTES);
         let (mut reader, writer) = stream.into_split();
         self.handlers.begin();
         let write = Scope::<std::convert::Infallible>::new();
@@ -335,27 +337,48 @@ impl Link {
     async fn write(self: Rc<Self>, mut writer: OwnedWriteHalf) {
         while let Some(batch) = poll_fn(|context| self.queue.poll_batch(context)).await {
             let written = match &batch {
-                Batch::Own(octets, start) => self.in_time(writer.write_all(&octets[*start..])).await,
-                Batch::Shared(frames) => {
-                    let mut slices: Vec<io::IoSlice<'_>> =
-                        frames.iter().map(|frame| io::IoSlice::new(frame)).collect();
-                    self.in_time(writer.write_all_vectored(&mut slices)).await
-                }
+                Batch::Own(octets, start) => self.write_octets(&mut writer, &octets[*start..]).await,
+                Batch::Shared(frames) => self.write_frames(&mut writer, frames).await,
             };
             match written {
-                Some(Ok(())) => batch.return_memory(),
-                Some(Err(error)) => return self.finish(LinkEnd::io("writing", &error)),
-                None => return self.finish(LinkEnd::SlowReader),
+                Ok(()) => batch.return_memory(),
+                Err(end) => return self.finish(end),
             }
         }
     }
 
-    /// Waits for a write; `None` when it takes too long. One that need not wait has no timer, and does not ask for the time.
-    async fn in_time(&self, write: impl Future<Output = io::Result<()>>) -> Option<io::Result<()>> {
+    async fn write_octets(&self, writer: &mut OwnedWriteHalf, mut octets: &[u8]) -> Result<(), LinkEnd> {
+        while !octets.is_empty() {
+            let written = self.in_time(writer.write(octets)).await?;
+            octets = &octets[written..];
+        }
+        Ok(())
+    }
+
+    async fn write_frames(&self, writer: &mut OwnedWriteHalf, frames: &[Bytes]) -> Result<(), LinkEnd> {
+        let mut slices: Vec<io::IoSlice<'_>> = frames.iter().map(|frame| io::IoSlice::new(frame)).collect();
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            let written = self.in_time(writer.write_vectored(left)).await?;
+            io::IoSlice::advance_slices(&mut left, written);
+        }
+        Ok(())
+    }
+
+    /// Waits until something of a write is taken. One that need not wait has no timer, and does not ask for the time.
+    async fn in_time(&self, write: impl Future<Output = io::Result<usize>>) -> Result<usize, LinkEnd> {
         let mut write = pin!(write);
-        match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
-            Poll::Ready(written) => Some(written),
-            Poll::Pending => timeout(self.node.settings.write_timeout, write).await.ok(),
+        let written = match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
+            Poll::Ready(written) => written,
+            Poll::Pending => {
+                let waited = timeout(self.node.settings.write_timeout, write).await;
+                waited.map_err(|_elapsed| LinkEnd::SlowReader)?
+            }
+        };
+        match written {
+            Ok(0) => Err(LinkEnd::io("writing", &io::ErrorKind::WriteZero.into())),
+            Ok(written) => Ok(written),
+            Err(error) => Err(LinkEnd::io("writing", &error)),
         }
     }
 

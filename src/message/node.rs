@@ -368,7 +368,7 @@ impl Builder {
         self
     }
 
-    /// How long one write may wait for a peer that does not read; 30 s by default.
+    /// How long a write may wait for a peer that takes nothing of it, on Linux less than 64 KiB; 30 s by default.
     pub fn write_timeout(mut self, timeout: Duration) -> Builder {
         self.settings.write_timeout = timeout;
         self
