@@ -72,12 +72,13 @@ impl Acceptor {
                     self.withdraw();
                     Timer::after(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 }
-                Some(Cure::Wait) => match poll_fn(|cx| self.io.poll_ready(cx, Direction::Read)).await {
+                // Taking begins with waiting then, and with a look at what it was told of the queue meanwhile.
+                Some(Cure::Wait) => match self.io.ensure() {
                     // To be told of the next connection may take memory, too.
                     Err(error) if AcceptError::of(&error) == AcceptError::Memory => {
                         Timer::after(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                     }
-                    waited => waited?,
+                    registered => registered?,
                 },
             }
         }
@@ -138,13 +139,22 @@ impl Acceptor {
         self.io.poll_io(cx, Direction::Read, take)
     }
 
+    /// Looks into the queue at the price of the first connection in it.
+    fn shed<R>(&self, take: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<()> {
+        // This look is the one that it was told to have; what it is told from here on is news.
+        if let Some(seat) = &self.seat {
+            seat.was_told();
+        }
+        self.reserve.shed(|| take(self.io.fd()))
+    }
+
     /// Does what can be done at once about an error of accept(2).
     fn cure<R>(&self, error: &io::Error, take: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> Option<Cure> {
         match AcceptError::of(error) {
             AcceptError::Listener => None,
             AcceptError::Connection => Some(Cure::Again),
             AcceptError::Memory => Some(Cure::Pause),
-            AcceptError::Descriptors => match self.reserve.shed(|| take(self.io.fd())) {
+            AcceptError::Descriptors => match self.shed(take) {
                 Ok(()) => Some(Cure::Again),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // Linux wants a descriptor before it looks into the queue, which is empty.
@@ -231,6 +241,33 @@ mod tests {
                 let accepted = poll_fn(|cx| Poll::Ready(accepting.as_mut().poll(cx))).await;
                 assert!(matches!(accepted, Poll::Ready(Ok(()))), "{accepted:?}");
             }
+        })
+        .unwrap();
+    }
+
+    /// No descriptor is left: `EMFILE`, which has this number on every system.
+    const NO_DESCRIPTOR: i32 = 24;
+
+    #[test]
+    fn who_had_no_descriptor_for_an_empty_queue_is_told_of_what_others_leave_in_it() {
+        crate::worker::run(async {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut shares = crate::net::share::Share::of(listener, 2).unwrap();
+            let (goes, stays) = (shares.remove(0).into_acceptor(), shares.remove(0).into_acceptor());
+            let (goes, stays) = (goes.unwrap(), stays.unwrap());
+            // The look into the queue, and the one at the price of the reserve.
+            let mut refused =
+                vec![Err(io::ErrorKind::WouldBlock.into()), Err(io::Error::from_raw_os_error(NO_DESCRIPTOR))];
+            let take = |fd: BorrowedFd<'_>| refused.pop().unwrap_or_else(|| socket::accept(fd).map(drop));
+            let mut accepting = std::pin::pin!(stays.accept(take));
+            let first = poll_fn(|cx| Poll::Ready(accepting.as_mut().poll(cx))).await;
+            assert!(first.is_pending());
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            // No turn of the loop is taken: that the other is told is all that is known of the connection.
+            drop(goes);
+            let accepted = poll_fn(|cx| Poll::Ready(accepting.as_mut().poll(cx))).await;
+            assert!(matches!(accepted, Poll::Ready(Ok(()))), "{accepted:?}");
         })
         .unwrap();
     }

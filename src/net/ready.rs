@@ -118,6 +118,11 @@ impl Io {
         self.watch.poll_ready(self.fd(), context, direction)
     }
 
+    /// Registers, unless that was done: what is not known to be ready has to be waited for then.
+    pub(crate) fn ensure(&self) -> io::Result<()> {
+        self.watch.ensure(self.fd())
+    }
+
     /// Waits where it is known that the direction would block; who may try is told so at next to no cost.
     #[inline]
     pub(crate) fn poll_tryable(
