@@ -16,7 +16,9 @@ use std::{
     os::{fd::AsFd, unix::net::UnixStream as StdUnixStream},
     path::PathBuf,
     pin::pin,
-    process, thread,
+    process,
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -259,6 +261,40 @@ fn a_flooding_copy_leaves_others_their_turn() {
         assert_eq!(receiving.join().unwrap().len(), BULK);
         sending.join().unwrap();
     });
+}
+
+#[test]
+fn what_comes_behind_urgent_data_is_copied_without_waiting_for_more() {
+    for _ in 0..4 {
+        run(async {
+            let (mut from, mut source) = pair_with_std();
+            let (mut to, mut target) = pair_with_std();
+            let copying = spawn(async move { net::copy_bidirectional(&mut from, &mut to).await });
+            let (all_sent, sent) = mpsc::channel::<()>();
+            let sending = thread::spawn(move || {
+                source.write_all(&pattern(1, BULK)).unwrap();
+                assert_eq!(rustix::net::send(&source, b"!", rustix::net::SendFlags::OOB).unwrap(), 1);
+                source.write_all(b"and more").unwrap();
+                // Nothing follows until the other side has got all of it.
+                let _ = sent.recv();
+                source
+            });
+            let receiving = thread::spawn(move || {
+                target.set_read_timeout(Some(FOR_EVER)).unwrap();
+                let mut all = vec![0; BULK + 8];
+                let read = target.read_exact(&mut all);
+                drop(all_sent);
+                read.map(|()| (all, target))
+            });
+            while !receiving.is_finished() {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+            let (all, target) = receiving.join().unwrap().unwrap();
+            assert!(all[..BULK] == pattern(1, BULK) && &all[BULK..] == b"and more");
+            drop((sending.join().unwrap(), target));
+            copying.await.unwrap().unwrap();
+        });
+    }
 }
 
 #[test]

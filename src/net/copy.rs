@@ -225,10 +225,11 @@ impl OneWay {
     fn poll_splice(&mut self, cx: &mut Context<'_>, from: &Io, to: &Io) -> Poll<io::Result<()>> {
         let Stage::Splicing(pipe) = &mut self.stage else { return Poll::Ready(Ok(())) };
         if pipe.held() == 0 {
-            match from.try_io(Direction::Read, |fd| pipe.fill(fd)) {
+            // It is not noted that this would block: at an urgent mark (tcp(7)) there is more behind it, which a read gets.
+            match pipe.fill(from.fd()) {
                 Ok(0) => self.stage = Stage::Ended,
                 Ok(_) => {}
-                // It pauses; or it cannot be spliced from, or is broken, and reading tells which.
+                // It pauses; or it cannot be spliced from, or is broken. Reading tells which.
                 Err(error) => {
                     self.splices = error.kind() == io::ErrorKind::WouldBlock;
                     self.stage = Stage::Reading;
