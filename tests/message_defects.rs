@@ -19,7 +19,7 @@ use wakering::{
         AuthPlugin, BoxCipher, Builder, HmacAuth, Incoming, Introduction, Kind, Layer, Message, Peer, Remote,
         RequestError, SendError, Server, StreamCipher, UdpNode, Value,
     },
-    net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, UdpSocket},
+    net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, UdpSocket},
     time::{ManualClock, sleep, timeout},
     yield_now,
 };
@@ -422,6 +422,35 @@ fn a_connection_has_as_many_topics_and_handlers_at_work_as_may_be() {
         go_on.cancel();
         scope.join().await.unwrap();
         assert_eq!((most.get(), now.get()), (64, 0));
+    });
+}
+
+/// Asks back before it answers.
+async fn who_am_i(incoming: Incoming) -> Option<Message> {
+    let name = incoming.peer.request(Kind::REQUEST_URI, "name", "").await.ok()?;
+    Some(incoming.answer(Kind::RESPOND_URI, name.content))
+}
+
+#[test]
+fn a_handler_that_asks_a_peer_without_numbers_has_its_answer_however_many_messages_come_before_it() {
+    run(async {
+        let builder = Builder::new().request_timeout(LONG).on((Kind::REQUEST_URI, "who am i"), who_am_i);
+        let server: Server = builder.serve(listener()).unwrap();
+        let (reader, writer) = TcpStream::connect(server.local_addr()).await.unwrap().into_split();
+        let mut peer = Original { reader, writer, decoder: Decoder::new(Kinds::new()) };
+        let request = Message::new(Kind::REQUEST_URI, "who am i", "").to_octets().unwrap();
+        peer.send(&request.repeat(200)).await;
+        let mut answered = 0;
+        while answered < 200 {
+            for message in peer.receive().await {
+                if message.kind == Kind::REQUEST_URI {
+                    peer.send(&answer(&message, "Ann")).await;
+                } else {
+                    assert_eq!((message.kind, text(&message)), (Kind::RESPOND_URI, "Ann".to_owned()));
+                    answered += 1;
+                }
+            }
+        }
     });
 }
 

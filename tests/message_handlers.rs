@@ -14,11 +14,12 @@ use std::{
 
 use wakering::{
     CancellationToken, Scope,
+    internals::message::{Decoder, Kinds},
     message::{
         AutoReconnect, Builder, HmacAuth, Incoming, Kind, Late, Layer, LinkEnd, Message, Reconnect, Remote,
         RequestError, Server, UdpNode, Waited,
     },
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     time::{sleep, timeout},
     yield_now,
 };
@@ -58,6 +59,83 @@ fn serve(mute: &Rc<Cell<bool>>) -> Server {
 
 async fn ask(remote: &Remote) -> Result<(), RequestError> {
     remote.request(Kind::REQUEST_URI, "the uri", "x").await.map(|answer| assert_eq!(answer.content, "x"))
+}
+
+#[test]
+fn handlers_that_ask_back_have_their_answers_however_many_messages_come_before_those() {
+    run(async {
+        // They ask when the reader has waited for them already.
+        let (now, go_on) = (Rc::new(Cell::new(0)), CancellationToken::new());
+        let (counts, waits) = (now.clone(), go_on.clone());
+        let handler = move |incoming: Incoming| {
+            let waits = waits.clone();
+            counts.set(counts.get() + 1);
+            async move {
+                waits.cancelled().await;
+                let name = incoming.peer.request(Kind::REQUEST_URI, "name", "").await.ok()?;
+                Some(incoming.answer(Kind::RESPOND_URI, name.content))
+            }
+        };
+        let builder = Builder::new().request_timeout(LONG).on((Kind::REQUEST_URI, "who am i"), handler);
+        let builder = builder.on((Kind::REQUEST_URI, "the uri"), |incoming: Incoming| async move {
+            Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+        });
+        let server = builder.serve(listener()).unwrap();
+        let named = Builder::new().on((Kind::REQUEST_URI, "name"), |incoming: Incoming| async move {
+            Some(incoming.answer(Kind::RESPOND_URI, "Ann"))
+        });
+        let remote = named.request_timeout(LONG).client().connect(server.local_addr()).await.unwrap();
+        // From then on it is known to repeat numbers.
+        ask(&remote).await.unwrap();
+        let scope: Scope = Scope::new();
+        for _ in 0..200 {
+            let remote = remote.clone();
+            scope.spawn(async move {
+                let answer = remote.request(Kind::REQUEST_URI, "who am i", "").await;
+                assert_eq!(answer.unwrap().content, "Ann");
+            });
+        }
+        until(|| now.get() == 64).await;
+        go_on.cancel();
+        scope.join().await.unwrap();
+        assert_eq!(now.get(), 200);
+    });
+}
+
+#[test]
+fn who_sends_no_more_has_all_that_was_held_answered() {
+    run(async {
+        let asked = CancellationToken::new();
+        let tells = asked.clone();
+        let builder = Builder::new().on((Kind::REQUEST_URI, "held"), move |incoming: Incoming| {
+            let tells = tells.clone();
+            async move {
+                tells.cancel();
+                let error = incoming.peer.request(Kind::REQUEST_URI, "name", "").await.unwrap_err();
+                Some(incoming.answer(Kind::RESPOND_URI, error.to_string()))
+            }
+        });
+        let builder = builder.on((Kind::REQUEST_URI, "echo"), |incoming: Incoming| async move {
+            Some(incoming.answer(Kind::RESPOND_URI, ""))
+        });
+        let server = builder.serve(listener()).unwrap();
+        let (mut reader, mut writer) = TcpStream::connect(server.local_addr()).await.unwrap().into_split();
+        let request = |uri: &'static str| Message::new(Kind::REQUEST_URI, uri, "").to_octets().unwrap();
+        writer.write_all(&request("held")).await.unwrap();
+        asked.cancelled().await;
+        writer.write_all(&request("echo").repeat(200)).await.unwrap();
+        writer.shutdown().unwrap();
+        let (mut decoder, mut octets) = (Decoder::new(Kinds::new()), vec![0; 70_000]);
+        while let Ok(read @ 1..) = reader.read(&mut octets).await {
+            decoder.receive(&octets[..read]);
+        }
+        let mut answered = 0;
+        while let Some(message) = decoder.poll_message().unwrap() {
+            // What was asked of the peer comes first, and then the answers.
+            answered += usize::from(message.kind == Kind::RESPOND_URI);
+        }
+        assert_eq!(answered, 201);
+    });
 }
 
 #[test]

@@ -40,6 +40,9 @@ pub(crate) const MESSAGE_BATCH_FRAMES: usize = 64;
 pub(crate) const MESSAGE_BATCH_BYTES: usize = 192 * 1024;
 /// A message to many that is no longer than this is copied for each: referring to it costs as much.
 pub(crate) const MESSAGE_COPIED_BYTES: usize = 1024;
+/// Messages of one connection that are read although as many handlers are at work as may be, since some of those wait for
+/// answers of the same peer, which lie behind them: as many as a peer of ours may have under way.
+pub(crate) const MESSAGE_HELD: usize = MESSAGE_REQUESTS;
 /// Handlers of one connection at a time; further messages wait in the socket.
 pub(crate) const MESSAGE_HANDLERS: usize = 64;
 /// Handlers of one connection that are called one behind the other: then what they have answered goes out, so that its

@@ -3,6 +3,9 @@
 //! A peer that numbers its requests has its handlers run side by side, bounded; the messages of others are handled one after
 //! the other, since nothing but their order tells their answers apart.
 //!
+//! When there are as many as there may be, further messages wait in the socket. But handlers may have asked the peer, and
+//! its answers come behind those messages: then they are read, and held here, bounded, until handlers have ended.
+//!
 //! Most handlers never wait, so a task for each would cost more than they do. One task, the runner, calls them one after
 //! the other. A handler that waits keeps the task that it was begun in, and the next message gets another runner.
 
@@ -12,12 +15,13 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
 
 use crate::{
-    limits::{MESSAGE_HANDLERS, MESSAGE_TURN},
+    limits::{MESSAGE_HANDLERS, MESSAGE_HELD, MESSAGE_TURN},
     message::{
         ending,
         link::Link,
@@ -35,8 +39,11 @@ type Taken = (Rc<Route>, Option<Message>);
 pub(super) struct Handlers {
     /// `None` before the connection is carried, and behind.
     tasks: RefCell<Option<Scope>>,
-    /// Begun or waiting for that.
+    /// Begun or waiting for that, those held among them.
     at_work: Cell<usize>,
+    /// Messages for which there is no handler yet, in their order, and their octets.
+    held: RefCell<VecDeque<Taken>>,
+    held_bytes: Cell<usize>,
     /// Waits for there to be fewer.
     reader: Cell<Option<Waker>>,
     numbered: RefCell<VecDeque<Taken>>,
@@ -60,6 +67,8 @@ impl Handlers {
         Handlers {
             tasks: RefCell::default(),
             at_work: Cell::new(0),
+            held: RefCell::default(),
+            held_bytes: Cell::new(0),
             reader: Cell::new(None),
             numbered: RefCell::default(),
             runner: Cell::default(),
@@ -74,8 +83,9 @@ impl Handlers {
 
     /// Drops all that are at work.
     pub(super) fn end(&self) {
-        let tasks = self.tasks.take();
-        drop(tasks);
+        let (tasks, held) = (self.tasks.take(), self.held.take());
+        self.at_work.set(self.at_work.get() - held.len());
+        drop((tasks, held));
     }
 
     /// Shows their tasks, and others that end with them.
@@ -100,7 +110,7 @@ impl Handlers {
     }
 
     pub(super) fn at_work(&self) -> usize {
-        self.at_work.get()
+        self.at_work.get() - self.held.borrow().len()
     }
 
     /// Starts a task that ends with the handlers.
@@ -123,14 +133,46 @@ impl Handlers {
     }
 
     /// Whether there are as many as there may be.
+    #[inline]
     pub(super) fn is_full(&self) -> bool {
         self.at_work.get() >= MESSAGE_HANDLERS
     }
 
-    /// Waits until there are fewer than there may be.
-    pub(super) async fn has_room(&self) {
-        self.at_most(MESSAGE_HANDLERS - 1).await;
+    /// The peer has been asked: answers are to be read whatever comes before them.
+    #[cold]
+    pub(super) fn note_ask(&self) {
+        self.reader.take().into_iter().for_each(Waker::wake);
     }
+
+    fn is_any_held(&self) -> bool {
+        !self.held.borrow().is_empty()
+    }
+
+    fn may_hold(&self, octets: usize, most: usize) -> bool {
+        self.held.borrow().len() < MESSAGE_HELD && self.held_bytes.get() + octets <= most
+    }
+
+    fn hold(&self, route: Rc<Route>, message: &mut Option<Message>) {
+        self.at_work.set(self.at_work.get() + 1);
+        self.held_bytes.set(self.held_bytes.get() + message.as_ref().map_or(0, octets));
+        self.held.borrow_mut().push_back((route, message.take()));
+    }
+
+    /// The first message that was held, when there is room for its handler.
+    fn next_held(&self) -> Option<Taken> {
+        let mut held = self.held.borrow_mut();
+        if self.at_work.get() - held.len() >= MESSAGE_HANDLERS {
+            return None;
+        }
+        let next = held.pop_front()?;
+        self.held_bytes.set(self.held_bytes.get() - next.1.as_ref().map_or(0, octets));
+        Some(next)
+    }
+}
+
+/// What a message holds, about.
+fn octets(message: &Message) -> usize {
+    size_of::<Message>() + message.uri.len() + message.content.len()
 }
 
 impl Link {
@@ -138,6 +180,66 @@ impl Link {
     pub(super) fn handle(self: &Rc<Self>, route: Rc<Route>, message: &mut Option<Message>) {
         let handlers = &self.handlers;
         handlers.at_work.set(handlers.at_work.get() + 1);
+        self.begin(route, message);
+    }
+
+    /// Has one handled when there are as many handlers as there may be: waits for one to end, or holds the message while
+    /// answers are waited for that come behind it.
+    #[cold]
+    pub(super) async fn handle_later(self: &Rc<Self>, route: Rc<Route>, message: &mut Option<Message>) {
+        let (handlers, most) = (&self.handlers, self.node.settings.queue_bytes);
+        let octets = message.as_ref().map_or(0, octets);
+        let holds = poll_fn(|context| {
+            self.begin_held();
+            if !handlers.is_full() {
+                return Poll::Ready(false);
+            }
+            if self.asks.is_any() && handlers.may_hold(octets, most) {
+                return Poll::Ready(true);
+            }
+            handlers.reader.set(Some(context.waker().clone()));
+            Poll::Pending
+        });
+        if holds.await { handlers.hold(route, message) } else { self.handle(route, message) }
+    }
+
+    /// Waits for `what`, and begins meanwhile with what is held.
+    pub(super) async fn while_held<T>(self: &Rc<Self>, what: impl Future<Output = T>) -> T {
+        if !self.handlers.is_any_held() {
+            return what.await;
+        }
+        let mut what = pin!(what);
+        poll_fn(|context| {
+            self.begin_held();
+            if self.handlers.is_any_held() {
+                self.handlers.reader.set(Some(context.waker().clone()));
+            }
+            what.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Begins with all that is held.
+    pub(super) async fn handle_held(self: &Rc<Self>) {
+        poll_fn(|context| {
+            self.begin_held();
+            if !self.handlers.is_any_held() {
+                return Poll::Ready(());
+            }
+            self.handlers.reader.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn begin_held(self: &Rc<Self>) {
+        while let Some((route, mut message)) = self.handlers.next_held() {
+            self.begin(route, &mut message);
+        }
+    }
+
+    fn begin(self: &Rc<Self>, route: Rc<Route>, message: &mut Option<Message>) {
+        let handlers = &self.handlers;
         if message.as_ref().is_some_and(is_numbered) {
             handlers.numbered.borrow_mut().push_back((route, message.take()));
             return self.rouse();

@@ -138,10 +138,14 @@ impl Link {
         let has_read = Cell::new(false);
         let mut reading = pin!(async {
             let end = self.read(reader).await;
-            has_read.set(true);
             self.note_end(end.clone());
             // A peer that sends no more may still read.
-            matches!(end, LinkEnd::PeerClosed)
+            let reads = matches!(end, LinkEnd::PeerClosed);
+            if reads {
+                self.handle_held().await;
+            }
+            has_read.set(true);
+            reads
         });
         let stopped = async { stopping.run_until_cancelled(reading.as_mut()).await.unwrap_or(true) };
         let stays = async { self.leaving.run_until_cancelled(stopped).await.unwrap_or(false) };
@@ -396,9 +400,10 @@ impl Link {
                     Ok(true) => {
                         if let Some(route) = peer.take(&mut message, self.serves.get()) {
                             if self.handlers.is_full() {
-                                self.handlers.has_room().await;
+                                self.handle_later(route, &mut message).await;
+                            } else {
+                                self.handle(route, &mut message);
                             }
-                            self.handle(route, &mut message);
                         }
                     }
                     Ok(false) => break,
@@ -416,7 +421,7 @@ impl Link {
                 decoder.receive(octets);
                 octets.len()
             });
-            match read.await {
+            match self.while_held(read).await {
                 Ok(0) if decoder.is_inside() => return LinkEnd::CutOff,
                 Ok(0) => return LinkEnd::PeerClosed,
                 Ok(_) => {}

@@ -82,6 +82,9 @@ impl Peer {
         }
         if let End::Link(link) = &self.end {
             link.look_at(deadline);
+            if link.handlers.is_full() {
+                link.handlers.note_ask();
+            }
         }
         Ok(ticket)
     }
