@@ -15,8 +15,8 @@ use wakering::{
     CancellationToken, Handle, Runtime,
     dump::Wait,
     message::{
-        Builder, Client, Incoming, Kind, Late, Message, Peer, Remote, RequestError, Server, ServerHandle,
-        Servers, Stopped, UdpNode,
+        Builder, Client, Incoming, Kind, Late, Message, Peer, Reconnect, Remote, RequestError, Server,
+        ServerHandle, Servers, Stopped, UdpNode,
     },
     net::{TcpConnector, TcpListener, UdpSocket},
     time::{ManualClock, sleep, timeout},
@@ -513,6 +513,36 @@ fn a_subscriber_that_takes_a_little_all_the_time_is_not_cut_off() {
             yield_now().await;
         }
         assert_eq!(server.connections(), 1, "it was cut off");
+    };
+    Runtime::builder().manual_clock(&clock).build().unwrap().block_on(test).unwrap();
+}
+
+#[test]
+fn a_connection_that_has_lasted_longer_than_its_pause_is_made_again_at_once() {
+    if wakering::internals::faults::ON {
+        return;
+    }
+    let clock = ManualClock::new();
+    clock.auto_advance(false);
+    let test = async {
+        let server = Builder::new()
+            .on((Kind::REQUEST_URI, "a"), |incoming: Incoming| async move {
+                Some(incoming.answer(Kind::RESPOND_URI, ""))
+            })
+            .serve(TcpListener::bind("127.0.0.1:0").unwrap())
+            .unwrap();
+        let mut policy = Reconnect::default();
+        (policy.least_pause, policy.most_pause) = (LONG, LONG);
+        let remote = Builder::new().reconnect(policy).client().remote(server.local_addr());
+        for _ in 0..3 {
+            let asking = remote.clone();
+            let asked = wakering::spawn(async move { asking.request(Kind::REQUEST_URI, "a", "").await });
+            assert!(comes_true(|| asked.is_finished(), LONG).await, "it waits for a clock that stands");
+            asked.await.unwrap().unwrap();
+            clock.advance(LONG);
+            server.peers().remove(0).disconnect();
+            assert!(comes_true(|| remote.peer().is_none(), LONG).await);
+        }
     };
     Runtime::builder().manual_clock(&clock).build().unwrap().block_on(test).unwrap();
 }

@@ -49,8 +49,9 @@ pub struct Client {
 /// How a lost connection is made again: with pauses that double, up to a bound, and a little of chance in them, so that not
 /// everybody comes back at once.
 ///
-/// A connection that ends before a message has come on it is a failure, too: the next one waits for its pause, counted from
-/// when that one was made, and the pauses go on doubling until a message has come.
+/// A connection that ends before its pause is over, counted from when it was made, or before a message has come on it, is a
+/// failure, too: the next one waits for what is left of that pause, and the pauses go on doubling until a connection lasts longer
+/// and brings something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reconnect {
@@ -166,7 +167,7 @@ impl Client {
             address,
             link: RefCell::default(),
             connecting: Cell::new(None),
-            silence: Cell::default(),
+            rest: Cell::default(),
             connect_error: RefCell::default(),
             closed: self.closed.child_token(),
         });
@@ -191,17 +192,16 @@ struct Inner {
     link: RefCell<Option<Connected>>,
     /// Somebody makes a connection now; the others wait for the token.
     connecting: Cell<Option<CancellationToken>>,
-    silence: Cell<Silence>,
+    rest: Cell<Rest>,
     /// Why the last attempt to connect failed.
     connect_error: RefCell<Option<Rc<io::Error>>>,
     /// Cancelled with the client, or alone.
     closed: CancellationToken,
 }
 
-/// What follows when no message comes on the connection that there is.
+/// What lies between the connection that there is and the next.
 #[derive(Clone, Copy, Default)]
-struct Silence {
-    /// The pause between this connection and the next.
+struct Rest {
     pause: Duration,
     /// When the next one may be made, on the worker's clock.
     until: u64,
@@ -218,6 +218,8 @@ enum Begin {
 struct Connected {
     link: Rc<Link>,
     task: JoinHandle<()>,
+    /// When it ended, on the worker's clock; `u64::MAX` before that.
+    ended: Rc<Cell<u64>>,
 }
 
 impl Remote {
@@ -374,7 +376,7 @@ impl Remote {
     pub async fn close(&self) {
         self.inner.closed.cancel();
         let connected = self.inner.link.borrow_mut().take();
-        if let Some(Connected { link, task }) = connected {
+        if let Some(Connected { link, task, .. }) = connected {
             link.retire();
             // A panic of the task has been told by its hook.
             let _ = task.await;
@@ -400,36 +402,40 @@ impl Inner {
         let member = Node::enter(&link);
         link.greet();
         let running = link.clone().run(stream, CancellationToken::new());
+        let ended = Rc::new(Cell::new(u64::MAX));
+        let ends = ended.clone();
         let task = worker::spawn(async move {
             running.await;
+            ends.set(turn_time());
             drop(member);
         });
-        self.note_silence();
+        self.note_connection();
         self.connect_error.take();
-        let former = self.link.borrow_mut().replace(Connected { link: link.clone(), task });
+        let former = self.link.borrow_mut().replace(Connected { link: link.clone(), task, ended });
         drop(former);
         link
     }
 
-    /// Whether nothing has come on the connection that there was.
-    fn was_silent(&self) -> bool {
-        self.link.borrow().as_ref().is_some_and(|connected| !connected.link.has_heard())
+    /// Whether the connection that there was brought nothing, or ended too soon.
+    fn has_failed(&self, now: u64) -> bool {
+        let link = self.link.borrow();
+        link.as_ref()
+            .is_some_and(|it| !it.link.has_heard() || it.ended.get().min(now) < self.rest.get().until)
     }
 
-    /// A connection has been made: the next one, should this one bring nothing, is not made at once.
-    fn note_silence(&self) {
+    /// A connection has been made: the next one, should this one soon end, is not made at once.
+    fn note_connection(&self) {
         let policy = self.node.settings.reconnect.clone().unwrap_or_default();
-        let former = if self.was_silent() { self.silence.get().pause } else { Duration::ZERO };
+        let now = turn_time();
+        let former = if self.has_failed(now) { self.rest.get().pause } else { Duration::ZERO };
         let pause = (former * 2).clamp(policy.least_pause, policy.most_pause.max(policy.least_pause));
-        self.silence.set(Silence { pause, until: turn_time().saturating_add(nanos(jittered(pause))) });
+        self.rest.set(Rest { pause, until: now.saturating_add(nanos(jittered(pause))) });
     }
 
-    /// Waits for the next connection's time, if the last one brought nothing.
+    /// Waits for the next connection's time.
     async fn pause(&self) {
-        if self.was_silent() {
-            let left = self.silence.get().until.saturating_sub(turn_time());
-            sleep(Duration::from_nanos(left)).await;
-        }
+        let left = self.rest.get().until.saturating_sub(turn_time());
+        sleep(Duration::from_nanos(left)).await;
     }
 
     /// The connection that is open, or a new one if lost ones are to be made again.
