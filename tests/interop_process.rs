@@ -3,6 +3,7 @@
 mod support;
 
 use std::net::{TcpStream, UdpSocket};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use support::h2::{END_HEADERS, END_STREAM, GOAWAY, HEADERS, Raw, frame, get, is_200};
@@ -77,6 +78,29 @@ fn other_examples_refuse_what_cannot_work_before_they_begin() {
         let ran = run(&example(name).display().to_string(), &arguments, LIMIT);
         let told = (ran.code, ran.stderr.lines().count(), ran.stdout.as_str());
         assert_eq!(told, (Some(2), 1, ""), "{name} {arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn servers_that_cannot_say_where_they_listen_end_with_an_error() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
+        return; // Only some systems have a file that is always full.
+    };
+    for name in SERVERS.iter().chain(&["tcp_proxy", "hyper_server"]) {
+        let mut command = support::kill_with_parent(example(name));
+        command.args(["--addr", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(full.try_clone().unwrap());
+        if *name == "tcp_proxy" {
+            command.args(["--to", "127.0.0.1:1"]);
+        }
+        let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
+        let ended = support::eventually(LIMIT, || server.try_wait().unwrap().is_some());
+        if !ended {
+            server.kill().unwrap();
+        }
+        let output = server.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((ended, output.status.code()), (true, Some(1)), "{name}: {told}");
+        assert!(told.contains("standard output"), "{name}: {told}");
     }
 }
 

@@ -16,9 +16,10 @@ pub(crate) async fn serve<T>(
 ) -> io::Result<()> {
     let told = stop.clone();
     let signal = wakering::spawn(async move {
-        first_signal(addr).await?;
+        // Without a signal, since that cannot be waited for or nobody can be told where to connect, they end as well.
+        let signal = first_signal(addr).await;
         told.cancel();
-        Ok::<(), io::Error>(())
+        signal
     });
     // Not in their order: one that serves on would hide the failure of the next.
     let mut workers: FuturesUnordered<_> =
