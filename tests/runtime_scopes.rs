@@ -2,8 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::{pending, poll_fn},
-    pin::pin,
+    future::{Future, pending, poll_fn},
+    pin::{Pin, pin},
     rc::Rc,
     sync::{Arc, mpsc},
     task::{Context, Poll, Wake, Waker},
@@ -403,4 +403,88 @@ fn an_abort_handle_ends_its_task() {
         poll_fn(|_| Poll::Ready(())).await;
     })
     .unwrap();
+}
+
+/// Is ready at once, and panics when it is dropped.
+struct Bomb;
+
+impl Future for Bomb {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_child_that_panics_while_it_is_dropped_has_panicked() {
+    run(async {
+        let dropped = Rc::default();
+        let scope: Scope = Scope::new();
+        let note = Note("sibling", Rc::clone(&dropped));
+        scope.spawn(async move {
+            pending::<()>().await;
+            drop(note);
+        });
+        scope.spawn(Bomb);
+        assert!(matches!(scope.join().await, Err(ScopeError::Panicked(_))));
+        assert_eq!(*dropped.borrow(), ["sibling"]);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_child_that_waits_for_its_own_scope_is_told_so_and_its_siblings_end() {
+    for closes in [false, true] {
+        run(async {
+            let dropped = Rc::default();
+            let place: Rc<RefCell<Option<Scope>>> = Rc::new(RefCell::new(Some(Scope::new())));
+            let (own, told) = (place.clone(), Rc::new(Cell::new(false)));
+            let (note, tells) = (Note("sibling", Rc::clone(&dropped)), told.clone());
+            let scope = place.take().unwrap();
+            scope.spawn(async move {
+                pending::<()>().await;
+                drop(note);
+            });
+            scope.spawn(async move {
+                let scope: Scope = own.take().unwrap();
+                let ended = if closes { scope.close().await } else { scope.join().await };
+                assert!(matches!(ended, Err(ScopeError::WaitsForItself)), "{ended:?}");
+                tells.set(true);
+            });
+            place.replace(Some(scope));
+            while !told.get() {
+                yield_now().await;
+            }
+            assert_eq!(*dropped.borrow(), ["sibling"]);
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn who_asks_while_the_thread_ends_is_told_that_there_is_no_value() {
+    /// Dropped by the thread's end, behind what came into being after it.
+    struct Last(mpsc::Sender<bool>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let _ = self.0.send(NAME.get().is_err() && NUMBER.try_with(Cell::get).is_err());
+        }
+    }
+    thread_local! {
+        static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    }
+    let (sender, told) = mpsc::channel();
+    let ending = thread::spawn(move || {
+        LAST.set(Some(Last(sender)));
+        run(NAME.scope("here", async { assert_eq!(NAME.get(), Ok("here")) })).unwrap();
+    });
+    assert_eq!(told.recv(), Ok(true));
+    ending.join().unwrap();
 }

@@ -95,10 +95,11 @@ impl<T: 'static> LocalKey<T> {
     /// [`NoValue`] outside every scope of this key.
     pub fn try_with<R>(&self, body: impl FnOnce(&T) -> R) -> Result<R, NoValue> {
         let number = self.number();
-        let found = STACK.with_borrow(|stack| {
-            stack.iter().rev().find(|(key, _)| *key == number).map(|(_, value)| value.clone())
+        // A thread that ends may have destroyed the stack before whoever asks in a destructor.
+        let found = STACK.try_with(|stack| {
+            stack.borrow().iter().rev().find(|(key, _)| *key == number).map(|(_, value)| value.clone())
         });
-        let value = found.ok_or(NoValue)?;
+        let value = found.ok().flatten().ok_or(NoValue)?;
         Ok(body(value.downcast_ref().expect("a key has values of one type")))
     }
 

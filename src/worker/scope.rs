@@ -73,6 +73,9 @@ pub enum ScopeError<E> {
     /// A child panicked.
     #[error("in a scope: {0}")]
     Panicked(JoinError),
+    /// A child awaited the end of its own scope, and so of itself.
+    #[error("a task of the scope waits for the end of the scope, and so for its own")]
+    WaitsForItself,
 }
 
 /// What a child of a [`Scope`] may return: `()` or `Result<(), E>`. Nobody else implements it.
@@ -190,16 +193,20 @@ impl<E: 'static> Scope<E> {
         self.len() == 0
     }
 
-    /// Waits until all children have ended, also those that are spawned meanwhile by a clone of what they share.
+    /// Waits until all children have ended.
     ///
     /// # Errors
     ///
-    /// [`ScopeError`]: the first child that failed or panicked. Its siblings are aborted, and have ended.
+    /// [`ScopeError`]: the first child that failed or panicked. Its siblings are aborted, and have ended. At once
+    /// [`WaitsForItself`](ScopeError::WaitsForItself), in a child of this scope, whose siblings are aborted then.
     ///
     /// # Cancellation
     ///
     /// Dropping the future drops the scope, which aborts the children.
     pub async fn join(self) -> Result<(), ScopeError<E>> {
+        if self.family.is_own_child() {
+            return Err(ScopeError::WaitsForItself);
+        }
         let mut place = Place::default();
         poll_fn(|context| {
             if self.is_empty() {
@@ -221,13 +228,16 @@ impl<E: 'static> Scope<E> {
     ///
     /// # Errors
     ///
-    /// [`ScopeError`]: the first child that had failed or panicked before.
+    /// [`ScopeError`]: the first child that had failed or panicked before; or [`WaitsForItself`](ScopeError::WaitsForItself), as
+    /// in [`join`](Scope::join).
     ///
     /// # Cancellation
     ///
     /// As [`join`](Scope::join).
     pub async fn close(self) -> Result<(), ScopeError<E>> {
-        self.family.end();
+        if !self.family.is_own_child() {
+            self.family.end();
+        }
         self.join().await
     }
 
@@ -248,7 +258,7 @@ impl<E: 'static> Scope<E> {
         F::Output: Outcome<E>,
     {
         let key = self.family.children.borrow_mut().insert(Child { task: None, is_remote });
-        let child = Beside::new(future, Member { family: self.family.clone(), key });
+        let child = Beside::new(Some(future), Member { family: self.family.clone(), key });
         let task = context::with(|context| context.tasks().spawn(child, spawned));
         let abort = task.abort_handle();
         if self.family.ended.get() {
@@ -296,6 +306,16 @@ impl<E> Family<E> {
         self.end();
     }
 
+    /// Whether the running task is a child.
+    fn is_own_child(&self) -> bool {
+        let running = context::try_with(|worker| worker.map_or(0, |it| it.tasks().running()));
+        let children = self.children.borrow();
+        running != 0
+            && children.iter().any(|(_key, child)| {
+                child.task.as_ref().is_some_and(|task| task.id() == TaskId::new(running))
+            })
+    }
+
     /// Has every child end: those here by a flag and a wake, those elsewhere by word.
     fn end(&self) {
         self.ended.set(true);
@@ -338,7 +358,8 @@ impl<E> Drop for Member<E> {
     }
 }
 
-impl<E, F> Future for Beside<F, Member<E>>
+/// The future is dropped as soon as it is ready, so that a panic in there is known before the child is said to have ended.
+impl<E, F> Future for Beside<Option<F>, Member<E>>
 where
     F: Future,
     F::Output: Outcome<E>,
@@ -346,13 +367,16 @@ where
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let (future, member) = self.project();
-        let error = match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
+        let (mut future, member) = self.project();
+        let Some(running) = future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let error = match catch_unwind(AssertUnwindSafe(|| running.poll(context))) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(outcome)) => outcome.into_error(),
             Err(payload) => Some(ScopeError::Panicked(JoinError::panicked(payload))),
         };
-        if let Some(error) = error {
+        let dropped = catch_unwind(AssertUnwindSafe(|| future.set(None)));
+        let late = dropped.err().map(|payload| ScopeError::Panicked(JoinError::panicked(payload)));
+        for error in [error, late].into_iter().flatten() {
             member.family.fail(error);
         }
         Poll::Ready(())
