@@ -298,6 +298,28 @@ fn what_comes_behind_urgent_data_is_copied_without_waiting_for_more() {
 }
 
 #[test]
+fn a_poll_moves_no_more_than_a_piece_of_a_file() {
+    const MIB: usize = 1 << 20;
+    /// What has come so far, when nobody sends any more.
+    fn came(mut target: StdStream) -> usize {
+        target.set_nonblocking(true).unwrap();
+        let (mut all, mut piece) = (0, vec![0; MIB]);
+        while let Ok(read) = target.read(&mut piece) {
+            all += read;
+        }
+        all
+    }
+    run(async {
+        let file = Patterned::new("polled", 16 * MIB);
+        let opened = File::open(&file.0).unwrap();
+        let (mut ours, target) = pair_with_std();
+        assert!(poll_once(pin!(ours.send_file(&opened, 0..16 << 20))).await.is_pending());
+        let sent = came(target);
+        assert!(sent <= MIB, "{sent}");
+    });
+}
+
+#[test]
 fn a_file_is_sent_whole_in_part_and_to_its_end() {
     run(async {
         let file = Patterned::new("sent", 5 << 20);

@@ -16,6 +16,7 @@ use bytes::{Buf, BytesMut};
 use crate::{
     limits::{SCRATCH_LEAST, SPLICE_PIPE_BYTES},
     net::{
+        bytes::charge,
         ready::Io,
         stream::{Reader, Stream, Writer},
         transfer,
@@ -238,6 +239,7 @@ impl OneWay {
             return Poll::Ready(Ok(()));
         }
         let moved = ready!(to.poll_io(cx, Direction::Write, |fd| pipe.drain(fd)))?;
+        charge(moved);
         if moved == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     limits::SEND_FILE_BYTES,
-    net::{ready::Io, stream::sealed::HasIo, tcp::TcpStream},
+    net::{bytes::charge, ready::Io, stream::sealed::HasIo, tcp::TcpStream},
     reactor::Direction,
     sys::{descriptor, sendfile, sigpipe},
     worker::context,
@@ -78,7 +78,12 @@ impl Sending {
             let sent = match self.way {
                 Way::InTheKernel => {
                     let most = left.min(SEND_FILE_BYTES);
-                    to.poll_io(cx, Direction::Write, |fd| sendfile::send_file(fd, file, self.at, most))
+                    let sent =
+                        to.poll_io(cx, Direction::Write, |fd| sendfile::send_file(fd, file, self.at, most));
+                    if let Poll::Ready(Ok(sent)) = sent {
+                        charge(sent);
+                    }
+                    sent
                 }
                 Way::ReadAndWrite => poll_read_and_write(cx, to, file, self.at, left),
             };

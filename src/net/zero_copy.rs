@@ -15,7 +15,7 @@ use std::{
 use bytes::{Buf, Bytes};
 
 use crate::{
-    net::{ready::Io, tcp::TcpStream},
+    net::{bytes::charge, ready::Io, tcp::TcpStream},
     reactor::Direction,
     sys::zero_copy::{self, Completed},
 };
@@ -160,7 +160,10 @@ impl Sending<'_> {
         while !self.bytes.is_empty() {
             let sent = self.io.poll_io(cx, Direction::Write, |fd| zero_copy::send(fd, &self.bytes));
             match ready!(sent) {
-                Ok(sent) => held.sent(self.bytes.split_to(sent)),
+                Ok(sent) => {
+                    charge(sent);
+                    held.sent(self.bytes.split_to(sent));
+                }
                 Err(error) if zero_copy::is_out_of_notices(&error) => {
                     held.copied = true;
                     ready!(poll_copy(cx, self.io, &mut self.bytes))?;
