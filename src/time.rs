@@ -234,6 +234,11 @@ impl Sleep {
     pub fn reset_after(&mut self, duration: Duration) {
         self.timer.set_deadline(timer::now().saturating_add(nanos(duration)));
     }
+
+    /// Whether the deadline had come when this turn began; nothing is armed for that.
+    pub(crate) fn is_due(&self) -> bool {
+        timer::turn_time() >= self.timer.deadline()
+    }
 }
 
 impl Future for Sleep {

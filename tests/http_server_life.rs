@@ -5,18 +5,22 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    future::pending,
+    future::{Future, pending},
     net::SocketAddr,
+    panic::resume_unwind,
+    pin::pin,
     rc::Rc,
     sync::{Arc, OnceLock, mpsc},
+    task::{Context, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use wakering::{
     http::{Body, Config, Request, Response, Server, ServerHandle, Stopped, client},
     net::TcpListener,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 const LONG: Duration = Duration::from_secs(30);
@@ -437,6 +441,71 @@ fn settings_by_which_nothing_would_move_are_refused_with_words() {
             let refused = client::builder().http2(config).connect(address).await.unwrap_err();
             assert_eq!(refused.kind(), client::Kind::Misuse, "{name}");
         }
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_else_from_hearing_of_the_end() {
+    struct Bomb;
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            // Without the hook, whose message would be taken for a failure.
+            resume_unwind(Box::new("on purpose"));
+        }
+    }
+    wakering::run(async {
+        let handler = |_: Request<Body>| async { Response::new(Body::empty()) };
+        let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), handler).unwrap().handle();
+        let mut first = pin!(server.closed());
+        let waker = Waker::from(Arc::new(Bomb));
+        assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let second = server.clone();
+        let second = wakering::spawn(async move { second.closed().await.is_ok() });
+        wakering::yield_now().await;
+        assert_eq!(server.shutdown(LONG).await, Stopped::default());
+        assert!(timeout(LONG, second).await.unwrap().unwrap());
+    })
+    .unwrap();
+}
+
+#[test]
+fn content_that_panics_when_it_has_been_sent_ends_its_connection_and_no_other() {
+    struct Owner(Box<[u8]>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Owner {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("on purpose"));
+        }
+    }
+    wakering::run(async {
+        let handler = |request: Request<Body>| async move {
+            Response::new(match request.uri().path() {
+                "/bomb" => Body::from(Bytes::from_owner(Owner(vec![1; 50_000].into()))),
+                _ => Body::from("fine"),
+            })
+        };
+        let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), handler).unwrap();
+        let url = |path: &str| format!("http://{}{path}", server.local_addr());
+        let (one, other) = (client::Client::new(), client::Client::new());
+        let fine = async |client: &client::Client| {
+            let response = client.get(url("/")).await.unwrap();
+            assert_eq!(response.into_body().collect(10).await.unwrap(), "fine");
+        };
+        fine(&other).await;
+        for _ in 0..3 {
+            // It may come whole, or be cut off.
+            if let Ok(response) = one.get(url("/bomb")).await {
+                drop(response.into_body().collect(50_000).await);
+            }
+            fine(&other).await;
+            fine(&one).await;
+        }
+        assert_eq!(server.stop(LONG).await, Stopped::default());
     })
     .unwrap();
 }

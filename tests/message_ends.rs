@@ -546,3 +546,27 @@ fn a_connection_that_has_lasted_longer_than_its_pause_is_made_again_at_once() {
     };
     Runtime::builder().manual_clock(&clock).build().unwrap().block_on(test).unwrap();
 }
+
+#[test]
+fn who_waits_elsewhere_is_told_of_the_end_with_a_thread_whose_local_the_runtime_is() {
+    thread_local! {
+        static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
+    }
+    let (sends, handles) = mpsc::channel();
+    let (leave, left) = mpsc::channel::<()>();
+    let host = thread::spawn(move || {
+        // Before anything that the library keeps for the thread.
+        RUNTIME.with(|runtime| {
+            let runtime = runtime.get_or_init(|| Runtime::new().unwrap());
+            let start =
+                async { Builder::new().serve(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap().handle() };
+            sends.send(runtime.block_on(start).unwrap()).unwrap();
+        });
+        let _ = left.recv();
+    });
+    let handle: ServerHandle = handles.recv().unwrap();
+    drop(leave);
+    let waited = wakering::run(async { timeout(LONG, handle.closed()).await });
+    assert!(waited.unwrap().expect("it ends").is_ok());
+    host.join().unwrap();
+}

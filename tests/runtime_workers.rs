@@ -219,3 +219,22 @@ fn a_hundred_runtimes_in_turn_leave_no_descriptor_behind() {
     // Other tests of this process open and close descriptors meanwhile, but not a hundred.
     assert!(count() < before + 50, "{before} descriptors before, {} after", count());
 }
+
+#[test]
+fn a_task_that_is_aborted_before_it_begins_is_not_even_made() {
+    let runtime = Runtime::new().unwrap();
+    let made = Arc::new(AtomicUsize::new(0));
+    let makes = made.clone();
+    runtime
+        .block_on(async move {
+            let task = Handle::current().spawn_on(0, move || {
+                makes.fetch_add(1, Ordering::Relaxed);
+                pending::<()>()
+            });
+            let task = task.unwrap();
+            task.abort();
+            assert!(task.await.unwrap_err().is_cancelled());
+        })
+        .unwrap();
+    assert_eq!(made.load(Ordering::Relaxed), 0);
+}

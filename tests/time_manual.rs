@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use wakering::{
     Handle, Runtime, Turn, spawn, spawn_blocking,
     time::{ManualClock, interval, now, sleep, sleep_until, timeout, timeout_at},
@@ -347,6 +348,43 @@ fn graces_and_limits_of_http_count_on_it_however_old_the_program_is() {
             assert_eq!((stopped.aborted_handlers, now() - before), (0, Duration::from_secs(9)));
             let body = response.await.unwrap().unwrap().into_body();
             assert_eq!(body.collect(10).await.unwrap(), "late");
+            client.shutdown().await;
+        })
+        .unwrap();
+}
+
+#[test]
+fn an_answer_without_end_meets_its_limit_though_there_is_always_more_of_it() {
+    use wakering::{
+        http::{Body, BodyError, Request, Response, Server, client::Client},
+        net::TcpListener,
+    };
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    if wakering::internals::faults::ON {
+        println!("SKIPPED: a call that fails on demand hides what has come, and the clock jumps over it");
+        return;
+    }
+    let answer = |_: Request<Body>| async {
+        let (mut sender, body) = Body::channel();
+        drop(spawn(async move { while sender.send(Bytes::from_static(&[0; 10_000])).await.is_ok() {} }));
+        Response::new(body)
+    };
+    on(&ManualClock::new(), 1)
+        .block_on(async {
+            let server = Server::start(TcpListener::bind("127.0.0.1:0").unwrap(), answer).unwrap();
+            let client = Client::new();
+            let asked = client.get(format!("http://{}/", server.local_addr())).timeout(LIMIT);
+            let (mut body, began) = (asked.await.unwrap().into_body(), now());
+            let error = loop {
+                match body.data().await.expect("it has no end") {
+                    Ok(_) => sleep(LIMIT / 100).await,
+                    Err(error) => break error,
+                }
+                assert!(now() - began < 2 * LIMIT);
+            };
+            assert!(matches!(error, BodyError::TimedOut { limit: LIMIT }), "{error}");
             client.shutdown().await;
         })
         .unwrap();

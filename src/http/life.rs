@@ -14,13 +14,14 @@ use std::{
     mem,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use thiserror::Error;
 
 use crate::{
+    contain::wake_contained,
     http::stop::Stop,
     limits::SHUTDOWN_SLACK,
     worker::{
@@ -116,7 +117,7 @@ impl Life {
             stop.say(grace);
         }
         let wakers = self.state().waiters.wakers(|waiting| waiting.want == Want::Stopping);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(wake_contained);
     }
 
     /// A worker has come further; one that has ended stays so.
@@ -128,7 +129,7 @@ impl Life {
         let wakers = state.waiters.wakers(|_| true);
         drop(state);
         self.ended.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(wake_contained);
     }
 
     /// As `advance`, when that is news: a worker that winds down says it each time it looks.
@@ -153,7 +154,7 @@ impl Life {
         let inside = state.waiters.iter().filter(|waiting| waiting.inside && waiting.want == Want::Shutdown);
         let exempt = inside.map(|waiting| waiting.task).collect();
         drop(state);
-        found.into_iter().for_each(Waker::wake);
+        found.into_iter().for_each(wake_contained);
         exempt
     }
 }

@@ -22,6 +22,7 @@ use std::{
 use ::http::Version;
 
 use crate::{
+    contain::contain,
     http::{
         core::{self, Core, Older},
         mailbox::Mailboxes,
@@ -362,7 +363,10 @@ impl Flush for Wire {
         self.flush_asked.set(false);
         let Some(driver) = self.driver.borrow().clone() else { return };
         let mut context = Context::from_waker(&driver);
-        match self.write(&mut context) {
+        // Content that is out is dropped, and its owner may be the user's: a panic there ends this connection.
+        let mut written = Poll::Ready(Err(io::ErrorKind::Other.into()));
+        contain(|| written = self.write(&mut context));
+        match written {
             Poll::Ready(Ok(())) => {
                 if core::takes_end(&mut self.core.borrow_mut()) {
                     self.shutdown_write();

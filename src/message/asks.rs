@@ -14,6 +14,7 @@ use std::{
 };
 
 use crate::{
+    contain::wake_contained,
     message::error::{LinkEnd, RequestError},
     proto::message::{Begun, Message, Requests, Ticket, TooMany},
     slab::{Key, Slab},
@@ -254,7 +255,7 @@ impl Asks {
         let (waiter, unsent) = (slot.waiter.take(), slot.unsent.take());
         drop((slots, unsent));
         if let Some(waiter) = waiter {
-            waiter.waker.wake();
+            wake_contained(waiter.waker);
         }
     }
 }

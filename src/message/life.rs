@@ -23,6 +23,7 @@ use std::{
 };
 
 use crate::{
+    contain::wake_contained,
     limits::SHUTDOWN_SLACK,
     message::{
         ending::{Work, running},
@@ -162,12 +163,13 @@ impl Life {
         let warden = state.warden.take();
         drop(state);
         self.ended.notify_all();
-        wakers.into_iter().chain(warden).for_each(Waker::wake);
+        wakers.into_iter().chain(warden).for_each(wake_contained);
     }
 
     /// The end of the node, on its thread.
     pub(super) fn end(&self, stopped: Stopped) {
-        HERE.with_borrow_mut(|here| here.retain(|(number, _)| *number != self.number));
+        // A runtime that lies in a thread-local itself may end behind this one.
+        let _ = HERE.try_with(|here| here.borrow_mut().retain(|(number, _)| *number != self.number));
         self.advance(Progress::Ended(stopped));
     }
 
@@ -186,10 +188,11 @@ impl Life {
     /// The task that runs, if it is a handler of this node.
     fn handler(&self) -> Option<u64> {
         let task = running();
-        let work = HERE.with_borrow(|here| {
+        let work = HERE.try_with(|here| {
+            let here = here.borrow();
             here.iter().find(|(number, _)| *number == self.number).and_then(|(_, work)| work.upgrade())
         });
-        work.filter(|work| work.is_own(task)).map(|_| task)
+        work.ok().flatten().filter(|work| work.is_own(task)).map(|_| task)
     }
 
     /// Whether a handler of this node runs now.

@@ -154,13 +154,18 @@ impl Here {
     }
 
     fn find(number: u64) -> Option<Server> {
-        HERE.with_borrow(|here| here.iter().find(|(other, _)| *other == number).map(|(_, it)| it.clone()))
+        let found = HERE.try_with(|here| {
+            here.borrow().iter().find(|(other, _)| *other == number).map(|(_, it)| it.clone())
+        });
+        found.ok().flatten()
     }
 }
 
 impl Drop for Here {
     fn drop(&mut self) {
-        let left = HERE.with_borrow_mut(|here| {
+        // Gone already, where the runtime lies in a thread-local that is older.
+        let left = HERE.try_with(|here| {
+            let mut here = here.borrow_mut();
             let at = here.iter().position(|(number, _)| *number == self.0);
             at.map(|at| here.swap_remove(at))
         });

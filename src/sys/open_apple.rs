@@ -25,7 +25,9 @@ pub(super) fn accept(listener: BorrowedFd<'_>, peer: &mut Storage) -> io::Result
     let take = || unsafe { libc::accept(listener.as_raw_fd(), address, length) };
     let fd = attempt(Call::Accept, listener, take)?;
     // SAFETY: the kernel has just returned this descriptor, it is open, and nobody else owns it.
-    prepare(unsafe { OwnedFd::from_raw_fd(fd) })
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // A socket whose peer is gone already takes no options: that says nothing of the listener.
+    prepare(fd).map_err(|_| io::Error::from_raw_os_error(libc::ECONNABORTED))
 }
 
 /// pipe(2), then close-on-exec and non-blocking: the end to read from, the end to write to.

@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     clock::nanos,
+    contain::wake_contained,
     limits::{TLS_HANDSHAKE_PATIENCE, TLS_HANDSHAKES},
     worker::{context, timer::Timer},
 };
@@ -116,7 +117,7 @@ impl Visit<'_> {
                 guests.let_in(self.number, Guest { since: now, waker: context.waker().clone() });
                 let others = [displaced, guests.first()];
                 drop(guests);
-                others.into_iter().flatten().for_each(Waker::wake);
+                others.into_iter().flatten().for_each(wake_contained);
                 return Poll::Ready(());
             }
         }

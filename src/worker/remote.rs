@@ -256,6 +256,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        // PAIRS: RemoteJoinHandle::abort's Release
+        if this.make.is_some() && this.guard.meeting.aborted.load(Ordering::Acquire) {
+            return this.finish(Err(JoinError::cancelled()));
+        }
         if let Some(make) = this.make.take() {
             match catch_unwind(AssertUnwindSafe(|| Box::pin(make()))) {
                 Ok(future) => this.future = Some(future),

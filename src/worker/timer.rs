@@ -113,7 +113,6 @@ pub(crate) fn now() -> u64 {
 
 /// The time at which the worker's clock was last read, at most a turn ago: for what may be late by that. Outside a runtime
 /// as [`now`].
-#[cfg_attr(not(feature = "message"), expect(dead_code, reason = "only connections of messages do"))]
 pub(crate) fn turn_time() -> u64 {
     context::try_with(|worker| worker.map_or_else(|| Clock::real().now(), |worker| worker.turn_time()))
 }

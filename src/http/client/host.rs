@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     clock::nanos,
+    contain::wake_contained,
     error::SpawnError,
     limits::{CLIENT_REDIAL_PAUSE, CLIENT_WAITING},
     task::JoinHandle,
@@ -341,7 +342,7 @@ impl Drop for Host {
 impl Waiter {
     fn tell(&self, state: State) {
         if let State::InLine(waker) = self.state.replace(state) {
-            waker.wake();
+            wake_contained(waker);
         }
     }
 }

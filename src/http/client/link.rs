@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 use super::error::{Error, Kind};
 use crate::{
+    contain::wake_contained,
     http::{
         connection::{Cause, Role},
         core,
@@ -169,7 +170,7 @@ impl Link {
 
     fn tell_curious(&self) {
         let curious = self.curious.take();
-        curious.into_iter().for_each(Waker::wake);
+        curious.into_iter().for_each(wake_contained);
     }
 
     /// Whether the connection is to end as soon as nothing is under way.

@@ -180,6 +180,16 @@ impl Call {
         self.ticket.cancel(Reason::CANCEL);
         Poll::Ready(after)
     }
+
+    /// The limit that is over though the peer goes on sending: who takes what there is, and never waits, meets it here.
+    fn exceeded(&self) -> Option<Duration> {
+        let after = self.limit.as_ref().filter(|limit| limit.sleep.is_due())?.after;
+        if self.ticket.link.wire.is_complete(self.ticket.key) {
+            return None;
+        }
+        self.ticket.cancel(Reason::CANCEL);
+        Some(after)
+    }
 }
 
 impl Drop for Call {
@@ -363,14 +373,14 @@ impl ResponseFuture {
         poll_fn(|context| {
             let State::Waiting(waiting) = &mut self.state else { return Poll::Ready(None) };
             let ticket = &waiting.call.ticket;
-            match ticket.link.wire.poll_interim(ticket.key, context) {
-                Poll::Ready(head) => Poll::Ready(head),
-                Poll::Pending => waiting.call.poll_limit(context).map(|after| {
-                    // It has reset the stream, which is not what the caller is to hear.
-                    *waiting.call.ticket.failure.borrow_mut() = Some(Error::late(after));
-                    None
-                }),
-            }
+            let (head, late) = match ticket.link.wire.poll_interim(ticket.key, context) {
+                Poll::Ready(head) => (head, waiting.call.exceeded()),
+                Poll::Pending => (None, Some(ready!(waiting.call.poll_limit(context)))),
+            };
+            let Some(after) = late else { return Poll::Ready(head) };
+            // It has reset the stream, which is not what the caller is to hear.
+            *waiting.call.ticket.failure.borrow_mut() = Some(Error::late(after));
+            Poll::Ready(None)
         })
         .await
     }
@@ -452,7 +462,10 @@ impl Content for ResponseBody {
         let frame = match call.incoming.poll_frame(context) {
             Poll::Ready(frame) => {
                 call.note.leave();
-                frame
+                match call.exceeded() {
+                    Some(limit) => Some(Err(BodyError::TimedOut { limit })),
+                    None => frame,
+                }
             }
             Poll::Pending => {
                 call.note_wait();

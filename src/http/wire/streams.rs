@@ -2,7 +2,7 @@
 
 use std::{
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use ::http::HeaderMap;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::{DRIVEN, Wire};
 use crate::{
+    contain::wake_contained,
     http::{
         core,
         incoming::Incoming,
@@ -91,9 +92,7 @@ impl Wire {
             if let Some(work) = work {
                 work.cancel();
             }
-            for waker in [reader, writer].into_iter().flatten() {
-                waker.wake();
-            }
+            [reader, writer].into_iter().flatten().for_each(wake_contained);
         }
     }
 
@@ -108,7 +107,7 @@ impl Wire {
             handlers.extend(mailbox.work.take());
         }
         handlers.iter().for_each(Work::cancel);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(wake_contained);
     }
 }
 
