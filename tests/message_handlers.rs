@@ -14,6 +14,7 @@ use std::{
 
 use wakering::{
     CancellationToken, Scope,
+    dump::TaskDump,
     internals::message::{Decoder, Kinds},
     message::{
         AutoReconnect, Builder, HmacAuth, Incoming, Kind, Late, Layer, LinkEnd, Message, Reconnect, Remote,
@@ -135,6 +136,26 @@ fn who_sends_no_more_has_all_that_was_held_answered() {
             answered += usize::from(message.kind == Kind::RESPOND_URI);
         }
         assert_eq!(answered, 201);
+    });
+}
+
+#[test]
+fn messages_that_nobody_wants_are_dealt_with_in_turns() {
+    run(async {
+        let server = serve(&Rc::default());
+        let remote = Builder::new().client().connect(server.local_addr()).await.unwrap();
+        for _ in 0..4096 {
+            remote.send(Message::new(Kind::NOTIFY_URI, "", "")).await.unwrap();
+        }
+        // Behind all of those.
+        ask(&remote).await.unwrap();
+        let dump = wakering::Handle::current().dump();
+        let served = |task: &&TaskDump| {
+            task.spawned_at.file().ends_with("server.rs")
+                && task.works_on.as_ref().is_some_and(|works_on| works_on.starts_with("the connection"))
+        };
+        let polls = dump.tasks().find(served).unwrap().polls;
+        assert!(polls >= 4096 / 256, "{polls} polls");
     });
 }
 

@@ -40,6 +40,9 @@ pub(crate) const MESSAGE_BATCH_FRAMES: usize = 64;
 pub(crate) const MESSAGE_BATCH_BYTES: usize = 192 * 1024;
 /// A message to many that is no longer than this is copied for each: referring to it costs as much.
 pub(crate) const MESSAGE_COPIED_BYTES: usize = 1024;
+/// Messages of one connection that are dealt with before others have their turn, so that many small ones that no handler wants
+/// cost those little: some tenths of a millisecond. More than most reads bring of answers, for which nobody is to wait.
+pub(crate) const MESSAGE_READ_TURN: u32 = 256;
 /// Messages of one connection that are read although as many handlers are at work as may be, since some of those wait for
 /// answers of the same peer, which lie behind them: as many as a peer of ours may have under way.
 pub(crate) const MESSAGE_HELD: usize = MESSAGE_REQUESTS;

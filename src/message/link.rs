@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    limits::{MESSAGE_LAST_WORDS, MESSAGE_NOT_SENT_BYTES, MESSAGE_OFFER_TIMEOUT},
+    limits::{MESSAGE_LAST_WORDS, MESSAGE_NOT_SENT_BYTES, MESSAGE_OFFER_TIMEOUT, MESSAGE_READ_TURN},
     message::{
         asks::Asks,
         deadlines::Deadlines,
@@ -39,7 +39,7 @@ use crate::{
     proto::message::{Decoder, Kind, Message, Order, Requests, plugins::PluginError},
     task::TaskId,
     time::timeout,
-    worker::{CancellationToken, Scope, dump::Told},
+    worker::{CancellationToken, Scope, dump::Told, yield_now},
 };
 
 pub(super) struct Link {
@@ -390,7 +390,13 @@ impl Link {
     async fn read(self: &Rc<Self>, reader: &mut OwnedReadHalf) -> LinkEnd {
         let (mut decoder, peer, mut message) = (Decoder::new(self.node.kinds), self.peer(), None);
         loop {
+            let mut dealt_with = 0;
             loop {
+                if dealt_with == MESSAGE_READ_TURN {
+                    dealt_with = 0;
+                    yield_now().await;
+                }
+                dealt_with += 1;
                 let polled = decoder.poll_into(&mut message);
                 if !matches!(polled, Ok(false)) {
                     self.awaits_nothing();

@@ -284,6 +284,9 @@ impl Builder {
     }
 
     /// The same within an inner layer: a message that does not come through it is refused, and the handler never sees it.
+    ///
+    /// The handler is chosen before its layer is undone: with a cipher that hides the uri, as
+    /// [`StreamCipher`](super::StreamCipher) does unless told otherwise, it has to be for a type, not for a type and a uri.
     pub fn on_within<H, F>(self, layer: Layer, key: impl Into<Key>, handler: H) -> Builder
     where
         H: Fn(Incoming) -> F + 'static,

@@ -31,7 +31,8 @@ impl StreamCipher {
         self
     }
 
-    /// Whether the uri is hidden; it is unless told otherwise.
+    /// Whether the uri is hidden; it is unless told otherwise. In a handler's own layer it hides which handler that is: one for
+    /// a uri is found only without.
     #[must_use]
     pub fn hide_uri(mut self, hides: bool) -> StreamCipher {
         self.hides_uri = hides;
