@@ -287,7 +287,7 @@ struct Connection {
 impl Connection {
     async fn open(line: &LoadLine, number: usize, pattern: Rc<Pattern>) -> Result<Connection, Fault> {
         let connecting = async {
-            let stream = TcpStream::connect(line.addr).await?;
+            let stream = TcpStream::connect(&line.addrs[..]).await?;
             stream.set_nodelay(true)?;
             Ok(stream)
         };

@@ -21,7 +21,7 @@ use wakering::{
         Builder, Client, Incoming, Kind, LinkEnd, Message, Peer, Reconnect, Remote, RequestError, SendError,
         UdpNode,
     },
-    net::UdpSocket,
+    net::{TcpStream, UdpSocket},
     time::{sleep, timeout},
 };
 
@@ -43,8 +43,8 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
-    let line = message_line::or_exit("message_client", message_line::CLIENT_HELP, ClientLine::parse);
-    let done = wakering::run(run(&line)).unwrap_or_else(|error| Err(Failure::Other(error.to_string())));
+    let mut line = message_line::or_exit("message_client", message_line::CLIENT_HELP, ClientLine::parse);
+    let done = wakering::run(run(&mut line)).unwrap_or_else(|error| Err(Failure::Other(error.to_string())));
     let Err(failure) = done else { return ExitCode::SUCCESS };
     let (code, text) = match failure {
         Failure::Other(text) => (1, text),
@@ -58,7 +58,9 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-async fn run(line: &ClientLine) -> Result<(), Failure> {
+async fn run(line: &mut ClientLine) -> Result<(), Failure> {
+    find(line).await;
+    let line = &*line;
     if line.command == Command::Subscribe {
         return subscribe(line).await;
     }
@@ -69,6 +71,16 @@ async fn run(line: &ClientLine) -> Result<(), Failure> {
     }
     server.close().await;
     Ok(())
+}
+
+/// Where a name has several addresses: the first that takes a connection.
+async fn find(line: &mut ClientLine) {
+    if !line.udp && line.addrs.len() > 1 {
+        let connecting = TcpStream::connect(&line.addrs[..]);
+        if let Ok(Ok(stream)) = timeout(line.timeout, connecting).await {
+            line.addr = stream.peer_addr().unwrap_or(line.addr);
+        }
+    }
 }
 
 /// The server, by what it is asked.

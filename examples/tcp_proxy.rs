@@ -37,7 +37,7 @@ use wakering::{
 };
 
 use self::{
-    values::{resolve, seconds},
+    values::{addresses, resolve, seconds},
     workers::workers,
 };
 
@@ -59,7 +59,7 @@ usage: tcp_proxy --to HOST:PORT [options]
 
 #[derive(Clone)]
 struct Options {
-    to: SocketAddr,
+    to: Vec<SocketAddr>,
     addr: SocketAddr,
     workers: usize,
     limit: usize,
@@ -85,9 +85,8 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Result<Option<Options>, lexopt::Error> {
-    let mut to = None;
     let mut options = Options {
-        to: resolve("127.0.0.1:0")?,
+        to: Vec::new(),
         addr: resolve("127.0.0.1:7002")?,
         workers: 1,
         limit: 4000,
@@ -98,7 +97,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
     let mut line = lexopt::Parser::from_env();
     while let Some(argument) = line.next()? {
         match argument {
-            Long("to") => to = Some(line.value()?.parse_with(resolve)?),
+            Long("to") => options.to = line.value()?.parse_with(addresses)?,
             Long("addr") => options.addr = line.value()?.parse_with(resolve)?,
             Long("workers") => options.workers = line.value()?.parse_with(workers)?,
             Long("limit") => options.limit = line.value()?.parse()?,
@@ -109,7 +108,9 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
             _ => return Err(argument.unexpected()),
         }
     }
-    options.to = to.ok_or("--to is missing; --help tells more")?;
+    if options.to.is_empty() {
+        return Err("--to is missing; --help tells more".into());
+    }
     Ok(Some(options))
 }
 
@@ -152,7 +153,7 @@ async fn told(client: TcpStream, peer: SocketAddr, options: Options) {
 
 /// Connects to the server and copies both ways, until both sides have ended or one of them fails.
 async fn pass_on(mut client: TcpStream, options: &Options) -> io::Result<()> {
-    let connecting = TcpStream::connect(options.to);
+    let connecting = TcpStream::connect(&options.to[..]);
     let mut server = time::timeout(options.connect_timeout, connecting).await??;
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;

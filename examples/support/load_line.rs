@@ -10,7 +10,7 @@ use lexopt::{
     Parser, ValueExt,
 };
 
-use self::values::{resolve, seconds};
+use self::values::{addresses, resolve, seconds};
 
 pub(crate) const HELP: &str = "\
 echo_load: loads a TCP echo server, and checks every byte that comes back
@@ -51,7 +51,9 @@ codes: 0  every byte was right        1  a wrong byte, a timeout, a closed conne
 /// What the command line asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadLine {
-    pub(crate) addr: SocketAddr,
+    /// As it was given, and all that it means.
+    pub(crate) addr: String,
+    pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) duration: Duration,
     pub(crate) concurrency: usize,
     pub(crate) msize: usize,
@@ -71,7 +73,8 @@ impl LoadLine {
     /// Reads the command line; `None` when help is asked for.
     pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Option<Self>, lexopt::Error> {
         let mut all = LoadLine {
-            addr: SocketAddr::from(([127, 0, 0, 1], 7000)),
+            addr: "127.0.0.1:7000".to_owned(),
+            addrs: vec![resolve("127.0.0.1:7000")?],
             duration: Duration::from_secs(10),
             concurrency: 64,
             msize: 1024,
@@ -83,7 +86,10 @@ impl LoadLine {
         let mut parser = Parser::from_iter(line);
         while let Some(argument) = parser.next()? {
             match argument {
-                Long("addr") => all.addr = parser.value()?.parse_with(resolve)?,
+                Long("addr") => {
+                    all.addr = parser.value()?.string()?;
+                    all.addrs = addresses(&all.addr)?;
+                }
                 Long("duration") => all.duration = parser.value()?.parse_with(positive)?,
                 Long("concurrency") => all.concurrency = parser.value()?.parse_with(count)?,
                 Long("msize") => all.msize = parser.value()?.parse_with(count)?,

@@ -124,7 +124,7 @@ impl Report<'_> {
             Value::Object(all.collect::<Map<_, _>>())
         });
         json!({
-            "addr": line.addr.to_string(),
+            "addr": line.addr,
             "duration_s": self.elapsed.as_secs_f64(),
             "concurrency": line.concurrency,
             "msize": line.msize,

@@ -23,7 +23,7 @@ use lexopt::{
 use wakering::message::{Builder, HmacAuth, Kind, Layer, Session, StreamCipher};
 
 use self::{
-    values::{resolve, seconds},
+    values::{addresses, resolve, seconds},
     workers::workers,
 };
 
@@ -83,6 +83,8 @@ pub(crate) struct ServerLine {
 
 /// What the client is to do.
 pub(crate) struct ClientLine {
+    /// All that the name means, until one is found to be there.
+    pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) addr: SocketAddr,
     pub(crate) udp: bool,
     pub(crate) timeout: Duration,
@@ -162,6 +164,7 @@ fn is_below_zero(word: &OsStr) -> bool {
 impl ClientLine {
     pub(crate) fn parse(mut parser: Parser) -> Result<Option<ClientLine>, lexopt::Error> {
         let mut line = ClientLine {
+            addrs: vec![default_addr()],
             addr: default_addr(),
             udp: false,
             timeout: Duration::from_secs(10),
@@ -176,7 +179,7 @@ impl ClientLine {
         let mut words = Vec::new();
         while let Some(argument) = parser.next()? {
             match argument {
-                Long("addr") => line.addr = parser.value()?.parse_with(resolve)?,
+                Long("addr") => line.addrs = parser.value()?.parse_with(addresses)?,
                 Long("secret") => line.plugins.secret = Some(secret("--secret", parser.value()?)?),
                 Long("key") => line.plugins.key = Some(secret("--key", parser.value()?)?),
                 Long("session") => line.plugins.session = Some(secret("--session", parser.value()?)?),
@@ -196,6 +199,9 @@ impl ClientLine {
             }
         }
         line.take(words)?;
+        // Of datagrams nothing tells who is there, and the package speaks IPv4 only.
+        let first = line.addrs.iter().find(|addr| line.udp && addr.is_ipv4()).or(line.addrs.first());
+        line.addr = *first.expect("a name that is found has an address");
         Ok(Some(line))
     }
 

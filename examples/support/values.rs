@@ -5,10 +5,16 @@ use std::{
     time::Duration,
 };
 
-/// An address, or a name that is looked up.
+/// An address, or a name that is looked up: where to listen.
 pub(crate) fn resolve(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text.to_socket_addrs().map_err(|error| format!("`{text}` is no HOST:PORT: {error}"))?;
-    found.next().ok_or_else(|| format!("`{text}` has no address"))
+    Ok(addresses(text)?[0])
+}
+
+/// All addresses of a server, at least one, to be tried in this order: `localhost` is often `::1` first, where nobody listens.
+pub(crate) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let found = text.to_socket_addrs().map_err(|error| format!("`{text}` is no HOST:PORT: {error}"))?;
+    let found: Vec<SocketAddr> = found.collect();
+    if found.is_empty() { Err(format!("`{text}` has no address")) } else { Ok(found) }
 }
 
 /// A time that is given in seconds.
