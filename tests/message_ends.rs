@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     future::{Future, pending},
     rc::{Rc, Weak},
     sync::mpsc,
@@ -569,4 +569,48 @@ fn who_waits_elsewhere_is_told_of_the_end_with_a_thread_whose_local_the_runtime_
     let waited = wakering::run(async { timeout(LONG, handle.closed()).await });
     assert!(waited.unwrap().expect("it ends").is_ok());
     host.join().unwrap();
+}
+
+/// The peer answers once on each connection, and closes it. The clock stands, so that each of them ends as soon as it was made.
+#[test]
+fn connections_that_end_right_behind_a_word_are_made_again_with_pauses_that_double() {
+    if wakering::internals::faults::ON {
+        return;
+    }
+    let clock = ManualClock::new();
+    clock.auto_advance(false);
+    let test = async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, accepted) = (listener.local_addr().unwrap(), Rc::new(Cell::new(0)));
+        let counts = accepted.clone();
+        wakering::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                counts.set(counts.get() + 1);
+                stream.read_with(|_| {}).await.unwrap();
+                let answer = Message::new(Kind::RESPOND_URI, "a", "").to_octets().unwrap();
+                stream.write_all(&answer).await.unwrap();
+            }
+        });
+        let mut policy = Reconnect::default();
+        (policy.least_pause, policy.most_pause) = (LONG, 100 * LONG);
+        let remote = Builder::new().reconnect(policy).client().remote(address).timeout(1000 * LONG);
+        for number in 1..=5 {
+            let asking = remote.clone();
+            let asked = wakering::spawn(async move { asking.request(Kind::REQUEST_URI, "a", "").await });
+            if number > 1 {
+                // A pause has between three quarters of its length and all of it.
+                let pause = LONG * (1 << (number - 2));
+                let is_made = || accepted.get() == number;
+                assert!(!comes_true(is_made, Duration::from_millis(10)).await, "at once");
+                clock.advance(pause * 3 / 4 - Duration::from_millis(1));
+                assert!(!comes_true(is_made, Duration::from_millis(10)).await, "sooner than after {pause:?}");
+                clock.advance(pause / 4 + Duration::from_millis(1));
+            }
+            assert!(comes_true(|| asked.is_finished(), LONG).await, "the pause is over");
+            asked.await.unwrap().unwrap();
+            remote.ended().await;
+        }
+    };
+    Runtime::builder().manual_clock(&clock).build().unwrap().block_on(test).unwrap();
 }
