@@ -226,7 +226,7 @@ fn a_task_that_is_aborted_before_it_begins_is_not_even_made() {
     let made = Arc::new(AtomicUsize::new(0));
     let makes = made.clone();
     runtime
-        .block_on(async move {
+        .block_on(async {
             let task = Handle::current().spawn_on(0, move || {
                 makes.fetch_add(1, Ordering::Relaxed);
                 pending::<()>()
@@ -234,6 +234,7 @@ fn a_task_that_is_aborted_before_it_begins_is_not_even_made() {
             let task = task.unwrap();
             task.abort();
             assert!(task.await.unwrap_err().is_cancelled());
+            assert_eq!(Arc::strong_count(&made), 1, "what it would be made of is gone by then");
         })
         .unwrap();
     assert_eq!(made.load(Ordering::Relaxed), 0);

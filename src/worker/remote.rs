@@ -256,11 +256,13 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        // PAIRS: RemoteJoinHandle::abort's Release
-        if this.make.is_some() && this.guard.meeting.aborted.load(Ordering::Acquire) {
-            return this.finish(Err(JoinError::cancelled()));
-        }
         if let Some(make) = this.make.take() {
+            // PAIRS: RemoteJoinHandle::abort's Release
+            if this.guard.meeting.aborted.load(Ordering::Acquire) {
+                // What it holds is gone before anybody hears of the end.
+                drop_contained(make);
+                return this.finish(Err(JoinError::cancelled()));
+            }
             match catch_unwind(AssertUnwindSafe(|| Box::pin(make()))) {
                 Ok(future) => this.future = Some(future),
                 Err(payload) => return this.finish(Err(JoinError::panicked(payload))),
