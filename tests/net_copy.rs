@@ -12,6 +12,7 @@ use std::{
     env, fs,
     fs::File,
     io::{ErrorKind, Read, Write},
+    mem,
     net::{Shutdown, TcpStream as StdStream},
     os::{fd::AsFd, unix::net::UnixStream as StdUnixStream},
     path::PathBuf,
@@ -192,6 +193,118 @@ fn a_reset_of_either_side_ends_the_copy_with_its_error() {
         source.write_all(b"to nobody").unwrap();
         let first = copying.as_mut().await;
         assert!(matches!(first.unwrap_err().kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
+    });
+}
+
+/// Whether this backend tells of a break to who neither reads nor writes there.
+fn resets_are_told() -> bool {
+    let told = wakering::internals::sys::TELLS_RESETS;
+    if !told {
+        println!("SKIPPED: this backend tells of a reset only who reads or writes");
+    }
+    told
+}
+
+/// Sends until the connection has long taken nothing, whichever stage who reads it is in.
+async fn send_until_stuck(source: &StdStream) {
+    source.set_nonblocking(true).unwrap();
+    let (mut source, mut refused) = (source, 0);
+    while refused < 50 {
+        match source.write(&[1; 65_536]) {
+            Ok(_) => refused = 0,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+        time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits for an octet, or for the end.
+async fn comes(at: &mut StdStream) {
+    at.set_nonblocking(true).unwrap();
+    while at.read(&mut [0]).is_err() {
+        time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Nobody reads from the side that was reset, since what it sent has no room at the other.
+#[test]
+fn a_reset_ends_a_copy_whose_other_side_is_full() {
+    if !resets_are_told() {
+        return;
+    }
+    run(async {
+        for bulk in [false, true] {
+            let (mut one, mut client) = pair_with_std();
+            let (mut other, _server) = pair_with_std();
+            if !bulk {
+                fill(&other).await;
+                client.write_all(b"no room").unwrap();
+            }
+            let copying = spawn(async move { net::copy_bidirectional(&mut one, &mut other).await });
+            if bulk {
+                send_until_stuck(&client).await;
+            }
+            reset(client);
+            assert_eq!(copying.await.unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
+        }
+        let ((mut from, mut source), (mut to, _target)) = (pair_with_std(), pair_with_std());
+        fill(&to).await;
+        source.write_all(b"no room").unwrap();
+        let mut copying = pin!(net::copy(&mut from, &mut to));
+        assert!(poll_once(copying.as_mut()).await.is_pending());
+        reset(source);
+        assert_eq!(copying.await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+/// The end was handed on, and nothing more is read there.
+#[test]
+fn a_reset_behind_an_end_ends_both_directions() {
+    if !resets_are_told() {
+        return;
+    }
+    run(async {
+        for first in [false, true] {
+            let (mut one, mut client) = pair_with_std();
+            let (mut other, mut server) = pair_with_std();
+            if first {
+                mem::swap(&mut one, &mut other);
+            }
+            let copying = spawn(async move { net::copy_bidirectional(&mut one, &mut other).await });
+            client.shutdown(Shutdown::Write).unwrap();
+            comes(&mut server).await;
+            server.write_all(b"!").unwrap();
+            comes(&mut client).await;
+            reset(client);
+            let error = copying.await.unwrap().unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+        }
+    });
+}
+
+/// The end alone is no error: what was sent before it goes on when there is room.
+#[test]
+fn an_end_does_not_end_a_copy_whose_other_side_is_full() {
+    run(async {
+        let (mut one, mut client) = pair_with_std();
+        let (mut other, mut server) = pair_with_std();
+        let filled = fill(&other).await;
+        client.write_all(&pattern(5, 100_000)).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut copying = pin!(net::copy_bidirectional(&mut one, &mut other));
+        for _ in 0..20 {
+            assert!(poll_once(copying.as_mut()).await.is_pending());
+            time::sleep(Duration::from_millis(1)).await; // the end has come meanwhile
+        }
+        let receiving = thread::spawn(move || {
+            let mut all = Vec::new();
+            server.read_to_end(&mut all).map(|_| all)
+        });
+        let copied = copying.await.unwrap();
+        assert_eq!(copied, (100_000, 0));
+        assert!(receiving.join().unwrap().unwrap()[filled..] == pattern(5, 100_000));
+        drop(client);
     });
 }
 

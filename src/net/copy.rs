@@ -34,7 +34,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The first error of either side. An end of the writer's connection is noticed with the next write.
+/// The first error of either side. An end of the writer's connection is noticed with the next write. A reset of the reader's
+/// ends the copy also while the writer has no room, and what came before it is lost then; on the fallback backend it is
+/// noticed when there is room again.
 ///
 /// # Cancellation
 ///
@@ -75,7 +77,8 @@ pub async fn copy(reader: &mut impl Reader, writer: &mut impl Writer) -> io::Res
 ///
 /// # Errors
 ///
-/// The first error of either side, which ends both directions; the connections are left open. Dropped as they are they end as
+/// The first error of either side, which ends both directions; the connections are left open. A reset is noticed whatever the
+/// copy waits for (on the fallback backend: with the next read or write). Dropped as they are they end as
 /// if all had come: where the end of a connection is the end of what it carries, hand the error on by
 /// [`set_linger`](crate::net::TcpStream::set_linger) with zero, a reset, on both (the example `tcp_proxy` does).
 ///
@@ -104,7 +107,10 @@ pub async fn copy_bidirectional(one: &mut impl Stream, other: &mut impl Stream) 
         let back = back.poll_to_the_end(cx, other, one)?;
         match (there, back) {
             (Poll::Ready(there), Poll::Ready(back)) => Poll::Ready(Ok((there, back))),
-            (Poll::Pending, _) | (_, Poll::Pending) => Poll::Pending,
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
+            // Nobody reads from the side that has ended, and who is reset has no use for the rest.
+            (Poll::Ready(_), Poll::Pending) => one.poll_broken(cx).map(Err),
+            (Poll::Pending, Poll::Ready(_)) => other.poll_broken(cx).map(Err),
         }
     })
     .await
@@ -147,6 +153,15 @@ impl OneWay {
 
     /// Copies until the source ends.
     fn poll(&mut self, cx: &mut Context<'_>, from: &Io, to: &Io) -> Poll<io::Result<u64>> {
+        let polled = self.poll_copy(cx, from, to);
+        if polled.is_pending() && !matches!(self.stage, Stage::Reading) {
+            // It waits for room, and does not read: a reset of the source has to be told by itself.
+            return from.poll_broken(cx).map(Err);
+        }
+        polled
+    }
+
+    fn poll_copy(&mut self, cx: &mut Context<'_>, from: &Io, to: &Io) -> Poll<io::Result<u64>> {
         loop {
             match &mut self.stage {
                 Stage::Reading => match ready!(self.poll_read(cx, from, to))? {

@@ -10,12 +10,12 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use crate::{
     reactor::{Direction, Reactor, SourceKey},
-    sys::{Interest, SHORT_READ_RULE},
+    sys::{Interest, SHORT_READ_RULE, TELLS_RESETS, options},
     worker::context,
 };
 
@@ -137,6 +137,21 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
+    /// Ready with the error that has broken the connection (`SO_ERROR`, which is taken): for who waits for something else
+    /// than to read from it, which would tell. The end of input is no such error. Where the backend does not tell, never.
+    pub(crate) fn poll_broken(&self, context: &Context<'_>) -> Poll<io::Error> {
+        while TELLS_RESETS {
+            if let Err(error) = ready!(self.watch.poll_broken(self.fd(), context)) {
+                return Poll::Ready(error);
+            }
+            match options::take_error(self.fd()) {
+                Ok(None) => {} // both sides have ended, or something lies in the error queue
+                Ok(Some(error)) | Err(error) => return Poll::Ready(error),
+            }
+        }
+        Poll::Pending
+    }
+
     /// Tries `op` once, now; readiness is cleared when it would block.
     pub(crate) fn try_io<R>(
         &self,
@@ -254,6 +269,12 @@ impl Watch {
     /// Tells one wait of the selector from the next: what is known is from this one or earlier. Zero before there is any.
     pub(crate) fn turn(&self) -> u64 {
         self.registration.get().map_or(0, |it| it.reactor.turns())
+    }
+
+    /// Whether the connection may have broken since this was last asked; see [`Io::poll_broken`].
+    fn poll_broken(&self, fd: BorrowedFd<'_>, context: &Context<'_>) -> Poll<io::Result<()>> {
+        self.register(fd, None)?;
+        self.registration.get().map_or(Poll::Pending, |it| it.reactor.poll_broken(it.key.get(), context))
     }
 
     /// See [`Io::try_io`].

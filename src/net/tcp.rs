@@ -6,7 +6,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::{Buf, BytesMut};
@@ -22,7 +22,7 @@ use crate::{
         zero_copy::ZeroCopy,
     },
     reactor::Direction,
-    sys::{TELLS_RESETS, socket},
+    sys::socket,
 };
 
 /// A TCP connection.
@@ -412,18 +412,7 @@ impl TcpStream {
     /// Ready once the connection is broken: for who has read to the end, and would not be told by reading. Where the
     /// backend does not tell of it, never.
     pub(crate) fn poll_broken(&self, context: &mut Context<'_>) -> Poll<io::Error> {
-        while TELLS_RESETS {
-            match self.take_error() {
-                Ok(None) => {}
-                Ok(Some(error)) | Err(error) => return Poll::Ready(error),
-            }
-            // What was reported is the end that is known.
-            self.io.clear_ready(Direction::Read);
-            if let Err(error) = ready!(self.io.poll_ready(context, Direction::Read)) {
-                return Poll::Ready(error);
-            }
-        }
-        Poll::Pending
+        self.io.poll_broken(context)
     }
 
     pub(crate) fn try_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -147,6 +147,19 @@ impl Reactor {
         Poll::Pending
     }
 
+    /// Whether the connection may have broken since this was last asked; if not, the waker is kept until it may. More is
+    /// woken than that: it is for who looks again. Nothing is armed: what a backend does not tell unasked is not told.
+    pub(crate) fn poll_broken(&self, key: SourceKey, context: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut sources = self.sources.borrow_mut();
+        let Some(source) = sources.get_mut(key.0) else { return Poll::Ready(Err(closed())) };
+        let Some(waiting) = source.wait_broken(context.waker()) else { return Poll::Ready(Ok(())) };
+        drop(sources);
+        if let Waiting::Crowded(waiters) = waiting {
+            waiters.into_iter().for_each(wake_contained);
+        }
+        Poll::Pending
+    }
+
     /// Whether the direction may be tried, or fails to be.
     #[inline]
     pub(crate) fn is_ready(&self, key: SourceKey, direction: Direction) -> bool {

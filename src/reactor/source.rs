@@ -40,6 +40,7 @@ pub(super) struct Source {
     readable: bool,
     writable: bool,
     seen: Seen,
+    breakage: Breakage,
     readers: Waiters,
     writers: Waiters,
 }
@@ -52,11 +53,22 @@ impl Seen {
     pub(super) const URGENT_OR_ENDED: Seen = Seen(true);
 }
 
+/// What is known of the connection's break: an error or a hang-up, which may come while nobody wants to read or write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Breakage {
+    Unseen,
+    /// Among the readers are some that wait for this alone.
+    Awaited,
+    /// It was reported, and nobody has asked since.
+    Reported,
+}
+
 /// What an event means for the two directions.
 #[derive(Clone, Copy)]
 pub(super) struct Ready {
     read: bool,
     write: bool,
+    broken: bool,
     urgent_or_ended: bool,
 }
 
@@ -69,6 +81,7 @@ impl Ready {
         Ready {
             read: readiness.contains(Readiness::READABLE) || ended || urgent,
             write: readiness.contains(Readiness::WRITABLE) || broken,
+            broken,
             urgent_or_ended: ended || urgent,
         }
     }
@@ -81,6 +94,7 @@ impl Source {
             readable: ready == Some(Direction::Read),
             writable: ready == Some(Direction::Write),
             seen: Seen::default(),
+            breakage: Breakage::Unseen,
             readers: Waiters::None,
             writers: Waiters::None,
         }
@@ -88,8 +102,9 @@ impl Source {
 
     /// The descriptor's number, and who waits in each direction.
     pub(super) fn waits(&self) -> (RawFd, [(Direction, &[Waker]); 2]) {
-        let directions = [(Direction::Read, &self.readers), (Direction::Write, &self.writers)];
-        (self.fd, directions.map(|(direction, waiters)| (direction, waiters.as_slice())))
+        // Who is there though reading may be tried waits for a break, beside what else it waits for.
+        let readers = if self.readable { &[] } else { self.readers.as_slice() };
+        (self.fd, [(Direction::Read, readers), (Direction::Write, self.writers.as_slice())])
     }
 
     pub(super) fn is_ready(&self, direction: Direction) -> bool {
@@ -116,7 +131,25 @@ impl Source {
             Direction::Read => &mut self.readers,
             Direction::Write => &mut self.writers,
         };
-        waiters.add(waker)
+        match waiters.add(waker) {
+            // Who waits for a break has armed nothing.
+            Waiting::Beside if direction == Direction::Read && self.breakage == Breakage::Awaited => {
+                self.breakage = Breakage::Unseen;
+                Waiting::First
+            }
+            waiting => waiting,
+        }
+    }
+
+    /// Whether a break was reported since this was last asked. If not, the waker is kept: it stands among the readers also
+    /// while there is something to read, and is then woken by a break alone.
+    pub(super) fn wait_broken(&mut self, waker: &Waker) -> Option<Waiting> {
+        if self.breakage == Breakage::Reported {
+            self.breakage = Breakage::Unseen;
+            return None;
+        }
+        self.breakage = Breakage::Awaited;
+        Some(self.readers.add(waker))
     }
 
     /// Forgets who waits in this direction; their wakers are to be dropped outside of every borrow.
@@ -143,9 +176,14 @@ impl Source {
         if ready.urgent_or_ended {
             self.seen = Seen::URGENT_OR_ENDED;
         }
+        if ready.broken {
+            self.breakage = Breakage::Reported;
+        }
         if ready.read {
+            if !self.readable || ready.broken {
+                self.readers.take(woken);
+            }
             self.readable = true;
-            self.readers.take(woken);
         }
         if ready.write {
             self.writable = true;
@@ -267,6 +305,26 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_a_break_is_woken_by_it_and_not_by_more_to_read() {
+        let mut source = Source::new(std::io::stdin().as_fd(), Some(Direction::Read));
+        let (waker, mut woken) = (Waker::noop(), Vec::new());
+        assert!(matches!(source.wait_broken(waker), Some(Waiting::First)));
+        source.record(Ready::of(Readiness::READABLE | Readiness::READ_CLOSED), &mut woken);
+        assert!(woken.is_empty() && source.waits().1[0].1.is_empty(), "there was something to read before");
+        source.clear(Direction::Read);
+        assert!(
+            matches!(source.wait(Direction::Read, waker), Waiting::First),
+            "who reads arms what has to be"
+        );
+        source.record(Ready::of(Readiness::READABLE), &mut woken);
+        assert!(matches!(source.wait_broken(waker), Some(Waiting::First)));
+        source.record(Ready::of(Readiness::HANG_UP | Readiness::ERROR), &mut woken);
+        assert_eq!(woken.len(), 2, "once to read, and once for the break");
+        assert!(source.wait_broken(waker).is_none(), "it was reported");
+        assert!(source.wait_broken(waker).is_some(), "and is reported once");
+    }
+
+    #[test]
     fn two_waiters_of_one_direction_are_both_woken() {
         let mut source = Source::new(std::io::stdin().as_fd(), None);
         let waker = Waker::noop();
@@ -278,7 +336,7 @@ mod tests {
             "the same waker is kept once"
         );
         let mut woken = Vec::new();
-        source.record(Ready { read: true, write: false, urgent_or_ended: false }, &mut woken);
+        source.record(Ready::of(Readiness::READABLE), &mut woken);
         assert_eq!(woken.len(), 2);
         assert!(source.is_ready(Direction::Read) && !source.is_ready(Direction::Write));
     }
