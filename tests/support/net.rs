@@ -20,7 +20,10 @@ use std::{
     time::Duration,
 };
 
-use wakering::net::{TcpListener, TcpStream};
+use wakering::{
+    Runtime,
+    net::{TcpListener, TcpStream},
+};
 
 /// Only a test that hangs takes so long.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(60);
@@ -31,18 +34,20 @@ pub(crate) const LOOPBACK: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 /// Keeps the expectation above true in a program that happens to use everything.
 const UNUSED: () = ();
 
-/// Runs `test` on a runtime of one worker; a test that hangs ends its program, with its name.
+/// Runs `test` on a runtime of one worker; a test that hangs ends its program, with its name and what everybody waits for.
 pub(crate) fn run<F: Future>(test: F) -> F::Output {
+    let runtime = Runtime::new().expect("a runtime");
+    let (handle, name) = (runtime.handle(), thread::current().name().unwrap_or("a test").to_owned());
     let (done, ended) = channel::<()>();
-    let name = thread::current().name().unwrap_or("a test").to_owned();
     let watchdog = thread::spawn(move || {
         if ended.recv_timeout(FOR_EVER) == Err(RecvTimeoutError::Timeout) {
-            let line = format!("test {name} ... FAILED: it hangs\n");
-            drop(io::stderr().write_all(line.as_bytes()));
+            let lines = format!("test {name} ... FAILED: it hangs\n{}\n", handle.dump());
+            drop(io::stderr().write_all(lines.as_bytes()));
             std::process::abort();
         }
     });
-    let output = wakering::run(test).expect("a runtime");
+    let output = runtime.block_on(test).expect("nothing else runs on this thread");
+    drop(runtime);
     drop(done);
     watchdog.join().expect("the watchdog does not panic");
     output
