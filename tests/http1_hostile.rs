@@ -10,6 +10,7 @@ mod http1;
 mod serving;
 
 use std::{
+    future::pending,
     io::Write,
     net::{SocketAddr, TcpStream},
     thread,
@@ -41,6 +42,9 @@ impl Victim {
             |mut request: Request<Body>| async move {
                 if request.uri().path() == "/large" {
                     return Response::new(Body::from(vec![7; 16 << 20]));
+                }
+                if request.uri().path() == "/never" {
+                    pending().await
                 }
                 let mut count = 0;
                 while let Some(Ok(bytes)) = request.body_mut().data().await {
@@ -161,6 +165,32 @@ fn a_flood_of_requests_whose_answers_nobody_reads_is_held_back() {
     // Closed with answers unread it is reset: the server learns of it although it reads nothing.
     drop(flood);
     victim.wait_for("it is gone", |metrics| metrics.held_output == 0 && metrics.held_received == 0);
+    victim.server.stop(FOR_EVER);
+}
+
+#[test]
+fn a_client_that_is_gone_is_noticed_also_while_its_requests_wait() {
+    if !wakering::internals::sys::TELLS_RESETS {
+        println!("SKIPPED: this backend tells of a reset only who reads or writes");
+        return;
+    }
+    let victim = Victim::start();
+    let mut client = connect(victim.address());
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET /never HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    victim.wait_for("the second is at work", |metrics| metrics.handlers == 1 && metrics.requests == 2);
+    // More than is read of what waits behind a request.
+    client.set_nonblocking(true).unwrap();
+    let many = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(10_000);
+    let mut refused = 0;
+    while refused < 50 {
+        refused = if client.write(&many).is_ok() { 0 } else { refused + 1 };
+        thread::sleep(Duration::from_millis(1));
+    }
+    client.set_nonblocking(false).unwrap();
+    assert_eq!(client.peek(&mut [0]).unwrap(), 1);
+    // Closed with an answer unread it is reset.
+    drop(client);
+    victim.wait_for("it is gone", |metrics| metrics.connections_open == 0 && metrics.handlers == 0);
     victim.server.stop(FOR_EVER);
 }
 

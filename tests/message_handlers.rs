@@ -63,6 +63,30 @@ async fn ask(remote: &Remote) -> Result<(), RequestError> {
 }
 
 #[test]
+fn a_peer_that_is_reset_is_noticed_also_while_its_messages_wait_for_handlers() {
+    if !wakering::internals::sys::TELLS_RESETS {
+        println!("SKIPPED: this backend tells of a reset only who reads or writes");
+        return;
+    }
+    run(async {
+        let server = Builder::new().on(Kind::REQUEST_URI, |_| pending()).serve(listener()).unwrap();
+        let mut peer = TcpStream::connect(server.local_addr()).await.unwrap();
+        let mut frames = Vec::new();
+        for _ in 0..200 {
+            Message::new(Kind::REQUEST_URI, "the uri", "x").encode(&mut frames).unwrap();
+        }
+        peer.write_all(&frames).await.unwrap();
+        until(|| server.metrics().handlers > 0).await;
+        // The reader waits when it had its turn.
+        until(|| server.dump().to_string().contains("handlers of messages from")).await;
+        peer.set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        until(|| server.metrics().connections_open == 0).await;
+        assert_eq!(server.metrics().handlers, 0);
+    });
+}
+
+#[test]
 fn handlers_that_ask_back_have_their_answers_however_many_messages_come_before_those() {
     run(async {
         // They ask when the reader has waited for them already.

@@ -204,13 +204,12 @@ impl<R: Role> Driver<R> {
             if let Some(kind) = broken.filter(|_| !R::READS_TO_THE_END) {
                 return self.fail(kind);
             }
-            if self.input_ended {
-                // It may read on (RFC 9112 §9.6), or be gone: then nothing else would say so while nothing is written.
+            if self.input_ended || !self.wire.core.borrow().wants_input() {
+                // Who has ended may read on (RFC 9112 §9.6), who is to wait may have sent more than is taken, and both may be
+                // gone: nothing else would say so while nothing is read or written.
                 if let Poll::Ready(kind) = self.wire.poll_broken(context) {
                     return self.fail(kind);
                 }
-            }
-            if self.input_ended || !self.wire.core.borrow().wants_input() {
                 return broken.map_or(Poll::Pending, |kind| self.fail(kind));
             }
             match self.wire.poll_receive(context) {

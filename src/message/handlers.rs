@@ -14,6 +14,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
+    io,
     net::SocketAddr,
     pin::pin,
     rc::Rc,
@@ -28,6 +29,7 @@ use crate::{
         peer::{Handling, Peer},
         routes::Route,
     },
+    net::OwnedReadHalf,
     proto::message::{Message, is_numbered},
     task::JoinHandle,
     worker::{Scope, dump::Told},
@@ -184,23 +186,34 @@ impl Link {
     }
 
     /// Has one handled when there are as many handlers as there may be: waits for one to end, or holds the message while
-    /// answers are waited for that come behind it.
+    /// answers are waited for that come behind it. An error is that the connection breaks meanwhile.
     #[cold]
-    pub(super) async fn handle_later(self: &Rc<Self>, route: Rc<Route>, message: &mut Option<Message>) {
+    pub(super) async fn handle_later(
+        self: &Rc<Self>,
+        route: Rc<Route>,
+        message: &mut Option<Message>,
+        reader: &OwnedReadHalf,
+    ) -> io::Result<()> {
         let (handlers, most) = (&self.handlers, self.node.settings.queue_bytes);
         let octets = message.as_ref().map_or(0, octets);
         let holds = poll_fn(|context| {
             self.begin_held();
             if !handlers.is_full() {
-                return Poll::Ready(false);
+                return Poll::Ready(Ok(false));
             }
             if self.asks.is_any() && handlers.may_hold(octets, most) {
-                return Poll::Ready(true);
+                return Poll::Ready(Ok(true));
             }
             handlers.reader.set(Some(context.waker().clone()));
-            Poll::Pending
+            // Nothing is read meanwhile, which would tell.
+            reader.poll_broken(context).map(Err)
         });
-        if holds.await { handlers.hold(route, message) } else { self.handle(route, message) }
+        if holds.await? {
+            handlers.hold(route, message)
+        } else {
+            self.handle(route, message)
+        }
+        Ok(())
     }
 
     /// Waits for `what`, and begins meanwhile with what is held.

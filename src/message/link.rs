@@ -406,7 +406,10 @@ impl Link {
                     Ok(true) => {
                         if let Some(route) = peer.take(&mut message, self.serves.get()) {
                             if self.handlers.is_full() {
-                                self.handle_later(route, &mut message).await;
+                                let handled = self.handle_later(route, &mut message, reader).await;
+                                if let Err(error) = handled {
+                                    return LinkEnd::io("reading", &error);
+                                }
                             } else {
                                 self.handle(route, &mut message);
                             }

@@ -8,6 +8,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::Shutdown,
     rc::Rc,
+    task::{Context, Poll},
 };
 
 use bytes::{Buf, BytesMut};
@@ -256,6 +257,11 @@ impl<S: Share> ReadHalf<S> {
     /// As there.
     pub async fn read_with<R>(&mut self, user: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
         transfer::read_with(self.io(), user).await
+    }
+
+    /// See [`Io::poll_broken`].
+    pub(crate) fn poll_broken(&self, context: &Context<'_>) -> Poll<io::Error> {
+        self.io().poll_broken(context)
     }
 
     /// As [`TcpStream::peek`].
