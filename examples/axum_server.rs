@@ -21,6 +21,8 @@ mod ending;
 mod options;
 #[path = "support/speaks.rs"]
 mod speaks;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 

@@ -8,6 +8,8 @@
 mod ending;
 #[path = "support/options.rs"]
 mod options;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 

@@ -12,6 +12,8 @@ mod ending;
 mod options;
 #[path = "support/stop.rs"]
 mod stop;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{
     error::Error,

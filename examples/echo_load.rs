@@ -12,6 +12,8 @@ mod latency;
 mod load_line;
 #[path = "support/load_report.rs"]
 mod load_report;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{
     cell::{Cell, RefCell},
@@ -28,6 +30,7 @@ use std::{
 use latency::Latencies;
 use load_line::{HELP, LoadLine, Output};
 use load_report::{Progress, Report};
+use tell::tell;
 use wakering::{
     net::TcpStream,
     signal::{self, Kind, Signal},
@@ -51,20 +54,20 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(io::stdout().write_all(HELP.as_bytes()).is_err()));
         }
         Err(error) => {
-            eprintln!("echo_load: {}", error.to_string().replace('\n', " "));
+            tell!("echo_load: {}", error.to_string().replace('\n', " "));
             return ExitCode::from(2);
         }
     };
     let error = match wakering::run(run(Rc::new(line))) {
         Ok(Ok(Outcome::Whole)) => return ExitCode::SUCCESS,
         Ok(Ok(Outcome::NotBegun)) => {
-            eprintln!("echo_load: a signal came before the measured rounds");
+            tell!("echo_load: a signal came before the measured rounds");
             return ExitCode::from(SIGNALLED);
         }
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    eprintln!("echo_load: {error}");
+    tell!("echo_load: {error}");
     ExitCode::FAILURE
 }
 

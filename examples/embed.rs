@@ -4,6 +4,9 @@
 //! cargo run --example embed            # two seconds of ticks; what is typed is handed to a task
 //! ```
 
+#[path = "support/tell.rs"]
+mod tell;
+
 use std::{
     error::Error,
     io::{self, Read, Write, stdin, stdout},
@@ -12,12 +15,13 @@ use std::{
 
 use futures_util::FutureExt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tell::tell;
 use wakering::{Runtime, Turn, channel, time};
 
 fn main() -> Result<(), Box<dyn Error>> {
     if let Some(word) = std::env::args_os().nth(1) {
         if word != "--help" && word != "-h" {
-            eprintln!("embed: {word:?} is one argument too many: it takes none");
+            tell!("embed: {word:?} is one argument too many: it takes none");
             std::process::exit(2);
         }
         writeln!(

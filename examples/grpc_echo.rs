@@ -28,6 +28,8 @@ mod grpc_time;
 mod options;
 #[path = "support/speaks.rs"]
 mod speaks;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{
     error::Error,

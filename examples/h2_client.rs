@@ -15,6 +15,8 @@ mod older;
 mod progress;
 #[path = "support/request_line.rs"]
 mod request_line;
+#[path = "support/tell.rs"]
+mod tell;
 #[cfg(feature = "tls-ring")]
 #[path = "support/client_tls.rs"]
 mod tls;
@@ -43,6 +45,7 @@ use wakering::{
 use self::{
     progress::Progress,
     request_line::{HELP, RequestLine, uri},
+    tell::tell,
 };
 
 fn main() -> ExitCode {
@@ -52,14 +55,14 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(io::stdout().write_all(HELP.as_bytes()).is_err()));
         }
         Err(error) => {
-            eprintln!("h2_client: {}", error.to_string().replace('\n', " "));
+            tell!("h2_client: {}", error.to_string().replace('\n', " "));
             return ExitCode::from(2);
         }
     };
     match wakering::run(fetch_all(&line)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("h2_client: {error}");
+            tell!("h2_client: {error}");
             ExitCode::from(2)
         }
     }
@@ -111,13 +114,13 @@ impl From<BodyError> for Failure {
 async fn fetch_all(line: &RequestLine) -> u8 {
     let mut builder = Client::builder().connect_timeout(line.connect_timeout);
     if line.frames {
-        builder = builder.log_frames(|_connection| Some(Box::new(|frame| eprintln!("{frame}"))));
+        builder = builder.log_frames(|_connection| Some(Box::new(|frame| tell!("{frame}"))));
     }
     if line.older {
         match older::speak_http1(builder) {
             Ok(older) => builder = older,
             Err(error) => {
-                eprintln!("h2_client: {error}");
+                tell!("h2_client: {error}");
                 return 2;
             }
         }
@@ -126,7 +129,7 @@ async fn fetch_all(line: &RequestLine) -> u8 {
         match tls::trust(builder, line.authority.as_deref(), line.insecure) {
             Ok(secured) => builder = secured,
             Err(error) => {
-                eprintln!("h2_client: {error}");
+                tell!("h2_client: {error}");
                 return tls::UNTRUSTED;
             }
         }
@@ -139,7 +142,7 @@ async fn fetch_all(line: &RequestLine) -> u8 {
         let late = |_| Err(Failure::new(28, format!("it took longer than {:?}", line.max_time)));
         if let Err(failure) = fetched.unwrap_or_else(late) {
             if !line.silent || line.show_errors {
-                eprintln!("h2_client: {url}: {}", failure.text);
+                tell!("h2_client: {url}: {}", failure.text);
             }
             code = failure.code;
         }
@@ -205,17 +208,17 @@ fn tell_request(request: &Request<Body>, older: bool) {
         Some("https") => "",
         _ => " HTTP/2",
     };
-    eprintln!("> {} {path}{version}", request.method());
+    tell!("> {} {path}{version}", request.method());
     if !request.headers().contains_key(header::HOST) {
-        eprintln!("> host: {}", uri.authority().map_or("", |authority| authority.as_str()));
+        tell!("> host: {}", uri.authority().map_or("", |authority| authority.as_str()));
     }
     // As the client adds it (RFC 9110 §8.6).
     let expected = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     let length = request.body().exact_length().filter(|length| *length > 0 || expected);
     if let Some(length) = length.filter(|_| !request.headers().contains_key(header::CONTENT_LENGTH)) {
-        eprintln!("> content-length: {length}");
+        tell!("> content-length: {length}");
     }
-    eprintln!("{}> ", fields(request.headers(), "> "));
+    tell!("{}> ", fields(request.headers(), "> "));
 }
 
 /// A head as text, its empty line included.

@@ -24,8 +24,12 @@
 mod ending;
 #[path = "support/options.rs"]
 mod options;
+#[path = "support/serving.rs"]
+mod serving;
 #[path = "support/speaks.rs"]
 mod speaks;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{
     error::Error,
@@ -50,6 +54,7 @@ use wakering::{
 use self::{
     options::{About, Switches},
     speaks::Speaks,
+    tell::tell,
 };
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
@@ -95,7 +100,7 @@ async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
         builder = builder.log_frames(log_frames);
     }
     let server = builder.start_on_all(options.addr, || Hints(route))?;
-    ending::first_signal(server.local_addr()).await?;
+    serving::until_signal(server.local_addr(), server.handle().closed()).await?;
     server.stop(options.grace).await;
     Ok(())
 }
@@ -103,7 +108,7 @@ async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
 /// Shows the frames of a connection.
 fn log_frames(connection: &ConnectionInfo) -> Option<FrameLog> {
     let (id, began) = (connection.id, Instant::now());
-    Some(Box::new(move |frame| eprintln!("[{id}] [{:7.3}] {frame}", began.elapsed().as_secs_f64())))
+    Some(Box::new(move |frame| tell!("[{id}] [{:7.3}] {frame}", began.elapsed().as_secs_f64())))
 }
 
 /// Gives hints about one page before it is made; they need the request's place on its connection.

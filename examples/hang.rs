@@ -5,6 +5,9 @@
 //! Each part deadlocks by itself, is looked at for a moment, and is then dropped with its runtime, so the program ends.
 //! `docs/hangs.md` explains how to read what it prints.
 
+#[path = "support/tell.rs"]
+mod tell;
+
 use std::{
     cell::RefCell,
     error::Error,
@@ -15,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use tell::tell;
 use wakering::{
     Handle, JoinHandle, Runtime,
     http::{Body, Config, Request, Response, Server, client::Client},
@@ -33,7 +37,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 fn main() -> Outcome {
     if let Some(word) = std::env::args_os().nth(1) {
         if word != "--help" && word != "-h" {
-            eprintln!("hang: {word:?} is one argument too many: it takes none");
+            tell!("hang: {word:?} is one argument too many: it takes none");
             std::process::exit(2);
         }
         writeln!(

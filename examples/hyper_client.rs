@@ -5,6 +5,9 @@
 //! The content goes to standard output, what else there is to say to standard error. Code 0 when every response came whole and
 //! its status is below 400, otherwise 1; 2 for mistakes on the command line.
 
+#[path = "support/tell.rs"]
+mod tell;
+
 use std::{
     error::Error,
     io::{self, Write},
@@ -21,6 +24,7 @@ use hyper::{
     header::{HOST, HeaderValue},
 };
 use lexopt::prelude::*;
+use tell::tell;
 use wakering::{adapters::hyper::Executor, net::TcpConnector, spawn_blocking, time::timeout};
 
 const HELP: &str = "\
@@ -46,7 +50,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(io::stdout().write_all(HELP.as_bytes()).is_err()));
         }
         Err(error) => {
-            eprintln!("hyper_client: {error}\nusage: hyper_client [--http2] URL...");
+            tell!("hyper_client: {error}\nusage: hyper_client [--http2] URL...");
             return ExitCode::from(2);
         }
     };
@@ -65,7 +69,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("hyper_client: {error}");
+            tell!("hyper_client: {error}");
             ExitCode::FAILURE
         }
     }
@@ -90,7 +94,7 @@ fn arguments() -> Result<Option<(bool, Vec<Uri>)>, lexopt::Error> {
 }
 
 fn report(url: &Uri, error: &str) -> bool {
-    eprintln!("hyper_client: {url}: {error}");
+    tell!("hyper_client: {url}: {error}");
     false
 }
 
@@ -114,7 +118,7 @@ async fn fetch(url: &Uri, http2: bool) -> Result<bool, Failure> {
         let path = url.path_and_query().map_or("/", |path| path.as_str());
         sender.send_request(Request::get(path).header(HOST, host).body(Empty::<Bytes>::new())?).await?
     };
-    eprintln!("{:?} {}", response.version(), response.status());
+    tell!("{:?} {}", response.version(), response.status());
     print(&mut response).await?;
     Ok(response.status().as_u16() < 400)
 }

@@ -16,6 +16,8 @@ mod ending;
 mod options;
 #[path = "support/stop.rs"]
 mod stop;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{convert::Infallible, error::Error, io, pin::pin, process::ExitCode, time::Duration};
 

@@ -7,6 +7,8 @@
 
 #[path = "support/ending.rs"]
 mod ending;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{
     error::Error,
@@ -24,6 +26,7 @@ use lexopt::{
     Arg::{Long, Short},
     Parser, ValueExt,
 };
+use tell::tell;
 use wakering::{
     CancellationToken, TrySendError, channel,
     message::{
@@ -75,14 +78,14 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(io::stdout().write_all(HELP.as_bytes()).is_err()));
         }
         Err(error) => {
-            eprintln!("message_chat: {}", error.to_string().replace('\n', " "));
+            tell!("message_chat: {}", error.to_string().replace('\n', " "));
             return ExitCode::from(2);
         }
     };
     match wakering::run(chat(&line)).map_err(Into::into).and_then(|outcome| outcome) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("message_chat: {error}");
+            tell!("message_chat: {error}");
             ExitCode::FAILURE
         }
     }
@@ -186,7 +189,7 @@ async fn send_lines(node: UdpNode, over: CancellationToken) {
     });
     while let Some(line) = receiver.recv().await {
         if let Err(error) = node.multicast(Message::new(Kind::NOTIFY_URI, TOPIC, line)) {
-            eprintln!("message_chat: {error}");
+            tell!("message_chat: {error}");
         }
     }
 }

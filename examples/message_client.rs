@@ -4,6 +4,8 @@
 
 #[path = "support/message_line.rs"]
 mod message_line;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{
     cell::Cell,
@@ -15,6 +17,7 @@ use std::{
 };
 
 use message_line::{ClientLine, Command};
+use tell::tell;
 use wakering::{
     CancellationToken,
     message::{
@@ -54,7 +57,7 @@ fn main() -> ExitCode {
         Failure::Refused(text) => (5, text),
         Failure::NoConnection(text) => (6, text),
     };
-    eprintln!("message_client: {}", shown(&text));
+    tell!("message_client: {}", shown(&text));
     ExitCode::from(code)
 }
 
@@ -279,7 +282,7 @@ async fn stay_subscribed(line: &ClientLine, server: &Asked) -> Result<(), Failur
         }
         is_known = true;
         let Some(end) = server.forgets(line).await else { continue };
-        eprintln!("message_client: {}", shown(&format!("{}: {end}", line.addr)));
+        tell!("message_client: {}", shown(&format!("{}: {end}", line.addr)));
         if !line.reconnect {
             return Err(Failure::NoConnection("the subscription is lost".to_owned()));
         }

@@ -10,6 +10,10 @@
 mod ending;
 #[path = "support/message_line.rs"]
 mod message_line;
+#[path = "support/serving.rs"]
+mod serving;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{
     cell::OnceCell,
@@ -24,6 +28,7 @@ use std::{
 
 use bytes::Bytes;
 use message_line::ServerLine;
+use tell::tell;
 use wakering::{
     message::{Builder, Incoming, Kind, Message, SendError, Servers, UdpNode},
     net::UdpSocket,
@@ -41,7 +46,7 @@ fn main() -> ExitCode {
     match run(line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("message_server: {error}");
+            tell!("message_server: {error}");
             ExitCode::FAILURE
         }
     }
@@ -63,7 +68,7 @@ async fn serve(line: ServerLine) -> Result<(), Box<dyn Error>> {
         let factory = move |servers: &Servers| handlers(&line, &store, News::OfWorkers(servers.clone()));
         Serving::Connections(Servers::start_on_all(addr, factory)?)
     };
-    ending::first_signal(server.local_addr()).await?;
+    serving::until_signal(server.local_addr(), server.closed()).await?;
     server.shutdown().await;
     Ok(())
 }
@@ -104,6 +109,13 @@ impl Serving {
             Serving::Connections(servers) => servers.local_addr(),
             Serving::Datagrams(node) => node.local_addr(),
         }
+    }
+
+    async fn closed(&self) {
+        let _stopped = match self {
+            Serving::Connections(servers) => servers.closed().await,
+            Serving::Datagrams(node) => node.closed().await,
+        };
     }
 
     async fn shutdown(&self) {

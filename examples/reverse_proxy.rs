@@ -27,6 +27,8 @@ mod generations;
 mod options;
 #[path = "support/speaks.rs"]
 mod speaks;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{error::Error, process::ExitCode, rc::Rc, time::Duration};
 

@@ -6,6 +6,9 @@
 //!
 //! `docs/hangs.md` walks through finding the mistake.
 
+#[path = "support/tell.rs"]
+mod tell;
+
 use std::{
     cell::RefCell,
     error::Error,
@@ -15,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use tell::tell;
 use wakering::{
     CancellationToken, JoinHandle, Runtime,
     net::{TcpListener, TcpStream},
@@ -28,7 +32,7 @@ const GRACE: Duration = Duration::from_millis(100);
 fn main() -> Result<(), Box<dyn Error>> {
     if let Some(word) = std::env::args_os().skip(1).find(|word| word != "mended") {
         if word != "--help" && word != "-h" {
-            eprintln!("stop_hangs: {word:?} is no word that it knows: `mended` is the only one");
+            tell!("stop_hangs: {word:?} is no word that it knows: `mended` is the only one");
             std::process::exit(2);
         }
         writeln!(

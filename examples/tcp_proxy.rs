@@ -10,6 +10,8 @@
 mod ending;
 #[path = "support/stop.rs"]
 mod stop;
+#[path = "support/tell.rs"]
+mod tell;
 #[path = "support/values.rs"]
 mod values;
 #[path = "support/workers.rs"]
@@ -37,6 +39,7 @@ use wakering::{
 };
 
 use self::{
+    tell::tell,
     values::{addresses, resolve, seconds},
     workers::workers,
 };
@@ -75,12 +78,12 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(io::stdout().write_all(HELP.as_bytes()).is_err()));
         }
         Err(mistake) => {
-            eprintln!("tcp_proxy: {mistake}");
+            tell!("tcp_proxy: {mistake}");
             process::exit(2);
         }
     };
     let Err(error) = told else { return ExitCode::SUCCESS };
-    eprintln!("tcp_proxy: {error}");
+    tell!("tcp_proxy: {error}");
     ExitCode::FAILURE
 }
 
@@ -147,7 +150,7 @@ async fn serve(options: Options) -> io::Result<()> {
 /// Serves one client, and says why if that fails.
 async fn told(client: TcpStream, peer: SocketAddr, options: Options) {
     if let Err(error) = pass_on(client, &options).await {
-        eprintln!("tcp_proxy: from {peer}: {error}");
+        tell!("tcp_proxy: from {peer}: {error}");
     }
 }
 

@@ -9,6 +9,8 @@ mod ending;
 mod grpc_time;
 #[path = "support/options.rs"]
 mod options;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{
     convert::Infallible,

@@ -15,10 +15,13 @@ mod ending;
 mod options;
 #[path = "support/stop.rs"]
 mod stop;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{error::Error, io, process::ExitCode};
 
 use options::{About, Options};
+use tell::tell;
 use wakering::{
     CancellationToken,
     net::{RecvBatch, SendBatch, UdpSocket},
@@ -50,7 +53,7 @@ async fn serve(options: &Options) -> io::Result<()> {
     for _ in 1..options.workers {
         sockets.push(builder.bind(addr)?);
     }
-    eprintln!("udp_echo: {}, workers: {}", means(&sockets[0]), options.workers);
+    tell!("udp_echo: {}, workers: {}", means(&sockets[0]), options.workers);
     let stop = CancellationToken::new();
     let mut workers = Vec::new();
     for (worker, socket) in sockets.into_iter().enumerate() {

@@ -9,6 +9,8 @@
 mod ending;
 #[path = "support/options.rs"]
 mod options;
+#[path = "support/tell.rs"]
+mod tell;
 
 use std::{error::Error, process::ExitCode};
 
@@ -20,6 +22,7 @@ use futures_util::StreamExt;
 use wakering::http::{Body, Config, Method, Protocol, Request, Response, Server, StatusCode, Tunnel};
 
 use self::options::{About, Options};
+use tell::tell;
 
 const ABOUT: About =
     About { name: "websocket_echo", what: "echoes WebSocket messages over HTTP/2", addr: "127.0.0.1:8081" };
@@ -55,7 +58,7 @@ async fn route(request: Request<Body>) -> Response<Body> {
     let (tunnel, response) = Tunnel::accept(request.into_body());
     wakering::spawn(async move {
         if let Err(error) = echo(tunnel).await {
-            eprintln!("websocket: {error}");
+            tell!("websocket: {error}");
         }
     });
     response

@@ -179,6 +179,31 @@ fn programs_that_cannot_say_what_they_have_to_end_with_an_error() {
 }
 
 #[test]
+fn an_error_that_nobody_can_read_leaves_the_codes_as_they_are() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
+        return; // Only some systems have a file that is always full.
+    };
+    let server = Process::start("message_server", &[]);
+    let address = server.address.to_string();
+    // A port that was free a moment ago.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let lines: [(&str, &[&str], i32); 6] = [
+        ("message_client", &["--addr", &address, "get", "missing"], 4),
+        ("message_client", &["--addr", &nobody, "get", "a"], 6),
+        ("message_client", &["--nothing"], 2),
+        ("message_server", &["--nothing"], 2),
+        ("message_chat", &["--nothing"], 2),
+        ("echo_load", &["--addr", &nobody, "--duration", "1"], 1),
+    ];
+    for (name, line, wanted) in lines {
+        let mut command = support::kill_with_parent(example(name));
+        let quiet =
+            command.args(line).stdin(Stdio::null()).stdout(Stdio::null()).stderr(full.try_clone().unwrap());
+        assert_eq!(quiet.status().unwrap().code(), Some(wanted), "{name} {line:?}");
+    }
+}
+
+#[test]
 fn what_the_store_refuses_leaves_what_it_has() {
     let server = Process::start("message_server", &[]);
     assert_eq!(code(&ask(&server, &["put", "a", "old"])), 0);

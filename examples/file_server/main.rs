@@ -24,8 +24,12 @@ mod tree;
 mod ending;
 #[path = "../support/options.rs"]
 mod options;
+#[path = "../support/serving.rs"]
+mod serving;
 #[path = "../support/speaks.rs"]
 mod speaks;
+#[path = "../support/tell.rs"]
+mod tell;
 
 use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -96,7 +100,7 @@ async fn serve(options: &Options, tree: Arc<Tree>) -> Result<(), Box<dyn Error>>
         let tree = tree.clone();
         move |request| respond(tree.clone(), request)
     })?;
-    ending::first_signal(server.local_addr()).await?;
+    serving::until_signal(server.local_addr(), server.handle().closed()).await?;
     server.stop(options.grace).await;
     Ok(())
 }

@@ -27,6 +27,8 @@ use self::{
     workers::workers,
 };
 
+use crate::tell::tell;
+
 pub(crate) const SERVER_HELP: &str = "\
 message_server: stores, echoes and publishes messages
 
@@ -123,7 +125,7 @@ pub(crate) fn or_exit<T>(name: &str, help: &str, parse: fn(Parser) -> Result<Opt
             process::exit(i32::from(io::stdout().write_all(help.as_bytes()).is_err()));
         }
         Err(error) => {
-            eprintln!("{name}: {}", error.to_string().replace('\n', " "));
+            tell!("{name}: {}", error.to_string().replace('\n', " "));
             process::exit(2);
         }
     }

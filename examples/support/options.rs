@@ -22,6 +22,8 @@ use lexopt::{
 pub(crate) use self::values::seconds;
 use self::{values::resolve, workers::workers};
 
+use crate::tell::tell;
+
 /// The arguments of every server example, and those of its own.
 pub(crate) struct Options<S = ()> {
     pub(crate) addr: SocketAddr,
@@ -105,7 +107,7 @@ impl About {
                 process::exit(i32::from(told.is_err()));
             }
             Err(error) => {
-                eprintln!("{}: {}", self.name, error.to_string().replace('\n', " "));
+                tell!("{}: {}", self.name, error.to_string().replace('\n', " "));
                 process::exit(2);
             }
         }
@@ -167,7 +169,7 @@ pub(crate) fn code(name: &str, outcome: Result<(), Box<dyn Error>>) -> ExitCode 
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{name}: {error}");
+            tell!("{name}: {error}");
             ExitCode::FAILURE
         }
     }
