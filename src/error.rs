@@ -50,7 +50,7 @@ pub enum RuntimeError {
     #[error("a task or thread of a runtime cannot wait for the runtime's end: it would wait for itself")]
     WaitsForItself,
     /// The system refused something that the runtime needs.
-    #[error(transparent)]
+    #[error("the system refuses what a runtime needs: {0}")]
     Io(#[from] io::Error),
 }
 

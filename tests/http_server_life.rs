@@ -6,7 +6,8 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     future::{Future, pending},
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
+    os::fd::OwnedFd,
     panic::resume_unwind,
     pin::pin,
     rc::Rc,
@@ -105,6 +106,30 @@ async fn act(path: &str, server: &ServerHandle) -> String {
         }
         _ => "ok".to_owned(),
     }
+}
+
+#[test]
+fn a_server_whose_listener_breaks_ends_and_says_so_to_those_who_wait() {
+    wakering::run(async {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // As whoever has a duplicate of it may: nobody can be accepted from it any more.
+        let breaks = std::net::TcpStream::from(OwnedFd::from(listener.try_clone().unwrap()));
+        let server =
+            Server::start(TcpListener::from_std(listener).unwrap(), |_request: Request<Body>| async {
+                Response::new(Body::from("answered"))
+            });
+        let server = server.unwrap();
+        let mut kept = client::connect(address).await.unwrap();
+        assert_eq!(ask_on(&mut kept, address, "/").await, "answered");
+        breaks.shutdown(Shutdown::Both).unwrap();
+        let ended = timeout(LONG, server.handle().closed())
+            .await
+            .expect("it does not serve nobody for ever")
+            .unwrap();
+        assert_eq!(ended.aborted_handlers, 0);
+    })
+    .unwrap();
 }
 
 #[test]

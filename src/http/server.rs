@@ -558,8 +558,13 @@ async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
     let grace =
         match listen(listener).until(&mut word).each(|stream, peer, _| entrance.enter(stream, peer)).await {
             Ok(grace) => grace,
-            // What is short (descriptors, memory) the loop waits out itself; this listener is broken.
-            Err(_error) => word.await,
+            // What is short (descriptors, memory) the loop waits out itself; this listener is broken, and a server that
+            // nobody can reach on one of its workers is better begun anew than half of it kept.
+            Err(error) => {
+                trace::say(&format!("an HTTP server ends, its listener failed: {error}"));
+                part.life.say(Duration::MAX);
+                word.await
+            }
         };
     trace::server_phase("stopped accepting");
     let stopped = members.wind_down(&part, grace).await;

@@ -18,10 +18,16 @@ pub(super) const KEEPALIVE_IDLE: Option<c_int> = Some(libc::TCP_KEEPIDLE);
 /// Linger, counted in seconds.
 pub(super) const LINGER: c_int = libc::SO_LINGER;
 /// What `accept` reports of one connection that died in the queue: the next may be sound. Linux hands
-/// over errors that were already pending on the new socket, see accept(2), "Error handling".
+/// over errors that were already pending on the new socket, see accept(2), "Error handling", and what its firewall and its
+/// protocols say of one, "ERRORS".
 pub(super) const ACCEPT_AGAIN: &[c_int] = &[
     libc::ECONNABORTED,
+    libc::EPERM,
     libc::EPROTO,
+    libc::EPROTONOSUPPORT,
+    libc::ESOCKTNOSUPPORT,
+    libc::ENOSR,
+    libc::ETIMEDOUT,
     libc::ENETDOWN,
     libc::ENOPROTOOPT,
     libc::EHOSTDOWN,
