@@ -18,7 +18,7 @@ use wakering::{
     internals::message::{Decoder, Kinds},
     message::{
         AutoReconnect, Builder, HmacAuth, Incoming, Kind, Late, Layer, LinkEnd, Message, Reconnect, Remote,
-        RequestError, Server, UdpNode, Waited,
+        RequestError, Server, Session, UdpNode, Waited,
     },
     net::{TcpListener, TcpStream, UdpSocket},
     time::{sleep, timeout},
@@ -449,6 +449,44 @@ fn numbers_tell_what_both_ends_have_done() {
         client.close().await;
         until(|| server.connections() == 0).await;
         assert_eq!((server.metrics().connections, server.metrics().connections_open), (1, 0));
+    });
+}
+
+/// They ended before anything was sent.
+#[test]
+fn requests_that_never_had_a_connection_are_counted_as_what_they_are() {
+    run(async {
+        // Bound, and listens to nobody: who connects is refused, and nobody else gets the port.
+        let family = rustix::net::AddressFamily::INET;
+        let deaf = rustix::net::socket(family, rustix::net::SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&deaf, &std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = std::net::SocketAddr::try_from(rustix::net::getsockname(&deaf).unwrap()).unwrap();
+        let client = Builder::new().reconnect(Reconnect::default()).request_timeout(SHORT).client();
+        let remote = client.remote(address);
+        for _ in 0..3 {
+            assert!(ask(&remote).await.unwrap_err().is_timeout());
+        }
+        assert_eq!((client.metrics().requests, client.metrics().timeouts), (3, 3));
+        let once = Builder::new().client();
+        assert!(matches!(ask(&once.remote(address)).await, Err(RequestError::Connect(_))));
+        assert_eq!((once.metrics().requests, once.metrics().timeouts), (1, 0));
+
+        // Sent, on a connection that was made for it, and not answered.
+        let silent = listener();
+        let client = Builder::new().request_timeout(SHORT).client();
+        assert!(ask(&client.remote(silent.local_addr().unwrap())).await.unwrap_err().is_timeout());
+        assert_eq!((client.metrics().requests, client.metrics().timeouts), (1, 1));
+
+        // Over datagrams it is the session that was not agreed on in time.
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let builder = Builder::new().session(Session::new("s").require(true)).request_timeout(SHORT);
+        let node = builder.node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let before = node.metrics();
+        let peer = node.peer(nobody.local_addr().unwrap());
+        let error = peer.request(Kind::REQUEST_URI, "echo", "").await.unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        let after = node.metrics();
+        assert!(after.timeouts > before.timeouts && after.requests > before.requests);
     });
 }
 

@@ -19,7 +19,7 @@ use crate::{
     message::{
         error::{LinkEnd, RequestError, SendError},
         guard::Side,
-        late::{Late, Waited},
+        late::{Late, Waited, in_time},
         layer::Layer,
         link::Link,
         metrics::Metrics,
@@ -289,7 +289,7 @@ impl Remote {
             waited.set(Waited::Answer);
             peer.ask(message, &self.layer, self.patience).await
         };
-        let answered = timeout(self.patience, asked).await.unwrap_or(Err(RequestError::TimedOut));
+        let answered = in_time(&self.inner.node.counts, &waited, self.patience, asked).await;
         answered.inspect_err(|error| self.note_late(error, waited.get(), (kind, uri), asked_by.take()))
     }
 

@@ -21,9 +21,11 @@ use crate::{
         client::{Reconnect, Remote},
         error::RequestError,
         link::Link,
+        metrics::{Counts, count},
         peer::contained,
     },
-    proto::message::Kind,
+    proto::message::{Kind, Message},
+    time::timeout,
     worker::Scope,
 };
 
@@ -57,6 +59,25 @@ pub enum Waited {
     Connection,
     /// The answer.
     Answer,
+}
+
+/// Asks for the patience that there is, of which part goes to what has to be there before: a connection, or a session. What
+/// ends before it was sent is counted here.
+pub(super) async fn in_time(
+    counts: &Counts,
+    waited: &Cell<Waited>,
+    patience: Duration,
+    asked: impl Future<Output = Result<Message, RequestError>>,
+) -> Result<Message, RequestError> {
+    let asked = timeout(patience, asked).await;
+    // What was late for itself has been counted where it was sent.
+    let (is_unsent, is_over) = (waited.get() == Waited::Connection, asked.is_err());
+    let answered = asked.unwrap_or(Err(RequestError::TimedOut));
+    if let Err(error) = &answered {
+        count(&counts.requests, u64::from(is_unsent));
+        count(&counts.timeouts, u64::from(error.is_timeout() && (is_unsent || is_over)));
+    }
+    answered
 }
 
 type Handling = Pin<Box<dyn Future<Output = ()>>>;

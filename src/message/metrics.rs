@@ -24,9 +24,9 @@ pub struct Metrics {
     pub dropped: u64,
     /// Bytes that wait for peers to read them, or for the system to send them.
     pub queued_bytes: u64,
-    /// Requests that were made.
+    /// Requests that were made, those included that there was no connection for.
     pub requests: u64,
-    /// Requests that had no answer in their time.
+    /// Requests that had no answer in their time, or no connection.
     pub timeouts: u64,
     /// Messages that did not come through a layer or a session.
     pub refused: u64,

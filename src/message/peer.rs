@@ -27,7 +27,7 @@ use crate::{
         asks::Asks,
         error::{LinkEnd, RequestError, SendError},
         guard::Guard,
-        late::{Late, Waited},
+        late::{Late, Waited, in_time},
         layer::Layer,
         link::Link,
         metrics::count,
@@ -223,7 +223,7 @@ impl Peer {
                     waited.set(Waited::Answer);
                     asked.await
                 };
-                timeout(self.patience, agreed).await.unwrap_or(Err(RequestError::TimedOut))
+                in_time(&self.node().counts, &waited, self.patience, agreed).await
             }
             End::Link(_) | End::Far(_) => asked.await,
         };
