@@ -6,13 +6,15 @@
 //!
 //! | target | level | what |
 //! |---|---|---|
-//! | `wakering::task` | TRACE | a span around each poll, with the task's id and spawn place; spawned, ended |
+//! | `wakering::task` | TRACE | a span around each poll, with the task's id, spawn place and name; spawned, ended |
 //! | `wakering::task` | ERROR | panicked, with the panic's text |
 //! | `wakering::task` | WARN | a poll took, or has been taking, longer than the limit |
 //! | `wakering::net` | WARN | a connection was refused |
-//! | `wakering::http` | WARN | a connection failed: code, frame, stream and offset |
+//! | `wakering::http` | WARN | a connection failed: version, code, frame, stream and offset |
 //! | `wakering::http` | WARN | a TLS handshake failed |
 //! | `wakering::http` | INFO | the phases of a server's end |
+//! | `wakering::message` | WARN | a connection failed: its peer broke the protocol, was too slow, has another secret, or the system says why |
+//! | `wakering::message` | INFO | the phases of a server's end |
 //! | `wakering::service` | WARN | a process that was to take over has failed |
 //! | `wakering::runtime` | INFO | the phases of a runtime's end |
 

@@ -94,18 +94,42 @@ fn a_task_is_told_from_its_spawn_to_its_end_with_a_span_for_each_poll() {
     assert!(spawned < ended, "{lines:#?}");
     let spans = lines[spawned..ended].iter().filter(|line| line.starts_with("span wakering::task task id="));
     assert!(spans.count() >= 2, "{lines:#?}");
-    position(&lines, &["wakering::task ERROR", "as expected", "panicked", "tests/runtime_trace.rs:"]);
+    let panicked = position(&lines, &["wakering::task ERROR", "panicked", "tests/runtime_trace.rs:"]);
+    assert!(lines[panicked].contains("panic=\"as expected\""), "{}", lines[panicked]);
+    assert_eq!(lines[panicked].matches(" message=").count(), 1, "a field has one value: {}", lines[panicked]);
+    assert!(lines.iter().all(|line| !line.contains("name=")), "{lines:#?}");
 }
 
-/// A subscriber that panics at whatever it is told, but for spans.
-struct Furious;
+#[test]
+fn a_tasks_name_stands_in_its_spans_and_events() {
+    let lines = Lines::while_running(|| {
+        wakering::run(async { spawn_named("reaper", async { panic!("as expected") }).await.unwrap_err() })
+            .unwrap();
+    });
+    for words in ["spawned", "span wakering::task task", "panicked", "ended"] {
+        position(&lines, &[words, "name=\"reaper\""]);
+    }
+}
+
+/// A subscriber that panics at one of the things that it is told.
+struct Furious(&'static str);
+
+impl Furious {
+    fn at(&self, what: &str) {
+        if self.0 == what {
+            // Without the hook, whose message the test program would keep.
+            std::panic::resume_unwind(Box::new("a subscriber that does not allow it"));
+        }
+    }
+}
 
 impl Subscriber for Furious {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("wakering") && metadata.is_event()
+        metadata.target().starts_with("wakering")
     }
 
     fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        self.at("a new span");
         Id::from_u64(1)
     }
 
@@ -114,13 +138,21 @@ impl Subscriber for Furious {
     fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
 
     fn event(&self, _event: &Event<'_>) {
-        // Without the hook, whose message the test program would keep.
-        std::panic::resume_unwind(Box::new("a subscriber that allows nothing"));
+        self.at("an event");
     }
 
-    fn enter(&self, _span: &Id) {}
+    fn enter(&self, _span: &Id) {
+        self.at("entering");
+    }
 
-    fn exit(&self, _span: &Id) {}
+    fn exit(&self, _span: &Id) {
+        self.at("leaving");
+    }
+
+    fn try_close(&self, _span: Id) -> bool {
+        self.at("the end of a span");
+        true
+    }
 }
 
 /// Two futures as one, which no destructor of an `async` block ends when the second panics.
@@ -147,20 +179,22 @@ impl Future for Both {
 
 #[test]
 fn a_subscriber_that_panics_ends_no_task_no_worker_and_leaves_no_future_undropped() {
-    let dropped = Arc::new(AtomicBool::new(false));
-    tracing::subscriber::with_default(Furious, || {
-        let told = Told(dropped.clone());
-        wakering::run(async move {
-            let panics =
-                Both { _held: told, poll: || std::panic::resume_unwind(Box::new("a task that panics")) };
-            assert!(spawn(panics).await.unwrap_err().is_panic());
-            spawn(async { wakering::yield_now().await }).await.unwrap();
-            drop(spawn(std::future::pending::<()>()));
-            wakering::yield_now().await;
-        })
-        .unwrap();
-    });
-    assert!(dropped.load(Ordering::Relaxed));
+    for at in ["an event", "a new span", "entering", "leaving", "the end of a span"] {
+        let dropped = Arc::new(AtomicBool::new(false));
+        tracing::subscriber::with_default(Furious(at), || {
+            let told = Told(dropped.clone());
+            wakering::run(async move {
+                let panics =
+                    Both { _held: told, poll: || std::panic::resume_unwind(Box::new("a task that panics")) };
+                assert!(spawn(panics).await.unwrap_err().is_panic());
+                spawn(async { wakering::yield_now().await }).await.unwrap();
+                drop(spawn(std::future::pending::<()>()));
+                wakering::yield_now().await;
+            })
+            .unwrap();
+        });
+        assert!(dropped.load(Ordering::Relaxed), "{at}");
+    }
 }
 
 #[test]
@@ -190,7 +224,8 @@ fn a_stall_is_told_with_the_tasks_name() {
         let lazy = async { spawn_named("lazy", async { thread::sleep(Duration::from_millis(5)) }).await };
         runtime.block_on(lazy).unwrap().unwrap();
     });
-    position(&lines, &["wakering::task WARN", "\"lazy\"", "so_far="]);
+    let told = position(&lines, &["wakering::task WARN", "a poll took", "\"lazy\"", "took="]);
+    assert!(!lines[told].contains("so_far="), "it is over: {}", lines[told]);
 }
 
 #[test]
@@ -210,7 +245,58 @@ fn a_broken_connection_is_told_with_code_frame_stream_and_offset_and_a_servers_e
         })
         .unwrap();
     });
-    position(&lines, &["wakering::http WARN", "PROTOCOL_ERROR: DATA on stream 0 at byte "]);
+    position(
+        &lines,
+        &["wakering::http WARN", "version=HTTP/2.0", "PROTOCOL_ERROR: DATA on stream 0 at byte "],
+    );
     let stops = position(&lines, &["wakering::http INFO", "stopped accepting"]);
     assert!(stops < position(&lines, &["wakering::http INFO", "ended"]), "{lines:#?}");
+}
+
+#[cfg(feature = "http1")]
+#[test]
+fn a_broken_connection_of_an_older_version_is_told_as_what_it_is() {
+    let lines = Lines::while_running(|| {
+        wakering::run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let handler = |_: Request<Body>| async { Response::new(Body::empty()) };
+            let server =
+                Server::builder().http1(wakering::http::Http1::default()).start(listener, handler).unwrap();
+            let mut peer = TcpStream::connect(server.local_addr()).await.unwrap();
+            peer.write_all(b"GET / HTTP/1.1\r\nno colon\r\n\r\n").await.unwrap();
+            while peer.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+            server.stop(Duration::from_secs(60)).await;
+        })
+        .unwrap();
+    });
+    position(&lines, &["wakering::http WARN", "a connection failed", "version=HTTP/1.1"]);
+    assert!(!lines.iter().any(|line| line.contains("HTTP/2")), "{lines:#?}");
+}
+
+#[cfg(feature = "message")]
+#[test]
+fn a_connection_that_breaks_the_message_protocol_is_told_and_its_servers_end_by_its_phases() {
+    use wakering::message::{Builder, Kind};
+    let lines = Lines::while_running(|| {
+        wakering::run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let server = Builder::new().serve(listener).unwrap();
+            let mut peer = TcpStream::connect(server.local_addr()).await.unwrap();
+            peer.write_all(b"GET / HTTP/1.1\r\nHost: somebody else's protocol\r\n\r\n").await.unwrap();
+            while peer.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+            // Who closes in good order is no news.
+            let client = Builder::new().client();
+            let remote = client.connect(server.local_addr()).await.unwrap();
+            remote.request(Kind::REQUEST_URI, "a", "").await.unwrap();
+            client.close().await;
+            server.shutdown(Duration::from_secs(60)).await;
+        })
+        .unwrap();
+    });
+    let told =
+        position(&lines, &["wakering::message WARN", "a connection failed", "peer=127.0.0.1:", "error="]);
+    let failed = lines.iter().filter(|line| line.starts_with("wakering::message WARN")).count();
+    assert_eq!(failed, 1, "{lines:#?}");
+    let stops = position(&lines, &["wakering::message INFO", "stops accepting"]);
+    assert!(told < stops && stops < position(&lines, &["wakering::message INFO", "ended"]), "{lines:#?}");
 }

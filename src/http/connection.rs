@@ -300,7 +300,8 @@ impl<R: Role> Driver<R> {
                 }
                 Some(Event::Closed { error }) => {
                     if let Some(error) = &error {
-                        trace::connection_failed(&self.wire.peer_addr(), error);
+                        let version = core::version(&self.wire.core.borrow());
+                        trace::connection_failed(&self.wire.peer_addr(), &version, error);
                     }
                     if error.is_none() {
                         // In good order: its last answer is one like others.

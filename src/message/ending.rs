@@ -25,6 +25,7 @@ use crate::{
     slab::{self, Slab},
     task::{JoinHandle, TaskId},
     time::{self, timeout, timeout_at},
+    trace,
     worker::{self, Handle, context, dump::Told},
 };
 
@@ -176,6 +177,7 @@ impl Ending {
         let (runtime, stopping) = (Handle::current(), self.life.stopping.clone());
         stopping.run_until_cancelled(runtime.stopping()).await;
         stopping.cancel();
+        trace::message_server_phase("stops accepting");
         worker::spawn(self.see_to_it());
     }
 
@@ -222,6 +224,7 @@ impl Ending {
         if has_ended {
             return;
         }
+        trace::message_server_phase("closes what is left");
         if !exempt.is_empty() {
             self.count((self.cut)(&exempt));
             self.life.advance(Progress::Quiet(self.outcome.get()));
@@ -252,6 +255,7 @@ struct Ended(Rc<Ending>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
+        trace::message_server_phase("ended");
         self.0.life.end(self.0.outcome.get());
     }
 }

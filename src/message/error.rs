@@ -41,6 +41,19 @@ pub enum LinkEnd {
 }
 
 impl LinkEnd {
+    /// Whether something went wrong, more than that one end had enough or the peer was silent.
+    pub(super) fn is_failure(&self) -> bool {
+        match self {
+            LinkEnd::Closed | LinkEnd::PeerClosed | LinkEnd::Idle | LinkEnd::Replaced => false,
+            LinkEnd::CutOff
+            | LinkEnd::SlowWriter
+            | LinkEnd::SlowReader
+            | LinkEnd::Protocol(_)
+            | LinkEnd::Session(_)
+            | LinkEnd::Io(..) => true,
+        }
+    }
+
     pub(super) fn io(doing: &'static str, error: &io::Error) -> LinkEnd {
         // The error itself cannot be shared out; its kind and its words can.
         LinkEnd::Io(doing, Rc::new(io::Error::new(error.kind(), error.to_string())))

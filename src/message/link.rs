@@ -39,6 +39,7 @@ use crate::{
     proto::message::{Decoder, Kind, Message, Order, Requests, plugins::PluginError},
     task::TaskId,
     time::timeout,
+    trace,
     worker::{CancellationToken, Scope, dump::Told, yield_now},
 };
 
@@ -446,6 +447,9 @@ impl Link {
         }
         *noted = Some(end.clone());
         drop(noted);
+        if end.is_failure() {
+            trace::message_connection_failed(&self.address, &end);
+        }
         self.guard.settle();
         self.asks.fail_all(&end);
     }

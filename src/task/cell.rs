@@ -30,7 +30,6 @@ use crate::{
         table,
         waker::{handle_of, waker},
     },
-    trace,
     wake::Handle,
 };
 
@@ -240,9 +239,8 @@ impl<F: Future> TaskCell<F> {
             }
             Ok(Poll::Ready(output)) => Ok(output),
             Err(payload) => {
-                table::panicked();
                 let error = JoinError::panicked(payload);
-                trace::task_panicked(self.header.id(), self.header.spawned(), error.message());
+                table::note_panic(&self.header, error.message());
                 Err(error)
             }
         };

@@ -77,10 +77,6 @@ impl<T> JoinHandle<T> {
         JoinHandle { task }
     }
 
-    pub(crate) fn header(&self) -> &Header {
-        self.task.header()
-    }
-
     /// Ends the task: its future is dropped, on its own worker, when the worker comes to it.
     ///
     /// Awaiting the handle then yields [`JoinError`] with `is_cancelled()`, unless the task had ended before.

@@ -63,6 +63,14 @@ pub(super) fn panicked() {
     });
 }
 
+/// A task has panicked while it was polled.
+#[cold]
+pub(super) fn note_panic(task: &Header, panic: Option<&str>) {
+    panicked();
+    let name = with_current(|tasks| tasks.and_then(|tasks| tasks.name_of(task)));
+    trace::task_panicked(task.id(), task.spawned(), name, panic);
+}
+
 /// The tasks of one worker.
 pub(crate) struct Tasks {
     entry: &'static Entry,
@@ -147,12 +155,9 @@ impl Tasks {
         }
     }
 
-    /// Gives a task a name, which others see in dumps and reports.
-    pub(crate) fn set_name(&self, task: &Header, name: Arc<str>) {
-        if !task.is_finished() {
-            task.set_named();
-            self.published.set_name(task.id(), name);
-        }
+    /// The name of a task of this worker, if it has one.
+    pub(super) fn name_of(&self, task: &Header) -> Option<Arc<str>> {
+        if task.is_named() { self.published.name(task.id()) } else { None }
     }
 
     /// The handle that wakes the root future.
@@ -161,8 +166,14 @@ impl Tasks {
         Handle::new(self.worker, ROOT_SLOT, generation)
     }
 
-    /// Starts a task; it is polled when the queue comes to it.
-    pub(crate) fn spawn<F>(&self, future: F, spawned: &'static Location<'static>) -> JoinHandle<F::Output>
+    /// Starts a task; it is polled when the queue comes to it. Its name is what others see in dumps and reports.
+    #[inline]
+    pub(crate) fn spawn<F>(
+        &self,
+        future: F,
+        name: Option<Arc<str>>,
+        spawned: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
     {
@@ -174,6 +185,10 @@ impl Tasks {
         }
         let handle = self.reserve();
         let cell = Rc::new(TaskCell::new(future, self.id(), handle, spawned));
+        if let Some(name) = name {
+            cell.header().set_named();
+            self.published.set_name(cell.header().id(), name);
+        }
         self.link(handle.slot(), cell.clone());
         self.enqueue(handle.slot());
         JoinHandle::new(cell)
@@ -291,7 +306,8 @@ impl Tasks {
             }
             for task in tasks {
                 task.abandon();
-                trace::task_ended(task.header().id());
+                let header = task.header();
+                trace::task_ended(header.id(), || self.name_of(header));
                 task.retire();
             }
         }
@@ -329,7 +345,7 @@ impl Tasks {
     pub(crate) fn link(&self, slot: u32, task: Rc<dyn Runnable>) {
         let header = task.header();
         header.set_since(self.published.turn_time());
-        trace::task_spawned(header.id(), header.spawned());
+        trace::task_spawned(header.id(), header.spawned(), || self.name_of(header));
         let mut inner = self.inner.borrow_mut();
         inner.live += 1;
         inner.slots[slot as usize].task = Some(task);
@@ -353,7 +369,7 @@ impl Tasks {
     #[inline]
     pub(super) fn leave(&self, slot: u32, task: Rc<dyn Runnable>) {
         let header = task.header();
-        trace::task_ended(header.id());
+        trace::task_ended(header.id(), || self.name_of(header));
         if header.is_named() {
             self.published.forget_name(header.id());
         }

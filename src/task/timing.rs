@@ -68,7 +68,7 @@ impl Tasks {
             return self.timed(header, number, poll);
         }
         let (id, place) = (header.id(), header.spawned());
-        self.charged(id, place, || trace::in_task(id, place, poll))
+        self.charged(id, place, || trace::in_task(id, place, || self.name_of(header), poll))
     }
 
     #[cold]
@@ -79,7 +79,7 @@ impl Tasks {
         let outer = self.published.began();
         self.published.set_began(began);
         let (id, place) = (header.id(), header.spawned());
-        let result = self.charged(id, place, || trace::in_task(id, place, poll));
+        let result = self.charged(id, place, || trace::in_task(id, place, || self.name_of(header), poll));
         let ended = system_now();
         self.published.set_began(outer);
         let took = ended.saturating_sub(began);

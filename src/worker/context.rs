@@ -313,7 +313,7 @@ pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
 {
-    spawn_at(future, Location::caller())
+    spawn_called(future, None, Location::caller())
 }
 
 /// As [`spawn`], for tasks that somebody else asked for, at `spawned`.
@@ -321,17 +321,29 @@ pub(crate) fn spawn_at<F>(future: F, spawned: &'static Location<'static>) -> Joi
 where
     F: Future + 'static,
 {
+    spawn_called(future, None, spawned)
+}
+
+#[inline]
+fn spawn_called<F>(
+    future: F,
+    name: Option<Arc<str>>,
+    spawned: &'static Location<'static>,
+) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+{
     if size_of::<F>() > HUGE_FUTURE {
         // Before anything else: each call that passes it on by value would have another copy on the stack.
         let future = Box::pin(future);
-        return with(|context| context.tasks.spawn(future, spawned));
+        return with(|context| context.tasks.spawn(future, name, spawned));
     }
-    with(|context| context.tasks.spawn(future, spawned))
+    with(|context| context.tasks.spawn(future, name, spawned))
 }
 
 /// Starts a task that has a name; otherwise as [`spawn`].
 ///
-/// Dumps and reports of stalls show the name. A task without one costs nothing for it; this one a lock that
+/// Dumps, reports of stalls and the spans and events of the feature `tracing` show the name. A task without one costs nothing for it; this one a lock that
 /// nobody else holds, when it is spawned and when it ends.
 ///
 /// # Panics
@@ -358,9 +370,7 @@ pub fn spawn_named<F>(name: impl Into<Arc<str>>, future: F) -> JoinHandle<F::Out
 where
     F: Future + 'static,
 {
-    let task = spawn(future);
-    with(|context| context.tasks.set_name(task.header(), name.into()));
-    task
+    spawn_called(future, Some(name.into()), Location::caller())
 }
 
 /// Starts a task on worker `worker` of the current runtime; see [`Handle::spawn_on`](crate::Handle::spawn_on).

@@ -140,7 +140,7 @@ where
         context::with(|context| {
             let supervised = Supervised::new(make, guard);
             // Detached: the meeting is how its output is waited for.
-            drop(context.tasks().spawn(supervised, spawned));
+            drop(context.tasks().spawn(supervised, None, spawned));
         });
     };
     shared.inject(worker, Box::new(job))?;

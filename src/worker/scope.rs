@@ -259,7 +259,7 @@ impl<E: 'static> Scope<E> {
     {
         let key = self.family.children.borrow_mut().insert(Child { task: None, is_remote });
         let child = Beside::new(Some(future), Member { family: self.family.clone(), key });
-        let task = context::with(|context| context.tasks().spawn(child, spawned));
+        let task = context::with(|context| context.tasks().spawn(child, None, spawned));
         let abort = task.abort_handle();
         if self.family.ended.get() {
             task.abort();

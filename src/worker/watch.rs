@@ -47,8 +47,8 @@ impl Builder {
     /// Reports polls that take longer than `limit`, by default none.
     ///
     /// One long poll holds up everything else on its worker. The report names the task, where it was spawned and how
-    /// long it took; it goes to [`on_stall`](Builder::on_stall), by default to standard error, when the poll is over,
-    /// and with [`watchdog`](Builder::watchdog) also while it lasts. Every poll then costs a read of the clock, some
+    /// long it took; it goes to [`on_stall`](Builder::on_stall), by default to standard error (or to the `tracing`
+    /// subscriber that takes it, with the feature of that name), when the poll is over, and with [`watchdog`](Builder::watchdog) also while it lasts. Every poll then costs a read of the clock, some
     /// 25 ns.
     ///
     /// # Examples
@@ -171,9 +171,10 @@ impl fmt::Debug for Settings {
 
 fn tell(hook: &Option<Hook>, stall: &Stall) {
     let told = catch_unwind(AssertUnwindSafe(|| {
-        trace::stall(stall, stall.so_far);
+        let is_told = trace::stall(stall, stall.so_far, stall.is_over);
         match hook {
             Some(hook) => hook(stall),
+            None if is_told => {}
             None => trace::say(&stall.to_string()),
         }
     }));
