@@ -44,7 +44,7 @@ impl Victim {
                     return Response::new(Body::from(vec![7; 16 << 20]));
                 }
                 if request.uri().path() == "/never" {
-                    pending().await
+                    pending::<()>().await;
                 }
                 let mut count = 0;
                 while let Some(Ok(bytes)) = request.body_mut().data().await {

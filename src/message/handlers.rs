@@ -209,9 +209,9 @@ impl Link {
             reader.poll_broken(context).map(Err)
         });
         if holds.await? {
-            handlers.hold(route, message)
+            handlers.hold(route, message);
         } else {
-            self.handle(route, message)
+            self.handle(route, message);
         }
         Ok(())
     }
