@@ -162,13 +162,13 @@ async fn pass_on(mut client: TcpStream, options: &Options) -> io::Result<()> {
         stream.set_nodelay(true)?;
         // A peer that has vanished says nothing, and would be kept for ever.
         stream.set_keepalive(Some(options.keep_alive))?;
+        // Whoever is left must not take what came for all that was sent: whatever ends this task before both sides have
+        // ended, an error or that the grace is over, resets the connection.
+        stream.set_linger(Some(Duration::ZERO))?;
     }
-    let copied = copy_bidirectional(&mut client, &mut server).await;
-    if copied.is_err() {
-        // Whoever is left must not take what came for all that was sent: the connection is reset, and not ended.
-        for stream in [&client, &server] {
-            stream.set_linger(Some(Duration::ZERO))?;
-        }
+    copy_bidirectional(&mut client, &mut server).await?;
+    for stream in [&client, &server] {
+        stream.set_linger(None)?;
     }
-    copied.map(|_bytes| ())
+    Ok(())
 }

@@ -80,7 +80,8 @@ pub async fn copy(reader: &mut impl Reader, writer: &mut impl Writer) -> io::Res
 /// The first error of either side, which ends both directions; the connections are left open. A reset is noticed whatever the
 /// copy waits for (on the fallback backend: with the next read or write). Dropped as they are they end as
 /// if all had come: where the end of a connection is the end of what it carries, hand the error on by
-/// [`set_linger`](crate::net::TcpStream::set_linger) with zero, a reset, on both (the example `tcp_proxy` does).
+/// [`set_linger`](crate::net::TcpStream::set_linger) with zero, a reset, on both (the example `tcp_proxy` does, before it copies, so that it holds
+/// for a copy that is dropped, too).
 ///
 /// # Cancellation
 ///
