@@ -143,7 +143,8 @@ impl Asked {
     /// Waits until it may have forgotten its subscribers; why it has, if that is known.
     async fn forgets(&self, line: &ClientLine) -> Option<LinkEnd> {
         match self {
-            Asked::Connection(remote) => Some(remote.ended().await),
+            // One that has gone without a word, or whose messages are not to be trusted any more, is found out by asking.
+            Asked::Connection(remote) => timeout(line.renew, remote.ended()).await.ok(),
             Asked::Datagrams(..) => {
                 sleep(line.renew).await;
                 None
@@ -227,9 +228,9 @@ fn failure(error: &RequestError, line: &ClientLine, server: &Asked) -> Failure {
         // As long as there is no connection, it is that which took too long.
         RequestError::TimedOut if !server.is_there() => Failure::NoConnection(text + &server.absence()),
         RequestError::TimedOut => Failure::TimedOut(text),
-        RequestError::Connect(_) | RequestError::Lost(_) | RequestError::Send(SendError::Closed) => {
-            Failure::NoConnection(text)
-        }
+        RequestError::Connect(_)
+        | RequestError::Lost(_)
+        | RequestError::Send(SendError::Closed | SendError::System(_)) => Failure::NoConnection(text),
         RequestError::Send(SendError::Encode(_) | SendError::Datagram { .. }) => Failure::TooLong(text),
         _ => Failure::Refused(text),
     }

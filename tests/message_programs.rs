@@ -125,6 +125,23 @@ fn a_subscriber_by_datagrams_is_told_by_a_server_that_was_restarted() {
 }
 
 #[test]
+fn a_subscriber_ends_when_its_server_stands_still() {
+    let server = Process::start("message_server", &[]);
+    let mut subscriber = support::kill_with_parent(example("message_client"));
+    subscriber.args(["--addr", &server.address.to_string(), "--renew", "0.1", "--timeout", "1"]);
+    let mut subscriber = subscriber.args(["sub", "news"]).stdout(Stdio::piped()).spawn().unwrap();
+    let heard = heard_by(&mut subscriber);
+    assert!(support::eventually(LONG, || {
+        assert_eq!(code(&ask(&server, &["pub", "news", "x"])), 0);
+        !heard.lock().unwrap().is_empty()
+    }));
+    server.signal(Signal::Stop);
+    let ended = subscriber.wait().unwrap().code();
+    server.signal(Signal::Continue);
+    assert_eq!(ended, Some(3), "nothing ends the connection");
+}
+
+#[test]
 fn a_subscriber_by_datagrams_ends_when_the_server_has_gone() {
     let server = Process::start("message_server", &["--udp"]);
     let mut subscriber = support::kill_with_parent(example("message_client"));

@@ -64,7 +64,7 @@ pub URI CONTENT        publishes it
 --udp              messages are datagrams; that nobody is there is known where the system tells (Linux: code 6, else 3)
 --timeout SECONDS  how long connecting and an answer may take together (default 10)
 --reconnect        try again when nobody is there, within the timeout; `sub` does so when its connection is lost, too
---renew SECONDS    how often `sub` subscribes anew with --udp, where nobody tells that the server was restarted (default 20)
+--renew SECONDS    how often `sub` subscribes anew, since nobody may tell that the server is gone, or was restarted (default 20)
 -h, --help         this text
 
 Content is written as it is; on a terminal a line's end follows. CONTENT that begins with a dash, and is no number, comes behind

@@ -27,6 +27,8 @@ pub(crate) struct Server {
 pub(crate) enum Signal {
     Interrupt,
     Terminate,
+    Stop,
+    Continue,
 }
 
 impl Server {
@@ -68,6 +70,8 @@ impl Server {
         let name = match signal {
             Signal::Interrupt => "INT",
             Signal::Terminate => "TERM",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
         };
         // The shell's own `kill`: the program of that name is not installed everywhere.
         let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.pid())).status();
