@@ -11,7 +11,7 @@ use std::{
 };
 
 use wakering::{
-    Handle, Runtime, RuntimeError, run, spawn, spawn_blocking, spawn_named,
+    Handle, Runtime, RuntimeError, run, spawn, spawn_blocking, spawn_named, spawn_on,
     time::{ManualClock, sleep},
     yield_now,
 };
@@ -40,6 +40,34 @@ fn a_shutdown_lets_tasks_finish_and_reports_nothing() {
     let report = report.unwrap();
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.to_string(), "everything ended by itself");
+}
+
+thread_local! {
+    static BLOCKS: Cell<Option<Blocks>> = const { Cell::new(None) };
+}
+
+/// Blocks in its destructor, which runs when its thread ends.
+struct Blocks(mpsc::Sender<()>, mpsc::Receiver<()>);
+
+impl Drop for Blocks {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+        let _ = self.1.recv();
+    }
+}
+
+/// Not its tasks hold it up, nor what those dropped: a library's value that lives as long as the thread.
+#[test]
+fn a_shutdown_does_not_wait_for_thread_locals_whose_destructors_block() {
+    let (began, begun) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let keep = async { BLOCKS.set(Some(Blocks(began, released))) };
+    runtime.block_on(async { spawn_on(1, || keep).unwrap().await.unwrap() }).unwrap();
+    drop(runtime.shutdown(milliseconds(1)).unwrap());
+    // It is inside, or gets there, and nobody waits for it.
+    begun.recv().unwrap();
+    drop(release);
 }
 
 #[test]

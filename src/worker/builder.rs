@@ -161,6 +161,29 @@ fn release(workers: &[Reach]) {
     }
 }
 
+thread_local! {
+    static LAST: Cell<Option<Last>> = const { Cell::new(None) };
+}
+
+/// Says that a worker's thread has come to its end, behind its other locals: the destructor of one may block, and nobody
+/// can join a thread with a time limit.
+struct Last {
+    report: mpsc::Sender<usize>,
+    index: usize,
+}
+
+impl Last {
+    fn note(report: mpsc::Sender<usize>, index: usize) {
+        LAST.set(Some(Last { report, index }));
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let _ = self.report.send(self.index);
+    }
+}
+
 /// Starts a worker's thread and waits until its context is built there.
 fn start_worker(
     name: &str,
@@ -171,6 +194,8 @@ fn start_worker(
     let (built, outcome) = mpsc::channel();
     let (shared, processors) = (shared.clone(), Processors::of_starter());
     let thread = thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
+        // The first of the thread's locals is the last that is destroyed.
+        Last::note(report, index);
         processors.apply();
         let pinned = shared.tuning.pin(index).map_err(RuntimeError::from);
         let context = match pinned.and_then(|()| Context::new(&shared, index)) {
@@ -192,7 +217,6 @@ fn start_worker(
             }
         }
         context.close();
-        let _ = report.send(index);
     })?;
     match outcome.recv() {
         Ok(Ok(())) => Ok(thread),

@@ -193,12 +193,16 @@ impl Runtime {
         self.shared.say(grace);
         self.drive()?;
         self.context.close();
-        join(std::mem::take(&mut self.threads), &self.ended, give_up);
+        let left = join(std::mem::take(&mut self.threads), &self.ended, give_up);
         if let Some(watch) = self.watch.take() {
             watch.end(SHUTDOWN_SLACK);
         }
         self.shared.give_jobs_up();
-        Ok(self.shared.report(None, true))
+        let report = self.shared.report(None, true);
+        for worker in left.iter().filter(|it| !report.stuck.iter().any(|(index, _)| *index == it.index)) {
+            worker.say_abandoned("the destructor of a thread-local value");
+        }
+        Ok(report)
     }
 
     /// Turns the first worker's loop until the end.
@@ -257,8 +261,7 @@ impl Drop for Runtime {
         let give_up = Instant::now() + DROP_DEADLINE;
         self.context.close();
         for worker in join(std::mem::take(&mut self.threads), &self.ended, Some(give_up)) {
-            let name = worker.thread.thread().name().unwrap_or("wakering").to_owned();
-            trace::say(&format!("worker {name} is still inside a poll or a drop; its thread is abandoned"));
+            worker.say_abandoned("a poll or a drop");
         }
         if let Some(watch) = self.watch.take() {
             watch.end(give_up.saturating_duration_since(Instant::now()).max(SHUTDOWN_SLACK));
@@ -279,7 +282,14 @@ impl fmt::Debug for Runtime {
     }
 }
 
-/// Joins the workers that end in time, and returns the others.
+impl Worker {
+    fn say_abandoned(&self, inside: &str) {
+        let name = self.thread.thread().name().unwrap_or("wakering");
+        trace::say(&format!("worker {name} is still inside {inside}; its thread is abandoned"));
+    }
+}
+
+/// Joins the workers that end in time, and returns the others. Who reports its end has nothing left that may block.
 fn join(threads: Vec<Worker>, ended: &mpsc::Receiver<usize>, give_up: Option<Instant>) -> Vec<Worker> {
     let mut running: Vec<Worker> = threads;
     while !running.is_empty() {

@@ -13,6 +13,7 @@
 //! code runs while it is held.
 
 use std::{
+    collections::HashSet,
     fmt, mem,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -122,7 +123,7 @@ impl Want {
 }
 
 /// A task of the runtime, or its root future: where it lives, and its id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Member {
     pub(super) worker: u16,
     pub(super) task: u64,
@@ -146,7 +147,7 @@ struct State {
     report: ShutdownReport,
     waiters: Waiters<Waiting>,
     /// Tasks that have been told of the end, and go on to say their last words.
-    told: Vec<Member>,
+    told: HashSet<Member>,
 }
 
 struct Waiting {
@@ -162,7 +163,7 @@ impl Life {
             quiet: false,
             report: ShutdownReport::default(),
             waiters: Waiters::new(),
-            told: Vec::new(),
+            told: HashSet::new(),
         };
         Life { clock, word: AtomicU64::new(RUNNING), state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -371,5 +372,21 @@ impl Shared {
             }
         }
         report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_awaits_the_shutdown_again_and_again_is_noted_once() {
+        let life = Life::new(1, Clock::real());
+        let member = Member { worker: 0, task: 7 };
+        for _ in 0..100 {
+            let mut wait = Wait { number: 0, want: Want::Shutdown, inside: Some(member) };
+            assert!(life.look(&mut wait, Waker::noop(), true));
+        }
+        assert_eq!((life.exempt(0), life.state().told.len()), (vec![7], 1));
     }
 }

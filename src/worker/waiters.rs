@@ -1,10 +1,11 @@
 //! Those who wait for the end of a runtime or of a server, on whatever thread they are.
 //!
-//! They stand in a list under the lock of what ends, from their first look to the end of their wait. Nothing foreign runs
+//! They stand in a list, in the order in which they came, under the lock of what ends, from their first look to the end of their wait. Nothing foreign runs
 //! while that lock is held, but for the clone of a waker that is to be woken behind it: who comes brings a clone along, and
 //! what leaves the list is dropped behind the lock.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::{Arc, Condvar, MutexGuard, PoisonError},
@@ -14,51 +15,50 @@ use std::{
 
 /// Who waits, each with what is known of it.
 pub(crate) struct Waiters<T> {
-    list: Vec<Waiter<T>>,
+    list: BTreeMap<u64, Waiter<T>>,
     /// The last that was given.
     number: u64,
 }
 
 pub(crate) struct Waiter<T> {
-    number: u64,
     pub(crate) what: T,
     pub(crate) waker: Waker,
 }
 
 impl<T> Waiters<T> {
     pub(crate) fn new() -> Waiters<T> {
-        Waiters { list: Vec::new(), number: 0 }
+        Waiters { list: BTreeMap::new(), number: 0 }
     }
 
     /// Somebody waits from now on, under the number that is returned; it is never 0.
     pub(crate) fn enter(&mut self, what: T, waker: Waker) -> u64 {
         self.number += 1;
-        self.list.push(Waiter { number: self.number, what, waker });
+        let former = self.list.insert(self.number, Waiter { what, waker });
+        debug_assert!(former.is_none(), "a number is given once");
         self.number
     }
 
     /// Nobody waits under this number any more; what is returned is to be dropped behind the lock.
     #[must_use]
     pub(crate) fn leave(&mut self, number: u64) -> Option<Waiter<T>> {
-        let at = self.list.iter().position(|waiter| waiter.number == number)?;
-        Some(self.list.swap_remove(at))
+        self.list.remove(&number)
     }
 
     pub(crate) fn find(&mut self, number: u64) -> Option<&mut Waiter<T>> {
-        self.list.iter_mut().find(|waiter| waiter.number == number)
+        self.list.get_mut(&number)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.list.iter().map(|waiter| &waiter.what)
+        self.list.values().map(|waiter| &waiter.what)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Waiter<T>> {
-        self.list.iter_mut()
+        self.list.values_mut()
     }
 
     /// The wakers of those that are meant, to be woken behind the lock.
     pub(crate) fn wakers(&self, is_meant: impl Fn(&T) -> bool) -> Vec<Waker> {
-        let meant = self.list.iter().filter(|waiter| is_meant(&waiter.what));
+        let meant = self.list.values().filter(|waiter| is_meant(&waiter.what));
         meant.map(|waiter| waiter.waker.clone()).collect()
     }
 }
