@@ -412,6 +412,25 @@ fn half_close_ends_one_direction_and_halves_close_what_they_own() {
     });
 }
 
+/// Who sent a message is put in front of what came with it, and both share the room.
+#[cfg(target_os = "linux")]
+#[test]
+fn credentials_that_come_beside_descriptors_do_not_take_their_place() {
+    run(async {
+        let (mut here, mut there) = UnixStream::pair().unwrap();
+        rustix::net::sockopt::set_socket_passcred(there.as_fd(), true).unwrap();
+        let (one, _other) = StdStream::pair().unwrap();
+        for passed in [1, 2, 12] {
+            here.send_fds(b"x", &vec![one.as_fd(); passed]).await.unwrap();
+            let received = there.recv_fds(&mut [0; 8], passed).await.unwrap();
+            assert_eq!((received.len, received.fds.len(), received.fds_lost), (1, passed, false));
+            here.send_fds(b"x", &vec![one.as_fd(); passed + 1]).await.unwrap();
+            let received = there.recv_fds(&mut [0; 8], passed).await.unwrap();
+            assert_eq!((received.len, received.fds.len(), received.fds_lost), (1, 0, true));
+        }
+    });
+}
+
 #[test]
 fn dropping_a_unix_connection_tells_the_peer_at_once_a_hundred_of_a_hundred_times() {
     run(async {

@@ -11,7 +11,7 @@ use super::addr::Storage;
 use super::call::{Call, attempt, cvt};
 use super::socket::{Connect, Kind};
 use super::unix_addr::{RawUnixAddr, decode};
-use super::unix_os::RECV_FLAGS;
+use super::unix_os::{RECV_FLAGS, SCM_PIDFD};
 use super::{open, os};
 use crate::limits::PASSED_DESCRIPTORS_MAX;
 
@@ -138,7 +138,7 @@ pub(crate) fn recv_message(
     let len = attempt(Call::RecvMessage, fd, || {
         // Set anew for each try, for the kernel writes both.
         header.msg_namelen = room;
-        control.make_room(&mut header, descriptors);
+        control.make_room_to_receive(&mut header, descriptors);
         // SAFETY: `header` names `source` with its room, `control` with its room or less, and one IoSliceMut, which has
         // the layout of iovec and borrows its memory exclusively; all of them outlive the call.
         unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut header, flags | RECV_FLAGS) }
@@ -151,6 +151,8 @@ pub(crate) fn recv_message(
         truncated: header.msg_flags & libc::MSG_TRUNC != 0,
         descriptors_lost: header.msg_flags & libc::MSG_CTRUNC != 0,
     };
+    // There was room for a few more, in case that credentials came beside them.
+    received.descriptors_lost |= received.descriptors.len() > descriptors;
     if received.descriptors_lost {
         received.descriptors.clear();
     }
@@ -173,8 +175,11 @@ fn empty_header() -> msghdr {
 struct Control([u8; Control::ROOM]);
 
 impl Control {
-    /// The descriptors, the header before them, and what the systems pad both with.
-    const ROOM: usize = PASSED_DESCRIPTORS_MAX * mem::size_of::<RawFd>() + 64;
+    /// The descriptors, the header before them, what the systems pad both with, and what else may come.
+    const ROOM: usize = PASSED_DESCRIPTORS_MAX * mem::size_of::<RawFd>() + 64 + Control::BESIDE;
+    /// What comes beside descriptors if the caller has asked for it: credentials (`SO_PASSCRED`), which are put first and would
+    /// take the descriptors' place, and a process's descriptor.
+    const BESIDE: usize = 56;
 
     fn new() -> Control {
         const { assert!(mem::align_of::<cmsghdr>() <= mem::align_of::<Control>()) };
@@ -188,7 +193,16 @@ impl Control {
         (unsafe { libc::CMSG_LEN(bytes) }) as usize
     }
 
-    /// Makes `header` name room for `count` descriptors and not one more: what is beyond is the kernel's to close.
+    /// Makes `header` name room for `count` descriptors and what may come beside them; for none at all where none are wanted:
+    /// what is beyond is the kernel's to close.
+    fn make_room_to_receive(&mut self, header: &mut msghdr, count: usize) {
+        self.make_room(header, count);
+        if count > 0 {
+            header.msg_controllen = (Control::length_of(count) + Control::BESIDE) as _;
+        }
+    }
+
+    /// Makes `header` name room for `count` descriptors.
     fn make_room(&mut self, header: &mut msghdr, count: usize) {
         if count == 0 {
             header.msg_control = ptr::null_mut();
@@ -232,7 +246,8 @@ impl Control {
         while !piece.is_null() {
             // SAFETY: the macros return only headers that lie whole inside of the written part.
             let head = unsafe { piece.read() };
-            if head.cmsg_level == libc::SOL_SOCKET && head.cmsg_type == libc::SCM_RIGHTS {
+            let is_passed = head.cmsg_type == libc::SCM_RIGHTS;
+            if head.cmsg_level == libc::SOL_SOCKET && (is_passed || Some(head.cmsg_type) == SCM_PIDFD) {
                 // SAFETY: `piece` points to a whole header.
                 let data = unsafe { libc::CMSG_DATA(piece) }.cast::<RawFd>();
                 // Some systems cut the data and leave the length as it was.
@@ -245,7 +260,10 @@ impl Control {
                     // SAFETY: as above, and any bits are a number.
                     let number = unsafe { number.read_unaligned() };
                     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-                    taken.push(unsafe { OwnedFd::from_raw_fd(number) });
+                    let owned = unsafe { OwnedFd::from_raw_fd(number) };
+                    if is_passed {
+                        taken.push(owned);
+                    } // else there is nobody to give it to, and it is closed
                 }
             }
             // SAFETY: `header` and `piece` are those of this walk.
@@ -279,4 +297,28 @@ fn close_on_exec(descriptors: &[OwnedFd]) -> io::Result<()> {
         cvt(Call::Flags, || unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// `SO_PASSPIDFD` is asked for by who has the socket's descriptor, and the kernel is asked for control data by us.
+    #[test]
+    fn a_process_descriptor_that_comes_beside_others_is_closed() {
+        let Some(kind) = SCM_PIDFD else { return };
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        let (mut control, mut header) = (Control::new(), empty_header());
+        control.put(&mut header, &[writer.as_fd()]).unwrap();
+        // SAFETY: `header` names `control`, into which a header was written a moment ago.
+        let first = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+        // SAFETY: `first` points to that header.
+        unsafe { (*first).cmsg_type = kind };
+        mem::forget(writer);
+        assert!(control.take(&header).unwrap().is_empty(), "nobody passed it");
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0, "nobody holds the other end");
+    }
 }

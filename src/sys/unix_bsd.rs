@@ -11,6 +11,7 @@ use super::unix::Credentials;
 pub(super) const ABSTRACT_NAMES: bool = false;
 /// Apple has no flag for it: `unix.rs` sets each descriptor close-on-exec by itself.
 pub(super) const RECV_FLAGS: c_int = 0;
+pub(super) const SCM_PIDFD: Option<c_int> = None;
 
 /// getpeereid(3), which does not tell the process.
 pub(crate) fn credentials(fd: BorrowedFd<'_>) -> io::Result<Credentials> {

@@ -13,6 +13,9 @@ pub(super) const ABSTRACT_NAMES: bool = true;
 /// Received descriptors are born close-on-exec.
 pub(super) const RECV_FLAGS: c_int = libc::MSG_CMSG_CLOEXEC;
 
+/// Control data that is a descriptor, too: a process's (`SO_PASSPIDFD`, Linux 6.5).
+pub(super) const SCM_PIDFD: Option<c_int> = Some(4);
+
 impl Plain for libc::ucred {}
 
 /// Who the peer was when it connected, listened or made the pair (`SO_PEERCRED`).
