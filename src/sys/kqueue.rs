@@ -12,10 +12,11 @@
 //! - A kqueue cannot tell that a descriptor is registered already: the second registration replaces the first's
 //!   token. It has no exclusive wake-up either: every worker that shares a listener is woken, and no way to see
 //!   urgent data, which is why a short read must not count as drained here.
-//! - `fork` does not hand a kqueue to the child, whose copy of this struct closes a number that is not open.
+//! - `fork` does not hand a kqueue to the child, where its number may soon be another file's: there it is not closed, and
+//!   nothing is deregistered.
 
 use std::io;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
@@ -41,7 +42,9 @@ pub const TELLS_RESETS: bool = true;
 
 /// Waits for many descriptors at once; see the contract in `sys/mod.rs`.
 pub struct Selector {
-    queue: OwnedFd,
+    queue: ManuallyDrop<OwnedFd>,
+    /// The process that made it.
+    process: u32,
     events: Box<[Change]>,
     /// How many of `events` the last wait filled.
     filled: usize,
@@ -66,7 +69,8 @@ impl Selector {
         cvt(Call::Flags, || unsafe { libc::fcntl(queue.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
         let capacity = event_capacity.clamp(1, SELECTOR_EVENTS_MAX);
         let events = (0..capacity).map(|_| change(0, 0, 0, Token(0))).collect();
-        let selector = Selector { queue, events, filled: 0 };
+        let (queue, process) = (ManuallyDrop::new(queue), std::process::id());
+        let selector = Selector { queue, process, events, filled: 0 };
         let flags = abi::EV_ADD | abi::EV_CLEAR;
         selector.apply(&mut [change(0, abi::EVFILT_USER, flags, Token::DOORBELL)])?;
         Ok(selector)
@@ -113,12 +117,15 @@ impl Selector {
         }
     }
 
-    /// Ends the descriptor's registration, in whichever directions it has one.
+    /// Ends the descriptor's registration, in whichever directions it has one. In a forked child it does nothing.
     ///
     /// # Errors
     ///
     /// None that an open descriptor can meet; one that is not registered is no error here.
     pub fn deregister(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        if self.process != std::process::id() {
+            return Ok(());
+        }
         let ident = fd.as_raw_fd() as usize;
         let token = Token(0);
         self.apply(&mut [
@@ -176,6 +183,15 @@ impl Selector {
             // The changes have been applied all the same.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Selector {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            // SAFETY: nobody uses the descriptor after this, since the selector is being dropped.
+            unsafe { ManuallyDrop::drop(&mut self.queue) };
         }
     }
 }
