@@ -5,6 +5,7 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     future::{Future, pending},
+    net::Shutdown,
     rc::{Rc, Weak},
     sync::mpsc,
     thread,
@@ -18,7 +19,7 @@ use wakering::{
         Builder, Client, Incoming, Kind, Late, Message, Peer, Reconnect, Remote, RequestError, Server,
         ServerHandle, Servers, Stopped, UdpNode,
     },
-    net::{TcpConnector, TcpListener, UdpSocket},
+    net::{TcpConnector, TcpListener, TcpStream, UdpSocket},
     time::{ManualClock, sleep, timeout},
     yield_now,
 };
@@ -110,6 +111,34 @@ impl Pair {
 
 fn one_late(stopped: Stopped) {
     assert_eq!(stopped.aborted, 1, "{stopped:?}");
+}
+
+#[test]
+fn who_has_ended_its_side_is_answered_for_as_long_as_the_server_is_patient() {
+    if wakering::internals::faults::ON {
+        return; // The clock does not move by itself then.
+    }
+    run(async {
+        for (patience, is_answered) in [(None, false), (Some(LONG), true)] {
+            let slow = |incoming: Incoming| async move {
+                sleep(LONG / 2).await;
+                Some(incoming.answer(Kind::RESPOND_URI, "late"))
+            };
+            let mut builder = Builder::new().on(Kind::REQUEST_URI, slow);
+            if let Some(patience) = patience {
+                builder = builder.half_closed(patience);
+            }
+            let server = builder.serve(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+            let mut peer = TcpStream::connect(server.local_addr()).await.unwrap();
+            let mut frame = Vec::new();
+            Message::new(Kind::REQUEST_URI, "the uri", "x").encode(&mut frame).unwrap();
+            peer.write_all(&frame).await.unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+            let mut answer = bytes::BytesMut::new();
+            while peer.read_buf(&mut answer).await.unwrap() > 0 {}
+            assert_eq!(!answer.is_empty(), is_answered, "{answer:?}");
+        }
+    });
 }
 
 #[test]

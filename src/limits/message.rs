@@ -108,6 +108,8 @@ const _: () = assert!(
 pub(crate) const MESSAGE_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a write may wait for a peer that takes nothing of it.
 pub(crate) const MESSAGE_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long handlers may go on when the peer has ended its side: it looks the same as one that has gone, and most have.
+pub(crate) const MESSAGE_HALF_CLOSED: Duration = Duration::from_secs(1);
 /// How long a connection may be silent; those that have subscribed to something may be so for ever.
 pub(crate) const MESSAGE_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long an answer is waited for; as in the protocol's first implementation.

@@ -156,7 +156,8 @@ impl Link {
             return;
         }
         self.serves.set(false);
-        let patience = if stopping.is_cancelled() { Duration::MAX } else { MESSAGE_LAST_WORDS };
+        let half_closed = self.node.settings.half_closed;
+        let patience = if stopping.is_cancelled() { Duration::MAX } else { half_closed };
         // Handlers at work may have asked the peer: its answers are read still, and nothing else is taken.
         let quiet = beside(reading.as_mut(), &has_read, self.handlers.at_most(0));
         let _ = timeout(patience, self.over.run_until_cancelled(quiet)).await;

@@ -50,6 +50,7 @@ pub(super) struct Settings {
     pub(super) slow_peer: SlowPeer,
     pub(super) read_timeout: Duration,
     pub(super) write_timeout: Duration,
+    pub(super) half_closed: Duration,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) request_timeout: Duration,
     pub(super) reconnect: Option<Reconnect>,
@@ -216,6 +217,7 @@ impl Builder {
             slow_peer: SlowPeer::default(),
             read_timeout: limits::MESSAGE_READ_TIMEOUT,
             write_timeout: limits::MESSAGE_WRITE_TIMEOUT,
+            half_closed: limits::MESSAGE_HALF_CLOSED,
             idle_timeout: Some(limits::MESSAGE_IDLE_TIMEOUT),
             request_timeout: limits::MESSAGE_REQUEST_TIMEOUT,
             reconnect: None,
@@ -374,6 +376,13 @@ impl Builder {
     /// How long a write may wait for a peer that takes nothing of it, on Linux less than 64 KiB; 30 s by default.
     pub fn write_timeout(mut self, timeout: Duration) -> Builder {
         self.settings.write_timeout = timeout;
+        self
+    }
+
+    /// How long handlers may still be at work when the peer has ended its side; 1 s by default. Most that do so have gone, and
+    /// their handlers work for nobody; who only sends no more (`nc -N`) has answers that take longer with more.
+    pub fn half_closed(mut self, patience: Duration) -> Builder {
+        self.settings.half_closed = patience;
         self
     }
 
