@@ -9,6 +9,7 @@ mod http1;
 mod serving;
 
 use std::{
+    future::Future,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     sync::mpsc::{self, Receiver, Sender},
@@ -19,9 +20,14 @@ use std::{
 use bytes::Bytes;
 use http1::{Answer, answers, connect, exchange, read_answer, read_to_end};
 use serving::{Client, Serving};
-use wakering::http::{
-    Body, BodyError, Builder, CommandError, Config, ConnectionEnd, Frame, HeaderMap, HeaderValue, Http1,
-    Meters, Method, Metrics, Request, Response, Server, StatusCode, Tunnel, header,
+use wakering::{
+    http::{
+        Body, BodyError, Builder, CommandError, Config, ConnectionEnd, Frame, HeaderMap, HeaderValue, Http1,
+        Meters, Method, Metrics, Request, Response, Server, StatusCode, Stopped, Tunnel, header,
+    },
+    net::TcpListener,
+    spawn,
+    time::ManualClock,
 };
 
 /// Long enough for a loaded machine; only a failing test waits so long.
@@ -463,6 +469,7 @@ fn a_server_that_ends_answers_what_it_has_and_closes_who_waits() {
     begun.recv_timeout(FOR_EVER).unwrap();
     let ending = thread::spawn(move || server.stop(FOR_EVER));
     assert_eq!(read_to_end(&mut idle), b"", "who waits for nothing is closed");
+    drop(idle);
     open.send(()).unwrap();
     let all = answers(&read_to_end(&mut busy));
     assert_eq!(all.len(), 1, "what was sent ahead is not served any more");
@@ -472,6 +479,77 @@ fn a_server_that_ends_answers_what_it_has_and_closes_who_waits() {
     let metrics = meters.read();
     assert_eq!((metrics.connections, metrics.connections_open, metrics.requests), (2, 0, 2));
     assert_eq!((metrics.handlers, metrics.streams_open, metrics.held_output), (0, 0, 0));
+}
+
+/// Runs a test on a clock that moves when everything waits, with a server and a client's connection that has had an answer.
+fn on_a_still_clock<F: Future<Output = ()>>(
+    test: impl FnOnce(Server, wakering::net::TcpStream, ManualClock) -> F,
+) {
+    if wakering::internals::faults::ON {
+        return; // a call that fails on demand may hide what has come, and the clock would jump over it
+    }
+    let clock = ManualClock::new();
+    let runtime = wakering::Runtime::builder().manual_clock(&clock).build().unwrap();
+    runtime
+        .block_on(async {
+            let server = builder().start(TcpListener::bind("127.0.0.1:0").unwrap(), route).unwrap();
+            let mut client = wakering::net::TcpStream::connect(server.local_addr()).await.unwrap();
+            assert!(!ask(&mut client).await.contains("connection:"));
+            test(server, client, clock).await;
+        })
+        .unwrap();
+}
+
+/// Asks, and reads the answer, which comes in one piece; empty at the connection's end.
+async fn ask(client: &mut wakering::net::TcpStream) -> String {
+    client.write_all(&get("/")).await.unwrap();
+    hear(client).await
+}
+
+async fn hear(client: &mut wakering::net::TcpStream) -> String {
+    let mut answer = [0; 1024];
+    let read = client.read(&mut answer).await.unwrap();
+    String::from_utf8(answer[..read].to_vec()).unwrap()
+}
+
+/// RFC 9112 §9.6: nothing has told it that its last answer was the last.
+#[test]
+fn who_asks_one_thing_after_the_other_loses_none_when_a_server_ends() {
+    on_a_still_clock(|server, mut client, clock| async move {
+        let (began, ending) = (clock.elapsed(), spawn(server.stop(FOR_EVER)));
+        wakering::time::sleep(Duration::from_millis(900)).await;
+        assert!(ask(&mut client).await.contains("connection: close"));
+        assert_eq!(hear(&mut client).await, "");
+        drop(client);
+        assert_eq!(ending.await.unwrap(), Stopped::default());
+        assert_eq!(clock.elapsed() - began, Duration::from_millis(900), "nobody is waited for any more");
+    });
+}
+
+#[test]
+fn who_is_silent_holds_up_the_end_of_a_server_for_a_second_behind_his_answer_at_most() {
+    const SECOND: Duration = Duration::from_secs(1);
+    const MOMENT: Duration = Duration::from_millis(400);
+    for (silent, grace, took) in [
+        (Duration::ZERO, FOR_EVER, SECOND),
+        (MOMENT, FOR_EVER, SECOND - MOMENT),
+        (SECOND, FOR_EVER, Duration::ZERO),
+        (10 * SECOND, FOR_EVER, Duration::ZERO),
+        (Duration::ZERO, MOMENT, MOMENT / 2),
+        (Duration::ZERO, Duration::ZERO, Duration::ZERO),
+    ] {
+        on_a_still_clock(|server, mut client, clock| async move {
+            wakering::time::sleep(silent).await;
+            let (began, ending) = (clock.elapsed(), spawn(server.stop(grace)));
+            assert_eq!(hear(&mut client).await, "");
+            assert_eq!(clock.elapsed() - began, took, "{silent:?}, {grace:?}");
+            // It is slow to close its end: that is no loss of anybody's.
+            wakering::time::sleep(2 * grace).await;
+            drop(client);
+            let stopped = ending.await.unwrap();
+            assert_eq!(stopped.aborted_connections, usize::from(grace.is_zero()), "{silent:?}, {grace:?}");
+        });
+    }
 }
 
 #[test]

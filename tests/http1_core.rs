@@ -4,6 +4,9 @@
 #![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+#[path = "http1_core/going.rs"]
+mod going;
+
 use std::{io::IoSlice, time::Duration};
 
 use bytes::Bytes;
@@ -627,36 +630,6 @@ fn who_still_reads_an_answer_is_neither_idle_nor_slow_with_the_next_head() {
     assert_eq!((machine.streams.len(), machine.closed), (2, None));
     machine.answer(1, "done");
     assert_eq!(machine.due_in(), Some(idle));
-}
-
-#[test]
-fn a_head_that_has_begun_when_the_server_goes_has_little_time_left() {
-    let mut machine = Machine::given("GET / HTT");
-    machine.core.shutdown();
-    assert_eq!(machine.due_in(), Some(1));
-    machine.wait(SECOND);
-    assert_eq!(machine.trip, Some(Trip::HeaderTimeout));
-    // One that comes whole is answered, and is the last.
-    let mut machine = Machine::given("GET / HTT");
-    machine.core.shutdown();
-    machine.receive("P/1.1\r\nhost: a\r\n\r\n");
-    machine.wait(100 * SECOND);
-    assert!(machine.answer(0, "done").contains("connection: close"));
-    assert_eq!(machine.closed, Some(None));
-}
-
-#[test]
-fn who_has_just_come_when_the_server_goes_may_still_ask() {
-    let mut machine = Machine::new();
-    machine.core.shutdown();
-    assert_eq!(machine.due_in(), Some(1));
-    machine.receive("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
-    assert!(machine.answer(0, "done").contains("connection: close"));
-    let mut silent = Machine::new();
-    silent.core.shutdown();
-    assert_eq!(silent.due_in(), Some(1));
-    silent.wait(SECOND);
-    assert_eq!(silent.closed, Some(None));
 }
 
 #[test]

@@ -35,7 +35,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stopped {
-    /// Connections that were still open when the grace was over, and were closed.
+    /// Connections that were still open when the grace was over, and were closed; not those that had ended and only waited for
+    /// their peers to close their side.
     pub aborted_connections: usize,
     /// Handlers that were still at work on them.
     pub aborted_handlers: usize,

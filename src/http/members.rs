@@ -12,6 +12,7 @@ use std::{
 use crate::{
     http::{
         admission::{Admission, ConnectionLimits},
+        core,
         life::{Part, Progress, Stopped},
         wire::Wire,
     },
@@ -162,7 +163,7 @@ impl Members {
 
     /// Lets the connections end until the grace is over, then closes those that are left.
     pub(super) async fn wind_down(&self, part: &Part, mut grace: Duration) -> Stopped {
-        self.go_away();
+        self.go_away(grace);
         let began = time::now();
         let mut deadline = began + grace.min(SHUTDOWN_LONGEST);
         let mut patience = Some(began + LAST_NEWCOMERS);
@@ -174,6 +175,7 @@ impl Members {
                 Ok(Found::Sooner(sooner)) => {
                     grace = sooner;
                     deadline = deadline.min(time::now() + grace.min(SHUTDOWN_LONGEST));
+                    self.go_away(grace);
                 }
                 Err(_elapsed) if until < deadline => {
                     patience = None;
@@ -205,11 +207,11 @@ impl Members {
     }
 
     /// Tells every connection to take no more requests and to end when those under way are done.
-    fn go_away(&self) {
+    fn go_away(&self, grace: Duration) {
         self.leaving.set(true);
         let wires: Vec<Rc<Wire>> =
             self.open.borrow().iter().filter_map(|(_key, member)| member.wire.clone()).collect();
-        wires.iter().for_each(say_goodbye);
+        wires.iter().for_each(|wire| say_goodbye(wire, grace));
     }
 
     /// Ends those that are no connections yet: a proxy has not said whose they are, or TLS shakes hands. Nobody of them has asked
@@ -249,7 +251,9 @@ impl Members {
     fn close(&self, whom: impl Fn(&Member) -> bool) -> Stopped {
         let mut stopped = Stopped::default();
         for (_key, member) in self.open.borrow().iter().filter(|(_key, member)| whom(member)) {
-            stopped.aborted_connections += 1;
+            // One that waits for nothing but its peer's end of the socket has ended in good order.
+            let is_through = member.wire.as_ref().is_some_and(|wire| wire.is_through());
+            stopped.aborted_connections += usize::from(!is_through);
             if let Some(wire) = &member.wire {
                 stopped.aborted_handlers += wire.busy_streams();
                 // What was not answered may have been acted on: the client should know up to where (RFC 9113 §5.4.1).
@@ -273,8 +277,8 @@ impl Members {
     }
 }
 
-fn say_goodbye(wire: &Rc<Wire>) {
-    wire.core.borrow_mut().shutdown();
+fn say_goodbye(wire: &Rc<Wire>, grace: Duration) {
+    core::shutdown_within(&mut wire.core.borrow_mut(), grace);
     wire.ask_flush();
     wire.wake_driver();
 }
@@ -303,7 +307,8 @@ impl Seat {
             member.wire = Some(wire.clone());
         }
         if self.members.leaving.get() {
-            say_goodbye(wire);
+            // It has had no answer, behind which the grace would count.
+            say_goodbye(wire, Duration::ZERO);
         }
     }
 }

@@ -423,6 +423,10 @@ impl Server {
     /// Stops: accepts what is queued already and no more, sends GOAWAY, lets handlers finish for `grace`, then
     /// closes what is left. [`ServerHandle::shutdown`] does so without owning the server.
     ///
+    /// HTTP/1 has no GOAWAY: the next answer on a connection says `connection: close` and is its last. A connection between two requests
+    /// is waited for until a second after its last answer, or for half the grace where that is shorter, and closed at once if it has been
+    /// silent for longer (RFC 9112 §9.6).
+    ///
     /// Who is no connection yet, since a proxy's header or a handshake of TLS has not come whole, has a second of it at most, and is not
     /// counted.
     ///

@@ -271,6 +271,11 @@ impl Wire {
         core::lingers(&self.core.borrow())
     }
 
+    /// Whether the connection has ended, and all that there was to say is with the socket.
+    pub(super) fn is_through(&self) -> bool {
+        self.core.borrow().is_closed() && !self.has_output()
+    }
+
     /// Closes the socket now.
     pub(super) fn close(&self) {
         let stream = self.stream.borrow_mut().take();

@@ -20,3 +20,9 @@ pub(crate) const H1_CHUNK_EXTENSION_BYTES: u32 = 16 * 1024;
 /// Interim heads (1xx) of one response: far more than early hints and signs of life take, and few enough that a server cannot
 /// keep a request for ever with them.
 pub(crate) const H1_INTERIM_HEADS: u32 = 100;
+/// How long behind an answer that did not say it was the last a server that goes still takes the connection's next request:
+/// a round trip of most networks, and clients that ask one thing after the other; idle ones hold up no restart for longer.
+pub(crate) const H1_LAST_REQUEST: Duration = Duration::from_secs(1);
+/// What is left of a server's grace, or half of it where it is shorter, when no next request is waited for any more: as long
+/// as a connection whose end we have said lingers.
+pub(crate) const H1_PARTING: Duration = super::LINGER;

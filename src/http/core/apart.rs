@@ -1,5 +1,7 @@
 //! The calls in which the machines differ: what one of them alone has, and what the others say to it.
 
+use std::time::Duration;
+
 use ::http::{HeaderMap, HeaderValue, Request, StatusCode};
 
 use super::Core;
@@ -43,6 +45,15 @@ pub(in crate::http) fn lingers(core: &Core) -> bool {
     match core {
         Core::Http2(_) | Core::Http1(_) => true,
         Core::Http1Client(_) => false,
+    }
+}
+
+/// Goes away in good order, as a server that has `grace` for it; may be said again with a shorter one.
+pub(in crate::http) fn shutdown_within(core: &mut Core, grace: Duration) {
+    match core {
+        Core::Http2(core) => core.shutdown(),
+        Core::Http1(core) => core.shutdown_within(grace),
+        Core::Http1Client(core) => core.shutdown(),
     }
 }
 

@@ -15,8 +15,8 @@ use crate::proto::{
 
 pub(in crate::http) use self::{
     apart::{
-        breaks_off, hears_out, line, lingers, may_upgrade, respond, rests, resumes, set_date, takes_end,
-        was_unanswered,
+        breaks_off, hears_out, line, lingers, may_upgrade, respond, rests, resumes, set_date,
+        shutdown_within, takes_end, was_unanswered,
     },
     calls::finish,
     choice::Choice,

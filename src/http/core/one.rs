@@ -1,6 +1,6 @@
 //! HTTP/2 alone.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ::http::Version;
 
@@ -47,6 +47,11 @@ pub(in crate::http) fn resumes(_core: &Core) -> bool {
 #[inline]
 pub(in crate::http) fn takes_end(_core: &mut Core) -> bool {
     false
+}
+
+/// Goes away in good order, as a server that has `grace` for it; may be said again with a shorter one.
+pub(in crate::http) fn shutdown_within(core: &mut Core, _grace: Duration) {
+    core.shutdown();
 }
 
 /// Whether the socket must be reset, so that nobody takes what was sent for whole.

@@ -1,5 +1,7 @@
 //! How the connection ends, and an exchange: both ways are through, a fault of the peer's, or the word of ours.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::connection::{Connection, Notice, Phase};
@@ -52,7 +54,8 @@ impl Connection {
         if exchange.held || exchange.sending != Sending::Ended {
             return;
         }
-        let goes_on = exchange.persists && !self.going;
+        // Who was not told that this is the last answer may have sent its next request already: also when we go.
+        let goes_on = exchange.persists;
         let left = match exchange.receiving {
             Receiving::Ended => 0,
             Receiving::Length(left) => left,
@@ -60,7 +63,7 @@ impl Connection {
             // The application has let go of the tunnel.
             Receiving::Undecided | Receiving::Tunnel => u64::MAX,
         };
-        if left > 0 && goes_on && left <= u64::from(self.config.discard_bytes) {
+        if left > 0 && goes_on && !self.going && left <= u64::from(self.config.discard_bytes) {
             if exchange.discard.is_none() {
                 exchange.discard = Some(u64::from(self.config.discard_bytes));
                 self.timers.discard();
@@ -110,12 +113,18 @@ impl Connection {
         self.timers.stop();
     }
 
-    /// Goes away in good order: the answer that is under way says so and is the last; a connection that waits for a
-    /// request is closed, unless one has come already.
+    /// Goes away in good order, and takes its time.
     pub fn shutdown(&mut self) {
-        if self.phase == Phase::Open && !self.going {
+        self.shutdown_within(Duration::MAX);
+    }
+
+    /// Goes away in good order: the next answer says so and is the last. A connection that waits for a request is closed,
+    /// unless one has come already, or may be on its way: behind the peer's connecting, or behind an answer that did not say
+    /// that it was the last, one is waited for, but not for all of `grace`. May be said again with a shorter one.
+    pub fn shutdown_within(&mut self, grace: Duration) {
+        if self.phase == Phase::Open {
             self.going = true;
-            self.timers.go();
+            self.timers.go(grace);
         }
     }
 

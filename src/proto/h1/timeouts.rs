@@ -1,5 +1,7 @@
 //! Deadlines, as in HTTP/2: plain numbers in nanoseconds, `NEVER` for none.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::clocks::{self, Clocks, Owed, SOON};
@@ -15,6 +17,8 @@ pub(super) struct Timers {
     head: u64,
     /// We go: whoever sends nothing now is closed.
     leave: u64,
+    /// For how long behind that a next request may be waited for.
+    patience: u64,
     /// Content that is thrown away behind a complete answer.
     discard: u64,
     /// Since when a peer that has ended its side has got nothing.
@@ -27,7 +31,7 @@ impl Timers {
     }
 
     fn only(clocks: Clocks) -> Timers {
-        Timers { clocks, head: NEVER, leave: NEVER, discard: NEVER, silent_since: NEVER }
+        Timers { clocks, head: NEVER, leave: NEVER, patience: NEVER, discard: NEVER, silent_since: NEVER }
     }
 
     /// A request came.
@@ -47,8 +51,12 @@ impl Timers {
         self.clocks.idle();
     }
 
-    pub(super) fn go(&mut self) {
-        self.leave = SOON;
+    /// We go, and have `grace` for it; a shorter one counts also when it is said later.
+    pub(super) fn go(&mut self, grace: Duration) {
+        if self.leave == NEVER {
+            self.leave = SOON;
+        }
+        self.patience = self.patience.min(after(0, grace - (grace / 2).min(limits::H1_PARTING)));
     }
 
     pub(super) fn discard(&mut self) {
@@ -65,8 +73,15 @@ impl Timers {
     }
 
     /// By when the head that has begun is to be whole: soon, once we go.
+    #[inline]
     fn head_by(&self) -> u64 {
-        if self.head == NEVER { NEVER } else { self.head.min(after(self.leave, limits::H2_LAST_PREFACE)) }
+        if self.leave == NEVER || self.head == NEVER { self.head } else { self.last_head_by() }
+    }
+
+    /// As much time has also the head of a request that was waited for.
+    #[cold]
+    fn last_head_by(&self) -> u64 {
+        self.head.min(after(self.leave.max(self.clocks.idle_since), limits::H2_LAST_PREFACE))
     }
 
     /// Octets of an answer went out.
@@ -113,10 +128,21 @@ impl Connection {
         self.timers.clocks.owed = Owed::soon();
     }
 
-    /// When a connection that waits is closed, once we go: the first request may be on its way, as we have not said a word.
+    /// When a connection that waits is closed, once we go.
+    #[inline]
     fn leave_by(&self) -> u64 {
-        let leave = self.timers.leave;
-        if self.tally.requests == 0 { after(leave, limits::H2_LAST_PREFACE) } else { leave }
+        if self.timers.leave == NEVER { NEVER } else { self.last_request_by() }
+    }
+
+    /// The first request may be on its way, as we have not said a word, and so may be the one behind an answer that did not
+    /// say that it was the last (RFC 9112 §9.6).
+    #[cold]
+    fn last_request_by(&self) -> u64 {
+        let Timers { leave, patience, clocks, .. } = self.timers;
+        if self.tally.requests == 0 {
+            return after(leave, limits::H2_LAST_PREFACE);
+        }
+        leave.max(after(clocks.idle_since, limits::H1_LAST_REQUEST).min(leave.saturating_add(patience)))
     }
 
     /// When `handle_timeout` is due at the latest, if at all.
