@@ -495,3 +495,16 @@ fn an_offer_by_datagram_is_that_of_the_document_and_passes_once() {
     assert!(Offer::is_accepted_by(&accepted));
     assert_eq!(offer.accepted(&session, &mut accepted, Order::Any, now).unwrap().name(), channel.name());
 }
+
+/// It does not hear its own datagrams: nobody would answer.
+#[test]
+fn a_node_that_asks_itself_is_told_so_at_once() {
+    run(async {
+        for builder in [Builder::new(), Builder::new().session(Session::new("s"))] {
+            let (node, calls) = serve(builder);
+            let itself = node.peer(node.local_addr());
+            assert!(matches!(echo(&itself, "who").await, Err(RequestError::Itself)));
+            assert_eq!((calls.get(), node.metrics().timeouts), (0, 0));
+        }
+    });
+}

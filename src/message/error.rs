@@ -114,6 +114,9 @@ pub enum RequestError {
     /// An answer came that does not come from the peer, or the peer says that our request does not come from us.
     #[error("refused: {0}")]
     NotGenuine(String),
+    /// A node of datagrams was to ask itself: it does not hear what comes from its own address.
+    #[error("the request is to the address of the node itself, which does not hear its own datagrams")]
+    Itself,
     /// Too many requests wait already.
     #[error(transparent)]
     TooMany(#[from] TooMany),

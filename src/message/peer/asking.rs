@@ -58,6 +58,7 @@ impl Peer {
         }
         let now = match &self.end {
             End::Link(link) => link.asks.count_from(),
+            End::Far(far) if far.is_own => return Err(RequestError::Itself),
             End::Far(_) => now(),
         };
         self.expire(now);

@@ -238,6 +238,11 @@ impl Air {
         }
     }
 
+    /// Whether this node's own datagrams come from an address.
+    pub(super) fn is_own(&self, address: SocketAddr) -> bool {
+        self.own.contains(&address)
+    }
+
     /// The far end at an address that the program wants to reach, known from now on.
     pub(super) fn known(self: &Rc<Self>, address: SocketAddr) -> Rc<Far> {
         let far = self.far(address, Side::Asks);
@@ -414,7 +419,7 @@ impl Air {
 
     /// Deals with a datagram, but for what a handler is to do.
     fn take(self: &Rc<Self>, datagram: &[u8], source: SocketAddr) -> Option<Call> {
-        if self.own.contains(&source) {
+        if self.is_own(source) {
             return None;
         }
         let mut message = match Message::from_octets(Bytes::copy_from_slice(datagram), &self.node.kinds) {

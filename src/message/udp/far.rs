@@ -24,6 +24,8 @@ use crate::{
 pub(in crate::message) struct Far {
     pub(in crate::message) air: Rc<Air>,
     pub(in crate::message) address: SocketAddr,
+    /// Whether it is the node's own address, from which nothing is heard.
+    pub(in crate::message) is_own: bool,
     pub(in crate::message) asks: Rc<Asks>,
     pub(in crate::message) guard: Guard,
     /// Handlers at work on what it sent.
@@ -47,6 +49,7 @@ impl Far {
         Rc::new(Far {
             air: air.clone(),
             address,
+            is_own: air.is_own(address),
             asks: Asks::new(address, requests),
             guard: Guard::new(air.node.protection.clone(), side, Order::Any),
             handlers: Cell::new(0),
