@@ -14,16 +14,17 @@ use std::{
     env, fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream as StdStream},
+    os::fd::AsFd,
     pin::pin,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use support::{FOR_EVER, LOOPBACK, poll_once, run};
+use support::{FOR_EVER, LOOPBACK, in_child, poll_once, run};
 use wakering::{
-    Runtime,
-    net::{AddressAction, AddressError, Addresses, TcpListener, TcpStream},
+    CancellationToken, Runtime,
+    net::{AddressAction, AddressError, Addresses, TcpListener, TcpStream, listen::listen},
     spawn, time,
 };
 
@@ -270,6 +271,37 @@ fn accept_outlives_the_want_of_descriptors_without_spinning() {
     }
     served[0].write_all(b"last").unwrap();
     served[0].read_exact(&mut [0; 4]).unwrap();
+}
+
+#[test]
+fn connections_that_there_is_no_descriptor_for_are_counted() {
+    let name = "connections_that_there_is_no_descriptor_for_are_counted";
+    if exact::calls_may_fail() || !in_child(name, &format!("ulimit -n {LIMIT}")) {
+        return;
+    }
+    run(async {
+        let listener = TcpListener::bind(LOOPBACK).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut all = Vec::new();
+        while let Ok(another) = clients[0].as_fd().try_clone_to_owned() {
+            all.push(another);
+        }
+        let serving = spawn(listen(listener).until(stop.cancelled()).serve(|_stream, _peer| async {}));
+        for client in &mut clients {
+            assert!(matches!(client.read(&mut [0]).await, Ok(0) | Err(_)), "it is told at once");
+        }
+        drop(all);
+        let mut last = TcpStream::connect(address).await.unwrap();
+        assert_eq!(last.read(&mut [0]).await.unwrap(), 0, "it was served");
+        stop.cancel();
+        let served = serving.await.unwrap().unwrap();
+        assert_eq!((served.accepted, served.refused, served.shed), (1, 0, 3));
+    });
 }
 
 struct Server(Child);

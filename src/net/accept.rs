@@ -17,6 +17,7 @@ use crate::{
         Interest,
         socket::{self, AcceptError},
     },
+    trace,
     worker::timer::Timer,
 };
 
@@ -25,6 +26,8 @@ use crate::{
 pub struct Acceptor {
     io: Io,
     reserve: Reserve,
+    /// Connections that were closed as soon as they were taken, for want of a descriptor.
+    shed: Cell<u64>,
     /// Its place among those that wait on the same queue of connections.
     seat: Option<Seat>,
     /// Not registered for now, so that the others are told of what comes. Only with a seat.
@@ -33,7 +36,7 @@ pub struct Acceptor {
 
 impl Acceptor {
     pub(super) fn new(fd: OwnedFd) -> Acceptor {
-        Acceptor { io: Io::new(fd), reserve: Reserve::new(), seat: None, withdrawn: Cell::new(false) }
+        Acceptor::of(Io::new(fd), None)
     }
 
     /// Accepts from a queue that others accept from too.
@@ -41,7 +44,17 @@ impl Acceptor {
         let io = Io::with_interest(fd, Interest::READ_SHARED);
         // The others hold duplicates: closing this one would not end its registration.
         io.note_lent();
-        Acceptor { io, reserve: Reserve::new(), seat: Some(seat), withdrawn: Cell::new(false) }
+        Acceptor::of(io, Some(seat))
+    }
+
+    fn of(io: Io, seat: Option<Seat>) -> Acceptor {
+        let (reserve, shed, withdrawn) = (Reserve::new(), Cell::new(0), Cell::new(false));
+        Acceptor { io, reserve, shed, seat, withdrawn }
+    }
+
+    /// Connections that were shed so far for want of a descriptor.
+    pub(super) fn shed_so_far(&self) -> u64 {
+        self.shed.get()
     }
 
     pub(super) fn io(&self) -> &Io {
@@ -145,7 +158,10 @@ impl Acceptor {
         if let Some(seat) = &self.seat {
             seat.was_told();
         }
-        self.reserve.shed(|| take(self.io.fd()))
+        self.reserve.shed(|| take(self.io.fd()))?;
+        self.shed.set(self.shed.get() + 1);
+        trace::connection_refused("there is no descriptor for it");
+        Ok(())
     }
 
     /// Does what can be done at once about an error of accept(2).

@@ -278,8 +278,8 @@ impl<L: Listener, U: Future> Listen<L, U> {
         take: &mut impl FnMut(L::Stream, L::Peer, Permit),
     ) -> io::Result<(U::Output, Queued<L>)> {
         let Listen { listener, limit: _, when_full, grace: _, until } = self;
-        let mut until = pin!(until);
-        let mut in_a_row = 0;
+        let (mut until, mut in_a_row) = (pin!(until), 0);
+        let shed_before = listener.acceptor().shed_so_far();
         loop {
             let mut next = pin!(next(&listener, room, when_full));
             let event = poll_fn(|cx| match until.as_mut().poll(cx) {
@@ -287,7 +287,11 @@ impl<L: Listener, U: Future> Listen<L, U> {
                 Poll::Pending => next.as_mut().poll(cx).map(Next::Taken),
             });
             match event.await {
-                Next::Stop(said) => return Ok((said, queued(&listener))),
+                Next::Stop(said) => {
+                    let queued = queued(&listener);
+                    room.note_shed(listener.acceptor().shed_so_far() - shed_before);
+                    return Ok((said, queued));
+                }
                 Next::Taken(Ok(((stream, peer), permit))) => take(stream, peer, permit),
                 Next::Taken(Err(error)) => return Err(error),
             }

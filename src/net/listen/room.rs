@@ -15,12 +15,19 @@ pub(super) struct Room {
     limit: usize,
     taken: Cell<usize>,
     refused: Cell<u64>,
+    shed: Cell<u64>,
     waiting: RefCell<Option<Waker>>,
 }
 
 impl Room {
     pub(super) fn new(limit: usize) -> Rc<Room> {
-        Rc::new(Room { limit, taken: Cell::new(0), refused: Cell::new(0), waiting: RefCell::default() })
+        Rc::new(Room {
+            limit,
+            taken: Cell::new(0),
+            refused: Cell::new(0),
+            shed: Cell::new(0),
+            waiting: RefCell::default(),
+        })
     }
 
     /// A place, if one is free.
@@ -52,6 +59,15 @@ impl Room {
     /// Connections that were refused so far.
     pub(super) fn refused(&self) -> u64 {
         self.refused.get()
+    }
+
+    pub(super) fn note_shed(&self, shed: u64) {
+        self.shed.set(shed);
+    }
+
+    /// Connections that there was no descriptor for.
+    pub(super) fn shed(&self) -> u64 {
+        self.shed.get()
     }
 
     fn leave(&self) {

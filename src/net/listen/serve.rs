@@ -25,6 +25,8 @@ pub struct Served {
     pub accepted: u64,
     /// Connections that were closed because of the limit.
     pub refused: u64,
+    /// Connections that were closed because there was no descriptor for them.
+    pub shed: u64,
     /// Connections that the grace was too short for: their tasks were aborted, or never begun.
     pub aborted: usize,
 }
@@ -81,7 +83,8 @@ impl<L: Listener, U: Future> Listen<L, U> {
             drop(queued);
             open.0.none().await;
         }
-        Ok(Served { accepted: open.0.accepted.get(), refused: room.refused(), aborted })
+        let (accepted, refused, shed) = (open.0.accepted.get(), room.refused(), room.shed());
+        Ok(Served { accepted, refused, shed, aborted })
     }
 }
 
