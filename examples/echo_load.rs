@@ -32,7 +32,7 @@ use load_line::{HELP, LoadLine, Output};
 use load_report::{Progress, Report};
 use tell::tell;
 use wakering::{
-    net::TcpStream,
+    net::{TcpConnector, TcpStream},
     signal::{self, Kind, Signal},
     spawn,
     time::{sleep, timeout},
@@ -290,7 +290,7 @@ struct Connection {
 impl Connection {
     async fn open(line: &LoadLine, number: usize, pattern: Rc<Pattern>) -> Result<Connection, Fault> {
         let connecting = async {
-            let stream = TcpStream::connect(&line.addrs[..]).await?;
+            let stream = TcpConnector::new().happy_eyeballs(true).connect(&line.addrs[..]).await?;
             stream.set_nodelay(true)?;
             Ok(stream)
         };

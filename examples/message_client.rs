@@ -13,7 +13,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     process::ExitCode,
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use message_line::{ClientLine, Command};
@@ -24,7 +24,7 @@ use wakering::{
         Builder, Client, Incoming, Kind, LinkEnd, Message, Peer, Reconnect, Remote, RequestError, SendError,
         UdpNode,
     },
-    net::{TcpStream, UdpSocket},
+    net::{TcpConnector, UdpSocket},
     time::{sleep, timeout},
 };
 
@@ -76,13 +76,15 @@ async fn run(line: &mut ClientLine) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where a name has several addresses: the first that takes a connection.
+/// Where a name has several addresses: the first that takes a connection, whether or not the others answer.
 async fn find(line: &mut ClientLine) {
     if !line.udp && line.addrs.len() > 1 {
-        let connecting = TcpStream::connect(&line.addrs[..]);
-        if let Ok(Ok(stream)) = timeout(line.timeout, connecting).await {
+        let began = Instant::now();
+        let connector = TcpConnector::new().happy_eyeballs(true);
+        if let Ok(Ok(stream)) = timeout(line.timeout, connector.connect(&line.addrs[..])).await {
             line.addr = stream.peer_addr().unwrap_or(line.addr);
         }
+        line.timeout = line.timeout.saturating_sub(began.elapsed());
     }
 }
 

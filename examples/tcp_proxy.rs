@@ -32,7 +32,7 @@ use lexopt::{
 use wakering::{
     CancellationToken,
     net::{
-        TcpListener, TcpStream, copy_bidirectional,
+        TcpConnector, TcpListener, TcpStream, copy_bidirectional,
         listen::{Spread, listen},
     },
     time,
@@ -156,7 +156,9 @@ async fn told(client: TcpStream, peer: SocketAddr, options: Options) {
 
 /// Connects to the server and copies both ways, until both sides have ended or one of them fails.
 async fn pass_on(mut client: TcpStream, options: &Options) -> io::Result<()> {
-    let connecting = TcpStream::connect(&options.to[..]);
+    // All addresses of its name in time, though one of them may not answer.
+    let connector = TcpConnector::new().happy_eyeballs(true);
+    let connecting = connector.connect(&options.to[..]);
     let mut server = time::timeout(options.connect_timeout, connecting).await??;
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;

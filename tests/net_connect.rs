@@ -13,7 +13,10 @@ use std::{
 };
 
 use support::{FOR_EVER, LOOPBACK, nobody, poll_once, run, set_backlog};
-use wakering::net::{AddressAction, AddressError, TcpConnector, TcpListener, TcpStream};
+use wakering::{
+    http::{Body, Request, Response, Server, client},
+    net::{AddressAction, AddressError, TcpConnector, TcpListener, TcpStream},
+};
 
 #[test]
 fn a_refusal_is_told_as_such_and_names_the_address() {
@@ -161,6 +164,21 @@ fn of_raced_addresses_the_first_to_answer_wins_after_a_quarter_of_a_second() {
         let stream = connector.connect([address, untried.local_addr().unwrap()]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), address);
         assert_eq!(untried.try_accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn an_http_client_does_not_wait_for_an_address_that_never_answers() {
+    if std::env::consts::OS != "linux" {
+        return;
+    }
+    run(async {
+        let hole = BlackHole::new();
+        let answer = |_request: Request<Body>| async { Response::new(Body::empty()) };
+        let server = Server::start(TcpListener::bind(LOOPBACK).unwrap(), answer).unwrap();
+        let mut connection = client::connect([hole.address, server.local_addr()]).await.unwrap();
+        let response = connection.send(Request::get("http://a/").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
     });
 }
 

@@ -181,13 +181,27 @@ impl TcpConnector {
     ///
     /// The attempt ends and its socket is closed.
     pub async fn connect(&self, addresses: impl Addresses) -> io::Result<TcpStream> {
-        if let Some(delay) = self.happy_eyeballs {
-            let begin = |address| -> Attempt<'_> { Box::pin(self.connect_one(address)) };
-            let mut race = Race::new(interleave(addresses.addresses()?), delay, begin);
-            return poll_fn(|cx| race.poll(cx)).await;
+        let addresses = addresses.addresses()?;
+        match self.happy_eyeballs {
+            Some(delay) => {
+                let sorted = interleave(addresses);
+                if sorted.len() <= 1 {
+                    return self.connect_in_turn(sorted).await;
+                }
+                let begin = |address| -> Attempt<'_> { Box::pin(self.connect_one(address)) };
+                let mut race = Race::new(sorted, delay, begin);
+                poll_fn(|cx| race.poll(cx)).await
+            }
+            None => self.connect_in_turn(addresses).await,
         }
+    }
+
+    async fn connect_in_turn(
+        &self,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+    ) -> io::Result<TcpStream> {
         let mut last = no_address();
-        for address in addresses.addresses()? {
+        for address in addresses {
             match self.connect_one(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,

@@ -77,7 +77,8 @@ pub struct TcpStream {
 impl TcpStream {
     /// Connects to the first of `addresses` that answers, trying one after the other.
     ///
-    /// [`TcpConnector`] sets the local address and options of the new socket.
+    /// One that does not answer takes as long as the system gives it (Linux: two minutes) before the next has its turn:
+    /// [`TcpConnector::happy_eyeballs`] tries them side by side. [`TcpConnector`] also sets the local address and options of the new socket.
     ///
     /// # Errors
     ///

@@ -112,7 +112,7 @@ impl Default for Builder {
         };
         Builder {
             config: Arc::new(config),
-            connector: TcpConnector::new().nodelay(true),
+            connector: TcpConnector::new().nodelay(true).happy_eyeballs(true),
             connect_timeout: CLIENT_CONNECT_TIMEOUT,
             timeout: None,
             max_streams: usize::MAX,
@@ -147,7 +147,8 @@ impl Builder {
         self
     }
 
-    /// How sockets are made. By default small writes are sent at once (`TCP_NODELAY`).
+    /// How sockets are made. By default small writes are sent at once (`TCP_NODELAY`), and several addresses of a name are
+    /// [raced](TcpConnector::happy_eyeballs).
     #[must_use]
     pub fn connector(mut self, connector: TcpConnector) -> Builder {
         self.connector = connector;
