@@ -100,7 +100,7 @@ impl From<client::Error> for Failure {
 impl From<BodyError> for Failure {
     fn from(error: BodyError) -> Failure {
         let code = match error {
-            BodyError::Reset(_) => 92,
+            BodyError::Reset(_) | BodyError::Violation { .. } => 92,
             BodyError::TimedOut { .. } => 28,
             BodyError::Connection(error) if error.is_peer() => 16,
             BodyError::Connection(_) => 28,

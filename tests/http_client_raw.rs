@@ -445,18 +445,31 @@ fn a_lowered_limit_holds_for_the_next_and_ends_nobody() {
 }
 
 #[test]
-fn content_that_contradicts_its_length_is_an_error() {
-    let script = |raw: &mut Raw| {
-        let stream = raw.request();
-        raw.send(&head(stream, 0, &[(":status", "200"), ("content-length", "5")]));
-        raw.send(&frame(DATA, END_STREAM, stream, b"abc"));
-        assert_eq!(reset_of(raw), (stream, 1));
-        farewell(raw);
-    };
-    against(&[], script, |mut connection| async move {
-        let error = connection.send(get()).await.unwrap().into_body().collect(100).await.unwrap_err();
-        assert!(matches!(error, BodyError::Reset(Reason::PROTOCOL_ERROR)), "{error:?}");
-    });
+fn content_that_breaks_a_rule_is_an_error_that_says_which() {
+    const FIVE: [(&str, &str); 2] = [(":status", "200"), ("content-length", "5")];
+    let cases: [(&'static [(&str, &str)], Vec<u8>, &str); 4] = [
+        (&FIVE, frame(DATA, END_STREAM, 1, b"abc"), "too short"),
+        (&FIVE, frame(DATA, END_STREAM, 1, b"abcdef"), "too long"),
+        (&[(":status", "204")], frame(DATA, END_STREAM, 1, b"abc"), "on a 204"),
+        (&[(":status", "200")], head(1, END_STREAM, &[(":status", "200")]), "a head for trailers"),
+    ];
+    for (fields, then, what) in cases {
+        let script = move |raw: &mut Raw| {
+            let stream = raw.request();
+            raw.send(&head(stream, 0, fields));
+            raw.send(&then);
+            assert_eq!(reset_of(raw), (stream, 1));
+            farewell(raw);
+        };
+        against(&[], script, move |mut connection| async move {
+            let error = connection.send(get()).await.unwrap().into_body().collect(100).await.unwrap_err();
+            let BodyError::Violation { reason: Reason::PROTOCOL_ERROR, text } = error else {
+                panic!("{what}: {error:?}")
+            };
+            assert!(!text.is_empty(), "{what}");
+            assert_eq!(error.to_string(), format!("the stream was reset: PROTOCOL_ERROR: {text}"));
+        });
+    }
 }
 
 // Cancellation.

@@ -78,9 +78,17 @@ pub trait Content {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
-    /// The peer reset the stream, or broke a rule on it.
+    /// The peer reset the stream.
     #[error("the stream was reset: {0}")]
     Reset(Reason),
+    /// We reset the stream, because the peer broke a rule on it or passed a bound.
+    #[error("the stream was reset: {reason}: {text}")]
+    Violation {
+        /// What the peer was told.
+        reason: Reason,
+        /// Which rule, or which bound.
+        text: &'static str,
+    },
     /// The connection ended first.
     #[error("the connection ended before the content did")]
     ConnectionClosed,
@@ -111,6 +119,19 @@ impl BodyError {
     /// Wraps whatever the maker of the content failed with.
     pub fn source(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         BodyError::Source(error.into())
+    }
+
+    /// The code with which the stream was reset, if it was.
+    pub(super) fn reset_reason(&self) -> Option<Reason> {
+        match self {
+            BodyError::Reset(reason) | BodyError::Violation { reason, text: _ } => Some(*reason),
+            BodyError::ConnectionClosed
+            | BodyError::Connection(_)
+            | BodyError::TooLong { .. }
+            | BodyError::TimedOut { .. }
+            | BodyError::Abandoned
+            | BodyError::Source(_) => None,
+        }
     }
 }
 

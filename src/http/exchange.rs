@@ -11,7 +11,7 @@ use ::http::{HeaderMap, Method, Response, StatusCode};
 
 use crate::{
     http::{
-        body::{Body, BodyError, Kind},
+        body::{Body, Kind},
         core::{self, Older},
         date::Date,
         hooks::Hooks,
@@ -140,11 +140,11 @@ impl Exchange {
         wire.ask_flush();
         match send_content(wire, *key, body).await {
             Ok(()) => self.answered = true,
-            Err(Unsent::Body(BodyError::Reset(reason))) => self.reason = reason,
+            Err(Unsent::Body(error)) => self.reason = error.reset_reason().unwrap_or(self.reason),
             Err(Unsent::Refused(error)) if is_misuse(error) => {
                 self.shared.hooks.bad_response(&self.place, error, None);
             }
-            Err(Unsent::Body(_) | Unsent::Refused(_) | Unsent::Gone) => {}
+            Err(Unsent::Refused(_) | Unsent::Gone) => {}
         }
         if self.answered && self.asked == Asked::Tunnel {
             let Place { wire, key } = &self.place;

@@ -93,7 +93,7 @@ impl Incoming {
                 }
                 Ending::Trailers(trailers) => Poll::Ready(Some(Ok(Frame::Trailers(trailers)))),
                 Ending::Ended => Poll::Ready(None),
-                Ending::Reset(death) => Poll::Ready(Some(Err(BodyError::Reset(death.reason)))),
+                Ending::Reset(death) => Poll::Ready(Some(Err(death.into()))),
                 Ending::Lost(error) => {
                     Poll::Ready(Some(Err(error.map_or(BodyError::ConnectionClosed, BodyError::Connection))))
                 }

@@ -16,6 +16,7 @@ use ::http::{HeaderMap, Response, StatusCode};
 use bytes::{Bytes, BytesMut};
 
 use crate::{
+    http::body::BodyError,
     limits::MERGED_CONTENT,
     proto::h2::{ConnectionError, Reason, StreamKey},
     task::{JoinHandle, Started},
@@ -122,6 +123,16 @@ pub(super) struct Death {
     pub(super) remote: bool,
     /// What rule the peer broke, or what bound it passed.
     pub(super) text: &'static str,
+}
+
+impl From<Death> for BodyError {
+    fn from(Death { reason, remote, text }: Death) -> BodyError {
+        if remote || text.is_empty() {
+            BodyError::Reset(reason)
+        } else {
+            BodyError::Violation { reason, text }
+        }
+    }
 }
 
 /// Heads that came for a request and were not fetched yet.

@@ -48,7 +48,7 @@ impl Tunnel {
 /// A reset is `ConnectionReset`, the end of the connection `ConnectionAborted`.
 fn failed(error: BodyError) -> io::Error {
     let kind = match error {
-        BodyError::Reset(_) => io::ErrorKind::ConnectionReset,
+        BodyError::Reset(_) | BodyError::Violation { .. } => io::ErrorKind::ConnectionReset,
         BodyError::ConnectionClosed | BodyError::Connection(_) => io::ErrorKind::ConnectionAborted,
         BodyError::TimedOut { .. } => io::ErrorKind::TimedOut,
         BodyError::TooLong { .. } | BodyError::Abandoned | BodyError::Source(_) => io::ErrorKind::Other,

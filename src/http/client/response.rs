@@ -88,15 +88,7 @@ impl Ticket {
             }
             Err(Unsent::Gone) => return,
             Err(Unsent::Body(error)) => {
-                let reason = match &error {
-                    BodyError::Reset(reason) => *reason,
-                    BodyError::ConnectionClosed
-                    | BodyError::Connection(_)
-                    | BodyError::TooLong { .. }
-                    | BodyError::TimedOut { .. }
-                    | BodyError::Abandoned
-                    | BodyError::Source(_) => Reason::INTERNAL_ERROR,
-                };
+                let reason = error.reset_reason().unwrap_or(Reason::INTERNAL_ERROR);
                 (reason, Error::new(ErrorKind::Body, "the request's content failed").caused_by(error))
             }
             Err(Unsent::Refused(error)) => {
