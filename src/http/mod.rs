@@ -25,7 +25,7 @@
 //! server.rs      accepting; front_*.rs: what is read before the protocol begins; builder_*.rs: settings of features
 //! members.rs     the connections of a worker, and how they end; life.rs: who waits for that
 //! metrics.rs     what was done, in numbers; told.rs: what dumps say
-//! pressure.rs    ceilings on memory; sound.rs: settings by which nothing would move
+//! pressure.rs    ceilings on memory; settings.rs: those by which nothing would move
 //! admission.rs   how many connections there may be
 //! stop.rs        the word that ends a server, from any thread
 //! date.rs        the `date` field, made once a second
@@ -77,7 +77,7 @@ mod secure_api;
 mod sending;
 mod server;
 mod service;
-mod sound;
+mod settings;
 mod stop;
 mod told;
 mod transport;

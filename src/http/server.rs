@@ -29,7 +29,7 @@ use crate::{
         pressure::{Ceilings, Pressure, Shed, Valve},
         secure::Security,
         service::Service,
-        sound,
+        settings,
         transport::Transport,
         wire::Wire,
     },
@@ -349,7 +349,7 @@ impl Builder {
     }
 
     fn check(&self) -> io::Result<()> {
-        sound::check(&self.config).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+        settings::check(&self.config).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
     }
 
     /// What one more worker is told.

@@ -26,7 +26,7 @@ use crate::{
         hooks::{ConnectionInfo, Hooks},
         metrics::{Ledger, Meter, Meters},
         secure::ClientSecurity,
-        sound,
+        settings,
         transport::Transport,
         wire::Wire,
     },
@@ -231,7 +231,7 @@ impl Builder {
         addresses: impl Addresses,
         host: Option<&str>,
     ) -> Result<SendRequest, Error> {
-        sound::check(&self.config).map_err(Error::misuse)?;
+        settings::check(&self.config).map_err(Error::misuse)?;
         let security = match (host, &self.tls) {
             (None, _) => None,
             (Some(host), Some(tls)) => Some((host, tls)),
