@@ -6,7 +6,7 @@
 //! comes unasked. A [`UdpNode`] is both at once, by datagrams.
 //!
 //! ```text
-//! node     settings, and what connections have in common      server, client
+//! builder  settings        node     what connections have in common        server, client
 //! peer     the far end: what it is told and asked, and what becomes of what it says     asks     who waits for which answer
 //! link     one connection: reader, writer                     queue    what waits to be written
 //! handlers those of one connection, at work                   deadlines    one timer for all that it waits for
@@ -37,6 +37,7 @@
 //! unless the peer can bind them ([`Layer::only_bound`]). On a network that is not trusted require sessions, or use a tunnel.
 
 mod asks;
+mod builder;
 mod client;
 mod deadlines;
 mod ending;
@@ -61,13 +62,13 @@ mod topics;
 mod udp;
 
 pub use self::{
+    builder::Builder,
     client::{Client, Reconnect, Remote},
     error::{LinkEnd, RequestError, SendError},
     late::{AutoReconnect, Late, Waited},
     layer::Layer,
     life::{ServerHandle, Shutdown, Stopped, WaitsForItself},
     metrics::Metrics,
-    node::Builder,
     peer::Peer,
     peers::{Introduction, PeerEvent, PeerRecord},
     queue::SlowPeer,

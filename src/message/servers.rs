@@ -27,10 +27,10 @@ use crate::{
     error::SpawnError,
     limits::SHUTDOWN_SLACK,
     message::{
+        builder::Builder,
         error::SendError,
         life::{Stopped, WaitsForItself},
         metrics::Metrics,
-        node::Builder,
         parting::Parting,
         peers::PeerRecord,
         server::Server,
