@@ -19,6 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use wakering::{
+    dump::{TaskDump, Wait},
     http::{Body, Config, Request, Response, Server, ServerHandle, Stopped, client},
     net::TcpListener,
     time::{sleep, timeout},
@@ -532,5 +533,49 @@ fn content_that_panics_when_it_has_been_sent_ends_its_connection_and_no_other() 
         }
         assert_eq!(server.stop(LONG).await, Stopped::default());
     })
+    .unwrap();
+}
+
+/// Neither of them waits for itself, and yet neither ever ends.
+#[test]
+fn a_handler_that_joins_who_waits_for_its_servers_end_is_found_as_a_circle() {
+    wakering::run(timeout(LONG, async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let own: Rc<OnceCell<ServerHandle>> = Rc::default();
+        let handle = own.clone();
+        let handler = move |_: Request<Body>| {
+            let server = handle.get().unwrap().clone();
+            async move {
+                let waits = wakering::spawn_named("waits", async move { server.closed().await.map(drop) });
+                waits.await.unwrap().unwrap();
+                Response::new(Body::empty())
+            }
+        };
+        let server = Server::start(listener, handler).unwrap();
+        let address = server.local_addr();
+        assert!(own.set(server.handle()).is_ok());
+        let mut connection = client::connect(address).await.unwrap();
+        let request = Request::get(format!("http://{address}/")).body(Body::empty()).unwrap();
+        let asks = wakering::spawn(async move { connection.send(request).await.map(drop) });
+        let circle = loop {
+            let dump = server.handle().dump();
+            if let [circle] = &dump.circles[..] {
+                break (circle.tasks.clone(), dump);
+            }
+            sleep(Duration::from_millis(1)).await;
+        };
+        let (tasks, dump) = circle;
+        let [one, other] = tasks[..] else { panic!("{dump}") };
+        let (one, other) = (dump.task(one).unwrap(), dump.task(other).unwrap());
+        let is_handler =
+            |task: &TaskDump| task.works_on.as_ref().is_some_and(|on| on.contains("HTTP/2 stream 1"));
+        assert!(is_handler(one) && other.name.as_deref() == Some("waits"), "{dump}");
+        assert!(
+            other.waits.contains(&Wait::Note(format!("the end of the HTTP server on {address}"))),
+            "{dump}"
+        );
+        asks.abort();
+    }))
+    .unwrap()
     .unwrap();
 }

@@ -304,7 +304,7 @@ async fn until_all_are_told(servers: &Servers) {
             of_file.filter(|task| task.waits.iter().any(waits)).count()
         };
         let graces = count("message/ending.rs", &|wait| matches!(wait, Wait::Timer { .. }));
-        let parts = count("message_ends.rs", &|wait| format!("{wait:?}").contains("the end of a server"));
+        let parts = count("message_ends.rs", &|wait| format!("{wait:?}").contains("server of messages"));
         if graces > 0 && graces == parts {
             return;
         }
@@ -642,4 +642,38 @@ fn connections_that_end_right_behind_a_word_are_made_again_with_pauses_that_doub
         }
     };
     Runtime::builder().manual_clock(&clock).build().unwrap().block_on(test).unwrap();
+}
+
+/// Neither of them waits for itself, and yet neither ever ends.
+#[test]
+fn a_handler_that_joins_who_waits_for_its_servers_end_is_found_as_a_circle() {
+    run(async {
+        let own: Rc<OnceCell<ServerHandle>> = Rc::default();
+        let handle = own.clone();
+        let builder = Builder::new().on((Kind::REQUEST_URI, "joins"), move |incoming: Incoming| {
+            let server = handle.get().unwrap().clone();
+            async move {
+                let waits = wakering::spawn_named("waits", async move { server.closed().await.map(drop) });
+                waits.await.unwrap().unwrap();
+                Some(incoming.answer(Kind::RESPOND_URI, ""))
+            }
+        });
+        let server = builder.serve(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+        assert!(own.set(server.handle()).is_ok());
+        let remote = Builder::new().client().connect(server.local_addr()).await.unwrap();
+        let asks = ask(&remote, "joins");
+        let (tasks, dump) = loop {
+            let dump = server.dump();
+            if let [circle] = &dump.circles[..] {
+                break (circle.tasks.clone(), dump);
+            }
+            yield_now().await;
+        };
+        let found: Vec<_> = tasks.iter().filter_map(|id| dump.task(*id)).collect();
+        let [one, other] = found[..] else { panic!("{dump}") };
+        assert!(one.works_on.as_ref().is_some_and(|on| on.contains("joins")), "{dump}");
+        let end = format!("the end of the server of messages on {}", server.local_addr());
+        assert!(other.name.as_deref() == Some("waits") && other.waits.contains(&Wait::Note(end)), "{dump}");
+        asks.abort();
+    });
 }

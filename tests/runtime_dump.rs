@@ -769,7 +769,7 @@ fn a_request_says_for_whose_answer_it_waits_and_so_do_its_handler_and_its_server
             time::sleep(Duration::from_millis(1)).await;
         };
         assert!(named(&dump, "asks").waits.contains(&Wait::Note(said)), "{dump}");
-        assert!(has(&dump, "the end of an HTTP server"), "{dump}");
+        assert!(has(&dump, &format!("the end of the HTTP server on {address}")), "{dump}");
     })
     .unwrap();
 }

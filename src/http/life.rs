@@ -12,6 +12,7 @@ use std::{
     fmt,
     future::Future,
     mem,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -24,6 +25,7 @@ use crate::{
     contain::wake_contained,
     http::stop::Stop,
     limits::SHUTDOWN_SLACK,
+    task::TaskId,
     worker::{
         Handle, context,
         dump::{self, Dump},
@@ -77,6 +79,8 @@ pub(super) enum Want {
 
 /// What the workers of one server and those who wait for its end share.
 pub(super) struct Life {
+    /// Where the server is.
+    address: SocketAddr,
     stops: Box<[Stop]>,
     state: Mutex<State>,
     /// A worker has ended.
@@ -97,10 +101,10 @@ struct Waiting {
 }
 
 impl Life {
-    pub(super) fn new(workers: usize) -> Arc<Life> {
+    pub(super) fn new(workers: usize, address: SocketAddr) -> Arc<Life> {
         let state = State { progress: vec![Progress::Serving; workers].into(), waiters: Waiters::new() };
         let stops = (0..workers).map(|_| Stop::new()).collect();
-        Arc::new(Life { stops, state: Mutex::new(state), ended: Condvar::new() })
+        Arc::new(Life { address, stops, state: Mutex::new(state), ended: Condvar::new() })
     }
 
     /// The word for one worker.
@@ -110,6 +114,14 @@ impl Life {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For a dump: the tasks that wait for the end, handlers that it knows of left out. None when something is changed here.
+    pub(super) fn waiting(&self) -> Vec<TaskId> {
+        let Ok(state) = self.state.try_lock() else { return Vec::new() };
+        let waiting =
+            state.waiters.iter().filter(|it| it.task != 0 && !it.inside && it.want != Want::Stopping);
+        waiting.map(|it| TaskId::new(it.task)).collect()
     }
 
     /// Any thread: the server is to end.
@@ -410,9 +422,12 @@ impl ServerHandle {
     }
 
     fn wait(&self, want: Want) -> dump::Waiting<Words, Wait<Life>> {
+        let address = self.life.address;
         let words: Words = match want {
-            Want::Stopping => |out| out.write_str("the word that its HTTP server is to end"),
-            Want::Shutdown | Want::Closed => |out| out.write_str("the end of an HTTP server"),
+            Want::Stopping => Box::new(|out| out.write_str("the word that its HTTP server is to end")),
+            Want::Shutdown | Want::Closed => {
+                Box::new(move |out| write!(out, "the end of the HTTP server on {address}"))
+            }
         };
         dump::waiting(words, Wait::new(self.life.clone(), want, 0))
     }
@@ -430,7 +445,7 @@ pub struct Shutdown {
     wait: dump::Waiting<Words, Wait<Life>>,
 }
 
-type Words = fn(&mut fmt::Formatter<'_>) -> fmt::Result;
+type Words = Box<dyn Fn(&mut fmt::Formatter<'_>) -> fmt::Result + Send + Sync>;
 
 impl Future for Shutdown {
     type Output = Stopped;

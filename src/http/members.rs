@@ -5,6 +5,7 @@ use std::{
     future::{Future, poll_fn},
     net::IpAddr,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use crate::{
     http::{
         admission::{Admission, ConnectionLimits},
         core,
-        life::{Part, Progress, Stopped},
+        life::{Life, Part, Progress, Stopped},
         wire::Wire,
     },
     limits::{LAST_NEWCOMERS, SHUTDOWN_LONGEST, SHUTDOWN_SLACK, UNKNOWN_PEERS_MAX},
@@ -33,6 +34,7 @@ pub(super) struct Members {
     /// Connections that are not counted by the admission yet: a proxy is to say first whose they are.
     unknown: Cell<usize>,
     watch: Rc<Watch>,
+    life: Arc<Life>,
 }
 
 struct Member {
@@ -80,13 +82,14 @@ enum Found {
 }
 
 impl Members {
-    pub(super) fn new(limits: ConnectionLimits) -> Members {
+    pub(super) fn new(limits: ConnectionLimits, life: Arc<Life>) -> Members {
         Members {
             open: RefCell::default(),
             leaving: Cell::new(false),
             admission: Admission::new(limits),
             unknown: Cell::new(0),
             watch: Rc::default(),
+            life,
         }
     }
 
@@ -142,6 +145,11 @@ impl Members {
         if let Some(member) = self.open.borrow_mut().get_mut(key) {
             member.task = Some(task);
         }
+    }
+
+    /// The tasks that wait for the server's end.
+    pub(super) fn awaited_by(&self) -> Vec<TaskId> {
+        self.life.waiting()
     }
 
     /// Shows every connection, and the task that drives it; those that have not begun have none yet.

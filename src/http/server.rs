@@ -243,7 +243,7 @@ impl Builder {
         let spawned = Location::caller();
         self.check()?;
         let local_addr = listener.local_addr()?;
-        let life = Life::new(1);
+        let life = Life::new(1, local_addr);
         let common = self.common(Part::new(&life, 0), spawned);
         drop(worker::spawn(serve(listener, handler, common)));
         Ok(Server { local_addr, handle: ServerHandle::new(life), meters: self.meters })
@@ -330,7 +330,7 @@ impl Builder {
         let handle = Handle::current();
         let local_addr = shares[0].local_addr()?;
         let factory = Arc::new(factory);
-        let life = Life::new(shares.len());
+        let life = Life::new(shares.len(), local_addr);
         let server = ServerHandle::new(life.clone());
         for (index, share) in shares.into_iter().enumerate() {
             let common = self.common(Part::new(&life, index), spawned);
@@ -542,7 +542,7 @@ impl<H: Handler> Entrance<H> {
 /// Serves one worker until the word is said and the connections are gone.
 async fn serve<H: Handler>(listener: TcpListener, handler: H, common: Common) {
     let Common { config, part, meter, hooks, ceilings, connections, front, older, tls, spawned } = common;
-    let members = Rc::new(Members::new(connections));
+    let members = Rc::new(Members::new(connections, part.life.clone()));
     let informant: Rc<dyn Knows> = members.clone();
     context::with(|worker| worker.informants().add(Rc::downgrade(&informant)));
     drop(informant);

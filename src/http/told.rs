@@ -13,16 +13,15 @@ use crate::{
 
 impl Knows for Members {
     fn tell(&self, told: &mut Told) {
-        self.each(|wire, driver| match wire {
-            Some(wire) => wire.tell(driver, told),
-            None => {
-                if let Some(driver) = driver {
-                    told.works(
-                        driver,
-                        "a connection whose TLS or proxy's header has not come whole".to_owned(),
-                    );
+        told.awaited_by(self.awaited_by(), |told| {
+            self.each(|wire, driver| match (wire, driver) {
+                (Some(wire), driver) => wire.tell(driver, told),
+                (None, Some(driver)) => {
+                    let what = "a connection whose TLS or proxy's header has not come whole";
+                    told.works(driver, what.to_owned());
                 }
-            }
+                (None, None) => {}
+            });
         });
     }
 }

@@ -11,7 +11,7 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
+    sync::{self, Arc},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -38,12 +38,24 @@ pub(super) struct Work {
     waits: RefCell<Slab<(u64, Subject)>>,
     /// Looks again when one has ended.
     warden: RefCell<Option<Waker>>,
+    life: RefCell<sync::Weak<Life>>,
 }
 
 impl Work {
     pub(super) fn begin(self: &Rc<Self>) -> AtWork {
         let key = self.handlers.borrow_mut().insert(running());
         AtWork { work: self.clone(), key, subject: None }
+    }
+
+    /// How far their node has come.
+    pub(super) fn ends_with(&self, life: &Arc<Life>) {
+        self.life.replace(Arc::downgrade(life));
+    }
+
+    /// The tasks that wait for the node's end.
+    pub(super) fn awaited_by(&self) -> Vec<TaskId> {
+        let life = self.life.borrow().upgrade();
+        life.map_or_else(Vec::new, |life| life.waiting())
     }
 
     /// Says in dumps what handlers that wait work on.
@@ -147,8 +159,12 @@ enum Found {
 }
 
 impl Ending {
-    pub(super) fn new(work: Rc<Work>, cut: impl Fn(&[u64]) -> usize + 'static) -> Rc<Ending> {
-        let life = Life::new(&work);
+    pub(super) fn new(
+        work: Rc<Work>,
+        address: SocketAddr,
+        cut: impl Fn(&[u64]) -> usize + 'static,
+    ) -> Rc<Ending> {
+        let life = Life::new(&work, address);
         let cut = Box::new(cut);
         Rc::new(Ending { life, outcome: Cell::default(), task: RefCell::default(), work, cut })
     }

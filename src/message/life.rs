@@ -12,6 +12,7 @@ use std::{
     fmt,
     future::Future,
     mem,
+    net::SocketAddr,
     pin::Pin,
     rc::{self, Rc},
     sync::{
@@ -29,6 +30,7 @@ use crate::{
         ending::{Work, running},
         servers::Stuck,
     },
+    task::TaskId,
     worker::{
         CancellationToken, Handle, context,
         dump::{self, Dump},
@@ -82,6 +84,8 @@ pub(super) struct Life {
     /// Names it in the table of its thread.
     number: u64,
     runtime: Handle,
+    /// Where it is.
+    address: SocketAddr,
     /// Its worker in the runtime.
     worker: usize,
     /// Cancelled when it is to end.
@@ -100,6 +104,8 @@ struct State {
 }
 
 struct Waiting {
+    /// The task that waits; 0 outside of any.
+    task: u64,
     /// The task that waits, if that is a handler of this node.
     handler: Option<u64>,
     want: Want,
@@ -122,24 +128,34 @@ thread_local! {
 
 impl Life {
     /// Of a node of the current worker.
-    pub(super) fn new(work: &Rc<Work>) -> Arc<Life> {
+    pub(super) fn new(work: &Rc<Work>, address: SocketAddr) -> Arc<Life> {
         // The number is all that is handed over.
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         HERE.with_borrow_mut(|here| here.push((number, Rc::downgrade(work))));
         let state = State { grace: None, progress: Progress::Serving, waiters: Waiters::new(), warden: None };
-        Arc::new(Life {
+        let life = Arc::new(Life {
             number,
+            address,
             runtime: Handle::current(),
             worker: context::with(context::Context::index),
             stopping: CancellationToken::new(),
             state: Mutex::new(state),
             ended: Condvar::new(),
-        })
+        });
+        work.ends_with(&life);
+        life
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing foreign runs while it is held, but for a waker's clone, before which the state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For a dump: the tasks that wait for the end, its own handlers left out. None when something is changed here.
+    pub(super) fn waiting(&self) -> Vec<TaskId> {
+        let Ok(state) = self.state.try_lock() else { return Vec::new() };
+        let waiting = state.waiters.iter().filter(|it| it.task != 0 && it.handler.is_none());
+        waiting.map(|it| TaskId::new(it.task)).collect()
     }
 
     /// Any thread: it is to end. A longer grace than was said before changes nothing.
@@ -217,7 +233,7 @@ impl Life {
     }
 
     fn enter(&self, mut state: MutexGuard<'_, State>, handler: Option<u64>, want: Want, waker: Waker) -> u64 {
-        let number = state.waiters.enter(Waiting { handler, want }, waker);
+        let number = state.waiters.enter(Waiting { task: running(), handler, want }, waker);
         let warden = state.warden.take();
         drop(state);
         warden.into_iter().for_each(Waker::wake);
@@ -318,7 +334,7 @@ impl ServerHandle {
     /// It ends all the same, within the grace.
     pub fn shutdown(&self, grace: Duration) -> Shutdown {
         self.life.say(grace);
-        Shutdown { wait: dump::waiting(END, self.life.wait(Want::Shutdown)) }
+        Shutdown { wait: dump::waiting(self.end(), self.life.wait(Want::Shutdown)) }
     }
 
     /// Waits until somebody has it end: then long work should come to an end too.
@@ -327,8 +343,9 @@ impl ServerHandle {
     ///
     /// Nothing is lost.
     pub async fn stopping(&self) {
-        const WORD: Words = |out| out.write_str("the word that its server of messages is to end");
-        dump::waiting(WORD, self.life.stopping.cancelled()).await;
+        let word =
+            |out: &mut fmt::Formatter<'_>| out.write_str("the word that its server of messages is to end");
+        dump::waiting(word, self.life.stopping.cancelled()).await;
     }
 
     /// Waits until it has ended; at once when it has.
@@ -341,7 +358,7 @@ impl ServerHandle {
     ///
     /// Nothing is lost.
     pub async fn closed(&self) -> Result<Stopped, WaitsForItself> {
-        dump::waiting(END, self.life.wait(Want::Closed)).await
+        dump::waiting(self.end(), self.life.wait(Want::Closed)).await
     }
 
     /// As [`shutdown`](ServerHandle::shutdown), for a thread that runs no worker: blocks until it has ended, at most 100 ms
@@ -371,6 +388,11 @@ impl ServerHandle {
     pub fn dump(&self) -> Dump {
         self.life.runtime.dump()
     }
+
+    fn end(&self) -> Words {
+        let address = self.life.address;
+        Box::new(move |out| write!(out, "the end of the server of messages on {address}"))
+    }
 }
 
 impl fmt::Debug for ServerHandle {
@@ -380,9 +402,7 @@ impl fmt::Debug for ServerHandle {
     }
 }
 
-type Words = fn(&mut fmt::Formatter<'_>) -> fmt::Result;
-
-const END: Words = |out| out.write_str("the end of a server of messages");
+type Words = Box<dyn Fn(&mut fmt::Formatter<'_>) -> fmt::Result + Send + Sync>;
 
 /// The end of a server or a node; made by [`ServerHandle::shutdown`], [`Server::shutdown`](super::Server::shutdown) and
 /// [`UdpNode::shutdown`](super::UdpNode::shutdown).

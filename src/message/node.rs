@@ -73,9 +73,11 @@ pub(super) struct Node {
 
 impl Knows for Node {
     fn tell(&self, told: &mut Told) {
-        self.work.tell(told);
-        let Ok(links) = self.links.try_borrow() else { return };
-        links.iter().for_each(|(_, link)| link.tell(told));
+        told.awaited_by(self.work.awaited_by(), |told| {
+            self.work.tell(told);
+            let Ok(links) = self.links.try_borrow() else { return };
+            links.iter().for_each(|(_, link)| link.tell(told));
+        });
     }
 }
 

@@ -78,7 +78,7 @@ impl Server {
     pub(super) fn start(node: Rc<Node>, listener: TcpListener) -> io::Result<Server> {
         let local_addr = listener.local_addr()?;
         let counted = node.clone();
-        let ending = Ending::new(node.work.clone(), move |spared| counted.cut(spared));
+        let ending = Ending::new(node.work.clone(), local_addr, move |spared| counted.cut(spared));
         ending.start(serve(node.clone(), ending.clone(), listener));
         Ok(Server { inner: Rc::new(Inner { node, local_addr, ending }) })
     }

@@ -319,7 +319,7 @@ impl Servers {
     /// Once polled, the server ends all the same, within the grace.
     pub async fn shutdown(&self, grace: Duration) -> Stopped {
         self.inner.say(grace);
-        let words = |out: &mut fmt::Formatter<'_>| out.write_str("the end of a server of messages");
+        let words = self.end();
         let waits = Here::find(self.inner.number).and_then(|server| server.ending().life.wait_inside());
         match waits {
             // They end with the others, or when the grace is over.
@@ -346,9 +346,15 @@ impl Servers {
         if here.is_some_and(|server| server.ending().life.is_inside()) {
             return Err(WaitsForItself);
         }
-        let words = |out: &mut fmt::Formatter<'_>| out.write_str("the end of a server of messages");
+        let words = self.end();
         dump::waiting(words, self.over()).await;
         Ok(self.inner.state().so_far())
+    }
+
+    /// What a dump says of who waits for it.
+    fn end(&self) -> impl Fn(&mut fmt::Formatter<'_>) -> fmt::Result + use<> {
+        let address = self.inner.local_addr;
+        move |out| write!(out, "the end of the server of messages on {address}")
     }
 
     /// As [`shutdown`](Servers::shutdown), for a thread that runs no worker: blocks until the server has ended, at most 100 ms

@@ -77,7 +77,7 @@ impl UdpNode {
         let local_addr = socket.local_addr()?;
         let air = Air::new(node, socket)?;
         let leaving = air.clone();
-        let ending = Ending::new(air.node.work.clone(), move |spared| leaving.cut(spared));
+        let ending = Ending::new(air.node.work.clone(), local_addr, move |spared| leaving.cut(spared));
         let (runs, ended, told) = (air.clone(), Ended(air.clone()), ending.clone().until_told());
         ending.start(async move {
             let _ended = ended;

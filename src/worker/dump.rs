@@ -279,7 +279,8 @@ pub struct JobDump {
     pub awaited_by: Option<TaskId>,
 }
 
-/// Tasks each of which waits for the end of the next, and the last for that of the first.
+/// Tasks each of which waits for the end of the next, and the last for that of the first. Who waits for the end of a server waits
+/// for that of every handler that is at work there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Circle {

@@ -131,7 +131,7 @@ fn absent(index: usize, reach: &Reach) -> Part {
         sources: 0,
         timers: 0,
     };
-    Part { dump, handles: Vec::new(), waits: Vec::new() }
+    Part { dump, handles: Vec::new(), waits: Vec::new(), ends: Vec::new() }
 }
 
 /// Why a worker does not answer, as far as others can see.
@@ -173,10 +173,11 @@ fn put_together(parts: Vec<Part>, jobs: Vec<JobView>) -> Dump {
         }
     }
     let mut workers = Vec::with_capacity(parts.len());
-    let mut waits = Vec::new();
+    let (mut waits, mut ends) = (Vec::new(), Vec::new());
     for part in parts {
         workers.push(part.dump);
         waits.extend(part.waits);
+        ends.extend(part.ends);
     }
     for (waiter, wait) in waits {
         let found = match waiter {
@@ -203,6 +204,6 @@ fn put_together(parts: Vec<Part>, jobs: Vec<JobView>) -> Dump {
         }
     }
     let tasks: Vec<&TaskDump> = workers.iter().flat_map(|worker| &worker.tasks).collect();
-    let circles = circles(&tasks);
+    let circles = circles(&tasks, &ends);
     Dump { workers, jobs: job_dumps, circles }
 }

@@ -1,22 +1,29 @@
-//! Circles of joins: tasks each of which waits for the end of the next.
+//! Circles of joins: tasks each of which waits for the end of the next, or for that of something which waits for it: a server,
+//! whose end waits for its handlers.
 
 use std::{collections::HashMap, slice};
 
 use crate::{
     task::TaskId,
-    worker::dump::{Circle, TaskDump, Wait},
+    worker::dump::{Circle, TaskDump, Wait, duties::Ends},
 };
 
 /// Every circle, once, beginning with its oldest task.
 ///
 /// A walk from each task along "waits for the end of"; a task is walked through once, so it costs no more than there are
 /// waits. A task may join several others, of which each is followed.
-pub(super) fn circles(tasks: &[&TaskDump]) -> Vec<Circle> {
-    let joins: HashMap<TaskId, Vec<TaskId>> = tasks
+pub(super) fn circles(tasks: &[&TaskDump], ends: &[Ends]) -> Vec<Circle> {
+    let mut joins: HashMap<TaskId, Vec<TaskId>> = tasks
         .iter()
         .map(|task| (task.id, task.waits.iter().flat_map(joined).copied().collect::<Vec<_>>()))
         .filter(|(_, joined)| !joined.is_empty())
         .collect();
+    // What ends stands among the tasks under a number that no task has.
+    for (at, Ends { waiting, awaited }) in ends.iter().enumerate() {
+        let id = TaskId::new(NO_TASK + at as u64);
+        joins.insert(id, awaited.clone());
+        waiting.iter().for_each(|task| joins.entry(*task).or_default().push(id));
+    }
     let mut starts: Vec<TaskId> = joins.keys().copied().collect();
     starts.sort_unstable();
     let mut done = HashMap::new();
@@ -26,6 +33,9 @@ pub(super) fn circles(tasks: &[&TaskDump]) -> Vec<Circle> {
     }
     found
 }
+
+/// Tasks are numbered from 1.
+const NO_TASK: u64 = 1 << 63;
 
 fn joined(wait: &Wait) -> &[TaskId] {
     match wait {
@@ -72,6 +82,7 @@ fn walk(
 }
 
 fn circle(mut tasks: Vec<TaskId>) -> Circle {
+    tasks.retain(|task| task.number() < NO_TASK);
     let oldest = tasks.iter().enumerate().min_by_key(|(_, task)| **task).map_or(0, |(at, _)| at);
     tasks.rotate_left(oldest);
     Circle { tasks }
@@ -104,7 +115,16 @@ mod tests {
         let tasks: Vec<&TaskDump> = tasks.iter().collect();
         let ids =
             |circle: Circle| circle.tasks.iter().map(|id| id.to_string()[1..].parse().unwrap()).collect();
-        circles(&tasks).into_iter().map(ids).collect()
+        circles(&tasks, &[]).into_iter().map(ids).collect()
+    }
+
+    #[test]
+    fn who_waits_for_the_end_of_what_others_work_on_waits_for_them() {
+        let [waits, works, idle] = [task(3, &[]), task(4, &[3]), task(5, &[])];
+        let ids = |tasks: &[&TaskDump]| tasks.iter().map(|task| task.id).collect::<Vec<_>>();
+        let ends = Ends { waiting: ids(&[&waits]), awaited: ids(&[&idle, &works]) };
+        let found = circles(&[&waits, &works, &idle], &[ends]);
+        assert_eq!(found, [Circle { tasks: ids(&[&waits, &works]) }]);
     }
 
     #[test]

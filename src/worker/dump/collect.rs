@@ -10,7 +10,7 @@ use crate::{
     wake::Handle,
     worker::{
         context::Context,
-        dump::{Answer, Descriptor, DescriptorKind, TaskDump, TaskState, Wait, WorkerDump},
+        dump::{Answer, Descriptor, DescriptorKind, TaskDump, TaskState, Wait, WorkerDump, duties::Ends},
     },
 };
 
@@ -20,6 +20,7 @@ pub(super) struct Part {
     /// In the order of the tasks.
     pub(super) handles: Vec<Handle>,
     pub(super) waits: Vec<(Waiter, Wait)>,
+    pub(super) ends: Vec<Ends>,
 }
 
 /// Who waits.
@@ -69,7 +70,7 @@ pub(super) fn collect(context: &Context, index: usize) -> Part {
         sources: reactor.sources(),
         timers: reactor.timers(),
     };
-    Part { dump, handles, waits }
+    Part { dump, handles, waits, ends: told.ends }
 }
 
 fn task_dump(view: TaskView, now: u64, name: impl Fn(u64) -> Option<Arc<str>>) -> TaskDump {

@@ -5,6 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::{Rc, Weak},
     task::Waker,
@@ -26,12 +27,32 @@ pub(crate) trait Knows {
 pub(crate) struct Told {
     pub(super) duties: Vec<(TaskId, String)>,
     pub(super) waits: Vec<(Handle, String)>,
+    pub(super) ends: Vec<Ends>,
+}
+
+/// Tasks that wait for the end of something, which has not ended before these others have.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) waiting: Vec<TaskId>,
+    pub(super) awaited: Vec<TaskId>,
 }
 
 impl Told {
     /// The task works on something.
     pub(crate) fn works(&mut self, task: TaskId, on: String) {
         self.duties.push((task, on));
+    }
+
+    /// These tasks wait for the end of what `tell` tells of, and so for every task that works on something of it. Who is one
+    /// of those himself is known to it.
+    pub(crate) fn awaited_by(&mut self, mut waiting: Vec<TaskId>, tell: impl FnOnce(&mut Told)) {
+        let first = self.duties.len();
+        tell(self);
+        let awaited: HashSet<TaskId> = self.duties[first..].iter().map(|(task, _)| *task).collect();
+        waiting.retain(|task| !awaited.contains(task));
+        if !waiting.is_empty() && !awaited.is_empty() {
+            self.ends.push(Ends { waiting, awaited: awaited.into_iter().collect() });
+        }
     }
 
     /// Whom this waker wakes waits for something.
