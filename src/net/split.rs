@@ -260,6 +260,10 @@ impl<S: Share> ReadHalf<S> {
     }
 
     /// See [`Io::poll_broken`].
+    #[cfg_attr(
+        not(feature = "message"),
+        expect(dead_code, reason = "only the message protocol reads halves later")
+    )]
     pub(crate) fn poll_broken(&self, context: &Context<'_>) -> Poll<io::Error> {
         self.io().poll_broken(context)
     }
