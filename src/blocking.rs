@@ -425,6 +425,19 @@ impl<T> BlockingHandle<T> {
     }
 }
 
+impl<T> Drop for BlockingHandle<T> {
+    /// Nobody waits for it any more, and a dump is not to say so.
+    fn drop(&mut self) {
+        let mut stage = self.meeting.stage();
+        let former = match &mut *stage {
+            Stage::Waiting(waker) => waker.take(),
+            Stage::Done(_) | Stage::Taken => None,
+        };
+        drop(stage);
+        drop(former);
+    }
+}
+
 impl<T> Future for BlockingHandle<T> {
     type Output = Result<T, JoinError>;
 

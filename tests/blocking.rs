@@ -10,8 +10,22 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use wakering::time::sleep;
-use wakering::{BlockingThread, Runtime, run, spawn, spawn_blocking};
+use wakering::time::{sleep, timeout};
+use wakering::{BlockingThread, Handle, Runtime, run, spawn, spawn_blocking};
+
+#[test]
+fn a_job_that_was_given_up_is_waited_for_by_nobody_in_a_dump() {
+    run(async {
+        let (release, held) = mpsc::channel::<()>();
+        let job = spawn_blocking(move || held.recv().is_err()).unwrap();
+        assert!(timeout(Duration::from_millis(1), job).await.is_err());
+        let dump = Handle::current().dump();
+        assert!(dump.jobs.len() == 1 && dump.jobs[0].awaited_by.is_none(), "{dump}");
+        assert!(dump.tasks().all(|task| task.waits.is_empty()), "{dump}");
+        drop(release);
+    })
+    .unwrap();
+}
 
 #[test]
 fn the_worker_goes_on_while_a_job_blocks() {

@@ -5,11 +5,13 @@
 #![expect(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{
+    cell::RefCell,
     fs,
-    future::Future,
+    future::{Future, poll_fn},
     io::{BufRead, BufReader, Write},
     pin::{Pin, pin},
     process::{Command, Stdio},
+    rc::Rc,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -21,7 +23,7 @@ use std::{
 };
 
 use wakering::{
-    BlockingThread, CancellationToken, Handle, Runtime, RuntimeError, SpawnError, run, signal,
+    BlockingThread, CancellationToken, Handle, JoinHandle, Runtime, RuntimeError, SpawnError, run, signal,
     signal::Kind,
     spawn, spawn_blocking, spawn_on,
     time::{sleep, timeout},
@@ -35,6 +37,33 @@ const CHILD: &str = "WAKERING_EDGES_TEST_CHILD";
 
 /// How often a signal is sent to the child; each time all its listeners race for the one pipe.
 const SIGNALS: usize = 40;
+
+#[test]
+fn a_circle_of_joins_that_were_given_up_says_that_it_may_be_none() {
+    run(async {
+        let first: Rc<RefCell<Option<JoinHandle<()>>>> = Rc::default();
+        let theirs = first.clone();
+        let join_in_vain = |mut handle: JoinHandle<()>| async move {
+            // As after a time limit: it is kept, and nobody polls it.
+            let polled = poll_fn(|context| Poll::Ready(Pin::new(&mut handle).poll(context))).await;
+            assert!(polled.is_pending());
+            sleep(Duration::from_secs(3600)).await;
+        };
+        let second = spawn(async move {
+            yield_now().await;
+            let first = theirs.take().unwrap();
+            join_in_vain(first).await;
+        });
+        *first.borrow_mut() = Some(spawn(join_in_vain(second)));
+        for _ in 0..8 {
+            yield_now().await;
+        }
+        let dump = Handle::current().dump().to_string();
+        let circle = dump.lines().find(|line| line.starts_with("circle: ")).unwrap();
+        assert!(circle.contains("it is none if #") && circle.contains("waits for something else"), "{dump}");
+    })
+    .unwrap();
+}
 
 #[test]
 fn a_dump_is_written_also_when_another_listener_has_emptied_the_pipe_of_signals() {

@@ -20,7 +20,9 @@
 //! - what a task waits for by way of another library or of another thread is "something external", unless the future was
 //!   wrapped by [`waiting`];
 //! - a combinator that gives its children wakers of its own (`futures`' `FuturesUnordered`) hides for whom they wait;
-//! - a wait for a descriptor that was given up, say at a time limit, is listed until the descriptor is ready once.
+//! - a wait for a descriptor that was given up, say at a time limit, is listed until the descriptor is ready once, and one
+//!   for another task as long as its [`JoinHandle`](crate::JoinHandle) is kept: a circle of which a task waits for something
+//!   else as well says so.
 //!
 //! Any thread may ask. Workers are asked to answer for themselves; one that does not within 75 ms is marked with the
 //! task that it is inside of, by id, name and spawn place, and how long it has been so. A task may ask too: its own

@@ -184,9 +184,26 @@ impl fmt::Display for Named<'_> {
                 None => write!(out, "{id} waits for the end of ")?,
             }
         }
-        match self.circle.tasks.first() {
-            Some(first) => write!(out, "{first}"),
+        if let Some(first) = self.circle.tasks.first() {
+            write!(out, "{first}")?;
+        }
+        let tasks = self.circle.tasks.iter().filter_map(|id| self.dump.task(*id));
+        match tasks.filter(|task| task.waits.iter().any(goes_on)).map(|task| task.id).next() {
+            Some(id) => {
+                write!(out, "; it is none if {id} has given that up: it waits for something else, too")
+            }
             None => Ok(()),
+        }
+    }
+}
+
+/// Whether something outside of every circle ends it. A future that was waited for and is kept, though nobody polls it any
+/// more, looks as if it were waited for.
+fn goes_on(wait: &Wait) -> bool {
+    match wait {
+        Wait::Read(_) | Wait::Write(_) | Wait::Job { .. } | Wait::Timer { due_in: Some(_) } => true,
+        Wait::Timer { due_in: None } | Wait::Join(_) | Wait::Scope(_) | Wait::Note(_) | Wait::External => {
+            false
         }
     }
 }
