@@ -21,8 +21,7 @@ use std::{
 use ::http::Request;
 
 use crate::{
-    clock::{TimerKey, nanos},
-    http::{core, mailbox::Death, wire::Wire},
+    http::{alarm::Alarm, core, mailbox::Death, wire::Wire},
     limits::{COOPERATIVE_BUDGET, LAST_WORDS, LINGER, LINGER_BYTES, LINGER_MOST, REQUESTS_PER_POLL},
     proto::h2::{ConnectionError, Event, StreamKey},
     trace,
@@ -100,7 +99,7 @@ pub(super) async fn drive<R: Role>(role: R, wire: Rc<Wire>) {
         role,
         wire,
         phase: Phase::Serving,
-        timer: Timer::default(),
+        timer: Alarm::default(),
         input_ended: false,
         told: false,
         parting: Parting { patience: LAST_WORDS, left: 0, heard: 0, lingered: LINGER },
@@ -112,7 +111,7 @@ struct Driver<R: Role> {
     role: R,
     wire: Rc<Wire>,
     phase: Phase,
-    timer: Timer,
+    timer: Alarm,
     input_ended: bool,
     /// The end was told.
     told: bool,
@@ -346,45 +345,6 @@ impl<R: Role> Drop for Driver<R> {
         self.timer.clear();
         self.end(Cause::Dropped);
         self.wire.close();
-    }
-}
-
-/// A timer that is moved only when it must fire earlier; one that fires too early is set again.
-#[derive(Default)]
-struct Timer {
-    armed: Option<(u64, TimerKey)>,
-}
-
-impl Timer {
-    fn at_most(&mut self, deadline: u64, now: u64, context: &Context<'_>) {
-        if self.armed.is_none_or(|(armed, _key)| deadline < armed || armed <= now) {
-            self.set(deadline, context);
-        }
-    }
-
-    fn set_after(&mut self, after: Duration, context: &Context<'_>) {
-        let now = context::with(context::Context::now);
-        self.set(now.saturating_add(nanos(after)), context);
-    }
-
-    fn set(&mut self, deadline: u64, context: &Context<'_>) {
-        self.clear();
-        let key = context::with(|worker| worker.reactor().arm(deadline, context.waker().clone()));
-        self.armed = Some((deadline, key));
-    }
-
-    fn deadline(&self) -> Option<u64> {
-        self.armed.map(|(deadline, _key)| deadline)
-    }
-
-    fn is_due(&self, now: u64) -> bool {
-        self.armed.is_some_and(|(deadline, _key)| deadline <= now)
-    }
-
-    fn clear(&mut self) {
-        if let Some((_deadline, key)) = self.armed.take() {
-            context::try_with(|worker| worker.map(|it| it.reactor().disarm(key)));
-        }
     }
 }
 

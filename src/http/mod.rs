@@ -7,7 +7,7 @@
 //! a pool of them.
 //!
 //! ```text
-//! connection.rs  one task a connection, in either role: reads, hands bytes to the core and events on
+//! connection.rs  one task a connection, in either role: reads, hands bytes to the core and events on; alarm.rs: its timer
 //! transport.rs   what its bytes go over; secure/: TLS there, or its absence; secure_api.rs: what the user sees of it
 //! core.rs        which version of HTTP it speaks
 //! wire.rs        the connection as its streams see it: core, socket, flush; wire/streams.rs: what comes and goes for each
@@ -36,6 +36,7 @@
 //! requests have produced leaves in one vectored write after the tasks have run.
 
 mod admission;
+mod alarm;
 mod body;
 #[cfg(feature = "tower")]
 mod body_parts;
