@@ -447,7 +447,8 @@ fn a_lowered_limit_holds_for_the_next_and_ends_nobody() {
 #[test]
 fn content_that_breaks_a_rule_is_an_error_that_says_which() {
     const FIVE: [(&str, &str); 2] = [(":status", "200"), ("content-length", "5")];
-    let cases: [(&'static [(&str, &str)], Vec<u8>, &str); 4] = [
+    type Case = (&'static [(&'static str, &'static str)], Vec<u8>, &'static str);
+    let cases: [Case; 4] = [
         (&FIVE, frame(DATA, END_STREAM, 1, b"abc"), "too short"),
         (&FIVE, frame(DATA, END_STREAM, 1, b"abcdef"), "too long"),
         (&[(":status", "204")], frame(DATA, END_STREAM, 1, b"abc"), "on a 204"),

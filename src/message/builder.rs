@@ -88,7 +88,7 @@ impl Builder {
 
     /// Protects what is said to peers that have the same [`Session`], in the place of the outer layer, which stays for
     /// peers that do not know of sessions. A connection has one from its beginning. Of a node of datagrams each address has one,
-    /// made by the first request to it or by [`Peer::agree`]; what goes to a group is in none, and is not sent, nor taken, where
+    /// made by the first request to it or by [`Peer::agree`](crate::message::Peer::agree); what goes to a group is in none, and is not sent, nor taken, where
     /// one is required.
     pub fn session(mut self, session: Session) -> Builder {
         self.protection.session = Some(session);
