@@ -26,6 +26,7 @@ use std::{
 use crate::{
     clock::Clock,
     contain::wake_contained,
+    limits::DUMPED_TASKS,
     worker::{
         dump::{self, Answer, JobDump, TaskDump},
         handle::{Reach, Shared},
@@ -67,6 +68,7 @@ impl fmt::Display for ShutdownReport {
         }
         match self.aborted.len() {
             1 => out.write_str("1 task was aborted")?,
+            DUMPED_TASKS.. => write!(out, "{} tasks were aborted, and maybe more", self.aborted.len())?,
             aborted => write!(out, "{aborted} tasks were aborted")?,
         }
         for task in &self.aborted {
