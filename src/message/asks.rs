@@ -149,6 +149,11 @@ impl Asks {
         self.requests.borrow().awaits(message)
     }
 
+    /// Whether a message answers a request for `uri`, and would end it.
+    pub(super) fn is_answer_about(&self, uri: &[u8], message: &Message) -> bool {
+        self.requests.borrow().is_answer_about(uri, message)
+    }
+
     /// Whether a request waits for its turn.
     #[inline]
     pub(super) fn is_any_waiting(&self) -> bool {

@@ -159,7 +159,7 @@ impl Guard {
     /// Whether there is no session, and nothing is said without one.
     #[inline]
     pub(super) fn is_barred(&self) -> bool {
-        !self.is_sealed() && self.protection.session.as_ref().is_some_and(Session::is_required)
+        self.protection.session.as_ref().is_some_and(Session::is_required) && !self.is_sealed()
     }
 
     /// Whether each message needs a code of its own, so that none can be wrapped once for many.

@@ -14,7 +14,9 @@ use crate::{
         metrics::count,
         routes::Route,
     },
-    proto::message::{Channel, Kind, Message, Offer, is_answer, plugins::PluginError, repeat_number},
+    proto::message::{
+        Channel, Kind, Message, OFFER_URI, Offer, is_answer, plugins::PluginError, repeat_number,
+    },
 };
 
 impl Peer {
@@ -34,6 +36,11 @@ impl Peer {
         }
         if let Err(refused) = self.guard().unwrap(message, said.as_deref()) {
             self.refuse(message, &refused);
+            return None;
+        }
+        // Without the session that there has to be, nothing but the refusal of one is heard.
+        if self.guard().is_barred() && !self.asks().is_answer_about(OFFER_URI.as_bytes(), message) {
+            count(&self.node().counts.refused, 1);
             return None;
         }
         if let End::Far(far) = &self.end {

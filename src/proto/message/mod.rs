@@ -32,4 +32,5 @@ pub use self::{
 pub(crate) use self::{
     frame::frame_bytes,
     requests::{Asked, NUMBER, REPEATED, is_answer, is_numbered},
+    session::OFFER_URI,
 };

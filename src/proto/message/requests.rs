@@ -195,34 +195,42 @@ impl Requests {
     /// when it answers nothing.
     #[inline]
     pub fn answered(&mut self, message: &Message) -> Option<Option<Ticket>> {
-        if let Some(number) = message.fields.repeated() {
+        if message.fields.repeated().is_some() {
             self.repeats_numbers = true;
+        }
+        let at = self.find(message)?;
+        Some(self.take(at))
+    }
+
+    /// Whether a message answers a request for `uri`.
+    pub fn is_answer_about(&self, uri: &[u8], message: &Message) -> bool {
+        self.find(message).is_some_and(|at| self.under_way[at].uri == uri)
+    }
+
+    /// Which request a message answers.
+    #[inline]
+    fn find(&self, message: &Message) -> Option<usize> {
+        if let Some(number) = message.fields.repeated() {
             let number = u64::try_from(number).ok()?;
             let is_it = |request: &Request| request.ticket.number == number;
             // Most answers come in the order of their requests.
             if self.under_way.front().is_some_and(is_it) {
-                return Some(self.take_first());
+                return Some(0);
             }
-            let at = self.under_way.iter().position(is_it)?;
-            return Some(self.take(at));
+            return self.under_way.iter().position(is_it);
         }
         if self.under_way.is_empty() {
             return None;
         }
         let fits = |request: &Request| answers(request.kind, message.kind) && request.uri == message.uri;
         if let Some(at) = self.under_way.iter().position(fits) {
-            return Some(self.take(at));
+            return Some(at);
         }
         // Who repeats numbers, and repeats none, means something that had none; but for what could not be read.
         let is_about_another = self.repeats_numbers && message.uri != UNREAD;
         let is_only = self.under_way.len() == 1;
-        if is_about_another {
-            return None;
-        }
-        if message.kind.is_error() && (is_only || self.order == Order::AsAsked) {
-            return Some(self.take(0));
-        }
-        None
+        let ends_first = message.kind.is_error() && (is_only || self.order == Order::AsAsked);
+        (ends_first && !is_about_another).then_some(0)
     }
 
     /// Gives a request up. Its answer, should it come, is nobody's.

@@ -41,7 +41,7 @@ use super::{
 use crate::limits::{MESSAGE_BODY_BYTES, MESSAGE_TIME_WINDOW};
 
 /// What an offer asks for.
-const OFFER_URI: &str = "wakering/session";
+pub(crate) const OFFER_URI: &str = "wakering/session";
 const OFFER: &str = "offer";
 const ACCEPT: &str = "accept";
 const SEAL: &str = "seal";
