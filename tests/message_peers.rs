@@ -20,9 +20,10 @@ use support::server::example;
 use wakering::{
     message::{
         BoxCipher, Builder, Group, HmacAuth, Incoming, Introduction, Kind, Layer, Message, PeerEvent,
-        SendError, UdpNode, Value,
+        Remote, SendError, UdpNode, Value,
     },
     net::{TcpListener, UdpSocket},
+    CancellationToken,
     time::{ManualClock, sleep, timeout},
 };
 
@@ -206,6 +207,59 @@ fn clients_and_servers_introduce_themselves_on_every_connection() {
         told.is(&["+client", "-client", "+client", "-client"]).await;
         assert_eq!(seen.get(), 2);
         server.shutdown(LONG).await;
+    });
+}
+
+#[test]
+fn the_end_of_one_connection_leaves_the_peer_known_on_another() {
+    run(async {
+        let server = Builder::new()
+            .introduce(Introduction::new("server"))
+            .on((Kind::REQUEST_URI, "who"), |incoming: Incoming| async move {
+                let id = incoming.peer.record().map(|record| record.id).unwrap_or_default();
+                Some(incoming.answer(Kind::RESPOND_URI, id))
+            })
+            .serve(TcpListener::bind("127.0.0.1:0").unwrap())
+            .unwrap();
+        let open = CancellationToken::new();
+        let (began, waits) = (Rc::new(Cell::new(false)), open.clone());
+        let begins = began.clone();
+        let client = Builder::new()
+            .introduce(Introduction::new("client"))
+            .half_closed(LONG)
+            .on((Kind::NOTIFY_URI, "slow"), move |_incoming: Incoming| {
+                begins.set(true);
+                let waits = waits.clone();
+                async move {
+                    waits.cancelled().await;
+                    None
+                }
+            })
+            .client();
+        let who = async |remote: &Remote| remote.request(Kind::REQUEST_URI, "who", "").await.unwrap().content;
+        // The first connection has ended, but for a handler of the client, when the second one is made.
+        let first = client.connect(server.local_addr()).await.unwrap();
+        assert_eq!(who(&first).await, "client");
+        server.peers()[0].send(Message::new(Kind::NOTIFY_URI, "slow", "")).unwrap();
+        until(|| began.get()).await;
+        server.peers()[0].disconnect();
+        until(|| server.metrics().connections_open == 0).await;
+        let second = client.connect(server.local_addr()).await.unwrap();
+        assert_eq!(who(&second).await, "client");
+        open.cancel();
+        until(|| client.metrics().connections_open == 1).await;
+        assert_eq!(client.known_peers().len(), 1);
+        // One of two that are both well is closed.
+        let third = client.connect(server.local_addr()).await.unwrap();
+        assert_eq!(who(&third).await, "client");
+        assert_eq!(server.known_peers()[0].addrs.len(), 2);
+        second.close().await;
+        until(|| server.metrics().connections_open == 1).await;
+        assert_eq!(who(&third).await, "client");
+        assert_eq!((server.known_peers().len(), server.known_peers()[0].addrs.len()), (1, 1));
+        assert_eq!(client.known_peers().len(), 1);
+        third.close().await;
+        until(|| client.known_peers().is_empty() && server.known_peers().is_empty()).await;
     });
 }
 

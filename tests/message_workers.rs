@@ -166,6 +166,21 @@ fn peers_are_known_whatever_worker_they_have_introduced_themselves_to() {
     });
 }
 
+#[test]
+fn a_peer_that_is_connected_to_several_workers_is_one_peer() {
+    run(async {
+        let servers = start(|servers| basic(servers).introduce(Introduction::new("server")));
+        let _remotes = one_each(&servers, || Builder::new().introduce(Introduction::new("client"))).await;
+        let known = loop {
+            match &servers.known_peers().await[..] {
+                [known] if known.addrs.len() == 2 => break known.clone(),
+                _ => sleep(Duration::from_millis(1)).await,
+            }
+        };
+        assert_eq!(known.id, "client");
+    });
+}
+
 /// A signed message, bound to its type and time.
 fn signed_request() -> Vec<u8> {
     let auth = HmacAuth::new("s");

@@ -81,8 +81,10 @@ pub(crate) const MESSAGE_PEERS: usize = 1024;
 /// Calls of a handler in a row that did not wait, after which no note is kept any more of what the next one is about: dumps
 /// want to know of handlers that wait, and others need not pay for them.
 pub(crate) const MESSAGE_CALM_CALLS: u8 = 64;
-/// Addresses of one peer; the one that it was not heard from for longest goes first.
+/// Addresses of one peer by datagram; the one that it was not heard from for longest goes first.
 pub(crate) const MESSAGE_PEER_ADDRESSES: usize = 8;
+/// Connections of one peer to one worker; it is not noted on further ones, and not answered what it says of itself.
+pub(crate) const MESSAGE_PEER_CONNECTIONS: usize = 1024;
 /// Octets of what a peer says of itself, its id included: several keys and names.
 pub(crate) const MESSAGE_INTRODUCTION_BYTES: usize = 4096;
 /// Octets of a peer's id, which stands in two tables: the protocol's first implementation has 16.

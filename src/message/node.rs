@@ -118,6 +118,7 @@ impl Node {
 
     pub(super) fn enter(link: &Rc<Link>) -> Membership {
         count(&link.node.counts.connections, 1);
+        link.node.peers.enter(link.address);
         let key = link.node.links.borrow_mut().insert(link.clone());
         Membership { link: link.clone(), key }
     }

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use crate::{
     limits::{
         MESSAGE_ADVERTISE_EVERY, MESSAGE_INTRODUCTION_BYTES, MESSAGE_INTRODUCTION_VALUES,
-        MESSAGE_PEER_ADDRESSES, MESSAGE_PEER_EXPIRY, MESSAGE_PEER_ID_BYTES, MESSAGE_PEERS,
+        MESSAGE_PEER_ADDRESSES, MESSAGE_PEER_CONNECTIONS, MESSAGE_PEER_EXPIRY, MESSAGE_PEER_ID_BYTES, MESSAGE_PEERS,
     },
     proto::message::{Kind, Message, Value},
     time,
@@ -139,6 +139,9 @@ pub(super) struct Peers {
     pub(super) own: Option<Introduction>,
     pub(super) hook: RefCell<Option<Hook>>,
     table: RefCell<Table>,
+    /// How many connections there are with an address; a node of datagrams has none. A client has one with its server for
+    /// each time that it connected, of which the former may not have ended yet.
+    connections: RefCell<HashMap<SocketAddr, usize>>,
     /// Addresses that have become nobody's, or somebody else's, until somebody [takes](Peers::take_gone) them.
     gone: RefCell<Vec<SocketAddr>>,
 }
@@ -196,9 +199,8 @@ impl Peers {
             return Some(None);
         }
         if !learns {
-            let is_its_own = self.table.borrow().addresses.get(&from) == Some(&id);
-            if let Some(record) = is_its_own.then(|| self.remove(&id)).flatten() {
-                self.gone.borrow_mut().extend(record.addrs);
+            if self.table.borrow().addresses.get(&from) == Some(&id) {
+                self.say_goodbye(&id, from);
             }
             return Some(None);
         }
@@ -206,10 +208,29 @@ impl Peers {
         Some((known && answers).then(|| own.message(Kind::PEER_DISCOVERED)))
     }
 
+    /// A peer says that it goes: from everywhere, or, on a connection, that this one ends.
+    fn say_goodbye(&self, id: &[u8], from: SocketAddr) {
+        let connections = self.connections.borrow().get(&from).copied();
+        match connections {
+            Some(1) => self.forget(from),
+            Some(_others) => {}
+            None => {
+                let record = self.remove(id);
+                self.gone.borrow_mut().extend(record.into_iter().flat_map(|record| record.addrs));
+            }
+        }
+    }
+
     /// Notes who is at an address; false when there are too many to know.
     fn learn(&self, id: Bytes, said: Value, from: SocketAddr, now: Instant) -> bool {
         let mut table = self.table.borrow_mut();
         if !table.known.contains_key(&id) && table.known.len() >= MESSAGE_PEERS {
+            return false;
+        }
+        let is_connected = self.connections.borrow().contains_key(&from);
+        let most = if is_connected { MESSAGE_PEER_CONNECTIONS } else { MESSAGE_PEER_ADDRESSES };
+        let is_full = table.known.get(&id).is_some_and(|known| known.addrs.len() >= most && !known.addrs.contains(&from));
+        if is_connected && is_full {
             return false;
         }
         let former = table.addresses.insert(from, id.clone()).filter(|former| *former != id);
@@ -226,20 +247,16 @@ impl Peers {
         known.said = Rc::new(said);
         known.addrs.retain(|address| *address != from);
         known.addrs.insert(0, from);
-        let surplus: Vec<SocketAddr> =
-            known.addrs.drain(MESSAGE_PEER_ADDRESSES.min(known.addrs.len())..).collect();
-        let record = known.record(id);
+        let surplus: Vec<SocketAddr> = known.addrs.drain(most.min(known.addrs.len())..).collect();
+        let record = (is_new || is_other).then(|| known.record(id));
         for address in &surplus {
             table.addresses.remove(address);
         }
         self.gone.borrow_mut().extend(surplus);
         drop(table);
         lost.into_iter().for_each(|record| self.tell(PeerEvent::Lost(record)));
-        if is_new {
-            self.tell(PeerEvent::Discovered(record));
-        } else if is_other {
-            self.tell(PeerEvent::Changed(record));
-        }
+        let event = if is_new { PeerEvent::Discovered } else { PeerEvent::Changed };
+        record.into_iter().for_each(|record| self.tell(event(record)));
         true
     }
 
@@ -293,8 +310,27 @@ impl Peers {
         Some(record)
     }
 
-    /// A connection is gone.
+    /// There is a connection.
+    pub(super) fn enter(&self, address: SocketAddr) {
+        if self.own.is_some() {
+            *self.connections.borrow_mut().entry(address).or_insert(0) += 1;
+        }
+    }
+
+    /// A connection is gone, and with the last one who was at its other end.
     pub(super) fn leave(&self, address: SocketAddr) {
+        let mut connections = self.connections.borrow_mut();
+        let Some(left) = connections.get_mut(&address) else { return };
+        *left -= 1;
+        if *left == 0 {
+            connections.remove(&address);
+            drop(connections);
+            self.forget(address);
+        }
+    }
+
+    /// Nobody is at an address any more.
+    fn forget(&self, address: SocketAddr) {
         let mut table = self.table.borrow_mut();
         let lost = table.addresses.remove(&address).and_then(|id| table.leave(&id, address));
         drop(table);
@@ -465,7 +501,7 @@ mod tests {
         let _ = peers.take(&words("a", Kind::PEER_DISCOVERED), address(1));
         let _ = peers.take(&words("b", Kind::PEER_DISCOVERED), address(1));
         assert!(peers.get(b"a").is_none() && peers.get(b"b").is_some());
-        peers.leave(address(1));
+        peers.forget(address(1));
         assert!(peers.all().is_empty() && peers.table.borrow().addresses.is_empty());
         let kinds: Vec<&str> = told
             .borrow()
@@ -497,5 +533,39 @@ mod tests {
         assert_eq!(peers.expire(began + MESSAGE_PEER_EXPIRY).len(), MESSAGE_PEERS - 1);
         assert_eq!(peers.all().len(), 1);
         assert_eq!(peers.table.borrow().addresses.len(), 1);
+    }
+
+    #[test]
+    fn a_peer_that_ends_one_of_its_connections_is_known_by_the_others() {
+        let (peers, told) = peers();
+        for port in 1..=20 {
+            peers.enter(address(port));
+            assert!(peers.take(&words("a", Kind::ADVERTISE_PEER), address(port)).unwrap().is_some());
+        }
+        // A second one with the same address.
+        peers.enter(address(1));
+        assert_eq!(peers.get(b"a").unwrap().addrs.len(), 20);
+        let _ = peers.take(&words("a", Kind::DISCONNECT), address(1));
+        peers.leave(address(1));
+        let _ = peers.take(&words("a", Kind::DISCONNECT), address(2));
+        assert!(peers.said(address(1)).is_some() && peers.said(address(2)).is_none());
+        assert_eq!((peers.get(b"a").unwrap().addrs.len(), told.borrow().len()), (19, 1));
+        for port in 1..=20 {
+            peers.leave(address(port));
+        }
+        assert!(peers.all().is_empty() && peers.connections.borrow().is_empty());
+        assert_eq!(told.borrow().len(), 2);
+    }
+
+    #[test]
+    fn a_peer_has_so_many_connections_and_those_that_are_known_stay() {
+        let (peers, _) = peers();
+        for number in 0..=MESSAGE_PEER_CONNECTIONS {
+            let from = address(u16::try_from(number).unwrap());
+            peers.enter(from);
+            let answer = peers.take(&words("a", Kind::ADVERTISE_PEER), from).unwrap();
+            assert_eq!(answer.is_some(), number < MESSAGE_PEER_CONNECTIONS);
+        }
+        assert!(peers.said(address(0)).is_some());
     }
 }

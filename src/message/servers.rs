@@ -10,6 +10,7 @@
 
 use std::{
     cell::RefCell,
+    collections::{HashMap, hash_map::Entry},
     fmt,
     future::Future,
     io, mem,
@@ -295,15 +296,23 @@ impl Servers {
         sum
     }
 
-    /// Who has introduced itself, to whatever worker; see [`Builder::introduce`].
+    /// Who has introduced itself, to whatever worker, each once; see [`Builder::introduce`].
     ///
     /// # Cancellation
     ///
     /// Nothing is lost.
     pub async fn known_peers(&self) -> Vec<PeerRecord> {
-        let mut known = Vec::new();
+        let (mut known, mut places) = (Vec::<PeerRecord>::new(), HashMap::<Bytes, usize>::new());
         for asked in self.ask_all(Server::known_peers) {
-            known.extend(answer(asked).await.unwrap_or_default());
+            for record in answer(asked).await.unwrap_or_default() {
+                match places.entry(record.id.clone()) {
+                    Entry::Occupied(place) => known[*place.get()].addrs.extend(record.addrs),
+                    Entry::Vacant(place) => {
+                        place.insert(known.len());
+                        known.push(record);
+                    }
+                }
+            }
         }
         known
     }
