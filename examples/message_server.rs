@@ -38,6 +38,8 @@ use wakering::{
 const GRACE: Duration = Duration::from_secs(5);
 /// What is stored at most, in bytes: anybody may store.
 const MOST: usize = 256 << 20;
+/// What an entry takes besides, in the table and of the allocator.
+const ENTRY: usize = 160;
 /// What a message holds that is sent: no answer could tell more, though more may come.
 const LONGEST: usize = 65_422;
 
@@ -207,12 +209,12 @@ impl Store {
 impl Stored {
     /// What does not fit leaves what was there before.
     fn write(&mut self, uri: &Bytes, content: &Bytes) -> bool {
-        let former = self.contents.get(uri).map_or(0, |content| uri.len() + content.len());
-        let size = uri.len() + content.len();
-        let fits = self.size - former + size <= MOST && size <= LONGEST;
+        let former = self.contents.get(uri).map_or(0, |content| size(uri, content));
+        let fits = uri.len() + content.len() <= LONGEST;
+        let fits = fits && self.size - former + size(uri, content) <= MOST;
         if fits {
             self.forget(uri);
-            self.size += size;
+            self.size += size(uri, content);
             // Copied: a slice of what was read would keep all of that.
             self.contents.insert(Bytes::copy_from_slice(uri), Bytes::copy_from_slice(content));
         }
@@ -221,7 +223,11 @@ impl Stored {
 
     fn forget(&mut self, uri: &Bytes) {
         if let Some(content) = self.contents.remove(uri) {
-            self.size -= uri.len() + content.len();
+            self.size -= size(uri, &content);
         }
     }
+}
+
+fn size(uri: &Bytes, content: &Bytes) -> usize {
+    ENTRY + uri.len() + content.len()
 }

@@ -18,12 +18,12 @@ use std::{
 
 use support::server::example;
 use wakering::{
+    CancellationToken,
     message::{
-        BoxCipher, Builder, Group, HmacAuth, Incoming, Introduction, Kind, Layer, Message, PeerEvent,
-        Remote, SendError, UdpNode, Value,
+        BoxCipher, Builder, Group, HmacAuth, Incoming, Introduction, Kind, Layer, Message, PeerEvent, Remote,
+        SendError, UdpNode, Value,
     },
     net::{TcpListener, UdpSocket},
-    CancellationToken,
     time::{ManualClock, sleep, timeout},
 };
 
@@ -171,6 +171,26 @@ fn what_is_for_one_peer_alone_is_sealed_with_the_key_that_it_has_told() {
         // What goes to all goes to each in a form of its own.
         let sealed = other.clone().within(Layer::new().cipher(yours));
         assert_eq!(sealed.broadcast(Message::new(Kind::NOTIFY_URI, "secret", "psst")).unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_key_that_is_known_counts_whatever_the_peer_says() {
+    run(async {
+        let (mine, yours) = (BoxCipher::new(&[1; 32]), BoxCipher::new(&[2; 32]));
+        let handler = |incoming: Incoming| async move {
+            Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+        };
+        // Nobody introduces himself.
+        let known = Layer::new().cipher(mine.clone().to(yours.public_key()));
+        let one = node(Builder::new().on_within(known, (Kind::REQUEST_URI, "secret"), handler));
+        let other = node(Builder::new());
+        let with = |cipher| other.peer(one.local_addr()).within(Layer::new().cipher(cipher));
+        let sealed = with(yours.clone().to(mine.public_key()));
+        assert_eq!(sealed.request(Kind::REQUEST_URI, "secret", "psst").await.unwrap().content, "psst");
+        // Who has another key is not heard.
+        let stranger = with(BoxCipher::new(&[3; 32]).to(mine.public_key()));
+        assert!(stranger.request(Kind::REQUEST_URI, "secret", "psst").await.is_err());
     });
 }
 

@@ -586,3 +586,53 @@ fn the_server_program_has_one_store_and_one_board_of_news_for_all_its_workers() 
     let both = Command::new(example("message_server")).args(["--udp", "--workers", "2"]).output().unwrap();
     assert_eq!(both.status.code(), Some(2));
 }
+
+// Beginnings that fail.
+
+#[test]
+fn a_worker_that_cannot_serve_ends_the_server_on_all() {
+    let refused = |made: usize| {
+        let id = if made == 1 { vec![b'x'; 300] } else { b"server".to_vec() };
+        Builder::new().introduce(Introduction::new(id))
+    };
+    let panics = |made: usize| if made == 1 { panic!("no settings") } else { Builder::new() };
+    let factories: [fn(usize) -> Builder; 2] = [refused, panics];
+    for factory in factories {
+        run(async {
+            let made = AtomicUsize::new(0);
+            let servers = start(move |_servers| factory(made.fetch_add(1, Ordering::Relaxed)));
+            servers.closed().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_server_for_more_workers_than_there_are_leaves_nobody_waiting() {
+    run(async {
+        let (tells, told) = std::sync::mpsc::channel();
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let shares = TcpListener::builder().bind_each(address, 4, wakering::net::listen::Spread::default());
+        let error = Servers::start_on(shares.unwrap(), move |servers| {
+            tells.send(servers.clone()).unwrap();
+            Builder::new()
+        })
+        .unwrap_err();
+        assert!(!error.to_string().is_empty());
+        let servers = loop {
+            match told.try_recv() {
+                Ok(servers) => break servers,
+                Err(_) => yield_now().await,
+            }
+        };
+        servers.closed().await.unwrap();
+    });
+}
+
+#[test]
+fn a_shutdown_that_is_never_polled_ends_the_server() {
+    run(async {
+        let servers = start(basic);
+        drop(servers.shutdown(LONG));
+        servers.closed().await.unwrap();
+    });
+}

@@ -21,7 +21,8 @@ use bytes::Bytes;
 use crate::{
     limits::{
         MESSAGE_ADVERTISE_EVERY, MESSAGE_INTRODUCTION_BYTES, MESSAGE_INTRODUCTION_VALUES,
-        MESSAGE_PEER_ADDRESSES, MESSAGE_PEER_CONNECTIONS, MESSAGE_PEER_EXPIRY, MESSAGE_PEER_ID_BYTES, MESSAGE_PEERS,
+        MESSAGE_PEER_ADDRESSES, MESSAGE_PEER_CONNECTIONS, MESSAGE_PEER_EXPIRY, MESSAGE_PEER_ID_BYTES,
+        MESSAGE_PEERS,
     },
     proto::message::{Kind, Message, Value},
     time,
@@ -229,8 +230,8 @@ impl Peers {
         }
         let is_connected = self.connections.borrow().contains_key(&from);
         let most = if is_connected { MESSAGE_PEER_CONNECTIONS } else { MESSAGE_PEER_ADDRESSES };
-        let is_full = table.known.get(&id).is_some_and(|known| known.addrs.len() >= most && !known.addrs.contains(&from));
-        if is_connected && is_full {
+        let places = table.known.get(&id).map_or(&[][..], |known| &known.addrs);
+        if is_connected && places.len() >= most && !places.contains(&from) {
             return false;
         }
         let former = table.addresses.insert(from, id.clone()).filter(|former| *former != id);

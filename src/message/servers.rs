@@ -179,6 +179,9 @@ impl Servers {
     /// Starts a server on every worker of the current runtime, on one port with a queue of connections for each worker
     /// ([`Spread::PerWorker`]). On each, `factory` makes the settings.
     ///
+    /// When the settings of one are refused, or `factory` panics, standard error is told why and the server ends on all of
+    /// them: [`closed`](Servers::closed) returns.
+    ///
     /// # Errors
     ///
     /// When an address cannot be bound; nothing runs then.
@@ -218,8 +221,11 @@ impl Servers {
         };
         let servers = Servers::new(runtime.clone(), first.local_addr()?, shares.len());
         let (factory, parting) = (Arc::new(factory), Parting::new());
-        for (worker, share) in shares.into_iter().enumerate() {
-            let part = Part { servers: servers.clone(), worker, tally: Tally::default() };
+        let part = |worker| Part { servers: servers.clone(), worker, serves: false, tally: Tally::default() };
+        // Those that are never started have ended when these are dropped.
+        let parts: Vec<Part> = (0..shares.len()).map(part).collect();
+        for (share, part) in shares.into_iter().zip(parts) {
+            let worker = part.worker;
             let parting = parting.beside();
             let factory = factory.clone();
             let make = move || async move { part.serve(share, parting, &*factory).await };
@@ -325,17 +331,19 @@ impl Servers {
     ///
     /// # Cancellation
     ///
-    /// Once polled, the server ends all the same, within the grace.
-    pub async fn shutdown(&self, grace: Duration) -> Stopped {
+    /// The server ends all the same, within the grace, and does so when the future is never polled.
+    pub fn shutdown(&self, grace: Duration) -> impl Future<Output = Stopped> {
         self.inner.say(grace);
-        let words = self.end();
-        let waits = Here::find(self.inner.number).and_then(|server| server.ending().life.wait_inside());
-        match waits {
-            // They end with the others, or when the grace is over.
-            Some(_waits) => dump::waiting(words, self.quiet()).await,
-            None => {
-                dump::waiting(words, self.over()).await;
-                self.inner.state().so_far()
+        async {
+            let words = self.end();
+            let waits = Here::find(self.inner.number).and_then(|server| server.ending().life.wait_inside());
+            match waits {
+                // They end with the others, or when the grace is over.
+                Some(_waits) => dump::waiting(words, self.quiet()).await,
+                None => {
+                    dump::waiting(words, self.over()).await;
+                    self.inner.state().so_far()
+                }
             }
         }
     }
@@ -504,6 +512,7 @@ impl State {
 struct Part {
     servers: Servers,
     worker: usize,
+    serves: bool,
     tally: Tally,
 }
 
@@ -520,6 +529,7 @@ impl Part {
                 return trace::say(&format!("worker {} serves no messages: {error}", self.worker));
             }
         };
+        self.serves = true;
         let _here = Here::enter(inner.number, server.clone());
         loop {
             let Word { grace, changed } = inner.state().word.clone();
@@ -542,6 +552,10 @@ impl Drop for Part {
         inner.state().workers[self.worker] = Tally { ended: true, ..self.tally };
         inner.ended.notify_all();
         inner.over[self.worker].cancel();
+        if !self.serves {
+            // What the others have begun would be a server with a hole.
+            inner.say(Duration::ZERO);
+        }
     }
 }
 

@@ -11,19 +11,29 @@ use crate::proto::message::{Message, Value};
 /// The nonce, before the box.
 const BOX_NONCE: usize = 24;
 
-/// A NaCl `crypto_box` for a peer whose key is in what it says of itself, under `pubkey`.
+/// A NaCl `crypto_box` for a peer whose key is in what it says of itself, under `pubkey`, or [is known](BoxCipher::to).
 ///
-/// There is no forward secrecy: who learns a seed can read all that was recorded.
+/// What a peer says of itself may be anybody's words, unless a code around them, or a session, says whose they are. There is no forward secrecy: who learns a seed can read all that was recorded.
 #[derive(Clone)]
 pub struct BoxCipher {
     secret: SecretKey,
+    /// The only one that it is for, whatever peers say.
+    peer: Option<PublicKey>,
     hides_uri: bool,
 }
 
 impl BoxCipher {
     /// With the seed of an Ed25519 key, of which the X25519 key is made as in libsodium. The uri stays readable.
     pub fn new(seed: &[u8; 32]) -> BoxCipher {
-        BoxCipher { secret: SecretKey::from(curve_secret(seed)), hides_uri: false }
+        BoxCipher { secret: SecretKey::from(curve_secret(seed)), peer: None, hides_uri: false }
+    }
+
+    /// For one peer, whose [public key](BoxCipher::public_key) is known beforehand: only it can open what is sealed, and what
+    /// is opened only it can have sealed. What peers say of themselves does not matter.
+    #[must_use]
+    pub fn to(mut self, key: [u8; 32]) -> BoxCipher {
+        self.peer = Some(PublicKey::from(key));
+        self
     }
 
     /// Whether the uri is hidden, too; it is not unless told so.
@@ -39,8 +49,9 @@ impl BoxCipher {
     }
 
     fn shared(&self, scene: &Scene<'_>) -> Result<SalsaBox, PluginError> {
-        let key = scene.peer.and_then(peer_key).ok_or(PluginError::PeerKey)?;
-        Ok(SalsaBox::new(&PublicKey::from(key), &self.secret))
+        let said = || scene.peer.and_then(peer_key).map(PublicKey::from);
+        let key = self.peer.clone().or_else(said).ok_or(PluginError::PeerKey)?;
+        Ok(SalsaBox::new(&key, &self.secret))
     }
 }
 
@@ -70,7 +81,7 @@ impl CipherPlugin for BoxCipher {
     }
 
     fn is_peer_specific(&self) -> bool {
-        true
+        self.peer.is_none()
     }
 }
 
