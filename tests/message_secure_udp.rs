@@ -259,6 +259,69 @@ fn a_peer_without_sessions_is_spoken_to_as_ever_unless_one_is_required() {
     });
 }
 
+/// What anybody could have sent who has seen no offer: it repeats no number.
+const REFUSALS: [(Kind, &str); 4] = [
+    (Kind::NOT_FOUND, "wakering/session"),
+    (Kind::RESPOND_URI, "wakering/session"),
+    (Kind::NOT_FOUND, "ERROR"),
+    (Kind::AUTH_ERROR, "ERROR"),
+];
+
+#[test]
+fn a_refusal_that_repeats_no_number_keeps_no_session_from_being_made() {
+    run(async {
+        let signed = || Layer::new().auth(HmacAuth::new("s"));
+        for (kind, uri) in REFUSALS {
+            for layer in [Layer::new(), signed()] {
+                let (one, calls) = serve(with_session(false).layer(layer.clone()));
+                let relay = Relay::before(one.local_addr(), move |way, message| match way {
+                    Way::Back if message.fields.contains("accept") => {
+                        vec![Message::new(kind, uri, ""), message]
+                    }
+                    Way::There | Way::Back => vec![message],
+                });
+                let peer = node(with_session(false).layer(layer)).peer(relay.address);
+                assert_eq!(echo(&peer, "x").await.unwrap(), "x", "{kind} {uri}");
+                assert!(peer.is_sealed() && calls.get() == 1, "{kind} {uri}");
+            }
+        }
+    });
+}
+
+/// As the Python package does, which repeats none.
+#[test]
+fn a_refusal_that_repeats_no_number_counts_when_nothing_else_comes() {
+    run(async {
+        for (kind, uri) in REFUSALS {
+            let (one, calls) = serve(Builder::new());
+            let relay = Relay::before(one.local_addr(), move |way, mut message| {
+                if way == Way::There && message.fields.remove("offer") {
+                    message.uri = "offer".into();
+                }
+                if way == Way::Back && message.uri == "offer" {
+                    return vec![Message::new(kind, uri, "it has no such thing")];
+                }
+                message.fields.remove("re");
+                vec![message]
+            });
+            let other = node(with_session(false));
+            let peer = other.peer(relay.address);
+            for _ in 0..2 {
+                let answered = echo(&peer, "x").await;
+                match kind {
+                    Kind::AUTH_ERROR => assert!(matches!(answered, Err(RequestError::NotGenuine(_)))),
+                    _ => assert_eq!(answered.unwrap(), "x", "{kind} {uri}"),
+                }
+            }
+            assert!(!peer.is_sealed(), "{kind} {uri}");
+            assert_eq!(
+                (calls.get(), other.metrics().timeouts),
+                if kind == Kind::AUTH_ERROR { (2, 0) } else { (3, 0) }
+            );
+        }
+    });
+}
+
 #[test]
 fn what_goes_to_a_group_cannot_be_sealed_and_is_not_sent_where_sessions_are_required() {
     run(async {
@@ -412,6 +475,68 @@ fn what_is_not_sealed_is_refused_from_an_address_that_has_a_session() {
             seen.borrow().iter().filter(|(_, message)| message.fields.get("offer").is_some()).count(),
             1
         );
+    });
+}
+
+#[test]
+fn who_repeats_numbers_is_answered_for_by_nobody_without_them() {
+    run(async {
+        let (one, calls) = serve(Builder::new());
+        let relay = Relay::before(one.local_addr(), move |way, message| {
+            let forged = [(Kind::RESPOND_URI, "the uri"), (Kind::OK, "the uri"), (Kind::ERROR, "ERROR")];
+            let forged = forged.map(|(kind, uri)| Message::new(kind, uri, "forged"));
+            match way {
+                Way::Back if message.content != "first" => forged.into_iter().chain([message]).collect(),
+                Way::There | Way::Back => vec![message],
+            }
+        });
+        let peer = node(Builder::new()).peer(relay.address);
+        for content in ["first", "x", "y"] {
+            assert_eq!(echo(&peer, content).await.unwrap(), content);
+        }
+        assert_eq!(calls.get(), 3);
+    });
+}
+
+#[test]
+fn what_is_not_signed_does_not_make_a_peer_one_that_repeats_numbers() {
+    run(async {
+        let layer = || Layer::new().auth(HmacAuth::new("s"));
+        let (one, _) = serve(Builder::new().layer(layer()));
+        // It answers as the Python package does, which knows of no numbers; and what is asked of "a" waits.
+        let (held, seen): (Rc<RefCell<Vec<Message>>>, Seen) = Default::default();
+        let (holds, sees) = (held.clone(), seen.clone());
+        let relay = Relay::before(one.local_addr(), move |way, mut message| {
+            sees.borrow_mut().push((way, message.clone()));
+            if way == Way::There {
+                message.fields.remove("hmac+");
+                message.fields.remove("id");
+            } else if message.content == "first" {
+                let mut forged = Message::new(Kind::RESPOND_URI, "nothing", "");
+                forged.fields.set("re", Value::Int(1));
+                return vec![forged, message];
+            } else if message.content == "a" {
+                holds.borrow_mut().push(message);
+                return Vec::new();
+            }
+            vec![message]
+        });
+        let peer = node(Builder::new().layer(layer())).peer(relay.address);
+        assert_eq!(echo(&peer, "first").await.unwrap(), "first");
+        let asked = ["a", "b"].map(|content| {
+            let peer = peer.clone();
+            wakering::spawn(async move { assert_eq!(echo(&peer, content).await.unwrap(), content) })
+        });
+        until(|| !held.borrow().is_empty()).await;
+        // It is behind whatever went out before.
+        peer.request(Kind::REQUEST_URI, "other", "").await.unwrap();
+        let sent = seen.borrow().iter().filter(|(way, _)| *way == Way::There).count();
+        assert_eq!(sent, 3, "the second waits for its turn");
+        let answer = held.borrow_mut().remove(0);
+        relay.inject_back(&answer).await;
+        for asked in asked {
+            asked.await.unwrap();
+        }
     });
 }
 

@@ -17,6 +17,9 @@ pub(crate) const MESSAGE_REQUESTS: usize = 1024;
 pub(crate) const MESSAGE_DATAGRAM_REQUESTS: usize = MESSAGE_HANDLERS;
 /// Requests to one peer that wait for their turn; past that the caller is told.
 pub(crate) const MESSAGE_WAITING: usize = 4096;
+/// Requests by datagrams in a row that may go unanswered before who has repeated numbers is believed without them again: fewer are
+/// lost so now and then, and another that has come to its address does not wait for long.
+pub(crate) const MESSAGE_UNANSWERED: u8 = 3;
 /// How long, in nanoseconds, a late answer is waited for before the next request for its uri goes out to a peer that repeats no
 /// numbers: as long again as one that is not late has by default.
 pub(crate) const MESSAGE_LATE_ANSWER_NANOS: u64 = 10_000_000_000;

@@ -144,6 +144,11 @@ impl Asks {
         self.requests.borrow_mut().answered(message)
     }
 
+    /// The same of a message that is not known to be the peer's.
+    pub(super) fn refused(&self, message: &Message) -> Option<Option<Ticket>> {
+        self.requests.borrow_mut().refused(message)
+    }
+
     /// Whether a message repeats the number of a request.
     pub(super) fn awaits(&self, message: &Message) -> bool {
         self.requests.borrow().awaits(message)

@@ -105,7 +105,7 @@ impl Peer {
     }
 
     /// Waits for an answer where nobody else sees that time is over: its own, or that of the requests before it.
-    async fn outwait(&self, answer: Answer) -> Result<Message, RequestError> {
+    pub(in crate::message) async fn outwait(&self, answer: Answer) -> Result<Message, RequestError> {
         let (mut answer, mut timer) = (pin!(answer), Timer::at(self.asks().due()));
         poll_fn(|context| {
             loop {

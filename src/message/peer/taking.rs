@@ -45,6 +45,9 @@ impl Peer {
         }
         if let End::Far(far) = &self.end {
             far.hear();
+            if far.defers(message, || Ok(message.clone())) {
+                return None;
+            }
         }
         if let Some(answered) = self.asks().answered(message) {
             if let Some(ticket) = answered {
@@ -129,10 +132,14 @@ impl Peer {
             };
         }
         if !may_be_answered(message) {
-            if let Some(answered) = self.asks().answered(message) {
-                let is_error = message.kind.is_error();
-                let text = if is_error { lossy(&message.content) } else { refused.to_string() };
-                self.settle(answered, RequestError::NotGenuine(text));
+            let is_error = message.kind.is_error();
+            let text = || if is_error { lossy(&message.content) } else { refused.to_string() };
+            let error = || RequestError::NotGenuine(text());
+            if matches!(&self.end, End::Far(far) if far.defers(message, || Err(error()))) {
+                return;
+            }
+            if let Some(answered) = self.asks().refused(message) {
+                self.settle(answered, error());
             }
             return;
         }
@@ -149,7 +156,7 @@ impl Peer {
         let is_plain = !Channel::is_sealed(message);
         if is_plain && message.kind == Kind::AUTH_ERROR && is_answer(message) {
             // The peer has forgotten the session, it says. Only who was asked knows the number.
-            if let Some(answered) = self.asks().answered(message) {
+            if let Some(answered) = self.asks().refused(message) {
                 self.guard().note_stale();
                 self.settle(answered, RequestError::NotGenuine(lossy(&message.content)));
             }

@@ -2,6 +2,10 @@
 //!
 //! It is done when something is asked and there is none, once for all who ask meanwhile. Datagrams are lost: an offer is made
 //! again until there is an answer, anew each time, since one passes once.
+//!
+//! Who has seen no offer can refuse one all the same, in the name of who was asked: what such a refusal has to say is known
+//! to everybody, but for the offer's number. So one that does not repeat that counts only when the offer's time is over and
+//! it was not accepted. Peers that know of no sessions, and of no numbers, refuse like that.
 
 use std::{
     cell::RefCell,
@@ -16,7 +20,7 @@ use crate::{
         layer::Layer,
         peer::Peer,
     },
-    proto::message::{Kind, Offer, plugins::PluginError},
+    proto::message::{Kind, Message, OFFER_URI, Offer, plugins::PluginError},
     worker::CancellationToken,
 };
 
@@ -29,6 +33,8 @@ struct Agreement {
     /// Cancelled when it has come to an end, in whatever way.
     over: CancellationToken,
     error: RefCell<Option<RequestError>>,
+    /// What will have been the answer to the offer if no other comes.
+    refusal: RefCell<Option<Result<Message, RequestError>>>,
 }
 
 impl Far {
@@ -50,16 +56,22 @@ impl Far {
         let agreement = Rc::new(Agreement::default());
         self.agreeing.0.replace(Rc::downgrade(&agreement));
         let _over = agreement.over.clone().drop_guard();
-        let offered = self.offer().await;
+        let offered = self.offer(&agreement).await;
         agreement.error.replace(offered.clone().err());
         offered
     }
 
-    async fn offer(self: &Rc<Self>) -> Result<(), RequestError> {
-        let peer = Peer::far(self.clone());
+    async fn offer(self: &Rc<Self>, agreement: &Agreement) -> Result<(), RequestError> {
+        let (peer, layer, patience) =
+            (Peer::far(self.clone()), Layer::new(), MESSAGE_OFFER_TIMEOUT / MESSAGE_OFFER_TRIES);
         for _ in 0..MESSAGE_OFFER_TRIES {
-            let Some(offer) = self.guard.offer() else { return Ok(()) };
-            match peer.ask(offer, &Layer::new(), MESSAGE_OFFER_TIMEOUT / MESSAGE_OFFER_TRIES).await {
+            let Some(mut offer) = self.guard.offer() else { return Ok(()) };
+            let mut answered = peer.outwait(peer.begin(&mut offer, &layer, patience)).await;
+            if answered.as_ref().is_err_and(RequestError::is_timeout) {
+                answered = agreement.refusal.take().unwrap_or(answered);
+            }
+            peer.finish(&layer, &mut answered);
+            match answered {
                 Ok(answer) if Offer::is_accepted_by(&answer) => return Ok(()),
                 // It has them, and not with us; or it does not even read us.
                 Ok(answer) if answer.kind == Kind::AUTH_ERROR => {
@@ -72,6 +84,24 @@ impl Far {
             }
         }
         self.do_without(RequestError::TimedOut)
+    }
+
+    /// Keeps what a message says of the offer that is under way until that one's time is over; false when it says nothing of
+    /// one, or repeats its number.
+    pub(in crate::message) fn defers(
+        &self,
+        message: &Message,
+        refusal: impl FnOnce() -> Result<Message, RequestError>,
+    ) -> bool {
+        let agreement = self.agreeing.0.borrow().upgrade();
+        let Some(agreement) = agreement.filter(|agreement| !agreement.over.is_cancelled()) else {
+            return false;
+        };
+        let defers = !self.asks.awaits(message) && self.asks.is_answer_about(OFFER_URI.as_bytes(), message);
+        if defers {
+            agreement.refusal.borrow_mut().get_or_insert_with(refusal);
+        }
+        defers
     }
 
     /// Goes on without, or in the session that there was, if that may be.

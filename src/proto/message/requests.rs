@@ -17,7 +17,8 @@ use bytes::Bytes;
 
 use super::{Fields, Kind, Message};
 use crate::limits::{
-    MESSAGE_DATAGRAM_REQUESTS, MESSAGE_LATE_ANSWER_NANOS, MESSAGE_REQUESTS, MESSAGE_WAITING,
+    MESSAGE_DATAGRAM_REQUESTS, MESSAGE_LATE_ANSWER_NANOS, MESSAGE_REQUESTS, MESSAGE_UNANSWERED,
+    MESSAGE_WAITING,
 };
 
 /// The field of a request with its number.
@@ -88,7 +89,9 @@ struct Request {
 #[derive(Clone, Debug)]
 pub struct Requests {
     order: Order,
-    repeats_numbers: bool,
+    /// The peer has shown that it repeats numbers, when this is not 0: among datagrams so many requests may yet go
+    /// unanswered until another is taken to be at its address.
+    numbers: u8,
     last: u64,
     /// Sent, in that order, in which most answers come, too.
     under_way: VecDeque<Request>,
@@ -103,7 +106,7 @@ impl Requests {
     /// None, to a peer that answers in this order.
     pub fn new(order: Order) -> Requests {
         let (under_way, waiting) = (VecDeque::new(), VecDeque::new());
-        Requests { order, repeats_numbers: false, last: 0, under_way, waiting, fresh: [0; 2], due: u64::MAX }
+        Requests { order, numbers: 0, last: 0, under_way, waiting, fresh: [0; 2], due: u64::MAX }
     }
 
     /// None, to a peer that answers in this order; the first one's number is the one after `number`.
@@ -195,9 +198,15 @@ impl Requests {
     /// when it answers nothing.
     #[inline]
     pub fn answered(&mut self, message: &Message) -> Option<Option<Ticket>> {
+        let at = self.find(message)?;
         if message.fields.repeated().is_some() {
-            self.repeats_numbers = true;
+            self.numbers = MESSAGE_UNANSWERED;
         }
+        Some(self.take(at))
+    }
+
+    /// The same of a message that is not known to be the peer's, and shows nothing of it.
+    pub fn refused(&mut self, message: &Message) -> Option<Option<Ticket>> {
         let at = self.find(message)?;
         Some(self.take(at))
     }
@@ -219,7 +228,8 @@ impl Requests {
             }
             return self.under_way.iter().position(is_it);
         }
-        if self.under_way.is_empty() {
+        // Whoever has seen no request can write an answer without a number, and say that it is another's datagram.
+        if self.under_way.is_empty() || (self.order == Order::Any && self.repeats_numbers()) {
             return None;
         }
         let fits = |request: &Request| answers(request.kind, message.kind) && request.uri == message.uri;
@@ -227,7 +237,7 @@ impl Requests {
             return Some(at);
         }
         // Who repeats numbers, and repeats none, means something that had none; but for what could not be read.
-        let is_about_another = self.repeats_numbers && message.uri != UNREAD;
+        let is_about_another = self.repeats_numbers() && message.uri != UNREAD;
         let is_only = self.under_way.len() == 1;
         let ends_first = message.kind.is_error() && (is_only || self.order == Order::AsAsked);
         (ends_first && !is_about_another).then_some(0)
@@ -313,13 +323,18 @@ impl Requests {
     }
 
     #[inline]
+    fn repeats_numbers(&self) -> bool {
+        self.numbers > 0
+    }
+
+    #[inline]
     fn may_go(&self, uri: &Bytes) -> bool {
         let is_alone = || self.under_way.iter().all(|other| other.uri != *uri);
         let most = match self.order {
             Order::AsAsked => MESSAGE_REQUESTS,
             Order::Any => MESSAGE_DATAGRAM_REQUESTS,
         };
-        self.under_way.len() < most && (self.repeats_numbers || is_alone())
+        self.under_way.len() < most && (self.repeats_numbers() || is_alone())
     }
 
     /// Sends the last of those that wait, if nothing stands in its way.
@@ -338,7 +353,10 @@ impl Requests {
     /// Nobody waits any more for the answer of one that is under way. On a stream it may still come, and without a number it
     /// would be taken for that to the next request for the uri: those wait for it a while longer.
     fn end_wait(&mut self, at: usize, now: u64) -> Option<Ticket> {
-        let is_told_apart = self.order == Order::Any || self.repeats_numbers;
+        if self.order == Order::Any {
+            self.numbers = self.numbers.saturating_sub(1);
+        }
+        let is_told_apart = self.order == Order::Any || self.repeats_numbers();
         match self.under_way.get_mut(at) {
             Some(request) if !is_told_apart && !request.late => {
                 request.late = true;
@@ -431,6 +449,7 @@ fn answers(asked: Kind, answer: Kind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::message::Value;
 
     fn now(requests: &mut Requests, uri: &'static str) -> Ticket {
         match requests.begin(Kind::REQUEST_URI, uri.into(), 100) {
@@ -516,6 +535,54 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_no_request_has_shows_nothing() {
+        let mut requests = Requests::numbered_from(Order::Any, 7);
+        let (first, second) = (now(&mut requests, "a"), later(&mut requests, "a"));
+        for number in [Value::Int(7), Value::Int(99), Value::Int(-1), Value::Str("8".into())] {
+            let mut made_up = message(Kind::RESPOND_URI, "b");
+            made_up.fields.set(REPEATED, number);
+            assert_eq!((requests.answered(&made_up), requests.next_to_send()), (None, None));
+        }
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(Some(first)));
+        assert_eq!(requests.next_to_send(), Some(second));
+    }
+
+    #[test]
+    fn what_is_not_the_peers_ends_a_request_and_shows_nothing() {
+        let mut requests = Requests::new(Order::AsAsked);
+        let (first, second) = (now(&mut requests, "a"), later(&mut requests, "a"));
+        let third = later(&mut requests, "a");
+        let forged = numbered(&requests, first);
+        assert_eq!(requests.refused(&forged), Some(Some(first)));
+        assert_eq!((requests.next_to_send(), requests.next_to_send()), (Some(second), None));
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(Some(second)));
+        assert_eq!(requests.next_to_send(), Some(third));
+    }
+
+    #[test]
+    fn by_datagrams_who_repeats_numbers_is_not_believed_without_until_it_has_not_answered_for_long() {
+        let mut requests = Requests::numbered_from(Order::Any, 7);
+        let first = now(&mut requests, "a");
+        assert_eq!(requests.answered(&numbered(&requests, first)), Some(Some(first)));
+        let unnumbered = [(Kind::RESPOND_URI, "a"), (Kind::NOT_FOUND, "a"), (Kind::ERROR, "ERROR")];
+        for _ in 0..MESSAGE_UNANSWERED {
+            let next = now(&mut requests, "a");
+            for (kind, uri) in unnumbered {
+                assert_eq!((requests.answered(&message(kind, uri)), requests.len()), (None, 1), "{kind}");
+            }
+            assert_eq!(requests.expire(100), Some(next));
+        }
+        // Another has its address, it seems.
+        let (next, waits) = (now(&mut requests, "a"), later(&mut requests, "a"));
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), Some(Some(next)));
+        assert_eq!(requests.next_to_send(), Some(waits));
+        let last = numbered(&requests, waits);
+        assert_eq!(requests.answered(&last), Some(Some(waits)));
+        now(&mut requests, "a");
+        assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "a")), None);
+    }
+
+    #[test]
     fn the_answer_to_a_cancelled_request_is_nobody_elses() {
         let mut requests = Requests::new(Order::AsAsked);
         let first = now(&mut requests, "a");
@@ -579,7 +646,7 @@ mod tests {
     #[test]
     fn what_is_due_is_never_later_than_the_next_deadline() {
         let mut requests = Requests::numbered_from(Order::Any, 0);
-        requests.repeats_numbers = true;
+        requests.numbers = MESSAGE_UNANSWERED;
         let Ok(Begun::Now(first)) = requests.begin(Kind::REQUEST_URI, "a".into(), 50) else { panic!() };
         now(&mut requests, "a");
         assert_eq!((requests.due(), requests.next_deadline()), (50, Some(50)));
