@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::io::{self, BufRead};
 use std::net::SocketAddr;
 use std::process::exit;
 use std::str::FromStr;
@@ -53,6 +54,11 @@ impl Arguments {
 /// Prints the one line that a driver waits for before it sends load.
 pub fn announce(addr: SocketAddr) {
     println!("listening on {addr}");
+}
+
+/// Waits for the line that a driver sends when the load is to begin, or to end.
+pub fn wait_for_driver() -> io::Result<()> {
+    io::stdin().lock().read_line(&mut String::new()).map(drop)
 }
 
 fn refuse(why: impl Display) -> ! {

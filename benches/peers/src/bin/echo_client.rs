@@ -8,12 +8,12 @@
 //! 2. makes `--requests` round trips, prints `done REQUESTS SECONDS`, waits for a line;
 //! 3. closes its connections and ends. A server that answers wrongly, or not for ten seconds, ends it with code 1.
 
-use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
-use wakering_peers::arguments::Arguments;
+use wakering_peers::arguments::{Arguments, wait_for_driver};
 use wakering_peers::epoll::{self, Epoll};
 
 const SILENCE: Duration = Duration::from_secs(10);
@@ -49,10 +49,6 @@ fn main() -> io::Result<()> {
     load.make(requests)?;
     println!("done {requests} {:.6}", started.elapsed().as_secs_f64());
     wait_for_driver()
-}
-
-fn wait_for_driver() -> io::Result<()> {
-    io::stdin().lock().read_line(&mut String::new()).map(drop)
 }
 
 impl Load {

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::error::Error;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use wakering::Scope;
 use wakering::message::{Builder, HmacAuth, Incoming, Kind, Layer, Remote, Session, StreamCipher};
 use wakering::net::TcpListener;
-use wakering_peers::arguments::Arguments;
+use wakering_peers::arguments::{Arguments, wait_for_driver};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let names = ["addr", "secret", "key", "session", "spin", "size", "in-flight", "warm-up", "requests"];
@@ -80,8 +80,4 @@ async fn ask(remote: &Remote, content: &[u8], in_flight: usize, requests: u64) {
         });
     }
     scope.join().await.expect("no request fails");
-}
-
-fn wait_for_driver() -> io::Result<()> {
-    io::stdin().lock().read_line(&mut String::new()).map(drop)
 }
