@@ -25,8 +25,12 @@ pub(crate) const MESSAGE_UNANSWERED: u8 = 3;
 pub(crate) const MESSAGE_LATE_ANSWER_NANOS: u64 = 10_000_000_000;
 /// How far a message's time may be from ours, in seconds: clocks that are kept by hand, and what a slow reader queues.
 pub(crate) const MESSAGE_TIME_WINDOW: u32 = 300;
-/// Nonces that are remembered against replay, 2 MiB of them; past that, the oldest second is closed instead.
+/// Nonces that are remembered against replay, 2 MiB of them; past that, the oldest second is closed instead. Of the time that is
+/// now, and of the seconds about it, as many more are.
 pub(crate) const MESSAGE_NONCES: usize = 1 << 18;
+/// Seconds by which clocks that are set by others are apart, at most, and for which a message is under way: times that are so
+/// near to ours are taken for as long as any is.
+pub(crate) const MESSAGE_CLOCK_SLACK: u32 = 5;
 /// Sealed datagrams that may come behind later ones: what a burst may be shuffled by.
 pub(crate) const MESSAGE_REPLAY_WINDOW: u64 = 128;
 

@@ -5,6 +5,10 @@
 //! remembered for as long as its time would pass, in [`Replays`].
 //!
 //! Invariant: a nonce is forgotten only after its second is closed, so that forgetting never lets anything pass again.
+//!
+//! What is closed is closed for everybody who shares a secret, so nobody may have that done for the time that others' clocks
+//! show. Room is made by closing what has been for a while; when that is not enough, who is ahead of the time is not taken,
+//! and who has it is taken all the same.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -13,7 +17,7 @@ use std::{
 };
 
 use super::{Order, plugins::PluginError};
-use crate::limits::{MESSAGE_NONCES, MESSAGE_REPLAY_WINDOW, MESSAGE_TIME_WINDOW};
+use crate::limits::{MESSAGE_CLOCK_SLACK, MESSAGE_NONCES, MESSAGE_REPLAY_WINDOW, MESSAGE_TIME_WINDOW};
 
 /// Which numbers have come.
 #[derive(Clone, Copy, Debug)]
@@ -86,14 +90,14 @@ impl Replays {
     ///
     /// # Errors
     ///
-    /// [`PluginError::Late`], [`PluginError::Replayed`].
+    /// [`PluginError::Late`], [`PluginError::Crowded`], [`PluginError::Replayed`].
     pub fn admit(&self, nonce: &[u8], time: u32, now: u32) -> Result<(), PluginError> {
         in_time(time, now, self.window)?;
         // Whoever panics inside leaves them as they were before or after.
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
         nonces.forget_before(now.saturating_sub(self.window));
-        if time < nonces.open_from {
-            return Err(PluginError::Late(now.abs_diff(time)));
+        if !nonces.make_room(time, now) || time < nonces.open_from {
+            return Err(PluginError::Crowded(now.abs_diff(time)));
         }
         nonces.admit(fingerprint(nonce), time)
     }
@@ -111,11 +115,30 @@ impl Nonces {
             return Err(PluginError::Replayed);
         }
         self.count += 1;
-        // The last second stays: what one second brings is bounded by what can be verified in it.
-        while self.count > MESSAGE_NONCES && self.seconds.len() > 1 {
+        Ok(())
+    }
+
+    /// Makes room for another of this time; false when there is none.
+    fn make_room(&mut self, time: u32, now: u32) -> bool {
+        if self.count < MESSAGE_NONCES {
+            return true;
+        }
+        self.close_before(now.saturating_sub(MESSAGE_CLOCK_SLACK), MESSAGE_NONCES);
+        let is_crowded = self.count >= 2 * MESSAGE_NONCES;
+        if is_crowded {
+            // The present second stays: what one second brings is bounded by what can be verified in it.
+            self.close_before(now, 2 * MESSAGE_NONCES);
+        }
+        let ahead = time.saturating_sub(now);
+        let most = if is_crowded { 0 } else { MESSAGE_CLOCK_SLACK };
+        self.count < MESSAGE_NONCES || ahead <= most
+    }
+
+    /// Closes the oldest seconds that are before this one, as long as there are so many nonces.
+    fn close_before(&mut self, time: u32, most: usize) {
+        while self.count >= most && self.seconds.first_key_value().is_some_and(|(second, _)| *second < time) {
             self.close_oldest();
         }
-        Ok(())
     }
 
     fn forget_before(&mut self, time: u32) {
@@ -219,18 +242,56 @@ mod tests {
         assert_eq!(replays.admit(b"nonce 1", 100, 111), Err(PluginError::Late(11)));
         // A clock that is set back opens nothing that was closed.
         assert_eq!(replays.admit(b"nonce 4", 120, 120), Ok(()));
-        assert_eq!(replays.admit(b"nonce 1", 100, 100), Err(PluginError::Late(0)));
+        assert_eq!(replays.admit(b"nonce 1", 100, 100), Err(PluginError::Crowded(0)));
     }
 
     #[test]
     fn too_many_nonces_close_the_oldest_second_and_let_nothing_pass_twice() {
-        let replays = Replays::new();
+        let (replays, later) = (Replays::new(), 101 + MESSAGE_CLOCK_SLACK);
         for number in 0..MESSAGE_NONCES as u64 {
             assert_eq!(replays.admit(&number.to_be_bytes(), 100, 100), Ok(()));
         }
-        assert_eq!(replays.admit(&u64::MAX.to_be_bytes(), 101, 101), Ok(()));
-        assert_eq!(replays.admit(&1u64.to_be_bytes(), 100, 101), Err(PluginError::Late(1)));
-        assert_eq!(replays.admit(&u64::MAX.to_be_bytes(), 101, 101), Err(PluginError::Replayed));
+        assert_eq!(replays.admit(&u64::MAX.to_be_bytes(), later, later), Ok(()));
+        let closed = Err(PluginError::Crowded(later - 100));
+        assert_eq!(replays.admit(&1u64.to_be_bytes(), 100, later), closed);
+        assert_eq!(replays.admit(&u64::MAX.to_be_bytes(), later, later), Err(PluginError::Replayed));
         assert_eq!(replays.nonces.lock().expect("nobody panicked").count, 1);
+    }
+
+    #[test]
+    fn who_is_ahead_of_the_time_shuts_nobody_else_out() {
+        let (replays, now) = (Replays::new(), 1000);
+        let mut numbers = 0u64..;
+        let mut next = move || numbers.next().expect("there are enough").to_be_bytes();
+        for _ in 0..MESSAGE_NONCES {
+            assert_eq!(replays.admit(&next(), now + 250, now), Ok(()));
+        }
+        assert_eq!(replays.admit(&next(), now + 251, now), Err(PluginError::Crowded(251)));
+        // Those whose clocks are right, and a little wrong, for as long as that goes on.
+        for now in now..now + 240 {
+            for time in [now, now - MESSAGE_CLOCK_SLACK, now + MESSAGE_CLOCK_SLACK] {
+                let nonce = next();
+                assert_eq!(replays.admit(&nonce, time, now), Ok(()), "{time}");
+                assert_eq!(replays.admit(&nonce, time, now), Err(PluginError::Replayed), "{time}");
+            }
+            assert_eq!(replays.admit(&next(), now + 250, now), Err(PluginError::Crowded(250)));
+        }
+        // What was kept of them goes when its time has come.
+        assert_eq!(replays.admit(&next(), now + 506, now + 256), Ok(()));
+    }
+
+    #[test]
+    fn nobody_makes_more_be_remembered_than_twice_what_may_be() {
+        let (replays, now) = (Replays::new(), 1000);
+        for number in 0..3 * MESSAGE_NONCES as u64 {
+            let time = now - number as u32 % MESSAGE_CLOCK_SLACK;
+            let _admitted_or_crowded = replays.admit(&number.to_be_bytes(), time, now);
+            if number % 1024 > 0 {
+                continue;
+            }
+            let nonces = replays.nonces.lock().expect("nobody panicked");
+            let kept: usize = nonces.seconds.values().map(HashSet::len).sum();
+            assert!(kept == nonces.count && kept <= 2 * MESSAGE_NONCES, "{kept}");
+        }
     }
 }

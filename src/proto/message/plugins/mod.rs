@@ -136,6 +136,11 @@ pub enum PluginError {
     /// The message's time is too far from ours.
     #[error("the message was sent {0} s from now, or seems so: the clocks differ, or somebody has kept it")]
     Late(u32),
+    /// Whether it has come before is not known: too many have come to remember those of its time, or our clock was set back.
+    #[error(
+        "the message was sent {0} s from now, and too many have come to remember which of that time: the clocks differ"
+    )]
+    Crowded(u32),
     /// There is no session with the peer, and one is required.
     #[error("a session is required, and there is none with this peer")]
     NoSession,
