@@ -28,6 +28,7 @@ use wakering::{
     },
     net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream},
     time::timeout,
+    yield_now,
 };
 
 const LONG: Duration = Duration::from_secs(30);
@@ -507,6 +508,37 @@ fn an_inner_layer_binds_too_and_shares_its_nonce_with_the_outer_one() {
             }
             let error = remote.request(Kind::DELETE_URI, "x", "").await.unwrap_err();
             assert!(matches!(error, RequestError::NotGenuine(_)), "{error}");
+        });
+    }
+}
+
+#[test]
+fn who_takes_nothing_unbound_within_a_layer_says_nothing_unbound_in_it_either() {
+    let inner = || Layer::new().auth(HmacAuth::new("admin").field("camh")).only_bound();
+    for outer in [Layer::new(), signed()] {
+        run(async {
+            let (server, _) = serve(Builder::new().layer(outer.clone()));
+            let told: Rc<Cell<u32>> = Rc::default();
+            let tells = told.clone();
+            let builder =
+                Builder::new().layer(outer).on_within(inner(), Kind::NOTIFY_URI, move |_: Incoming| {
+                    tells.set(tells.get() + 1);
+                    async { None }
+                });
+            let client = builder.client();
+            let _remote = client.connect(server.local_addr()).await.unwrap();
+            while server.peers().is_empty() {
+                yield_now().await;
+            }
+            // The end that was asked nothing, and has seen no code of the other one's.
+            let peer = server.peers()[0].clone().within(inner());
+            for number in 1..=2 {
+                peer.send(Message::new(Kind::NOTIFY_URI, "news", "it")).unwrap();
+                while told.get() < number {
+                    assert_eq!(client.metrics().refused, 0);
+                    yield_now().await;
+                }
+            }
         });
     }
 }

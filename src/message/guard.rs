@@ -6,7 +6,8 @@
 //! are forgotten and made anew: see `seals`.
 //!
 //! Codes of a layer are bound to the type and the fields of their messages where both ends can: who asks binds until it
-//! sees that the peer does not, who answers does once the peer has. From then on nothing else is taken.
+//! sees that the peer does not, who answers does once the peer has. From then on nothing else is taken; by datagrams, until
+//! nothing bound was heard from the address for long.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,9 +16,10 @@ use std::{
 };
 
 use crate::{
+    clock::nanos,
     message::{
         layer::{Layer, Refused},
-        seals::Seals,
+        seals::{SILENCE, Seals},
     },
     proto::message::{
         Channel, Message, Offer, Order, Replays, Session, Value,
@@ -25,7 +27,7 @@ use crate::{
         repeat_number,
     },
     time,
-    worker::CancellationToken,
+    worker::{CancellationToken, timer::turn_time},
 };
 
 /// Which end of a connection this is.
@@ -50,6 +52,10 @@ pub(super) struct Guard {
     side: Side,
     order: Order,
     binds: Cell<Binds>,
+    /// Something was said in a layer that takes nothing unbound: whoever takes that takes nothing else from then on.
+    is_strict: Cell<bool>,
+    /// When the peer was last seen to bind, by datagrams, in the time of the worker.
+    bound_at: Cell<u64>,
     state: RefCell<State>,
     /// Cancelled when requests need not be held back any more.
     agreed: CancellationToken,
@@ -97,10 +103,12 @@ impl Guard {
             agreed.cancel();
         }
         Guard {
-            protection,
             side,
             order,
             binds: Cell::new(Binds::NotKnown),
+            is_strict: Cell::new(protection.layer.is_strict),
+            bound_at: Cell::new(0),
+            protection,
             state: RefCell::new(match order {
                 Order::AsAsked => State::Layered,
                 Order::Any => State::Air(Box::default()),
@@ -165,7 +173,7 @@ impl Guard {
     /// Whether each message needs a code of its own, so that none can be wrapped once for many.
     pub(super) fn is_particular(&self) -> bool {
         let layer = &self.protection.layer;
-        layer.is_particular() || layer.is_strict || self.is_barred() || self.is_sealed() || self.binds()
+        layer.is_particular() || self.is_barred() || self.is_sealed() || self.binds()
     }
 
     /// The offer of a session, to be sent as a request.
@@ -248,6 +256,9 @@ impl Guard {
     ) -> Result<(), PluginError> {
         if layer.is_empty() {
             return Ok(());
+        }
+        if layer.is_strict {
+            self.is_strict.set(true);
         }
         on_scene(said, |scene| layer.wrap(message, self.binds(), scene))
     }
@@ -332,7 +343,7 @@ impl Guard {
         match binding {
             Binding::Unknown => Ok(()),
             Binding::Forged => refused("type or fields are not those that were signed"),
-            Binding::Absent if layer.is_strict || (self.binds.get() == Binds::Yes && !self.is_sealed()) => {
+            Binding::Absent if layer.is_strict || (self.peer_binds() == Binds::Yes && !self.is_sealed()) => {
                 refused("type and fields are not signed")
             }
             // A message that was bound, and has come before with its binding.
@@ -346,11 +357,12 @@ impl Guard {
                 Ok(())
             }
             Binding::Bound { time } => {
-                self.binds.set(Binds::Yes);
                 let nonce = message.fields.octets(NONCE_FIELD).filter(|_| is_new);
                 let admitted =
                     nonce.map_or(Ok(()), |nonce| self.protection.replays.admit(nonce, time, now()));
-                admitted.map_err(|error| Refused::Auth(error.to_string()))
+                admitted.map_err(|error| Refused::Auth(error.to_string()))?;
+                self.note_bound();
+                Ok(())
             }
         }
     }
@@ -362,12 +374,32 @@ impl Guard {
         nonce.zip(time).is_some_and(|(nonce, time)| self.protection.replays.has_admitted(nonce, time))
     }
 
-    /// Whether what is sent is bound.
+    /// Whether what is sent is bound, also in a layer that may be without.
     fn binds(&self) -> bool {
-        match self.binds.get() {
-            Binds::NotKnown => self.side == Side::Asks || self.protection.layer.is_strict,
-            Binds::No => self.protection.layer.is_strict,
-            Binds::Yes => true,
+        self.is_strict.get()
+            || match self.peer_binds() {
+                Binds::NotKnown => self.side == Side::Asks,
+                Binds::No => false,
+                Binds::Yes => true,
+            }
+    }
+
+    /// Whether the peer is known to bind its codes. Among datagrams that is its address, at which there may be another one.
+    fn peer_binds(&self) -> Binds {
+        let binds = self.binds.get();
+        if binds != Binds::Yes || self.order == Order::AsAsked {
+            return binds;
+        }
+        if turn_time().saturating_sub(self.bound_at.get()) >= nanos(SILENCE) {
+            self.binds.set(Binds::NotKnown);
+        }
+        self.binds.get()
+    }
+
+    fn note_bound(&self) {
+        self.binds.set(Binds::Yes);
+        if self.order == Order::Any {
+            self.bound_at.set(turn_time());
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::{
 
 type Name = [u8; 4];
 
-/// For how long an address is held to its session of which nothing is heard.
-const SILENCE: Duration = MESSAGE_IDLE_TIMEOUT;
+/// For how long an address is held to what it has shown, a session or bound codes, when nothing of that is heard any more.
+pub(super) const SILENCE: Duration = MESSAGE_IDLE_TIMEOUT;
 
 #[derive(Default)]
 pub(super) struct Seals {
