@@ -12,11 +12,16 @@ pub(crate) const PACKED_DEPTH: usize = 16;
 pub(crate) const MESSAGE_FIELDS: usize = 64;
 /// Requests under way to one peer; further ones wait.
 pub(crate) const MESSAGE_REQUESTS: usize = 1024;
+/// Bytes of requests under way to one peer, as long as those are more than it has handlers for: the rest of them has to fit into
+/// what it holds ([`MESSAGE_HELD_BYTES`]), or its reader would not come to the answers that lie behind.
+pub(crate) const MESSAGE_REQUEST_BYTES: usize = 3 * MESSAGE_HELD_BYTES / 4;
 /// The same over datagrams, where nothing makes who asks wait: what a peer has no room for is dropped, and a peer of ours has
 /// room for so many of one address.
 pub(crate) const MESSAGE_DATAGRAM_REQUESTS: usize = MESSAGE_HANDLERS;
 /// Requests to one peer that wait for their turn; past that the caller is told.
 pub(crate) const MESSAGE_WAITING: usize = 4096;
+/// Their bytes: some five hundred of the longest.
+pub(crate) const MESSAGE_WAITING_BYTES: usize = 32 << 20;
 /// Requests by datagrams in a row that may go unanswered before who has repeated numbers is believed without them again: fewer are
 /// lost so now and then, and another that has come to its address does not wait for long.
 pub(crate) const MESSAGE_UNANSWERED: u8 = 3;
@@ -36,8 +41,12 @@ pub(crate) const MESSAGE_REPLAY_WINDOW: u64 = 128;
 
 // message
 
-/// Bytes that wait to be written to one peer: sixteen of the largest messages.
+/// Bytes that wait to be written to one peer: sixteen of the largest messages. Once for what it has not asked for, once for
+/// requests, and half of it for answers, behind which no further handler is called.
 pub(crate) const MESSAGE_QUEUE_BYTES: usize = 1 << 20;
+/// By how much answers may be beyond that before nothing is read any more although answers are waited for: what all handlers of
+/// a connection may have answered at once, and as much of errors.
+pub(crate) const MESSAGE_BEYOND_BYTES: usize = 2 * MESSAGE_HANDLERS * (1 << 16);
 /// Bytes of one connection that the system may hold unsent; once half of them have gone it takes more. Left to itself, Linux
 /// takes more when a third of the send buffer is free, which may be 1.3 MB: at 40 kB a second that is longer than a write waits.
 pub(crate) const MESSAGE_NOT_SENT_BYTES: u32 = 128 * 1024;
@@ -53,6 +62,8 @@ pub(crate) const MESSAGE_READ_TURN: u32 = 256;
 /// Messages of one connection that are read although as many handlers are at work as may be, since some of those wait for
 /// answers of the same peer, which lie behind them: as many as a peer of ours may have under way.
 pub(crate) const MESSAGE_HELD: usize = MESSAGE_REQUESTS;
+/// The bytes of these; those that a peer of ours does not count, layers' fields, are a quarter at most.
+pub(crate) const MESSAGE_HELD_BYTES: usize = 1 << 20;
 /// Handlers of one connection at a time; further messages wait in the socket.
 pub(crate) const MESSAGE_HANDLERS: usize = 64;
 /// Handlers of one connection that are called one behind the other: then what they have answered goes out, so that its

@@ -101,12 +101,20 @@ impl Asks {
 
     /// Begins a request, writes its number into its message, and says whether it is its turn: it is to be sent now, or to
     /// be [kept](Asks::keep). Its answer is to be [waited for](Asks::answer), or it is to be [withdrawn](Asks::withdraw).
+    ///
+    /// Without room it is kept in any case.
     #[inline]
-    pub(super) fn begin(&self, message: &mut Message, deadline: u64) -> Result<Begun, TooMany> {
+    pub(super) fn begin(
+        &self,
+        message: &mut Message,
+        deadline: u64,
+        has_room: bool,
+    ) -> Result<Begun, TooMany> {
         let mut slots = self.slots.borrow_mut();
         let mut requests = self.requests.borrow_mut();
-        let mark = slots.next_key().to_bits();
-        let begun = requests.begin_marked(mark, message.kind, message.uri.clone(), deadline)?;
+        requests.note_room(has_room);
+        let (mark, octets) = (slots.next_key().to_bits(), message.memory());
+        let begun = requests.begin_marked(mark, (message.kind, message.uri.clone(), octets), deadline)?;
         let (Begun::Now(ticket) | Begun::Later(ticket)) = begun;
         requests.number(ticket, message);
         slots.insert(Slot { ticket, waiter: None, unsent: None, is_done: false });
@@ -165,8 +173,9 @@ impl Asks {
         self.requests.borrow().is_any_waiting()
     }
 
-    /// A request whose turn it is now.
-    pub(super) fn next_to_send(&self) -> Option<(Ticket, Box<Message>)> {
+    /// A request whose turn it is now, if there is room.
+    pub(super) fn next_to_send(&self, has_room: bool) -> Option<(Ticket, Box<Message>)> {
+        self.requests.borrow_mut().note_room(has_room);
         loop {
             let ticket = self.requests.borrow_mut().next_to_send()?;
             let unsent = self.slots.borrow_mut().get_mut(key(ticket)).and_then(|slot| slot.unsent.take());

@@ -201,13 +201,14 @@ impl Builder {
         self
     }
 
-    /// Bytes that may wait to be written to one peer; 1 MiB by default.
+    /// Bytes that may wait to be written to one peer and that it has not asked for; 1 MiB by default. As many may wait of requests,
+    /// and half as many of answers before its further requests wait.
     pub fn queue_bytes(mut self, bytes: usize) -> Builder {
         self.settings.queue_bytes = bytes;
         self
     }
 
-    /// What becomes of messages to a peer with so many waiting; they are not sent, by default.
+    /// What becomes of messages that a peer has not asked for, with so many waiting; they are not sent, by default.
     pub fn slow_peer(mut self, policy: SlowPeer) -> Builder {
         self.settings.slow_peer = policy;
         self

@@ -6,6 +6,9 @@
 //! When there are as many as there may be, further messages wait in the socket. But handlers may have asked the peer, and
 //! its answers come behind those messages: then they are read, and held here, bounded, until handlers have ended.
 //!
+//! What they answer waits until the peer reads it. While much of it does, none is called: those that come then wait here, and
+//! behind them in the socket, so that a peer which asks for more than it reads is made to wait, and misses nothing.
+//!
 //! Most handlers never wait, so a task for each would cost more than they do. One task, the runner, calls them one after
 //! the other. A handler that waits keeps the task that it was begun in, and the next message gets another runner.
 
@@ -22,7 +25,7 @@ use std::{
 };
 
 use crate::{
-    limits::{MESSAGE_HANDLERS, MESSAGE_HELD, MESSAGE_TURN},
+    limits::{MESSAGE_BEYOND_BYTES, MESSAGE_HANDLERS, MESSAGE_HELD, MESSAGE_HELD_BYTES, MESSAGE_TURN},
     message::{
         ending,
         link::Link,
@@ -150,14 +153,15 @@ impl Handlers {
         !self.held.borrow().is_empty()
     }
 
-    fn may_hold(&self, octets: usize, most: usize) -> bool {
-        self.held.borrow().len() < MESSAGE_HELD && self.held_bytes.get() + octets <= most
+    fn may_hold(&self, octets: usize) -> bool {
+        self.held.borrow().len() < MESSAGE_HELD && self.held_bytes.get() + octets <= MESSAGE_HELD_BYTES
     }
 
     fn hold(&self, route: Rc<Route>, message: &mut Option<Message>) {
+        let Some(message) = message.take() else { return };
         self.at_work.set(self.at_work.get() + 1);
-        self.held_bytes.set(self.held_bytes.get() + message.as_ref().map_or(0, octets));
-        self.held.borrow_mut().push_back((route, message.take()));
+        self.held_bytes.set(self.held_bytes.get() + message.memory());
+        self.held.borrow_mut().push_back((route, Some(message)));
     }
 
     /// The first message that was held, when there is room for its handler.
@@ -167,14 +171,9 @@ impl Handlers {
             return None;
         }
         let next = held.pop_front()?;
-        self.held_bytes.set(self.held_bytes.get() - next.1.as_ref().map_or(0, octets));
+        self.held_bytes.set(self.held_bytes.get() - next.1.as_ref().map_or(0, Message::memory));
         Some(next)
     }
-}
-
-/// What a message holds, about.
-fn octets(message: &Message) -> usize {
-    size_of::<Message>() + message.uri.len() + message.content.len()
 }
 
 impl Link {
@@ -194,14 +193,14 @@ impl Link {
         message: &mut Option<Message>,
         reader: &OwnedReadHalf,
     ) -> io::Result<()> {
-        let (handlers, most) = (&self.handlers, self.node.settings.queue_bytes);
-        let octets = message.as_ref().map_or(0, octets);
+        let handlers = &self.handlers;
+        let octets = message.as_ref().map_or(0, Message::memory);
         let holds = poll_fn(|context| {
             self.begin_held();
             if !handlers.is_full() {
                 return Poll::Ready(Ok(false));
             }
-            if self.asks.is_any() && handlers.may_hold(octets, most) {
+            if self.asks.is_any() && handlers.may_hold(octets) {
                 return Poll::Ready(Ok(true));
             }
             handlers.reader.set(Some(context.waker().clone()));
@@ -214,6 +213,45 @@ impl Link {
             self.handle(route, message);
         }
         Ok(())
+    }
+
+    /// Whether so many answers wait that it may be that no more is to be read.
+    #[inline]
+    pub(super) fn is_crowded(&self) -> bool {
+        self.queue.is_beyond(0)
+    }
+
+    /// Waits until the peer has read of what it was told without any handler: errors that it brought on itself. While
+    /// something is asked of it, there may be many more of those, since its answers lie behind what brings them.
+    #[cold]
+    pub(super) async fn less_crowded(self: &Rc<Self>, reader: &OwnedReadHalf) -> io::Result<()> {
+        poll_fn(|context| {
+            self.begin_held();
+            let beyond = if self.asks.is_any() { MESSAGE_BEYOND_BYTES } else { 0 };
+            if !self.queue.is_beyond(beyond) {
+                return Poll::Ready(Ok(()));
+            }
+            self.queue.hold_up(context);
+            self.handlers.reader.set(Some(context.waker().clone()));
+            // Nothing is read meanwhile, which would tell.
+            reader.poll_broken(context).map(Err)
+        })
+        .await
+    }
+
+    /// Waits until the peer has read so many of its answers that another handler may be called.
+    #[inline]
+    async fn fewer_answers(&self) {
+        if self.queue.holds_many_answers() {
+            poll_fn(|context| {
+                if !self.queue.holds_many_answers() {
+                    return Poll::Ready(());
+                }
+                self.queue.hold_up(context);
+                Poll::Pending
+            })
+            .await;
+        }
     }
 
     /// Waits for `what`, and begins meanwhile with what is held.
@@ -297,6 +335,10 @@ impl Link {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            if self.queue.holds_many_answers() && !handlers.numbered.borrow().is_empty() {
+                self.queue.hold_up(context);
+                return Poll::Pending;
+            }
             let mut taken = handlers.numbered.borrow_mut().pop_front();
             let Some((route, message)) = &mut taken else {
                 handlers.runner.set(Runner::Asleep(context.waker().clone()));
@@ -319,7 +361,9 @@ impl Link {
 
     async fn run_in_order(self: Rc<Self>) {
         let next = || self.handlers.in_order.borrow_mut().pop_front();
-        while let Some((route, mut message)) = next() {
+        loop {
+            self.fewer_answers().await;
+            let Some((route, mut message)) = next() else { break };
             let _at_work = AtWork(&self.handlers);
             self.peer().answer(route, &mut message).await;
         }

@@ -32,7 +32,7 @@ use crate::{
         node::Node,
         parting::Voice,
         peer::{End, INVALID, Peer},
-        queue::{Batch, Queue, Rejected, SlowPeer},
+        queue::{Batch, Purpose, Queue, Rejected, SlowPeer},
         topics::Subscriptions,
     },
     net::{OwnedReadHalf, OwnedWriteHalf, TcpStream},
@@ -46,7 +46,7 @@ use crate::{
 pub(super) struct Link {
     pub(super) node: Rc<Node>,
     pub(super) address: SocketAddr,
-    queue: Queue,
+    pub(super) queue: Queue,
     pub(super) guard: Guard,
     pub(super) asks: Rc<Asks>,
     pub(super) handlers: Handlers,
@@ -128,8 +128,10 @@ impl Link {
         self.note_end(LinkEnd::Closed);
         self.queue.close();
         if !self.over.is_cancelled() {
-            // Whoever stops a server says how long this may take, and a peer that takes nothing has its time.
-            let patience = if stopping.is_cancelled() { Duration::MAX } else { MESSAGE_LAST_WORDS };
+            // Whoever stops a server says how long this may take, a peer that has ended its side may read for as long as it
+            // likes, and one that takes nothing has its time.
+            let is_patient = stopping.is_cancelled() || matches!(self.end(), Some(LinkEnd::PeerClosed));
+            let patience = if is_patient { Duration::MAX } else { MESSAGE_LAST_WORDS };
             let _ = timeout(patience, part(&mut reader, write)).await;
         }
     }
@@ -160,7 +162,7 @@ impl Link {
         let patience = if stopping.is_cancelled() { Duration::MAX } else { half_closed };
         // Handlers at work may have asked the peer: its answers are read still, and nothing else is taken.
         let quiet = beside(reading.as_mut(), &has_read, self.handlers.at_most(0));
-        let _ = timeout(patience, self.over.run_until_cancelled(quiet)).await;
+        self.unless_held_up(patience, self.over.run_until_cancelled(quiet)).await;
         self.hush();
         if stopping.is_cancelled() && !self.subscriptions.is_empty() {
             self.stays.set(true);
@@ -174,6 +176,19 @@ impl Link {
             let told = self.leaving.run_until_cancelled(beside(reading, &has_read, told));
             let _ = self.over.run_until_cancelled(told).await;
             self.stays.set(false);
+        }
+    }
+
+    /// Waits for handlers until they have had as much time, not counting that in which none is called since the peer is to
+    /// read answers first; one that reads none has its own.
+    async fn unless_held_up<T>(&self, patience: Duration, what: impl Future<Output = T>) {
+        let mut what = pin!(what);
+        loop {
+            let before = self.queue.let_go();
+            let is_over = timeout(patience, what.as_mut()).await.is_ok();
+            if is_over || before.is_some_and(|before| self.queue.let_go() == Some(before)) {
+                return;
+            }
         }
     }
 
@@ -287,14 +302,20 @@ impl Link {
         if self.task.get() != 0 {
             told.works(TaskId::new(self.task.get()), format!("the connection with {address} (message)"));
         }
-        self.queue.waits(|writer| told.waits(writer, || format!("something to send to {address}")));
+        self.queue.waits(|waker, what| told.waits(waker, || format!("{what} {address}")));
         self.handlers.tell(address, told);
     }
 
     /// Queues a message, as it is.
     #[inline]
-    pub(super) fn send(&self, message: &Message) -> Result<(), SendError> {
-        self.queued(self.queue.put(message))
+    pub(super) fn send(&self, message: &Message, purpose: Purpose) -> Result<(), SendError> {
+        self.queued(self.queue.put(message, purpose))
+    }
+
+    /// Whether another request may be queued; those that wait for that are sent when some have gone out.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.has_room()
     }
 
     /// Queues a frame that goes to others, too.
@@ -342,6 +363,9 @@ impl Link {
 
     async fn write(self: Rc<Self>, mut writer: OwnedWriteHalf) {
         while let Some(batch) = poll_fn(|context| self.queue.poll_batch(context)).await {
+            if self.queue.is_room_made() {
+                self.peer().send_waiting();
+            }
             let written = match &batch {
                 Batch::Own(octets, start) => self.write_octets(&mut writer, &octets[*start..]).await,
                 Batch::Shared(frames) => self.write_frames(&mut writer, frames).await,
@@ -406,6 +430,11 @@ impl Link {
                 }
                 match polled {
                     Ok(true) => {
+                        if self.is_crowded() {
+                            if let Err(error) = self.less_crowded(reader).await {
+                                return LinkEnd::io("reading", &error);
+                            }
+                        }
                         if let Some(route) = peer.take(&mut message, self.serves.get()) {
                             if self.handlers.is_full() {
                                 let handled = self.handle_later(route, &mut message, reader).await;

@@ -33,6 +33,7 @@ use crate::{
         metrics::count,
         node::Node,
         peers::PeerRecord,
+        queue::Purpose,
         topics::Subscriptions,
         udp::Far,
     },
@@ -194,7 +195,7 @@ impl Peer {
     /// [`SendError`]: the connection or the node is over, the peer reads too slowly, or the message is too long.
     pub fn send(&self, mut message: Message) -> Result<(), SendError> {
         self.wrap_in(&self.layer, &mut message)?;
-        self.send_outer(&mut message)
+        self.send_outer(&mut message, Purpose::Notice)
     }
 
     /// Asks, and waits for the answer, whatever its type is: NOT_FOUND is an answer, too.
@@ -268,7 +269,7 @@ impl Peer {
         }
     }
 
-    /// Messages that it was not sent, because it read too slowly.
+    /// Messages that it was not sent, because it read too slowly; none that it had asked for.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         match &self.end {
@@ -336,16 +337,16 @@ impl Peer {
 
     /// Sends a message, in the node's layer alone.
     #[inline]
-    fn send_outer(&self, message: &mut Message) -> Result<(), SendError> {
+    fn send_outer(&self, message: &mut Message, purpose: Purpose) -> Result<(), SendError> {
         self.guard().wrap(message, self.said().as_deref())?;
-        self.send_plain(message)
+        self.send_plain(message, purpose)
     }
 
     /// Sends a message as it is.
     #[inline]
-    fn send_plain(&self, message: &Message) -> Result<(), SendError> {
+    fn send_plain(&self, message: &Message, purpose: Purpose) -> Result<(), SendError> {
         match &self.end {
-            End::Link(link) => link.send(message),
+            End::Link(link) => link.send(message, purpose),
             End::Far(_) => self.end.push(&message.to_octets()?.into()),
         }
     }

@@ -1,5 +1,9 @@
 //! What waits to be written to one peer.
 //!
+//! It is bounded in three ways, by what a message is for. One that nobody asked for is subject to a policy when the peer reads too
+//! slowly. A request is begun when there is [room](Queue::has_room), and waits elsewhere till then. An answer is never refused:
+//! while [many](Queue::holds_many_answers) wait, no handler is called that would make another.
+//!
 //! Messages to it alone are encoded one behind the other, in memory that goes out in one write and comes back to the worker.
 //! One that goes to others, too, is encoded once for all of them, and each queue refers to it; when it is short it is copied.
 
@@ -18,7 +22,9 @@ use crate::{
     worker::context,
 };
 
-/// What becomes of a message to a peer whose queue is full: it reads more slowly than it is sent to.
+/// What becomes of a message that a peer did not ask for when its queue is full: it reads more slowly than it is sent to.
+///
+/// Answers and requests are not subject to it: handlers are called, and requests sent, when there is room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SlowPeer {
     /// The message is not sent, and the sender is told.
@@ -38,7 +44,18 @@ pub(super) enum Rejected {
     Unfit(EncodeError),
 }
 
-/// Frames in the order in which they go out; bounded in bytes, but for a single frame that is larger than the bound.
+/// What a message is for, which says what becomes of it when many wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The peer has not asked for it: the policy is for these.
+    Notice,
+    /// The peer is asked something, and there was [room](Queue::has_room) for that.
+    Request,
+    /// The peer has asked for it.
+    Answer,
+}
+
+/// Frames in the order in which they go out; of each purpose they are bounded in bytes, but for the last frame.
 pub(super) struct Queue {
     state: RefCell<State>,
     bound: usize,
@@ -49,18 +66,30 @@ pub(super) struct Queue {
 struct State {
     /// None of them is empty.
     pieces: VecDeque<Piece>,
-    bytes: usize,
+    bytes: Tally,
     closed: bool,
     dropped: u64,
     writer: Option<Waker>,
+    /// Those who wait for there to be fewer answers.
+    held_up: Vec<Waker>,
+    /// How often they were let go on.
+    let_go: u64,
+    /// Requests wait elsewhere for room.
+    is_room_wanted: bool,
+}
+
+/// Octets of each purpose.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    notices: usize,
+    requests: usize,
+    answers: usize,
 }
 
 enum Piece {
     /// Frames for this peer alone; those before `start` were dropped.
-    Own {
-        octets: Vec<u8>,
-        start: usize,
-    },
+    Own { octets: Vec<u8>, start: usize, tally: Tally },
+    /// A notice.
     Shared(Bytes),
 }
 
@@ -78,9 +107,9 @@ impl Queue {
 
     /// Takes a message for this peer alone.
     #[inline]
-    pub(super) fn put(&self, message: &Message) -> Result<(), Rejected> {
-        self.add(|state| {
-            let octets = state.tail();
+    pub(super) fn put(&self, message: &Message, purpose: Purpose) -> Result<(), Rejected> {
+        self.add(purpose, |state| {
+            let octets = state.tail(purpose, self.policy);
             let before = octets.len();
             let encoded = message.encode(octets);
             let added = octets.len() - before;
@@ -88,11 +117,11 @@ impl Queue {
         })
     }
 
-    /// Takes one that goes to others, too.
+    /// Takes one that goes to others, too, and that none of them has asked for.
     pub(super) fn share(&self, frame: &Bytes) -> Result<(), Rejected> {
-        self.add(|state| {
+        self.add(Purpose::Notice, |state| {
             if frame.len() <= MESSAGE_COPIED_BYTES {
-                state.tail().extend_from_slice(frame);
+                state.tail(Purpose::Notice, self.policy).extend_from_slice(frame);
             } else {
                 state.pieces.push_back(Piece::Shared(frame.clone()));
             }
@@ -102,13 +131,23 @@ impl Queue {
 
     /// Adds what `append` puts at the end, if there is room for it, and says how long it is.
     #[inline]
-    fn add(&self, append: impl FnOnce(&mut State) -> Result<usize, Rejected>) -> Result<(), Rejected> {
+    fn add(
+        &self,
+        purpose: Purpose,
+        append: impl FnOnce(&mut State) -> Result<usize, Rejected>,
+    ) -> Result<(), Rejected> {
         let mut state = self.state.borrow_mut();
         if state.closed {
             return Err(Rejected::Closed);
         }
         let added = append(&mut state);
-        let taken = added.and_then(|length| state.make_room(length, self.bound, self.policy));
+        let taken = added.and_then(|length| {
+            if purpose == Purpose::Notice {
+                state.make_room(length, self.bound, self.policy)?;
+            }
+            state.note(purpose, length);
+            Ok(())
+        });
         state.trim();
         let writer = if taken.is_ok() { state.writer.take() } else { None };
         drop(state);
@@ -120,8 +159,11 @@ impl Queue {
     pub(super) fn poll_batch(&self, context: &Context<'_>) -> Poll<Option<Batch>> {
         let mut state = self.state.borrow_mut();
         match state.pieces.pop_front() {
-            Some(Piece::Own { octets, start }) => {
-                state.bytes -= octets.len() - start;
+            Some(Piece::Own { octets, start, tally }) => {
+                state.bytes.take(tally);
+                let held_up = if tally.answers > 0 { state.let_go() } else { Vec::new() };
+                drop(state);
+                held_up.into_iter().for_each(Waker::wake);
                 Poll::Ready(Some(Batch::Own(octets, start)))
             }
             Some(Piece::Shared(first)) => Poll::Ready(Some(Batch::Shared(state.shared_behind(first)))),
@@ -143,6 +185,50 @@ impl Queue {
         writer.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether so many answers wait that no handler is to be called.
+    #[inline]
+    pub(super) fn holds_many_answers(&self) -> bool {
+        self.state.borrow().bytes.answers > self.bound / 2
+    }
+
+    /// Whether more answers wait than may, by more than so many octets.
+    #[inline]
+    pub(super) fn is_beyond(&self, more: usize) -> bool {
+        self.state.borrow().bytes.answers > self.bound.saturating_add(more)
+    }
+
+    /// Has who waits for there to be fewer answers look again when some of them go out.
+    #[cold]
+    pub(super) fn hold_up(&self, context: &Context<'_>) {
+        let mut state = self.state.borrow_mut();
+        if !state.held_up.iter().any(|other| other.will_wake(context.waker())) {
+            state.held_up.push(context.waker().clone());
+        }
+    }
+
+    /// How often those were let go on who waited for there to be fewer answers; `None` while somebody waits.
+    pub(super) fn let_go(&self) -> Option<u64> {
+        let state = self.state.borrow();
+        state.held_up.is_empty().then_some(state.let_go)
+    }
+
+    /// Whether another request may be sent. If not, [`is_room_made`](Queue::is_room_made) says when.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        let has_room = state.bytes.requests == 0 || state.bytes.requests < self.bound;
+        state.is_room_wanted |= !has_room;
+        has_room
+    }
+
+    /// Whether there is room now, and was not when it was looked for, once.
+    pub(super) fn is_room_made(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        let is_made = state.is_room_wanted && state.bytes.requests < self.bound.max(1);
+        state.is_room_wanted &= !is_made;
+        is_made
+    }
+
     /// Messages that were not sent because the peer was slow.
     pub(super) fn dropped(&self) -> u64 {
         self.state.borrow().dropped
@@ -150,14 +236,16 @@ impl Queue {
 
     /// What waits.
     pub(super) fn bytes(&self) -> usize {
-        self.state.borrow().bytes
+        self.state.borrow().bytes.sum()
     }
 
-    /// Who waits for something to write.
-    pub(super) fn waits(&self, tell: impl FnOnce(&Waker)) {
-        if let Some(writer) = self.state.try_borrow().ok().and_then(|state| state.writer.clone()) {
-            tell(&writer);
-        }
+    /// Who waits for something to write, and who for there to be fewer answers.
+    pub(super) fn waits(&self, mut tell: impl FnMut(&Waker, &'static str)) {
+        let Ok(state) = self.state.try_borrow() else { return };
+        let (writer, held_up) = (state.writer.clone(), state.held_up.clone());
+        drop(state);
+        writer.iter().for_each(|writer| tell(writer, "something to send to"));
+        held_up.iter().for_each(|waker| tell(waker, "answers to be read by"));
     }
 
     pub(super) fn policy(&self) -> SlowPeer {
@@ -167,12 +255,22 @@ impl Queue {
 
 impl State {
     /// Where the next frame for this peer alone is put.
+    ///
+    /// Those that may be dropped when they are old lie apart from those that may not.
     #[inline]
-    fn tail(&mut self) -> &mut Vec<u8> {
-        let has_room = matches!(self.pieces.back(), Some(Piece::Own { octets, .. }) if octets.len() < MESSAGE_BATCH_BYTES);
+    fn tail(&mut self, purpose: Purpose, policy: SlowPeer) -> &mut Vec<u8> {
+        let has_room = match self.pieces.back() {
+            Some(Piece::Own { octets, tally, .. }) => {
+                let fits =
+                    policy != SlowPeer::DropOldest || (tally.notices > 0) == (purpose == Purpose::Notice);
+                fits && octets.len() < MESSAGE_BATCH_BYTES
+            }
+            Some(Piece::Shared(_)) | None => false,
+        };
         if !has_room {
             let octets = context::try_with(|worker| worker.and_then(|worker| worker.lend_output()));
-            self.pieces.push_back(Piece::Own { octets: octets.unwrap_or_default(), start: 0 });
+            let (octets, tally) = (octets.unwrap_or_default(), Tally::default());
+            self.pieces.push_back(Piece::Own { octets, start: 0, tally });
         }
         match self.pieces.back_mut() {
             Some(Piece::Own { octets, .. }) => octets,
@@ -180,10 +278,10 @@ impl State {
         }
     }
 
-    /// Makes room for the frame of `length` octets that is at the end already, or takes it away again.
+    /// Makes room for the notice of `length` octets that is at the end already, or takes it away again.
     #[inline]
     fn make_room(&mut self, length: usize, bound: usize, policy: SlowPeer) -> Result<(), Rejected> {
-        while self.bytes + length > bound && self.bytes > 0 {
+        while self.bytes.notices + length > bound && self.bytes.notices > 0 {
             self.dropped += 1;
             match policy {
                 SlowPeer::DropOldest => self.drop_oldest(),
@@ -196,39 +294,53 @@ impl State {
                 }
             }
         }
-        self.bytes += length;
         Ok(())
     }
 
+    /// Counts the frame that is at the end.
+    #[inline]
+    fn note(&mut self, purpose: Purpose, length: usize) {
+        *self.bytes.of(purpose) += length;
+        if let Some(Piece::Own { tally, .. }) = self.pieces.back_mut() {
+            *tally.of(purpose) += length;
+        }
+    }
+
+    /// Those who wait for there to be fewer answers, to be woken.
+    fn let_go(&mut self) -> Vec<Waker> {
+        self.let_go += u64::from(!self.held_up.is_empty());
+        std::mem::take(&mut self.held_up)
+    }
+
     fn drop_oldest(&mut self) {
-        let oldest = match self.pieces.front_mut() {
-            Some(Piece::Own { octets, start }) => {
+        let is_droppable = |piece: &Piece| match piece {
+            Piece::Own { tally, .. } => tally.notices > 0,
+            Piece::Shared(_) => true,
+        };
+        let Some(at) = self.pieces.iter().position(is_droppable) else { return };
+        let oldest = match &mut self.pieces[at] {
+            Piece::Own { octets, start, tally } => {
                 let length = frame_bytes(&octets[*start..]);
                 *start += length;
+                tally.notices -= length;
                 if *start < octets.len() {
-                    self.bytes -= length;
+                    self.bytes.notices -= length;
                     return;
                 }
                 length
             }
-            Some(Piece::Shared(frame)) => frame.len(),
-            None => return,
+            Piece::Shared(frame) => frame.len(),
         };
-        self.bytes -= oldest;
-        self.pop(VecDeque::pop_front);
+        self.bytes.notices -= oldest;
+        let dropped = self.pieces.remove(at);
+        dropped.into_iter().for_each(Piece::return_memory);
     }
 
     /// Takes a piece away that nothing was put into.
     #[inline]
     fn trim(&mut self) {
-        if matches!(self.pieces.back(), Some(Piece::Own { octets, start }) if octets.len() == *start) {
-            self.pop(VecDeque::pop_back);
-        }
-    }
-
-    fn pop(&mut self, end: fn(&mut VecDeque<Piece>) -> Option<Piece>) {
-        if let Some(Piece::Own { octets, start }) = end(&mut self.pieces) {
-            Batch::Own(octets, start).return_memory();
+        if matches!(self.pieces.back(), Some(Piece::Own { octets, start, .. }) if octets.len() == *start) {
+            self.pieces.pop_back().into_iter().for_each(Piece::return_memory);
         }
     }
 
@@ -249,8 +361,37 @@ impl State {
                 None => break,
             }
         }
-        self.bytes -= bytes;
+        self.bytes.notices -= bytes;
         frames
+    }
+}
+
+impl Tally {
+    #[inline]
+    fn of(&mut self, purpose: Purpose) -> &mut usize {
+        match purpose {
+            Purpose::Notice => &mut self.notices,
+            Purpose::Request => &mut self.requests,
+            Purpose::Answer => &mut self.answers,
+        }
+    }
+
+    fn sum(self) -> usize {
+        self.notices + self.requests + self.answers
+    }
+
+    fn take(&mut self, part: Tally) {
+        self.notices -= part.notices;
+        self.requests -= part.requests;
+        self.answers -= part.answers;
+    }
+}
+
+impl Piece {
+    fn return_memory(self) {
+        if let Piece::Own { octets, start, .. } = self {
+            Batch::Own(octets, start).return_memory();
+        }
     }
 }
 
@@ -271,14 +412,20 @@ impl Batch {
 impl fmt::Debug for Queue {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.borrow();
-        let (pieces, bytes) = (state.pieces.len(), state.bytes);
+        let (pieces, bytes) = (state.pieces.len(), state.bytes.sum());
         out.debug_struct("Queue").field("pieces", &pieces).field("bytes", &bytes).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+        task::{Wake, Waker},
+    };
 
     use super::*;
     use crate::proto::message::Kind;
@@ -316,7 +463,7 @@ mod tests {
     #[test]
     fn messages_to_one_peer_go_out_in_one_write_and_in_their_order() {
         let queue = Queue::new(1 << 20, SlowPeer::DropNewest);
-        (0..9).for_each(|number| queue.put(&message(number, 0)).expect("there is room"));
+        (0..9).for_each(|number| queue.put(&message(number, 0), Purpose::Notice).expect("there is room"));
         queue.share(&frame(9, 0)).expect("there is room");
         assert_eq!(queue.bytes(), 1000);
         assert_eq!(written(&queue), [(0..10).collect::<Vec<u8>>()]);
@@ -329,7 +476,7 @@ mod tests {
         for frame in [&frame(1, 0), &long, &long] {
             queue.share(frame).expect("there is room");
         }
-        queue.put(&message(3, 0)).expect("there is room");
+        queue.put(&message(3, 0), Purpose::Notice).expect("there is room");
         assert_eq!(written(&queue), [vec![1], vec![2, 2], vec![3]]);
     }
 
@@ -341,8 +488,11 @@ mod tests {
             for shared in [false, true] {
                 let queue = Queue::new(399, policy);
                 for number in 0..6 {
-                    let taken =
-                        if shared { queue.share(&frame(number, 0)) } else { queue.put(&message(number, 0)) };
+                    let taken = if shared {
+                        queue.share(&frame(number, 0))
+                    } else {
+                        queue.put(&message(number, 0), Purpose::Notice)
+                    };
                     assert_eq!(taken.is_ok(), number < 3 || policy == SlowPeer::DropOldest);
                 }
                 assert_eq!((queue.dropped(), queue.bytes()), (dropped, 300));
@@ -354,24 +504,97 @@ mod tests {
     #[test]
     fn one_message_may_be_longer_than_the_bound_and_replaces_all_that_may_be_dropped() {
         let queue = Queue::new(399, SlowPeer::DropOldest);
-        queue.put(&message(0, 0)).expect("there is room");
+        queue.put(&message(0, 0), Purpose::Notice).expect("there is room");
         queue.share(&frame(1, MESSAGE_COPIED_BYTES)).expect("it is alone then");
         assert_eq!((queue.dropped(), queue.bytes()), (1, 100 + MESSAGE_COPIED_BYTES));
-        queue.put(&message(2, 500)).expect("it is alone then");
+        queue.put(&message(2, 500), Purpose::Notice).expect("it is alone then");
         assert_eq!((queue.dropped(), written(&queue)), (2, vec![vec![2]]));
         let queue = Queue::new(399, SlowPeer::DropNewest);
-        queue.put(&message(3, 500)).expect("it is alone");
-        assert_eq!(queue.put(&message(4, 0)), Err(Rejected::Full));
+        queue.put(&message(3, 500), Purpose::Notice).expect("it is alone");
+        assert_eq!(queue.put(&message(4, 0), Purpose::Notice), Err(Rejected::Full));
         assert_eq!(written(&queue), [[3]]);
+    }
+
+    #[test]
+    fn what_is_asked_and_answered_is_never_dropped_and_keeps_its_place() {
+        for (policy, left) in [
+            (SlowPeer::DropNewest, vec![0, 1, 2, 3, 5, 6, 8, 9]),
+            (SlowPeer::DropOldest, vec![0, 2, 3, 5, 6, 8, 9, 10]),
+        ] {
+            // Room for four notices, in any piece or in pieces of their own.
+            for shared in [false, true] {
+                let queue = Queue::new(400, policy);
+                let notice = |number| {
+                    if shared {
+                        queue.share(&frame(number, 0))
+                    } else {
+                        queue.put(&message(number, 0), Purpose::Notice)
+                    }
+                };
+                let owed = |number, purpose| queue.put(&message(number, 0), purpose).expect("it is owed");
+                owed(0, Purpose::Answer);
+                notice(1).expect("there is room");
+                (2..4).for_each(|number| owed(number, Purpose::Request));
+                notice(5).expect("there is room");
+                owed(6, Purpose::Answer);
+                (8..10).for_each(|number| notice(number).expect("there is room"));
+                assert_eq!(notice(10).is_ok(), policy == SlowPeer::DropOldest);
+                assert_eq!((queue.dropped(), queue.bytes()), (1, 800));
+                assert_eq!(written(&queue).concat(), left, "{policy:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_waits_for_there_to_be_fewer_answers_is_woken_when_some_go_out() {
+        struct Told(AtomicU32);
+        impl Wake for Told {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let (queue, told) = (Queue::new(400, SlowPeer::DropNewest), Arc::new(Told(AtomicU32::new(0))));
+        let waker = Waker::from(told.clone());
+        let answer = || queue.put(&message(0, 0), Purpose::Answer).expect("it is owed");
+        (0..2).for_each(|_| answer());
+        assert!(!queue.holds_many_answers());
+        answer();
+        assert!(queue.holds_many_answers() && !queue.is_beyond(0));
+        (0..2).for_each(|_| queue.hold_up(&Context::from_waker(&waker)));
+        assert_eq!(queue.let_go(), None);
+        (0..2).for_each(|_| answer());
+        assert!(queue.is_beyond(0) && !queue.is_beyond(100));
+        assert_eq!(written(&queue).concat().len(), 5);
+        assert!(!queue.holds_many_answers() && !queue.is_beyond(0));
+        assert_eq!((told.0.load(Ordering::Relaxed), queue.let_go()), (1, Some(1)));
+    }
+
+    #[test]
+    fn requests_have_room_until_as_many_wait_as_may() {
+        let queue = Queue::new(200, SlowPeer::DropNewest);
+        for _ in 0..2 {
+            assert!(queue.has_room() && !queue.is_room_made());
+            queue.put(&message(0, 0), Purpose::Request).expect("there is room");
+            queue.put(&message(0, 0), Purpose::Answer).expect("it is owed");
+        }
+        assert!(!queue.has_room() && !queue.is_room_made());
+        assert_eq!(written(&queue).concat().len(), 4);
+        assert!(queue.is_room_made() && !queue.is_room_made() && queue.has_room());
+        let none = Queue::new(0, SlowPeer::DropNewest);
+        assert!(none.has_room());
+        none.put(&message(0, 0), Purpose::Request).expect("there is room");
+        assert!(!none.has_room());
+        assert_eq!(written(&none).concat().len(), 1);
+        assert!(none.is_room_made());
     }
 
     #[test]
     fn what_is_not_taken_leaves_nothing_behind() {
         let queue = Queue::new(1 << 20, SlowPeer::DropNewest);
-        assert!(matches!(queue.put(&message(0, 70_000)), Err(Rejected::Unfit(_))));
+        assert!(matches!(queue.put(&message(0, 70_000), Purpose::Notice), Err(Rejected::Unfit(_))));
         assert_eq!(written(&queue), Vec::<Vec<u8>>::new());
         queue.close();
-        assert_eq!(queue.put(&message(0, 0)), Err(Rejected::Closed));
+        assert_eq!(queue.put(&message(0, 0), Purpose::Notice), Err(Rejected::Closed));
         assert!(queue.poll_batch(&Context::from_waker(Waker::noop())).is_ready());
     }
 }

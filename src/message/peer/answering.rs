@@ -14,6 +14,7 @@ use crate::{
     message::{
         ending::Subject,
         error::SendError,
+        queue::Purpose,
         routes::{Answering, Called, Route},
     },
     proto::message::{Asked, Kind, Message},
@@ -75,7 +76,8 @@ impl Peer {
             return;
         }
         asked.repeat_number(answer);
-        match self.wrap_in(&route.layer, answer).and_then(|()| self.send_outer(answer)) {
+        match self.wrap_in(&route.layer, answer).and_then(|()| self.send_outer(answer, Purpose::Answer)) {
+            // By datagrams it may be full, which is counted.
             Ok(()) | Err(SendError::Closed | SendError::Full) => {}
             // It is too long for a message: nobody would learn that.
             Err(error) => self.fail(asked, &error.to_string()),

@@ -10,7 +10,7 @@ use std::{
 use super::{End, Peer};
 use crate::{
     clock::nanos,
-    message::{asks::Answer, error::RequestError, layer::Layer, metrics::count},
+    message::{asks::Answer, error::RequestError, layer::Layer, metrics::count, queue::Purpose},
     proto::message::{Begun, Message, Ticket},
     worker::timer::{Timer, now, turn_time},
 };
@@ -64,12 +64,12 @@ impl Peer {
         self.expire(now);
         count(&self.node().counts.requests, 1);
         let deadline = now.saturating_add(nanos(patience));
-        let begun = self.asks().begin(message, deadline)?;
+        let begun = self.asks().begin(message, deadline, self.has_room())?;
         let (Begun::Now(ticket) | Begun::Later(ticket)) = begun;
         let mut sent = self.wrap_in(inner, message);
         if sent.is_ok() {
             match begun {
-                Begun::Now(_) => sent = self.send_outer(message),
+                Begun::Now(_) => sent = self.send_outer(message, Purpose::Request),
                 Begun::Later(_) => {
                     let kept = std::mem::replace(message, Message::new(message.kind, "", ""));
                     self.asks().keep(ticket, kept);
@@ -83,7 +83,7 @@ impl Peer {
         }
         if let End::Link(link) = &self.end {
             link.look_at(deadline);
-            if link.handlers.is_full() {
+            if link.handlers.is_full() || link.is_crowded() {
                 link.handlers.note_ask();
             }
         }
@@ -133,17 +133,26 @@ impl Peer {
 
     /// Sends the requests whose turn it is.
     #[inline]
-    pub(super) fn send_waiting(&self) {
+    pub(in crate::message) fn send_waiting(&self) {
         if self.asks().is_any_waiting() {
             self.send_those_that_waited();
         }
     }
 
     fn send_those_that_waited(&self) {
-        while let Some((ticket, mut message)) = self.asks().next_to_send() {
-            if let Err(error) = self.send_outer(&mut message) {
+        while let Some((ticket, mut message)) = self.asks().next_to_send(self.has_room()) {
+            if let Err(error) = self.send_outer(&mut message, Purpose::Request) {
                 self.asks().fail(ticket, error.into());
             }
+        }
+    }
+
+    /// Whether another request may be put behind those that wait to be written.
+    #[inline]
+    fn has_room(&self) -> bool {
+        match &self.end {
+            End::Link(link) => link.has_room(),
+            End::Far(_) => true,
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
         guard::Accepted,
         layer::Refused,
         metrics::count,
+        queue::Purpose,
         routes::Route,
     },
     proto::message::{
@@ -95,9 +96,8 @@ impl Peer {
                 count(&self.node().counts.refused, 1);
                 self.complain_in_plain(message, &error.to_string());
             }
-            // A peer whose queue is full before it has asked for anything gets nothing else either; and a session with an
-            // address that there is no room for is forgotten at once.
-            Accepted::Now(answer) if self.is_kept() => _ = self.send_plain(&answer),
+            // A session with an address that there is no room for is forgotten at once.
+            Accepted::Now(answer) if self.is_kept() => _ = self.send_plain(&answer, Purpose::Answer),
             Accepted::Now(_) => {}
         }
         true
@@ -119,7 +119,7 @@ impl Peer {
             return;
         }
         repeat_number(message, &mut answer);
-        let _ = self.send_outer(&mut answer);
+        let _ = self.send_outer(&mut answer, Purpose::Answer);
     }
 
     /// A message that did not come through a layer. Who asked is told, in plain; answers end what they answer.
@@ -172,7 +172,7 @@ impl Peer {
     /// Tells who sent a datagram, and may not be able to read anything else, why it was refused.
     fn complain_in_plain(&self, about: &Message, text: &str) {
         if let Some(complaint) = self.complaint(Some(about), Kind::AUTH_ERROR, text) {
-            let _ = self.send_plain(&complaint);
+            let _ = self.send_plain(&complaint, Purpose::Answer);
         }
     }
 
@@ -180,11 +180,11 @@ impl Peer {
     /// not known to be able to read that.
     pub(in crate::message) fn complain(&self, about: Option<&Message>, kind: Kind, text: &str) {
         let Some(mut complaint) = self.complaint(about, kind, text) else { return };
-        // A peer whose queue is full learns that from nothing else.
+        // Who has gone learns nothing.
         let _ = if kind == Kind::NOT_FOUND || self.guard().is_sealed() {
-            self.send_outer(&mut complaint)
+            self.send_outer(&mut complaint, Purpose::Answer)
         } else {
-            self.send_plain(&complaint)
+            self.send_plain(&complaint, Purpose::Answer)
         };
     }
 

@@ -155,6 +155,11 @@ impl Message {
         Ok(out)
     }
 
+    /// Octets that it takes in memory, about.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Message>() + self.uri.len() + self.content.len()
+    }
+
     /// The message of a datagram; what stands behind it is ignored.
     ///
     /// # Errors

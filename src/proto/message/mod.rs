@@ -4,7 +4,7 @@
 //! ```text
 //! frame    a message as octets, and octets as messages     kind     what a message is
 //! fields   what plugins say of a message                   pack     the values that fields and peers' records have
-//! requests which request a message answers
+//! requests which request a message answers                 line     requests one behind the other
 //! plugins  who sent it, and who can read it                replays  what keeps it from passing twice
 //! session  both, between two of ours
 //! ```
@@ -14,6 +14,7 @@
 mod fields;
 mod frame;
 mod kind;
+mod line;
 mod pack;
 pub(crate) mod plugins;
 mod replays;

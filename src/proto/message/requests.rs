@@ -5,20 +5,21 @@
 //! it; then any number of requests may be under way. A peer that has not shown that it repeats numbers has one request
 //! for a uri at a time, and the others wait their turn.
 //!
+//! They wait for room, too: one that a connection takes nothing of is not asked for more, and no more is under way than a
+//! peer can hold while it asks back, so that each end goes on reading the other's answers.
+//!
 //! Errors often repeat no uri. One that fits no request ends the oldest, when the peer answers in order (a stream), or the
 //! only one: its sender would otherwise wait for all of its time.
 //!
 //! Invariant: a request is under way or waits, never both, and leaves by exactly one of `answered`, `expire`, `cancel` and
 //! `fail`.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
-use super::{Fields, Kind, Message};
+use super::{Fields, Kind, Message, line::Line};
 use crate::limits::{
-    MESSAGE_DATAGRAM_REQUESTS, MESSAGE_LATE_ANSWER_NANOS, MESSAGE_REQUESTS, MESSAGE_UNANSWERED,
-    MESSAGE_WAITING,
+    MESSAGE_DATAGRAM_REQUESTS, MESSAGE_HANDLERS, MESSAGE_LATE_ANSWER_NANOS, MESSAGE_REQUEST_BYTES,
+    MESSAGE_REQUESTS, MESSAGE_UNANSWERED, MESSAGE_WAITING, MESSAGE_WAITING_BYTES,
 };
 
 /// The field of a request with its number.
@@ -59,7 +60,7 @@ pub enum Begun {
 
 /// Too many requests wait already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{MESSAGE_WAITING} requests to this peer wait already")]
+#[error("{MESSAGE_WAITING} requests to this peer wait already, or {} MiB of them", MESSAGE_WAITING_BYTES >> 20)]
 pub struct TooMany;
 
 /// In which order a peer answers.
@@ -72,11 +73,13 @@ pub enum Order {
 }
 
 #[derive(Clone, Debug)]
-struct Request {
+pub(super) struct Request {
     ticket: Ticket,
     kind: Kind,
     uri: Bytes,
     deadline: u64,
+    /// Of its message, about.
+    pub(super) octets: u32,
     /// Its deadline may yet be [postponed](Requests::postpone).
     fresh: bool,
     /// Nobody waits for it any more, but its answer may still come, and is nobody else's.
@@ -94,8 +97,12 @@ pub struct Requests {
     numbers: u8,
     last: u64,
     /// Sent, in that order, in which most answers come, too.
-    under_way: VecDeque<Request>,
-    waiting: VecDeque<Request>,
+    under_way: Line,
+    waiting: Line,
+    /// What is sent goes somewhere; see [`note_room`](Requests::note_room).
+    has_room: bool,
+    /// One that waits has its turn, and not the room: none overtakes it.
+    is_short: bool,
     /// So many at the end of `under_way`, and of `waiting`, at most, are fresh.
     fresh: [usize; 2],
     /// Before this nobody's time is over; it may be earlier than anybody's is.
@@ -105,8 +112,17 @@ pub struct Requests {
 impl Requests {
     /// None, to a peer that answers in this order.
     pub fn new(order: Order) -> Requests {
-        let (under_way, waiting) = (VecDeque::new(), VecDeque::new());
-        Requests { order, numbers: 0, last: 0, under_way, waiting, fresh: [0; 2], due: u64::MAX }
+        Requests {
+            order,
+            numbers: 0,
+            last: 0,
+            under_way: Line::new(),
+            waiting: Line::new(),
+            has_room: true,
+            is_short: false,
+            fresh: [0; 2],
+            due: u64::MAX,
+        }
     }
 
     /// None, to a peer that answers in this order; the first one's number is the one after `number`.
@@ -120,10 +136,10 @@ impl Requests {
     ///
     /// [`TooMany`].
     pub fn begin(&mut self, kind: Kind, uri: Bytes, deadline: u64) -> Result<Begun, TooMany> {
-        self.begin_marked(0, kind, uri, deadline)
+        self.begin_marked(0, (kind, uri, 0), deadline)
     }
 
-    /// The same; the ticket carries `mark`, by which the caller finds what it knows of the request.
+    /// The same, with the octets of its message; the ticket carries `mark`, by which the caller finds what it knows of the request.
     ///
     /// # Errors
     ///
@@ -132,22 +148,24 @@ impl Requests {
     pub fn begin_marked(
         &mut self,
         mark: u64,
-        kind: Kind,
-        uri: Bytes,
+        (kind, uri, octets): (Kind, Bytes, usize),
         deadline: u64,
     ) -> Result<Begun, TooMany> {
         let ticket = Ticket { number: self.last + 1, mark };
-        let goes = self.waiting.is_empty() && self.may_go(&uri);
-        if !goes && self.waiting.len() >= MESSAGE_WAITING {
+        let octets = u32::try_from(octets).unwrap_or(u32::MAX);
+        let goes = self.waiting.is_empty() && self.is_its_turn(&uri) && self.has_room_for(octets);
+        if !goes && self.is_too_much(octets) {
             return Err(TooMany);
         }
         self.last += 1;
         self.due = self.due.min(deadline);
-        let request = Request { ticket, kind, uri, deadline, fresh: true, abandoned: false, late: false };
+        let (fresh, abandoned, late) = (true, false, false);
+        let request = Request { ticket, kind, uri, deadline, octets, fresh, abandoned, late };
         if goes {
             self.send(request);
             return Ok(Begun::Now(ticket));
         }
+        self.is_short &= !self.waiting.is_empty();
         self.waiting.push_back(request);
         self.fresh[1] = self.fresh[1].saturating_add(1);
         // It may be another uri than the one that the others wait for.
@@ -166,9 +184,25 @@ impl Requests {
         !self.waiting.is_empty()
     }
 
+    /// Whether there is room for another request where they are sent. While there is not those that begin wait, and who has
+    /// said so is to say when there is.
+    #[inline]
+    pub fn note_room(&mut self, has_room: bool) {
+        self.has_room = has_room;
+    }
+
     /// A request that waited and may be sent now.
     pub fn next_to_send(&mut self) -> Option<Ticket> {
-        let at = self.waiting.iter().position(|request| self.may_go(&request.uri))?;
+        if !self.has_room {
+            return None;
+        }
+        self.is_short = false;
+        let at = self.waiting.iter().position(|request| self.is_its_turn(&request.uri))?;
+        let octets = self.waiting.get(at)?.octets;
+        if !self.has_room_for(octets) {
+            self.is_short = true;
+            return None;
+        }
         let request = self.waiting.remove(at)?;
         let ticket = request.ticket;
         self.send(request);
@@ -213,7 +247,7 @@ impl Requests {
 
     /// Whether a message answers a request for `uri`.
     pub fn is_answer_about(&self, uri: &[u8], message: &Message) -> bool {
-        self.find(message).is_some_and(|at| self.under_way[at].uri == uri)
+        self.find(message).and_then(|at| self.under_way.get(at)).is_some_and(|it| it.uri == uri)
     }
 
     /// Which request a message answers.
@@ -245,7 +279,7 @@ impl Requests {
 
     /// Gives a request up. Its answer, should it come, is nobody's.
     pub fn cancel(&mut self, ticket: Ticket) {
-        self.waiting.retain(|request| request.ticket != ticket);
+        self.leave(ticket);
         if let Some(request) = self.under_way.iter_mut().find(|request| request.ticket == ticket) {
             request.abandoned = true;
         }
@@ -253,7 +287,7 @@ impl Requests {
 
     /// Takes back a request that was not sent: no answer will come.
     pub fn withdraw(&mut self, ticket: Ticket) {
-        self.waiting.retain(|request| request.ticket != ticket);
+        self.leave(ticket);
         self.under_way.retain(|request| request.ticket != ticket);
     }
 
@@ -327,21 +361,48 @@ impl Requests {
         self.numbers > 0
     }
 
+    /// Whether a request for this uri need not wait for another one's answer.
     #[inline]
-    fn may_go(&self, uri: &Bytes) -> bool {
-        let is_alone = || self.under_way.iter().all(|other| other.uri != *uri);
-        let most = match self.order {
-            Order::AsAsked => MESSAGE_REQUESTS,
-            Order::Any => MESSAGE_DATAGRAM_REQUESTS,
-        };
-        self.under_way.len() < most && (self.repeats_numbers() || is_alone())
+    fn is_its_turn(&self, uri: &Bytes) -> bool {
+        self.repeats_numbers() || self.under_way.iter().all(|other| other.uri != *uri)
+    }
+
+    /// Whether so many octets may be under way, too.
+    #[inline]
+    fn has_room_for(&self, octets: u32) -> bool {
+        let count = self.under_way.len();
+        match self.order {
+            Order::AsAsked => {
+                let fits = || self.under_way.octets() + octets as usize <= MESSAGE_REQUEST_BYTES;
+                self.has_room && (count < MESSAGE_HANDLERS || (count < MESSAGE_REQUESTS && fits()))
+            }
+            Order::Any => count < MESSAGE_DATAGRAM_REQUESTS,
+        }
+    }
+
+    /// Whether there is no room to wait either.
+    fn is_too_much(&self, octets: u32) -> bool {
+        let is_long = || self.waiting.octets() + octets as usize > MESSAGE_WAITING_BYTES;
+        self.waiting.len() >= MESSAGE_WAITING || (!self.waiting.is_empty() && is_long())
+    }
+
+    /// Has one wait no longer.
+    fn leave(&mut self, ticket: Ticket) {
+        let before = self.waiting.len();
+        self.waiting.retain(|request| request.ticket != ticket);
+        // It may have been the one that the others were not to overtake.
+        self.is_short &= self.waiting.len() == before;
     }
 
     /// Sends the last of those that wait, if nothing stands in its way.
     fn send_waiting(&mut self, ticket: Ticket) -> bool {
         let Some(last) = self.waiting.back().filter(|last| last.ticket == ticket) else { return false };
         let is_first = self.waiting.iter().take(self.waiting.len() - 1).all(|other| other.uri != last.uri);
-        if !is_first || !self.may_go(&last.uri) {
+        if self.is_short || !is_first || !self.is_its_turn(&last.uri) {
+            return false;
+        }
+        if !self.has_room_for(last.octets) {
+            self.is_short = true;
             return false;
         }
         if let Some(last) = self.waiting.pop_back() {
@@ -492,6 +553,63 @@ mod tests {
         assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "c")), Some(Some(c)));
         assert_eq!(requests.answered(&message(Kind::RESPOND_URI, "nobody's")), None);
         assert_eq!((requests.len(), requests.fail(), requests.fail()), (1, Some(third), None));
+    }
+
+    fn with_octets(requests: &mut Requests, uri: &'static str, octets: usize) -> Begun {
+        requests.begin_marked(0, (Kind::REQUEST_URI, uri.into(), octets), 100).expect("there is room")
+    }
+
+    /// One that repeats numbers.
+    fn known() -> Requests {
+        let mut requests = Requests::new(Order::AsAsked);
+        let shows = now(&mut requests, "shows");
+        let answer = numbered(&requests, shows);
+        requests.answered(&answer);
+        requests
+    }
+
+    #[test]
+    fn more_than_a_peer_has_handlers_for_are_under_way_if_it_can_hold_them() {
+        let mut requests = known();
+        let sixty_four: Vec<_> = (0..64).map(|_| with_octets(&mut requests, "a", 65_000)).collect();
+        let is_now = |begun: &Begun| matches!(begun, Begun::Now(_));
+        assert!(sixty_four.iter().all(is_now), "they are all at work");
+        let Begun::Later(long) = with_octets(&mut requests, "a", 65_000) else { panic!("it goes") };
+        // Nor does a short one overtake it, about whatever it is.
+        let Begun::Later(short) = with_octets(&mut requests, "b", 1) else { panic!("it goes") };
+        assert_eq!(requests.next_to_send(), None);
+        let Begun::Now(first) = sixty_four[0] else { panic!("it waits") };
+        let answer = numbered(&requests, first);
+        assert_eq!(requests.answered(&answer), Some(Some(first)));
+        assert_eq!((requests.next_to_send(), requests.next_to_send()), (Some(long), None));
+        requests.cancel(short);
+        assert!(!requests.is_any_waiting());
+
+        let mut requests = known();
+        let count = (0..2000).take_while(|_| is_now(&with_octets(&mut requests, "a", 1000))).count();
+        assert_eq!(count, MESSAGE_REQUEST_BYTES / 1000);
+        let mut requests = known();
+        let count = (0..2000).take_while(|_| is_now(&with_octets(&mut requests, "a", 100))).count();
+        assert_eq!(count, MESSAGE_REQUESTS);
+    }
+
+    #[test]
+    fn requests_wait_while_there_is_no_room_for_any_and_so_many_octets_of_them() {
+        let mut requests = known();
+        requests.note_room(false);
+        let first = later(&mut requests, "a");
+        assert_eq!(requests.next_to_send(), None);
+        requests.note_room(true);
+        // It came later, and waits for its turn.
+        let second = later(&mut requests, "b");
+        assert_eq!((requests.next_to_send(), requests.next_to_send()), (Some(first), Some(second)));
+        requests.note_room(false);
+        let long = || (Kind::REQUEST_URI, "a".into(), 64 << 10);
+        let count = (0..).take_while(|_| requests.begin_marked(0, long(), 100).is_ok()).count();
+        assert_eq!(count, MESSAGE_WAITING_BYTES / (64 << 10));
+        assert!(requests.begin(Kind::REQUEST_URI, "a".into(), 100).is_ok(), "this one has none");
+        while requests.expire(100).is_some() {}
+        assert!(requests.begin_marked(0, long(), 200).is_ok());
     }
 
     #[test]
