@@ -253,3 +253,38 @@ fn requests_that_wait_for_room_end_in_time_and_with_who_asks_and_leave_nothing()
         last.abort();
     });
 }
+
+// What is held.
+
+/// All handlers wait for the peer's answers, which could lie behind what it sends; its messages have next to nothing but a field.
+#[test]
+fn messages_that_are_held_are_counted_with_their_fields() {
+    run(async {
+        let asked = Rc::new(Cell::new(0));
+        let counts = asked.clone();
+        let builder = Builder::new().on(Kind::REQUEST_URI, move |incoming: Incoming| {
+            counts.set(counts.get() + 1);
+            async move {
+                incoming.peer.request(Kind::REQUEST_URI, "name", "").await.ok()?;
+                None
+            }
+        });
+        let server = builder.request_timeout(LONG).serve(listener()).unwrap();
+        let (_reader, mut writer) = TcpStream::connect(server.local_addr()).await.unwrap().into_split();
+        writer.write_all(&requests("ask", 64, true)).await.unwrap();
+        until(|| asked.get() == 64).await;
+        let mut message = Message::new(Kind::REQUEST_URI, "ask", "");
+        message.fields.set("id", Value::Int(65));
+        message.fields.set("x", Value::Bytes(vec![7; LENGTH].into()));
+        let frame = message.to_octets().unwrap();
+        // As much as it takes; the rest is not read.
+        let all = async {
+            for _ in 0..200 {
+                writer.write_all(&frame).await.unwrap();
+            }
+        };
+        assert!(timeout(Duration::from_millis(500), all).await.is_err(), "all is taken");
+        let held = server.metrics().received - 64;
+        assert!((10..20).contains(&held), "{held}");
+    });
+}

@@ -161,7 +161,8 @@ impl Handlers {
         let Some(message) = message.take() else { return };
         self.at_work.set(self.at_work.get() + 1);
         self.held_bytes.set(self.held_bytes.get() + message.memory());
-        self.held.borrow_mut().push_back((route, Some(message)));
+        // What else came with it is not to be kept for it.
+        self.held.borrow_mut().push_back((route, Some(message.detached())));
     }
 
     /// The first message that was held, when there is room for its handler.

@@ -199,6 +199,18 @@ impl Fields {
         self.len() < before
     }
 
+    /// Octets that they take in memory, about.
+    #[inline]
+    pub(super) fn memory(&self) -> usize {
+        self.more.iter().map(|(name, value)| size_of::<Pair>() + name.len() + value.memory()).sum()
+    }
+
+    /// The same in memory of their own.
+    pub(super) fn detached(&self) -> Fields {
+        let detached = |(name, value): &Pair| (name.clone(), value.detached());
+        Fields { number: self.number, more: self.more.iter().map(detached).collect() }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.number.is_none() && self.more.is_empty()
@@ -329,11 +341,34 @@ fn unpack_number(octets: &[u8]) -> Option<Number> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::message::{Kind, Kinds, Message};
 
     fn packed(fields: &Fields) -> Bytes {
         let mut out = Vec::new();
         fields.pack(&mut out);
         out.into()
+    }
+
+    #[test]
+    fn a_message_that_is_detached_holds_nothing_of_what_came_with_it() {
+        let octets = || Value::Bytes(b"octets"[..].into());
+        let named = Value::Named { name: "a".into(), data: b"data"[..].into() };
+        let big = Value::BigInt { negative: true, magnitude: vec![1; 20].into() };
+        let list = Value::List(vec![octets(), Value::Tuple(vec![named]), Value::Set(vec![big])]);
+        let mut message = Message::new(Kind::REQUEST_URI, "uri", "content");
+        message.fields.set("id", Value::Int(1));
+        message.fields.set("a", Value::Map(vec![(Value::Str("b".into()), list), (octets(), Value::None)]));
+        message.fields.set("b", Value::ByteArray(b"octets"[..].into()));
+        let mut received = message.to_octets().expect("it fits");
+        received.resize(100_000, 0);
+        let received = Bytes::from(received);
+        let parts = Message::from_octets(received.clone(), &Kinds::new()).expect("it is one");
+        let detached = parts.detached();
+        assert!(detached == parts && detached.memory() == parts.memory());
+        assert!((600..2000).contains(&detached.memory()), "{}", detached.memory());
+        assert!(!received.is_unique());
+        drop(parts);
+        assert!(received.is_unique());
     }
 
     #[test]

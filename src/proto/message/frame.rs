@@ -157,7 +157,18 @@ impl Message {
 
     /// Octets that it takes in memory, about.
     pub(crate) fn memory(&self) -> usize {
-        size_of::<Message>() + self.uri.len() + self.content.len()
+        size_of::<Message>() + self.uri.len() + self.content.len() + self.fields.memory()
+    }
+
+    /// The same message in memory of its own: parts of what was received hold all that was received with them.
+    pub(crate) fn detached(&self) -> Message {
+        let copy = |octets: &Bytes| Bytes::copy_from_slice(octets);
+        Message {
+            kind: self.kind,
+            fields: self.fields.detached(),
+            uri: copy(&self.uri),
+            content: copy(&self.content),
+        }
     }
 
     /// The message of a datagram; what stands behind it is ignored.

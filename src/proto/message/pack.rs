@@ -210,6 +210,51 @@ impl Value {
         unpack(&mut octets.clone(), PACKED_DEPTH)
     }
 
+    /// Octets that it refers to, about.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+            Value::BigInt { magnitude: octets, .. } | Value::Bytes(octets) | Value::ByteArray(octets) => {
+                octets.len()
+            }
+            Value::Decimal(text) | Value::Str(text) => text.len(),
+            Value::List(items) | Value::Tuple(items) | Value::Set(items) => memory(items),
+            Value::Map(pairs) => {
+                let of_pair = |(key, value): &(Value, Value)| {
+                    size_of::<(Value, Value)>() + key.memory() + value.memory()
+                };
+                pairs.iter().map(of_pair).sum()
+            }
+            Value::Named { name, data } => name.len() + data.len(),
+        }
+    }
+
+    /// The same value, which refers to no octets that it shares with others.
+    pub(super) fn detached(&self) -> Value {
+        let copy = |octets: &Bytes| Bytes::copy_from_slice(octets);
+        match self {
+            Value::None
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Float(_)
+            | Value::Decimal(_)
+            | Value::Str(_) => self.clone(),
+            Value::BigInt { negative, magnitude } => {
+                Value::BigInt { negative: *negative, magnitude: copy(magnitude) }
+            }
+            Value::Bytes(octets) => Value::Bytes(copy(octets)),
+            Value::ByteArray(octets) => Value::ByteArray(copy(octets)),
+            Value::List(items) => Value::List(detached(items)),
+            Value::Tuple(items) => Value::Tuple(detached(items)),
+            Value::Set(items) => Value::Set(detached(items)),
+            Value::Map(pairs) => {
+                let pair = |(key, value): &(Value, Value)| (key.detached(), value.detached());
+                Value::Map(pairs.iter().map(pair).collect())
+            }
+            Value::Named { name, data } => Value::Named { name: name.clone(), data: copy(data) },
+        }
+    }
+
     /// The octets of `bytes` or of a `bytearray`.
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match self {
@@ -226,6 +271,15 @@ impl Value {
         let is_it = |key: &Value| matches!(key, Value::Str(text) if text == name);
         pairs.iter().find(|(key, _)| is_it(key)).map(|(_, value)| value)
     }
+}
+
+/// What a value is made of has been counted, but for what it refers to.
+fn memory(items: &[Value]) -> usize {
+    items.iter().map(|item| size_of::<Value>() + item.memory()).sum()
+}
+
+fn detached(items: &[Value]) -> Vec<Value> {
+    items.iter().map(Value::detached).collect()
 }
 
 fn packed(items: &[Value]) -> Vec<Vec<u8>> {
