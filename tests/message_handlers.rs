@@ -375,6 +375,41 @@ fn a_client_deals_with_one_notification_and_then_with_no_more() {
     });
 }
 
+#[test]
+fn a_handler_for_one_datagram_is_there_still_when_there_was_no_room_for_that() {
+    run(async {
+        let release = CancellationToken::new();
+        let waits = release.clone();
+        let builder = Builder::new().on((Kind::REQUEST_URI, "held"), move |_: Incoming| {
+            let waits = waits.clone();
+            async move {
+                waits.cancelled().await;
+                None
+            }
+        });
+        let builder = builder.once((Kind::REQUEST_URI, "once"), |incoming: Incoming| async move {
+            Some(incoming.answer(Kind::RESPOND_URI, "it"))
+        });
+        let node = builder.node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        // The system's own, which sends at once also where calls fail on demand.
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let say = |uri: &'static str| {
+            let asked = Message::new(Kind::REQUEST_URI, uri, "").to_octets().unwrap();
+            socket.send_to(&asked, node.local_addr()).unwrap();
+        };
+        (0..64).for_each(|_| say("held"));
+        say("once");
+        until(|| node.metrics().surplus == 1).await;
+        release.cancel();
+        until(|| node.metrics().handlers == 0).await;
+        say("once");
+        let mut octets = [0; 1024];
+        let answered =
+            UdpSocket::from_std(socket.try_clone().unwrap()).unwrap().recv_from(&mut octets).await.unwrap();
+        assert!(octets[..answered.len].ends_with(b"it"));
+    });
+}
+
 /// A node that answers `what` with its content, by a handler that waits for `turns` of the loop.
 fn answering_node(turns: usize) -> UdpNode {
     let handler = move |incoming: Incoming| async move {

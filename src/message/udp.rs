@@ -5,6 +5,7 @@ mod air;
 mod crowd;
 mod far;
 mod group;
+mod outbox;
 mod storm;
 
 pub(super) use self::far::Far;
@@ -256,5 +257,30 @@ impl fmt::Debug for UdpNode {
             .field("local_addr", &inner.local_addr)
             .field("node", &inner.air.node)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{
+        message::{Builder, Introduction},
+        net::UdpSocket,
+        time::timeout,
+        worker,
+    };
+
+    #[test]
+    fn who_has_said_that_it_goes_does_not_say_that_it_is_there() {
+        let test = async {
+            let builder = Builder::new().introduce(Introduction::new("one"));
+            let node = builder.node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+            let (air, often) = (&node.inner.air, Duration::from_millis(1));
+            air.say_farewell();
+            let advertised = timeout(Duration::from_secs(60), air.clone().advertise(often, often)).await;
+            assert!(advertised.is_ok(), "it goes on");
+        };
+        worker::run(test).unwrap();
     }
 }

@@ -83,6 +83,10 @@ impl Peer {
             self.refuse(message, &refused);
             return None;
         }
+        // What there is no room for is no message that a handler for one has had.
+        if matches!(&self.end, End::Far(far) if !far.air.has_room(far)) {
+            return None;
+        }
         self.node().routes.spend(&route);
         Some(route)
     }

@@ -9,7 +9,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     convert::Infallible,
     fmt,
     future::{Future, poll_fn},
@@ -26,6 +25,7 @@ use super::{
     crowd::Counted,
     far::{Far, Fars},
     group::Group,
+    outbox::Outbox,
     storm::Storm,
 };
 use crate::{
@@ -36,11 +36,9 @@ use crate::{
         error::{LinkEnd, SendError},
         guard::{Side, wrap_for_all},
         layer::Layer,
-        metrics::{Metrics, count},
+        metrics::Metrics,
         node::Node,
         peer::{INVALID, Peer},
-        queue::SlowPeer,
-        routes::Route,
     },
     net::UdpSocket,
     proto::message::{DecodeError, Kind, Message, Session, plugins::PluginError},
@@ -84,10 +82,7 @@ pub(in crate::message) struct Air {
     group: Option<Group>,
     /// What this node's own datagrams come from.
     own: Vec<SocketAddr>,
-    queue: RefCell<VecDeque<(SocketAddr, Bytes)>>,
-    queued_bytes: Cell<usize>,
-    /// Datagrams that were not sent because too many waited.
-    dropped: Cell<u64>,
+    outbox: RefCell<Outbox>,
     writer: Cell<Option<Waker>>,
     pub(super) fars: Fars,
     pub(super) crowd: Counted,
@@ -117,9 +112,7 @@ impl Air {
             ear,
             group,
             own,
-            queue: RefCell::default(),
-            queued_bytes: Cell::new(0),
-            dropped: Cell::new(0),
+            outbox: RefCell::default(),
             writer: Cell::new(None),
             fars: Fars::default(),
             crowd: Counted::default(),
@@ -160,10 +153,10 @@ impl Air {
         let _ = timeout(MESSAGE_LAST_WORDS, self.drained()).await;
     }
 
-    /// Tells the group that this node is there, and forgets peers that were not heard of.
-    async fn advertise(self: Rc<Self>, every: Duration, expiry: Duration) {
+    /// Tells the group that this node is there, until it is told that it goes, and forgets peers that were not heard of.
+    pub(super) async fn advertise(self: Rc<Self>, every: Duration, expiry: Duration) {
         let mut told = None;
-        loop {
+        while matches!(self.phase.get(), Phase::Serving | Phase::Stopping) {
             let now = time::now();
             for lost in self.node.peers.expire(now) {
                 lost.addrs.iter().for_each(|address| self.unsubscribe_all(*address));
@@ -227,8 +220,8 @@ impl Air {
     pub(super) fn metrics(&self) -> Metrics {
         let Ignored { malformed, surplus, untold } = self.ignored.get();
         Metrics {
-            dropped: self.dropped.get(),
-            queued_bytes: self.queued_bytes.get() as u64,
+            dropped: self.outbox.borrow().dropped(),
+            queued_bytes: self.outbox.borrow().octets() as u64,
             handlers: self.handlers.get() as u64,
             sessions_open: self.fars.sealed() as u64,
             malformed,
@@ -292,7 +285,7 @@ impl Air {
         if frame.len() > longest {
             return Err(SendError::Datagram { octets: frame.len(), longest });
         }
-        let (mut is_free, mut tries) = (self.queue.borrow().is_empty(), 0);
+        let (mut is_free, mut tries) = (self.outbox.borrow().is_empty(), 0);
         while is_free {
             tries += 1;
             match self.socket.try_send_to(&frame, to) {
@@ -325,22 +318,10 @@ impl Air {
     }
 
     fn enqueue(&self, to: SocketAddr, frame: Bytes) -> Result<(), SendError> {
-        let mut queue = self.queue.borrow_mut();
-        let (bound, length) = (self.node.settings.queue_bytes, frame.len());
-        while self.queued_bytes.get() + length > bound && !queue.is_empty() {
-            count(&self.dropped, 1);
-            match self.node.settings.slow_peer {
-                // There is no connection to end.
-                SlowPeer::DropNewest | SlowPeer::Disconnect => return Err(SendError::Full),
-                SlowPeer::DropOldest => {
-                    let oldest = queue.pop_front().map_or(0, |(_, frame)| frame.len());
-                    self.queued_bytes.set(self.queued_bytes.get() - oldest);
-                }
-            }
+        let bound = (self.node.settings.slow_peer, self.node.settings.queue_bytes);
+        if !self.outbox.borrow_mut().put(to, frame, bound) {
+            return Err(SendError::Full);
         }
-        self.queued_bytes.set(self.queued_bytes.get() + length);
-        queue.push_back((to, frame));
-        drop(queue);
         self.writer.take().into_iter().for_each(Waker::wake);
         Ok(())
     }
@@ -349,7 +330,7 @@ impl Air {
     async fn write(self: Rc<Self>) {
         loop {
             let next = waiting_for("datagrams that the system does not take at once", |context| {
-                let first = self.queue.borrow().front().cloned();
+                let first = self.outbox.borrow().first();
                 if let Some(first) = first {
                     return Poll::Ready(first);
                 }
@@ -357,30 +338,24 @@ impl Air {
                 self.idle.take().into_iter().for_each(Waker::wake);
                 Poll::Pending
             });
-            let (to, frame) = next.await;
+            let next = next.await;
             let mut tries = 1;
             // An error is an earlier datagram's, or this one's alone: it is lost then, as any may be.
-            while self.socket.send_to(&frame, to).await.is_err() {
+            while self.socket.send_to(&next.frame, next.to).await.is_err() {
                 self.take_reports();
                 if tries == MESSAGE_SEND_TRIES {
                     break;
                 }
                 tries += 1;
             }
-            // It stood in the queue meanwhile, so that none overtook it; the oldest may have been dropped.
-            let mut queue = self.queue.borrow_mut();
-            let is_first = queue.front().is_some_and(|(_, first)| first.as_ptr() == frame.as_ptr());
-            if is_first {
-                self.queued_bytes.set(self.queued_bytes.get() - frame.len());
-                let _sent = queue.pop_front();
-            }
+            self.outbox.borrow_mut().sent(&next);
         }
     }
 
     /// Waits until nothing is queued.
     async fn drained(&self) {
         poll_fn(|context| {
-            if self.queue.borrow().is_empty() {
+            if self.outbox.borrow().is_empty() {
                 return Poll::Ready(());
             }
             self.idle.set(Some(context.waker().clone()));
@@ -399,12 +374,16 @@ impl Air {
         loop {
             match socket.recv_from(&mut buffer).await {
                 Ok(datagram) => {
-                    let Some(call) = self.take(&buffer[..datagram.len], datagram.source) else { continue };
-                    if self.is_full(&call.far) && self.has_started.take() {
+                    let Some((mut far, message)) = self.admit(&buffer[..datagram.len], datagram.source)
+                    else {
+                        continue;
+                    };
+                    if self.is_full(&far) && self.has_started.take() {
                         // Those that came just before have not begun yet, and may be done at once.
                         yield_now().await;
+                        far = self.far(datagram.source, Side::Answers);
                     }
-                    self.handle(call, &handlers);
+                    self.take(far, message, &handlers);
                 }
                 // Of a datagram that was sent before, or memory is short: neither is the end.
                 Err(_error) if self.take_reports() => {}
@@ -417,35 +396,24 @@ impl Air {
         }
     }
 
-    /// Deals with a datagram, but for what a handler is to do.
-    fn take(self: &Rc<Self>, datagram: &[u8], source: SocketAddr) -> Option<Call> {
+    /// What a datagram says, and who.
+    fn admit(self: &Rc<Self>, datagram: &[u8], source: SocketAddr) -> Option<(Rc<Far>, Message)> {
         if self.is_own(source) {
             return None;
         }
-        let mut message = match Message::from_octets(Bytes::copy_from_slice(datagram), &self.node.kinds) {
-            Ok(message) => Some(message),
+        match Message::from_octets(Bytes::copy_from_slice(datagram), &self.node.kinds) {
+            Ok(message) => Some((self.far(source, Side::Answers), message)),
             Err(error) => {
                 self.malformed(error, source);
-                return None;
+                None
             }
-        };
-        let far = self.far(source, Side::Answers);
-        let peer = Peer::far(far.clone());
-        let route = peer.take(&mut message, self.phase.get() == Phase::Serving)?;
-        Some(Call { far, peer, route, message })
-    }
-
-    /// Whether there is no room for another handler of what comes from there.
-    fn is_full(&self, far: &Far) -> bool {
-        far.handlers.get() >= MESSAGE_HANDLERS || self.handlers.get() >= MESSAGE_NODE_HANDLERS
-    }
-
-    fn handle(self: &Rc<Self>, call: Call, handlers: &Scope) {
-        let Call { far, peer, route, mut message } = call;
-        // The node may have been stopped meanwhile, and waits for the handlers that there are.
-        if self.is_full(&far) || self.phase.get() != Phase::Serving {
-            return self.count(|ignored| ignored.surplus += 1);
         }
+    }
+
+    /// Deals with a message; a handler may have to.
+    fn take(self: &Rc<Self>, far: Rc<Far>, message: Message, handlers: &Scope) {
+        let (peer, mut message) = (Peer::far(far.clone()), Some(message));
+        let Some(route) = peer.take(&mut message, self.phase.get() == Phase::Serving) else { return };
         // Without room it is answered as well; only what it has at work is counted anew with each datagram.
         let _known = self.fars.admit(&far);
         far.handlers.set(far.handlers.get() + 1);
@@ -456,6 +424,20 @@ impl Air {
             let _at_work = at_work;
             peer.answer(route, &mut message).await;
         });
+    }
+
+    /// Whether there is no room for another handler of what comes from there.
+    fn is_full(&self, far: &Far) -> bool {
+        far.handlers.get() >= MESSAGE_HANDLERS || self.handlers.get() >= MESSAGE_NODE_HANDLERS
+    }
+
+    /// Whether there is room for another handler; what came for it is surplus otherwise.
+    pub(in crate::message) fn has_room(&self, far: &Far) -> bool {
+        let is_full = self.is_full(far);
+        if is_full {
+            self.count(|ignored| ignored.surplus += 1);
+        }
+        !is_full
     }
 
     /// A datagram that is no message. Only a request that was damaged on its way is worth an answer.
@@ -473,14 +455,6 @@ impl Air {
         add(&mut ignored);
         self.ignored.set(ignored);
     }
-}
-
-/// What a handler is to do.
-struct Call {
-    far: Rc<Far>,
-    peer: Peer,
-    route: Rc<Route>,
-    message: Option<Message>,
 }
 
 #[derive(Clone, Copy)]
