@@ -12,9 +12,12 @@ use std::{
 
 /// Does `act`; a panic of it ends here.
 pub(crate) fn contain(act: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(act)) {
-        forget_payload(payload);
-    }
+    let _panicked = attempt(act);
+}
+
+/// Does `act`, and says what came of it; `None` when it panicked, which ends here.
+pub(crate) fn attempt<R>(act: impl FnOnce() -> R) -> Option<R> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(forget_payload).ok()
 }
 
 /// Drops `value`; a panic of its destructor ends here.

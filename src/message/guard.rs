@@ -314,8 +314,7 @@ impl Guard {
             return Ok(());
         }
         // Layers share one nonce, which is taken down once.
-        let outer = self.protection.layer.auth.as_ref();
-        let is_taken = outer.is_some_and(|auth| matches!(auth.binding(message), Binding::Bound { .. }));
+        let is_taken = matches!(self.protection.layer.binding(message), Binding::Bound { .. });
         let is_new = !self.is_sealed() && !is_taken;
         self.unwrap_layer(layer, message, is_new, said)
     }

@@ -2,9 +2,12 @@
 
 use std::{fmt, rc::Rc};
 
-use crate::proto::message::{
-    Message,
-    plugins::{AuthPlugin, Binding, CipherPlugin, PluginError, Scene},
+use crate::{
+    contain::attempt,
+    proto::message::{
+        Message,
+        plugins::{AuthPlugin, Binding, CipherPlugin, PluginError, Scene},
+    },
 };
 
 /// What a node, a handler or a request does to messages on their way out, and undoes on their way in: a cipher, a code
@@ -89,30 +92,46 @@ impl Layer {
         binds: bool,
         scene: &mut Scene<'_>,
     ) -> Result<(), PluginError> {
-        if let Some(cipher) = &self.cipher {
-            cipher.encrypt(message, scene)?;
-        }
-        let Some(auth) = &self.auth else { return Ok(()) };
-        auth.sign(message, scene)?;
-        if binds {
-            auth.bind(message);
-        }
-        Ok(())
+        contained(|| {
+            if let Some(cipher) = &self.cipher {
+                cipher.encrypt(message, scene)?;
+            }
+            let Some(auth) = &self.auth else { return Ok(()) };
+            auth.sign(message, scene)?;
+            if binds {
+                auth.bind(message);
+            }
+            Ok(())
+        })
     }
 
     /// Whether a message that has come is genuine, and what it is bound to.
     pub(super) fn judge(&self, message: &Message, scene: &Scene<'_>) -> Result<Binding, Refused> {
         let Some(auth) = &self.auth else { return Ok(Binding::Unknown) };
-        if !auth.is_genuine(message, scene) {
-            return Err(Refused::Auth(auth.refusal().to_owned()));
-        }
-        Ok(auth.binding(message))
+        let judged = attempt(|| {
+            if !auth.is_genuine(message, scene) {
+                return Err(Refused::Auth(auth.refusal().to_owned()));
+            }
+            Ok(auth.binding(message))
+        });
+        judged.unwrap_or_else(|| Err(Refused::Auth(PluginError::Panicked.to_string())))
+    }
+
+    /// What a message that was judged to be genuine is bound to.
+    pub(super) fn binding(&self, message: &Message) -> Binding {
+        let binding = self.auth.as_ref().and_then(|auth| attempt(|| auth.binding(message)));
+        binding.unwrap_or(Binding::Unknown)
     }
 
     /// Makes a genuine message readable.
     pub(super) fn open(&self, message: &mut Message, scene: &Scene<'_>) -> Result<(), PluginError> {
-        self.cipher.as_ref().map_or(Ok(()), |cipher| cipher.decrypt(message, scene))
+        self.cipher.as_ref().map_or(Ok(()), |cipher| contained(|| cipher.decrypt(message, scene)))
     }
+}
+
+/// Has plugins work on a message, which is good for nothing when one of them panics.
+fn contained(work: impl FnOnce() -> Result<(), PluginError>) -> Result<(), PluginError> {
+    attempt(work).unwrap_or(Err(PluginError::Panicked))
 }
 
 impl fmt::Debug for Layer {

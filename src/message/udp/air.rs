@@ -14,6 +14,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
+    pin::pin,
     rc::{self, Rc},
     task::{Poll, Waker},
     time::{Duration, Instant},
@@ -44,6 +45,7 @@ use crate::{
     proto::message::{DecodeError, Kind, Message, Session, plugins::PluginError},
     task::JoinHandle,
     time::{self, sleep, timeout},
+    trace,
     worker::{Scope, notes::waiting_for, yield_now},
 };
 
@@ -126,7 +128,7 @@ impl Air {
         }))
     }
 
-    /// Carries the node to its end. When it is `told` to end, what is being handled is answered first.
+    /// Carries the node to its end, which comes early when one of its tasks panics: without it the node would be deaf or mute.
     pub(super) async fn run(self: Rc<Self>, told: impl Future<Output = ()>) {
         self.node.be_known();
         let (handlers, work) = (Rc::new(Scope::new()), Scope::<Infallible>::new());
@@ -139,6 +141,20 @@ impl Air {
         if let Some(own) = &self.node.peers.own {
             work.spawn(self.clone().advertise(own.every, own.expiry));
         }
+        let (mut stopped, mut works) = (pin!(self.stop(told)), pin!(work.join()));
+        let has_failed = poll_fn(|context| {
+            if stopped.as_mut().poll(context).is_ready() {
+                return Poll::Ready(false);
+            }
+            works.as_mut().poll(context).map(|_panicked| true)
+        });
+        if has_failed.await {
+            trace::say("a node of messages ends, a task of it panicked");
+        }
+    }
+
+    /// Waits until the node is `told` to end, and until what is being handled has been answered.
+    async fn stop(self: &Rc<Self>, told: impl Future<Output = ()>) {
         told.await;
         self.phase.set(Phase::Stopping);
         poll_fn(|context| {

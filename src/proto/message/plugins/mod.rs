@@ -147,6 +147,9 @@ pub enum PluginError {
     /// The body is too long with what is added to it.
     #[error("the encrypted body would have {0} octets, which is more than a message holds")]
     TooLong(usize),
+    /// It panicked, which the panic hook has told of.
+    #[error("the plugin failed")]
+    Panicked,
 }
 
 impl fmt::Debug for Scene<'_> {

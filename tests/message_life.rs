@@ -1,0 +1,178 @@
+//! How long a connection of messages lasts: with handlers at work, behind its peer's end, in silence; and what becomes of a node
+//! whose plugin fails.
+#![cfg(all(feature = "message", not(loom)))]
+#![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
+
+use std::{
+    future::{Future, pending, poll_fn},
+    net::Shutdown,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
+
+use wakering::{
+    CancellationToken, Runtime,
+    internals::message::{Decoder, Kinds},
+    message::{
+        AuthPlugin, Builder, CipherPlugin, Incoming, Kind, Layer, LinkEnd, Message, PluginError, Reconnect,
+        Remote, RequestError, Scene, Server, UdpNode,
+    },
+    net::{TcpListener, TcpStream, UdpSocket},
+    time::{ManualClock, now, sleep, timeout},
+    yield_now,
+};
+
+const LONG: Duration = Duration::from_secs(60);
+/// How long a connection may be silent here.
+const SILENCE: Duration = Duration::from_millis(50);
+
+/// Runs a test on a clock that moves when everything waits: what comes over loopback is there before that.
+fn run<F: Future>(test: F) -> F::Output {
+    let builder = Runtime::builder();
+    // A call that fails on demand may hide what has come, and such a clock would jump over it.
+    let is_steady = !wakering::internals::faults::ON;
+    let builder = if is_steady { builder.manual_clock(&ManualClock::new()) } else { builder };
+    let runtime = builder.build().unwrap();
+    runtime.block_on(async { timeout(10 * LONG, test).await.expect("it ends") }).unwrap()
+}
+
+fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn request(uri: &'static str) -> Vec<u8> {
+    Message::new(Kind::REQUEST_URI, uri, "").to_octets().unwrap()
+}
+
+async fn echo(incoming: Incoming) -> Option<Message> {
+    Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone()))
+}
+
+async fn ask(remote: &Remote) -> Result<Message, RequestError> {
+    remote.request(Kind::REQUEST_URI, "echo", "it").await
+}
+
+/// Echoes "echo"; "never" never ends, "asks" asks back and answers with what it is told.
+fn builder() -> Builder {
+    let asks = |incoming: Incoming| async move {
+        let told = incoming.peer.timeout(20 * LONG).request(Kind::REQUEST_URI, "name", "").await;
+        let told = told.map_or_else(|_error| "nothing".into(), |name| name.content);
+        Some(Message::new(Kind::RESPOND_URI, "asks", told))
+    };
+    Builder::new()
+        .on((Kind::REQUEST_URI, "echo"), echo)
+        .on((Kind::REQUEST_URI, "never"), |_| pending())
+        .on((Kind::REQUEST_URI, "asks"), asks)
+}
+
+/// What comes until the connection ends, in whatever way.
+async fn all_that_comes(stream: &mut TcpStream) -> Vec<Message> {
+    let (mut decoder, mut octets, mut messages) = (Decoder::new(Kinds::new()), vec![0; 70_000], Vec::new());
+    while let Ok(read @ 1..) = stream.read(&mut octets).await {
+        decoder.receive(&octets[..read]);
+    }
+    while let Ok(Some(message)) = decoder.poll_message() {
+        messages.push(message);
+    }
+    messages
+}
+
+// Plugins that fail.
+
+/// Panics over content that names what it is about to do.
+struct Fragile;
+
+impl Fragile {
+    fn mind(message: &Message, act: &str) {
+        assert!(message.content != act, "as the test wants: {act}");
+    }
+}
+
+impl AuthPlugin for Fragile {
+    fn sign(&self, message: &mut Message, _: &mut Scene<'_>) -> Result<(), PluginError> {
+        Fragile::mind(message, "sign");
+        Ok(())
+    }
+
+    fn is_genuine(&self, message: &Message, _: &Scene<'_>) -> bool {
+        Fragile::mind(message, "judge");
+        true
+    }
+
+    fn refusal(&self) -> &str {
+        "not genuine"
+    }
+}
+
+impl CipherPlugin for Fragile {
+    fn encrypt(&self, message: &mut Message, _: &mut Scene<'_>) -> Result<(), PluginError> {
+        Fragile::mind(message, "encrypt");
+        Ok(())
+    }
+
+    fn decrypt(&self, message: &mut Message, _: &Scene<'_>) -> Result<(), PluginError> {
+        Fragile::mind(message, "decrypt");
+        Ok(())
+    }
+}
+
+/// Echoes; in a layer, or in an inner one, that fails.
+fn fragile(is_inner: bool) -> Builder {
+    let layer = Layer::new().auth(Fragile).cipher(Fragile);
+    if is_inner {
+        Builder::new().on_within(layer, Kind::REQUEST_URI, echo)
+    } else {
+        Builder::new().layer(layer).on(Kind::REQUEST_URI, echo)
+    }
+}
+
+const ACTS: [&str; 4] = ["judge", "decrypt", "encrypt", "sign"];
+
+#[test]
+fn a_plugin_that_panics_fails_one_message_on_a_connection() {
+    for is_inner in [false, true] {
+        run(async {
+            let server: Server = fragile(is_inner).serve(listener()).unwrap();
+            let remote = Builder::new().client().connect(server.local_addr()).await.unwrap();
+            for act in ACTS {
+                let answer = remote.request(Kind::REQUEST_URI, "a", act).await.unwrap();
+                assert!(answer.kind.is_error(), "{act}: {answer:?}");
+                assert_eq!(remote.request(Kind::REQUEST_URI, "a", "x").await.unwrap().content, "x", "{act}");
+            }
+            let asking = fragile(is_inner).client().connect(server.local_addr()).await.unwrap();
+            if !is_inner {
+                for act in ["encrypt", "sign"] {
+                    let error = asking.request(Kind::REQUEST_URI, "a", act).await.unwrap_err();
+                    assert!(matches!(error, RequestError::Send(_)), "{act}: {error}");
+                }
+            }
+            assert_eq!(asking.request(Kind::REQUEST_URI, "a", "x").await.unwrap().content, "x");
+            assert_eq!(server.shutdown(LONG).await.aborted, 0);
+        });
+    }
+}
+
+#[test]
+fn a_plugin_that_panics_fails_one_datagram_of_a_node() {
+    for is_inner in [false, true] {
+        run(async {
+            let socket = || UdpSocket::bind("127.0.0.1:0").unwrap();
+            let node: UdpNode = fragile(is_inner).node(socket()).unwrap();
+            let other = Builder::new().node(socket()).unwrap();
+            let peer = other.peer(node.local_addr());
+            for act in ACTS {
+                let answer = peer.request(Kind::REQUEST_URI, "a", act).await.unwrap();
+                assert!(answer.kind.is_error(), "{act}: {answer:?}");
+                assert_eq!(peer.request(Kind::REQUEST_URI, "a", "x").await.unwrap().content, "x", "{act}");
+            }
+            assert_eq!(node.shutdown(LONG).await.aborted, 0);
+        });
+    }
+}
