@@ -84,6 +84,126 @@ async fn all_that_comes(stream: &mut TcpStream) -> Vec<Message> {
     messages
 }
 
+// The peer breaks off.
+
+#[derive(Clone, Copy, Debug)]
+enum Break {
+    NoMessage,
+    HalfAMessage,
+    Reset,
+}
+
+#[test]
+fn a_connection_that_breaks_off_while_messages_are_held_does_not_hold_up_the_stop() {
+    for break_off in [Break::NoMessage, Break::HalfAMessage, Break::Reset] {
+        run(async {
+            // It asks back, and answers nothing, so that nobody learns anything by writing.
+            let asks = |incoming: Incoming| async move {
+                let peer = incoming.peer.timeout(20 * LONG);
+                peer.request(Kind::REQUEST_URI, "name", "").await.ok()
+            };
+            let server = Builder::new().on(Kind::REQUEST_URI, asks).serve(listener()).unwrap();
+            let mut peer = TcpStream::connect(server.local_addr()).await.unwrap();
+            // As many as may be at work, and those that are held so that an answer behind them can be read.
+            peer.write_all(&request("a").repeat(74)).await.unwrap();
+            until(|| server.metrics().received == 74).await;
+            let (began, ends) = (now(), server.clone());
+            let stopped = wakering::spawn(async move { ends.shutdown(LONG).await });
+            server.handle().stopping().await;
+            for _ in 0..16 {
+                yield_now().await;
+            }
+            match break_off {
+                Break::NoMessage => peer.write_all(&[0xff; 16]).await.unwrap(),
+                Break::HalfAMessage => {
+                    peer.write_all(&request("a")[..12]).await.unwrap();
+                    peer.shutdown(Shutdown::Write).unwrap();
+                }
+                Break::Reset => peer.set_linger(Some(Duration::ZERO)).unwrap(),
+            }
+            let kept = (!matches!(break_off, Break::Reset)).then_some(peer);
+            assert_eq!(stopped.await.unwrap().aborted, 0, "{break_off:?}");
+            assert!(now() - began < LONG / 2, "{break_off:?}: {:?}", now() - began);
+            drop(kept);
+        });
+    }
+}
+
+// The peer has ended its side.
+
+#[test]
+fn who_has_ended_its_side_behind_messages_that_wait_for_handlers_is_let_go() {
+    if !wakering::internals::sys::TELLS_RESETS || wakering::internals::faults::ON {
+        println!("SKIPPED: this backend tells of an end only who reads up to it, or the clock does not move");
+        return;
+    }
+    run(async {
+        let server = builder().idle_timeout(None).serve(listener()).unwrap();
+        let mut peer = TcpStream::connect(server.local_addr()).await.unwrap();
+        peer.write_all(&request("never").repeat(200)).await.unwrap();
+        until(|| server.metrics().handlers == 64).await;
+        let began = now();
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(all_that_comes(&mut peer).await, []);
+        assert!(now() - began < LONG, "{:?}", now() - began);
+        until(|| server.metrics().connections_open == 0).await;
+        assert_eq!(server.metrics().handlers, 0);
+    });
+}
+
+#[test]
+fn so_is_who_has_ended_its_side_behind_messages_that_are_held() {
+    if wakering::internals::faults::ON {
+        return; // The clock does not move by itself then.
+    }
+    run(async {
+        let server = builder().idle_timeout(None).serve(listener()).unwrap();
+        let mut peer = TcpStream::connect(server.local_addr()).await.unwrap();
+        peer.write_all(&[request("asks"), request("never").repeat(80)].concat()).await.unwrap();
+        until(|| server.metrics().received == 81).await;
+        let began = now();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let uris: Vec<_> = all_that_comes(&mut peer).await.into_iter().map(|message| message.uri).collect();
+        assert_eq!(uris, ["name", "asks"]);
+        assert!(now() - began < LONG, "{:?}", now() - began);
+        until(|| server.metrics().connections_open == 0).await;
+    });
+}
+
+#[test]
+fn who_has_ended_its_side_is_answered_all_that_it_asked_as_long_as_one_handler_after_the_other_ends() {
+    if wakering::internals::faults::ON {
+        return; // The clock does not move by itself then.
+    }
+    run(async {
+        let slow = |incoming: Incoming| async move {
+            sleep(Duration::from_millis(500)).await;
+            Some(incoming.answer(Kind::RESPOND_URI, "late"))
+        };
+        let server = Builder::new().on(Kind::REQUEST_URI, slow).serve(listener()).unwrap();
+        let mut peer = TcpStream::connect(server.local_addr()).await.unwrap();
+        peer.write_all(&request("slow").repeat(200)).await.unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(all_that_comes(&mut peer).await.len(), 200);
+    });
+}
+
+#[test]
+fn an_answer_that_comes_before_the_end_of_its_side_is_taken_from_behind_messages_that_are_held() {
+    run(async {
+        let server = builder().serve(listener()).unwrap();
+        let mut peer = TcpStream::connect(server.local_addr()).await.unwrap();
+        peer.write_all(&request("asks")).await.unwrap();
+        until(|| server.metrics().sent == 1).await;
+        let answer = Message::new(Kind::RESPOND_URI, "name", "Ann").to_octets().unwrap();
+        peer.write_all(&[request("echo").repeat(200), answer].concat()).await.unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let messages = all_that_comes(&mut peer).await;
+        let told: Vec<_> = messages.iter().filter(|message| message.uri == "asks").collect();
+        assert!(messages.len() == 202 && told.len() == 1 && told[0].content == "Ann", "{told:?}");
+    });
+}
+
 // Plugins that fail.
 
 /// Panics over content that names what it is about to do.

@@ -27,12 +27,15 @@ pub(super) struct Deadlines {
 /// What the reader waits for, and since when.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reading {
-    /// Nothing: it is at work, or waits for handlers.
+    /// Nothing: it is at work, or waits for handlers of a peer that may still be there.
     Nothing,
     /// A message.
     Message(u64),
     /// The rest of one: one that drips in has no more time than any.
     Rest(u64),
+    /// Handlers to end, of whom it is known that their peer has ended its side; how often they had been let go on by then, or
+    /// that they were not.
+    Handlers { since: u64, let_go: Option<u64> },
 }
 
 impl Deadlines {
@@ -60,11 +63,36 @@ impl Link {
     pub(super) fn awaits(&self, is_inside: bool) {
         let reading = match (is_inside, self.deadlines.reading.get()) {
             (true, Reading::Rest(since)) => Reading::Rest(since),
-            (true, Reading::Nothing | Reading::Message(_)) => Reading::Rest(turn_time()),
+            (true, Reading::Nothing | Reading::Message(_) | Reading::Handlers { .. }) => {
+                Reading::Rest(turn_time())
+            }
             (false, _) => Reading::Message(turn_time()),
         };
         self.deadlines.reading.set(reading);
         self.look_at(self.reading_ends().0);
+    }
+
+    /// The peer has ended its side: handlers have their time, and one that ends gives it to the others anew. Who stops a server
+    /// says himself how long that may take.
+    pub(super) fn awaits_handlers(&self) {
+        if self.serves() && !matches!(self.deadlines.reading.get(), Reading::Handlers { .. }) {
+            self.deadlines.reading.set(self.handlers_since(turn_time()));
+            self.look_at(self.reading_ends().0);
+        }
+    }
+
+    fn handlers_since(&self, since: u64) -> Reading {
+        Reading::Handlers { since, let_go: self.queue.let_go() }
+    }
+
+    /// A handler that has waited for something has ended: silence is counted from now on.
+    pub(super) fn note_handled(&self) {
+        let reading = match self.deadlines.reading.get() {
+            Reading::Message(_) => Reading::Message(turn_time()),
+            Reading::Handlers { .. } => self.handlers_since(turn_time()),
+            reading @ (Reading::Nothing | Reading::Rest(_)) => reading,
+        };
+        self.deadlines.reading.set(reading);
     }
 
     /// A message has come, or there will be none: nothing is waited for.
@@ -87,8 +115,13 @@ impl Link {
     /// Deals with what is over at `now`, and says when to look again.
     fn look(self: &Rc<Self>, now: u64) -> u64 {
         self.peer().expire(now);
-        if let (Reading::Message(_), true) = (self.deadlines.reading.get(), self.is_wanted()) {
-            self.deadlines.reading.set(Reading::Message(now));
+        match self.deadlines.reading.get() {
+            Reading::Message(_) if self.is_wanted() => self.deadlines.reading.set(Reading::Message(now)),
+            // None was called, since the peer is to read answers first: if it reads none, it has another time.
+            Reading::Handlers { let_go, .. } if let_go.is_none() || let_go != self.queue.let_go() => {
+                self.deadlines.reading.set(self.handlers_since(now));
+            }
+            Reading::Nothing | Reading::Message(_) | Reading::Rest(_) | Reading::Handlers { .. } => {}
         }
         let (mut reading, late) = self.reading_ends();
         if reading <= now {
@@ -104,6 +137,9 @@ impl Link {
         match (self.deadlines.reading.get(), settings.idle_timeout) {
             (Reading::Rest(since), _) => {
                 (since.saturating_add(nanos(settings.read_timeout)), LinkEnd::SlowWriter)
+            }
+            (Reading::Handlers { since, .. }, _) => {
+                (since.saturating_add(nanos(settings.half_closed)), LinkEnd::PeerClosed)
             }
             (Reading::Message(since), Some(idle)) => (since.saturating_add(nanos(idle)), LinkEnd::Idle),
             (Reading::Message(_), None) | (Reading::Nothing, _) => (NEVER, LinkEnd::Idle),

@@ -206,6 +206,9 @@ impl Link {
             }
             handlers.reader.set(Some(context.waker().clone()));
             // Nothing is read meanwhile, which would tell.
+            if reader.has_ended() {
+                self.awaits_handlers();
+            }
             reader.poll_broken(context).map(Err)
         });
         if holds.await? {
@@ -320,6 +323,7 @@ impl Link {
                 self.rouse();
             }
             peer.answer_late(waits.handling).await;
+            self.note_handled();
             drop(waits.at_work);
             match handlers.runner.replace(Runner::Awake) {
                 Runner::None => {}
@@ -367,6 +371,7 @@ impl Link {
             let Some((route, mut message)) = next() else { break };
             let _at_work = AtWork(&self.handlers);
             self.peer().answer(route, &mut message).await;
+            self.note_handled();
         }
         self.handlers.is_ordered.set(false);
     }

@@ -141,11 +141,15 @@ impl Link {
         let has_read = Cell::new(false);
         let mut reading = pin!(async {
             let end = self.read(reader).await;
-            self.note_end(end.clone());
             // A peer that sends no more may still read.
             let reads = matches!(end, LinkEnd::PeerClosed);
             if reads {
+                self.note_end(end);
+                self.awaits_handlers();
                 self.handle_held().await;
+            } else {
+                // Nobody begins with what is held, nor waits for it.
+                self.leave(end);
             }
             has_read.set(true);
             reads
@@ -153,16 +157,17 @@ impl Link {
         let stopped = async { stopping.run_until_cancelled(reading.as_mut()).await.unwrap_or(true) };
         let stays = async { self.leaving.run_until_cancelled(stopped).await.unwrap_or(false) };
         let finish = self.over.run_until_cancelled(stays).await.unwrap_or(false);
-        self.awaits_nothing();
+        self.serves.set(false);
+        if !finish || stopping.is_cancelled() {
+            self.awaits_nothing();
+        }
         if !finish {
             return;
         }
-        self.serves.set(false);
-        let half_closed = self.node.settings.half_closed;
-        let patience = if stopping.is_cancelled() { Duration::MAX } else { half_closed };
         // Handlers at work may have asked the peer: its answers are read still, and nothing else is taken.
         let quiet = beside(reading.as_mut(), &has_read, self.handlers.at_most(0));
-        self.unless_held_up(patience, self.over.run_until_cancelled(quiet)).await;
+        let quiet = self.leaving.run_until_cancelled(quiet);
+        let _ = self.over.run_until_cancelled(quiet).await;
         self.hush();
         if stopping.is_cancelled() && !self.subscriptions.is_empty() {
             self.stays.set(true);
@@ -176,19 +181,6 @@ impl Link {
             let told = self.leaving.run_until_cancelled(beside(reading, &has_read, told));
             let _ = self.over.run_until_cancelled(told).await;
             self.stays.set(false);
-        }
-    }
-
-    /// Waits for handlers until they have had as much time, not counting that in which none is called since the peer is to
-    /// read answers first; one that reads none has its own.
-    async fn unless_held_up<T>(&self, patience: Duration, what: impl Future<Output = T>) {
-        let mut what = pin!(what);
-        loop {
-            let before = self.queue.let_go();
-            let is_over = timeout(patience, what.as_mut()).await.is_ok();
-            if is_over || before.is_some_and(|before| self.queue.let_go() == Some(before)) {
-                return;
-            }
         }
     }
 
@@ -245,6 +237,11 @@ impl Link {
     pub(super) fn finish(&self, end: LinkEnd) {
         self.note_end(end);
         self.over.cancel();
+    }
+
+    /// Whether it takes other messages than answers.
+    pub(super) fn serves(&self) -> bool {
+        self.serves.get()
     }
 
     pub(super) fn is_over(&self) -> bool {

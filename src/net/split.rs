@@ -268,6 +268,15 @@ impl<S: Share> ReadHalf<S> {
         self.io().poll_broken(context)
     }
 
+    /// See [`Io::has_ended`].
+    #[cfg_attr(
+        not(feature = "message"),
+        expect(dead_code, reason = "only the message protocol reads halves later")
+    )]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.io().has_ended()
+    }
+
     /// As [`TcpStream::peek`].
     ///
     /// # Errors

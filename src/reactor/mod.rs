@@ -160,6 +160,12 @@ impl Reactor {
         Poll::Pending
     }
 
+    /// Whether the end of input was reported, be there something to read before it or not.
+    #[cfg_attr(not(feature = "message"), expect(dead_code, reason = "only the message protocol reads later"))]
+    pub(crate) fn has_ended(&self, key: SourceKey) -> bool {
+        self.sources.borrow().get(key.0).is_some_and(|source| source.has_seen(Seen::ENDED))
+    }
+
     /// Whether the direction may be tried, or fails to be.
     #[inline]
     pub(crate) fn is_ready(&self, key: SourceKey, direction: Direction) -> bool {
@@ -177,7 +183,7 @@ impl Reactor {
     /// unless a condition was seen that a further read has to report.
     pub(crate) fn clear_after_short_read(&self, key: SourceKey) {
         if let Some(source) = self.sources.borrow_mut().get_mut(key.0) {
-            if !source.seen(Seen::URGENT_OR_ENDED) {
+            if !source.has_seen(Seen::ANY) {
                 source.clear(Direction::Read);
             }
         }

@@ -47,10 +47,18 @@ pub(super) struct Source {
 
 /// Conditions that once seen keep a short read from counting as "drained".
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Seen(bool);
+pub(super) struct Seen(u8);
 
 impl Seen {
-    pub(super) const URGENT_OR_ENDED: Seen = Seen(true);
+    /// The end of input: nothing comes behind what there is to read.
+    pub(super) const ENDED: Seen = Seen(1);
+    /// Urgent data, an error, or an end of the other direction.
+    const OTHERS: Seen = Seen(2);
+    pub(super) const ANY: Seen = Seen(1 | 2);
+
+    const fn and(self, other: Seen) -> Seen {
+        Seen(self.0 | other.0)
+    }
 }
 
 /// What is known of the connection's break: an error or a hang-up, which may come while nobody wants to read or write.
@@ -69,20 +77,21 @@ pub(super) struct Ready {
     read: bool,
     write: bool,
     broken: bool,
-    urgent_or_ended: bool,
+    seen: Seen,
 }
 
 impl Ready {
     /// Errors and hang-ups wake both directions: the attempt that follows reports them.
     pub(super) fn of(readiness: Readiness) -> Self {
         let broken = readiness.contains(Readiness::ERROR) || readiness.contains(Readiness::WRITE_CLOSED);
-        let ended = broken || readiness.contains(Readiness::READ_CLOSED);
+        let ended = readiness.contains(Readiness::READ_CLOSED);
         let urgent = readiness.contains(Readiness::PRIORITY);
+        let seen = |is_so: bool, condition| if is_so { condition } else { Seen::default() };
         Ready {
-            read: readiness.contains(Readiness::READABLE) || ended || urgent,
+            read: readiness.contains(Readiness::READABLE) || ended || broken || urgent,
             write: readiness.contains(Readiness::WRITABLE) || broken,
             broken,
-            urgent_or_ended: ended || urgent,
+            seen: seen(ended, Seen::ENDED).and(seen(broken || urgent, Seen::OTHERS)),
         }
     }
 }
@@ -121,8 +130,9 @@ impl Source {
         }
     }
 
-    pub(super) fn seen(&self, condition: Seen) -> bool {
-        self.seen == condition
+    /// Whether any of these conditions was seen.
+    pub(super) fn has_seen(&self, conditions: Seen) -> bool {
+        self.seen.0 & conditions.0 != 0
     }
 
     /// Keeps a waker.
@@ -142,7 +152,7 @@ impl Source {
     }
 
     /// Whether a break was reported since this was last asked. If not, the waker is kept: it stands among the readers also
-    /// while there is something to read, and is then woken by a break alone.
+    /// while there is something to read, and is then woken by a break alone, or by the end of input.
     pub(super) fn wait_broken(&mut self, waker: &Waker) -> Option<Waiting> {
         if self.breakage == Breakage::Reported {
             self.breakage = Breakage::Unseen;
@@ -173,14 +183,14 @@ impl Source {
 
     /// Takes an event in; the wakers of those who waited for it go to `woken`.
     pub(super) fn record(&mut self, ready: Ready, woken: &mut Vec<Waker>) {
-        if ready.urgent_or_ended {
-            self.seen = Seen::URGENT_OR_ENDED;
-        }
+        let had_ended = self.has_seen(Seen::ENDED);
+        self.seen = self.seen.and(ready.seen);
         if ready.broken {
             self.breakage = Breakage::Reported;
         }
         if ready.read {
-            if !self.readable || ready.broken {
+            // Among the readers may be some that wait for a break or the end alone.
+            if !self.readable || ready.broken || (self.has_seen(Seen::ENDED) && !had_ended) {
                 self.readers.take(woken);
             }
             self.readable = true;
@@ -311,7 +321,7 @@ mod tests {
         let waker = &Waker::from(std::sync::Arc::new(Nothing));
         let mut woken = Vec::new();
         assert!(matches!(source.wait_broken(waker), Some(Waiting::First)));
-        source.record(Ready::of(Readiness::READABLE | Readiness::READ_CLOSED), &mut woken);
+        source.record(Ready::of(Readiness::READABLE), &mut woken);
         assert!(woken.is_empty() && source.waits().1[0].1.is_empty(), "there was something to read before");
         source.clear(Direction::Read);
         assert!(
@@ -324,6 +334,22 @@ mod tests {
         assert_eq!(woken.len(), 2, "once to read, and once for the break");
         assert!(source.wait_broken(waker).is_none(), "it was reported");
         assert!(source.wait_broken(waker).is_some(), "and is reported once");
+    }
+
+    #[test]
+    fn who_waits_for_a_break_is_woken_once_by_the_end_of_input_before_which_there_is_something_to_read() {
+        let mut source = Source::new(std::io::stdin().as_fd(), Some(Direction::Read));
+        let waker = &Waker::from(std::sync::Arc::new(Nothing));
+        let mut woken = Vec::new();
+        assert!(source.wait_broken(waker).is_some() && !source.has_seen(Seen::ENDED));
+        source.record(Ready::of(Readiness::READABLE | Readiness::PRIORITY), &mut woken);
+        assert!(woken.is_empty() && !source.has_seen(Seen::ENDED));
+        source.record(Ready::of(Readiness::READABLE | Readiness::READ_CLOSED), &mut woken);
+        assert!(woken.len() == 1 && source.has_seen(Seen::ENDED));
+        assert!(source.wait_broken(waker).is_some(), "it is no break");
+        // Each further event says so, too.
+        source.record(Ready::of(Readiness::WRITABLE | Readiness::READ_CLOSED), &mut woken);
+        assert!(woken.len() == 1 && source.has_seen(Seen::ENDED));
     }
 
     #[test]
@@ -359,7 +385,7 @@ mod tests {
     #[test]
     fn hang_up_wakes_both_directions() {
         let ready = Ready::of(Readiness::WRITE_CLOSED);
-        assert!(ready.read && ready.write && ready.urgent_or_ended);
+        assert!(ready.read && ready.write && ready.seen == Seen::OTHERS);
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub const SHORT_READ_RULE: bool = false;
 /// Whether closing a descriptor that has no duplicate ends its registration.
 pub const CLOSE_DEREGISTERS: bool = false;
 
-/// Whether a reset behind the end of input is told: no, whoever waits is told of that end again and again.
+/// Whether the end of input is told behind what was not read, and a reset behind that end: no, whoever waits is told again and
+/// again that something can be read.
 pub const TELLS_RESETS: bool = false;
 
 /// Waits for many descriptors at once; see the contract in `sys/mod.rs`.

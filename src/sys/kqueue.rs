@@ -37,7 +37,7 @@ pub const SHORT_READ_RULE: bool = false;
 /// Whether closing a descriptor that has no duplicate ends its registration.
 pub const CLOSE_DEREGISTERS: bool = true;
 
-/// Whether a reset behind the end of input is told: it is an edge of its own.
+/// Whether the end of input is told behind what was not read, and a reset behind that end: either is an edge of its own.
 pub const TELLS_RESETS: bool = true;
 
 /// Waits for many descriptors at once; see the contract in `sys/mod.rs`.

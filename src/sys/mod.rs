@@ -27,7 +27,8 @@
 //! Closing a descriptor that nobody duplicated ends its registration where [`CLOSE_DEREGISTERS`] says so; elsewhere, and
 //! for descriptors that were lent out, `deregister` comes first.
 //!
-//! Where [`TELLS_RESETS`] says so, a connection that is reset after its end was read is reported once more, as an error.
+//! Where [`TELLS_RESETS`] says so, the end of input is reported also while something before it was not read, and a connection
+//! that is reset after its end was read is reported once more, as an error.
 //!
 //! Dropping a selector closes its descriptors and deregisters nothing, and in a forked child `deregister` does nothing,
 //! so that the child may drop selector and sources and leave its parent's registrations alone.
