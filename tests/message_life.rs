@@ -204,6 +204,100 @@ fn an_answer_that_comes_before_the_end_of_its_side_is_taken_from_behind_messages
     });
 }
 
+// Silence.
+
+#[test]
+fn a_connection_is_idle_from_when_its_last_handler_has_ended() {
+    if wakering::internals::faults::ON {
+        return; // The clock does not move by itself then.
+    }
+    let slow = |incoming: Incoming| async move {
+        sleep(SILENCE * 7 / 2).await;
+        Some(incoming.answer(Kind::RESPOND_URI, "late"))
+    };
+    run(async {
+        let builder = Builder::new().idle_timeout(Some(SILENCE)).on((Kind::REQUEST_URI, "slow"), slow);
+        let server = builder.on((Kind::REQUEST_URI, "echo"), echo).serve(listener()).unwrap();
+        // One that numbers its requests, and one that does not.
+        let remote = Builder::new().client().connect(server.local_addr()).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(remote.request(Kind::REQUEST_URI, "slow", "").await.unwrap().content, "late");
+            sleep(SILENCE * 4 / 5).await;
+            ask(&remote).await.unwrap();
+        }
+        let mut peer = TcpStream::connect(server.local_addr()).await.unwrap();
+        for uri in ["slow", "echo"] {
+            peer.write_all(&request(uri)).await.unwrap();
+            let mut octets = [0; 1000];
+            assert_ne!(peer.read(&mut octets).await.unwrap(), 0, "{uri}");
+            sleep(SILENCE * 4 / 5).await;
+        }
+        assert_eq!(server.metrics().connections, 2, "the same all the time");
+        assert!(matches!(remote.ended().await, LinkEnd::PeerClosed));
+    });
+}
+
+#[test]
+fn an_idle_client_comes_back_by_itself_whichever_end_had_enough() {
+    run(async {
+        for (of_server, of_client) in [(None, Some(SILENCE)), (Some(SILENCE), None)] {
+            let server = builder().idle_timeout(of_server).serve(listener()).unwrap();
+            let client = Builder::new().idle_timeout(of_client).client();
+            let remote = client.connect(server.local_addr()).await.unwrap();
+            for _ in 0..3 {
+                ask(&remote).await.unwrap();
+                remote.ended().await;
+            }
+            assert_eq!(server.metrics().connections, 3);
+            assert!(remote.peer().is_none());
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_ended_with_something_asked_on_it_is_lost() {
+    run(async {
+        let builder = builder().on((Kind::REQUEST_URI, "leave"), |incoming: Incoming| async move {
+            incoming.peer.disconnect();
+            pending().await
+        });
+        let server = builder.serve(listener()).unwrap();
+        let remote = Builder::new().client().connect(server.local_addr()).await.unwrap();
+        ask(&remote).await.unwrap();
+        for uri in ["leave", "echo"] {
+            let error = remote.request(Kind::REQUEST_URI, uri, "").await.unwrap_err();
+            assert!(matches!(error, RequestError::Lost(_)), "{uri}: {error}");
+        }
+        assert_eq!(server.metrics().connections, 1);
+    });
+}
+
+#[test]
+fn who_has_subscribed_is_not_idle_and_has_lost_something_with_its_connection() {
+    run(async {
+        let builder = Builder::new().on(Kind::SUBSCRIBE_URI, |incoming: Incoming| async move {
+            let is_known = incoming.peer.subscribe("news");
+            is_known.then(|| incoming.answer(Kind::CONFIRM_SUBSCRIBE, ""))
+        });
+        let server = builder.serve(listener()).unwrap();
+        let heard = CancellationToken::new();
+        let hears = heard.clone();
+        let builder = Builder::new().idle_timeout(Some(SILENCE)).on(Kind::NOTIFY_URI, move |_| {
+            hears.cancel();
+            async { None }
+        });
+        let remote = builder.client().connect(server.local_addr()).await.unwrap();
+        remote.request(Kind::SUBSCRIBE_URI, "news", "").await.unwrap();
+        assert!(timeout(SILENCE * 5, remote.ended()).await.is_err());
+        assert_eq!(server.notify("news", Message::new(Kind::NOTIFY_URI, "news", "")).unwrap(), 1);
+        heard.cancelled().await;
+        server.peers()[0].disconnect();
+        remote.ended().await;
+        let error = ask(&remote).await.unwrap_err();
+        assert!(matches!(error, RequestError::Lost(LinkEnd::PeerClosed)), "{error}");
+    });
+}
+
 // Plugins that fail.
 
 /// Panics over content that names what it is about to do.

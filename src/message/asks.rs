@@ -234,11 +234,13 @@ impl Asks {
         self.requests.borrow().due()
     }
 
-    /// Ends all requests: the peer is gone.
-    pub(super) fn fail_all(&self, end: &LinkEnd) {
+    /// Ends all requests: the peer is gone. Whether there were any.
+    pub(super) fn fail_all(&self, end: &LinkEnd) -> bool {
+        let mut was_any = false;
         loop {
-            let Some(ticket) = self.requests.borrow_mut().fail() else { return };
+            let Some(ticket) = self.requests.borrow_mut().fail() else { return was_any };
             self.settle(ticket, RequestError::after(end.clone()));
+            was_any = true;
         }
     }
 

@@ -226,15 +226,16 @@ impl Builder {
         self
     }
 
-    /// How long handlers may still be at work when the peer has ended its side; 1 s by default. Most that do so have gone, and
-    /// their handlers work for nobody; who only sends no more (`nc -N`) has answers that take longer with more.
+    /// How long handlers may still be at work when the peer has ended its side, until the next of them has to be done; 1 s by
+    /// default. Most that do so have gone, and their handlers work for nobody; who only sends no more (`nc -N`) has answers that
+    /// take longer with more.
     pub fn half_closed(mut self, patience: Duration) -> Builder {
         self.settings.half_closed = patience;
         self
     }
 
-    /// How long a connection may be silent that has no subscription and waits for nothing; 10 min by default, `None` for
-    /// ever.
+    /// How long a connection may be silent when no handler of it is at work, nothing is asked on it, and neither end has
+    /// subscribed to anything; 10 min by default, `None` for ever. A client's next request makes another one.
     pub fn idle_timeout(mut self, timeout: Option<Duration>) -> Builder {
         self.settings.idle_timeout = timeout;
         self
@@ -246,7 +247,13 @@ impl Builder {
         self
     }
 
-    /// Has a client make connections again that were lost; it does not by default.
+    /// Has a client make connections again that were lost; it does not by default, and requests get an error then.
+    ///
+    /// One that ended in order, by its idleness or because the server closed it, while nothing was asked on it and this end
+    /// had subscribed to nothing, is not lost: the next request makes another in any case.
+    ///
+    /// Lost ones, too, are made again by the next request, not before: a client that only listens waits for
+    /// [`Remote::ended`](super::Remote::ended), and subscribes anew. A new connection has no subscriptions.
     pub fn reconnect(mut self, policy: Reconnect) -> Builder {
         self.settings.reconnect = Some(policy);
         self

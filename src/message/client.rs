@@ -349,7 +349,7 @@ impl Remote {
         Ok(peer.send(message)?)
     }
 
-    /// Waits until the connection that there is now has ended.
+    /// Waits until the connection that there is now has ended; at once when there is none, or one is only being made.
     pub async fn ended(&self) -> LinkEnd {
         let link = self.inner.link.borrow().as_ref().map(|connected| connected.link.clone());
         match link {
@@ -485,9 +485,9 @@ impl Inner {
         if self.closed.is_cancelled() {
             return None;
         }
-        let is_first = self.link.borrow().is_none();
+        let is_none_lost = self.link.borrow().as_ref().is_none_or(|former| former.link.was_idle());
         let once = || Reconnect { attempts: Some(1), ..Reconnect::default() };
-        self.node.settings.reconnect.clone().or_else(|| is_first.then(once))
+        self.node.settings.reconnect.clone().or_else(|| is_none_lost.then(once))
     }
 
     async fn dial(&self, policy: &Reconnect) -> io::Result<(TcpStream, u32)> {

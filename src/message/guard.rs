@@ -117,6 +117,11 @@ impl Guard {
         }
     }
 
+    /// Whether this is the end that connects.
+    pub(super) fn asks(&self) -> bool {
+        self.side == Side::Asks
+    }
+
     /// Waits until it is known how to speak to the peer.
     pub(super) async fn agreed(&self) {
         self.agreed.cancelled().await;

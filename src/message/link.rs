@@ -58,6 +58,10 @@ pub(super) struct Link {
     has_heard: Cell<bool>,
     /// Its handlers may publish.
     voice: Cell<Option<Voice>>,
+    /// This end has subscribed to something.
+    has_subscribed: Cell<bool>,
+    /// It ended in order, and nobody had asked for anything.
+    was_idle: Cell<bool>,
     /// It has nothing to do but to be told what others publish.
     stays: Cell<bool>,
     /// The time that a server has to end was too short for it.
@@ -78,6 +82,8 @@ impl Link {
             guard: Guard::new(node.protection.clone(), side, Order::AsAsked),
             voice: Cell::new(node.parting.voice()),
             has_heard: Cell::new(false),
+            has_subscribed: Cell::new(false),
+            was_idle: Cell::new(false),
             stays: Cell::new(false),
             is_late: Cell::new(false),
             node,
@@ -340,7 +346,13 @@ impl Link {
 
     /// Whether the connection is kept though nothing comes.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.subscriptions.is_empty() || self.asks.is_any()
+        let is_awaited = self.asks.is_any() || self.handlers.at_work() > 0;
+        is_awaited || !self.subscriptions.is_empty() || self.has_subscribed.get()
+    }
+
+    /// Whether nobody has lost anything by its end.
+    pub(super) fn was_idle(&self) -> bool {
+        self.was_idle.get()
     }
 
     /// Offers a session; requests wait for what comes of that.
@@ -432,6 +444,7 @@ impl Link {
                                 return LinkEnd::io("reading", &error);
                             }
                         }
+                        self.note_subscription(message.as_ref());
                         if let Some(route) = peer.take(&mut message, self.serves.get()) {
                             if self.handlers.is_full() {
                                 let handled = self.handle_later(route, &mut message, reader).await;
@@ -478,7 +491,17 @@ impl Link {
             trace::message_connection_failed(&self.address, &end);
         }
         self.guard.settle();
-        self.asks.fail_all(&end);
+        let was_asked = self.asks.fail_all(&end);
+        let is_orderly = matches!(end, LinkEnd::Idle | LinkEnd::PeerClosed);
+        self.was_idle.set(is_orderly && !was_asked && !self.has_subscribed.get());
+    }
+
+    /// Notes that the peer has confirmed a subscription of this end's.
+    #[inline]
+    fn note_subscription(&self, message: Option<&Message>) {
+        if message.is_some_and(|message| message.kind == Kind::CONFIRM_SUBSCRIBE) && self.guard.asks() {
+            self.has_subscribed.set(true);
+        }
     }
 }
 
