@@ -298,6 +298,74 @@ fn who_has_subscribed_is_not_idle_and_has_lost_something_with_its_connection() {
     });
 }
 
+// A client that ends, or waits.
+
+/// Polls a future once.
+async fn begin<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    poll_fn(|context| match std::pin::Pin::new(&mut *future).poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+#[test]
+fn a_client_that_was_closed_takes_no_connection_that_was_made_meanwhile() {
+    // On the system's clock: what is waited for here is the other end's word.
+    let test = async {
+        let server = builder().serve(listener()).unwrap();
+        let client = Builder::new().client();
+        let remote = client.remote(server.local_addr());
+        let (mut connect, mut asks) = (pin!(client.connect(server.local_addr())), pin!(ask(&remote)));
+        if begin(&mut connect).await.is_some() || begin(&mut asks).await.is_some() {
+            println!("SKIPPED: a connection is made at once here");
+            return;
+        }
+        until(|| server.metrics().connections == 2).await;
+        // This end's worker hears of it when it next waits for anything; those who connect are not asked.
+        sleep(Duration::from_millis(1)).await;
+        client.close().await;
+        let connected = connect.await;
+        assert!(connected.is_err(), "{connected:?}");
+        let asked = asks.await;
+        assert!(matches!(asked, Err(RequestError::Lost(LinkEnd::Closed))), "{asked:?}");
+        until(|| server.connections() == 0).await;
+    };
+    wakering::run(async { timeout(LONG, test).await.expect("it ends") }).unwrap();
+}
+
+#[test]
+fn a_close_that_is_given_up_closes_the_connections_all_the_same() {
+    run(async {
+        let server = builder().serve(listener()).unwrap();
+        let client = Builder::new().on_timeout(|_late| pending()).client();
+        let remote = client.connect(server.local_addr()).await.unwrap().timeout(SILENCE);
+        assert!(remote.request(Kind::REQUEST_URI, "never", "").await.unwrap_err().is_timeout());
+        {
+            let mut close = pin!(client.close());
+            assert_eq!(begin(&mut close).await, None, "the handler of late requests has to end first");
+        }
+        remote.ended().await;
+        until(|| server.connections() == 0).await;
+    });
+}
+
+#[test]
+fn the_longest_pause_that_there_is_can_be_doubled() {
+    run(async {
+        let server = builder().serve(listener()).unwrap();
+        let mut policy = Reconnect::default();
+        (policy.least_pause, policy.most_pause) = (Duration::MAX, Duration::MAX);
+        let client = Builder::new().reconnect(policy.clone()).client();
+        let remote = client.connect(server.local_addr()).await.unwrap();
+        for _ in 0..8 {
+            assert_eq!(remote.reconnect(&policy).await.unwrap(), Some(1));
+        }
+        server.shutdown(LONG).await;
+        assert!(timeout(LONG, remote.reconnect(&policy)).await.is_err(), "it waits for ever");
+    });
+}
+
 // Plugins that fail.
 
 /// Panics over content that names what it is about to do.

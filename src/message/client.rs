@@ -128,9 +128,10 @@ impl Client {
     pub async fn close(&self) {
         self.closed.cancel();
         let _released = Released(&self.node);
-        self.node.lateness.end().await;
+        // Before anything is waited for: who gives that up has closed them all the same.
         let links = self.node.links();
         links.iter().for_each(|link| link.retire());
+        self.node.lateness.end().await;
         for link in links {
             link.ended().await;
         }
@@ -147,7 +148,8 @@ impl Client {
     /// The connection that was being made is closed.
     pub async fn connect(&self, addresses: impl Addresses) -> io::Result<Remote> {
         let connected = self.closed.run_until_cancelled(TcpStream::connect(addresses)).await;
-        let stream = connected.unwrap_or_else(|| Err(closed()))?;
+        // It may have been closed when the connection had just been made.
+        let stream = connected.filter(|_| !self.closed.is_cancelled()).unwrap_or_else(|| Err(closed()))?;
         let remote = self.remote(stream.peer_addr()?);
         remote.inner.adopt(stream);
         Ok(remote)
@@ -428,7 +430,8 @@ impl Inner {
         let policy = self.node.settings.reconnect.clone().unwrap_or_default();
         let now = turn_time();
         let former = if self.has_failed(now) { self.rest.get().pause } else { Duration::ZERO };
-        let pause = (former * 2).clamp(policy.least_pause, policy.most_pause.max(policy.least_pause));
+        let pause =
+            former.saturating_mul(2).clamp(policy.least_pause, policy.most_pause.max(policy.least_pause));
         self.rest.set(Rest { pause, until: now.saturating_add(nanos(jittered(pause))) });
     }
 
@@ -473,7 +476,8 @@ impl Inner {
         };
         let address = self.address;
         let dialed = dump::waiting(move |out| write!(out, "a connection to {address}"), dialed);
-        match self.closed.run_until_cancelled(dialed).await {
+        let dialed = self.closed.run_until_cancelled(dialed).await;
+        match dialed.filter(|_| !self.closed.is_cancelled()) {
             Some(Ok((stream, attempt))) => Ok((self.adopt(stream), attempt)),
             Some(Err(error)) => Err(RequestError::Connect(Rc::new(error))),
             None => Err(RequestError::Lost(LinkEnd::Closed)),
@@ -510,7 +514,7 @@ impl Inner {
                 return Err(error);
             }
             sleep(jittered(pause)).await;
-            pause = (pause * 2).min(policy.most_pause);
+            pause = pause.saturating_mul(2).min(policy.most_pause);
         }
     }
 
@@ -528,7 +532,13 @@ fn jittered(pause: Duration) -> Duration {
     let mut octet = [0];
     // Without a random number the pause is what it is.
     let _ = getrandom::fill(&mut octet);
-    pause.mul_f64(1.0 - f64::from(octet[0]) / 1024.0)
+    shortened(pause, octet[0])
+}
+
+/// The pause without so many parts in 1,024.
+fn shortened(pause: Duration, parts: u8) -> Duration {
+    // Fractions of the longest pause that there is would be more than it.
+    pause - pause / 1024 * u32::from(parts)
 }
 
 impl Drop for Inner {
@@ -546,5 +556,20 @@ impl fmt::Debug for Remote {
             .field("addr", &self.inner.address)
             .field("open", &self.inner.open().is_some())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_takes_at_most_a_quarter_of_a_pause_and_be_it_the_longest() {
+        for pause in [Duration::ZERO, MESSAGE_RECONNECT_LEAST, Duration::MAX] {
+            for parts in 0..=u8::MAX {
+                let left = shortened(pause, parts);
+                assert!(left <= pause && left >= pause / 4 * 3, "{left:?} of {pause:?}");
+            }
+        }
     }
 }
