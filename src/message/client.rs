@@ -17,7 +17,7 @@ use crate::{
     clock::nanos,
     limits::{MESSAGE_RECONNECT_LEAST, MESSAGE_RECONNECT_MOST},
     message::{
-        error::{LinkEnd, RequestError, SendError},
+        error::{LinkEnd, RequestError},
         guard::Side,
         late::{Late, Waited, in_time},
         layer::Layer,
@@ -344,11 +344,10 @@ impl Remote {
     /// # Errors
     ///
     /// [`RequestError`], as far as it concerns sending.
-    pub async fn send(&self, mut message: Message) -> Result<(), RequestError> {
+    pub async fn send(&self, message: Message) -> Result<(), RequestError> {
         let peer = self.inner.link().await?.peer();
         peer.guard().agreed().await;
-        peer.guard().wrap_in(&self.layer, &mut message, peer.said().as_deref()).map_err(SendError::from)?;
-        Ok(peer.send(message)?)
+        Ok(peer.within(self.layer.clone()).send(message)?)
     }
 
     /// Waits until the connection that there is now has ended; at once when there is none, or one is only being made.

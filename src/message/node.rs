@@ -150,6 +150,7 @@ impl Node {
         if others.is_empty() && own > 0 {
             return Ok(own);
         }
+        message.fields.renew();
         wrap_for_all(inner, Side::Answers, &mut message)?;
         wrap_for_all(&self.protection.layer, Side::Answers, &mut message)?;
         let frame = Bytes::from(message.to_octets()?);

@@ -190,10 +190,14 @@ impl Peer {
     /// Sends it a message that it did not ask for. On a connection the message is queued, and goes out by itself; a datagram
     /// goes out at once, or when the system takes it, and nobody learns whether it comes.
     ///
+    /// One that has come from somebody may be sent on, any number of times: it has a nonce and a time of its own each time, and no
+    /// number.
+    ///
     /// # Errors
     ///
     /// [`SendError`]: the connection or the node is over, the peer reads too slowly, or the message is too long.
     pub fn send(&self, mut message: Message) -> Result<(), SendError> {
+        message.fields.renew();
         self.wrap_in(&self.layer, &mut message)?;
         self.send_outer(&mut message, Purpose::Notice)
     }

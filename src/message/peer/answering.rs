@@ -75,6 +75,7 @@ impl Peer {
         if route.is_default && !(asked.may_be_answered() && answer.kind.ends_an_exchange()) {
             return;
         }
+        answer.fields.renew();
         asked.repeat_number(answer);
         match self.wrap_in(&route.layer, answer).and_then(|()| self.send_outer(answer, Purpose::Answer)) {
             // By datagrams it may be full, which is counted.

@@ -94,12 +94,11 @@ impl Peer {
     #[inline]
     pub(in crate::message) fn finish(&self, inner: &Layer, answered: &mut Result<Message, RequestError>) {
         match answered {
-            Ok(_) if inner.is_empty() => {}
-            Ok(answer) => {
-                if let Err(refused) = self.guard().unwrap_in(inner, answer, self.said().as_deref()) {
-                    *answered = Err(RequestError::NotGenuine(refused.to_string()));
-                }
-            }
+            Ok(answer) if inner.is_empty() => answer.fields.answer_nothing(),
+            Ok(answer) => match self.guard().unwrap_in(inner, answer, self.said().as_deref()) {
+                Ok(()) => answer.fields.answer_nothing(),
+                Err(refused) => *answered = Err(RequestError::NotGenuine(refused.to_string())),
+            },
             Err(error) => count(&self.node().counts.timeouts, u64::from(error.is_timeout())),
         }
     }

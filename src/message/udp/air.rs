@@ -287,6 +287,7 @@ impl Air {
         if self.node.protection.session.as_ref().is_some_and(Session::is_required) {
             return Err(PluginError::NoSession.into());
         }
+        message.fields.renew();
         wrap_for_all(inner, Side::Asks, &mut message)?;
         wrap_for_all(&self.node.protection.layer, Side::Asks, &mut message)?;
         self.push(group.addr(), message.to_octets()?.into())

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     pack::{UnpackError, Value, pack_pairs},
+    plugins::{NONCE_FIELD, TIME_FIELD},
     requests::{NUMBER, REPEATED},
 };
 use crate::limits::MESSAGE_FIELDS;
@@ -166,6 +167,25 @@ impl Fields {
             numbers.more = self.more.iter().filter(is_number).cloned().collect();
         }
         numbers
+    }
+
+    /// Forgets what a message had on an earlier way, so that it is one of its own: its number as a request, and what the layers
+    /// of that way shared.
+    #[inline]
+    pub(crate) fn renew(&mut self) {
+        self.number = self.number.filter(|number| number.of == Of::Answer);
+        if !self.more.is_empty() {
+            self.more.retain(|(name, _)| !([NUMBER, NONCE_FIELD, TIME_FIELD].contains(&&**name)));
+        }
+    }
+
+    /// Forgets which request it answers.
+    #[inline]
+    pub(crate) fn answer_nothing(&mut self) {
+        self.number = self.number.filter(|number| number.of == Of::Request);
+        if !self.more.is_empty() {
+            self.more.retain(|(name, _)| name != REPEATED);
+        }
     }
 
     /// Sets a field.

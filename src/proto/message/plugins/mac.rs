@@ -91,6 +91,8 @@ impl AuthPlugin for HmacAuth {
         let (nonce, time) = stamp(&mut message.fields, scene);
         let code = self.code(&nonce, time, message);
         message.fields.set_octets(self.field, &code);
+        // Of an earlier code.
+        message.fields.remove(&self.bound);
         Ok(())
     }
 

@@ -33,7 +33,7 @@ const TIME: usize = 4;
 /// The field with the nonce, which layers share.
 pub(crate) const NONCE_FIELD: &str = "nonce";
 /// The field with the time of sending, which layers share.
-const TIME_FIELD: &str = "ts";
+pub(crate) const TIME_FIELD: &str = "ts";
 
 /// What a plugin knows of the world while it works on one message.
 pub struct Scene<'a> {
