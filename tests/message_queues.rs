@@ -2,14 +2,20 @@
 #![cfg(all(feature = "message", not(loom)))]
 #![expect(clippy::unwrap_used, reason = "a test ends at its first failure")]
 
-use std::{cell::Cell, future::Future, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    future::Future,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use wakering::{
-    Scope,
+    Runtime, Scope,
     internals::message::{Decoder, Kinds},
     message::{Builder, Incoming, Kind, Message, Remote, RequestError, Server, SlowPeer, Value},
-    net::{OwnedReadHalf, TcpListener, TcpStream},
-    time::{sleep, timeout},
+    net::{OwnedReadHalf, TcpConnector, TcpListener, TcpStream},
+    time::{ManualClock, sleep, timeout},
     yield_now,
 };
 
@@ -113,6 +119,52 @@ fn who_asks_for_more_than_may_wait_and_reads_later_has_every_answer() {
                 assert_eq!(server.metrics().dropped, 0);
             });
         }
+    }
+}
+
+/// On a clock that stands: until the server has done nothing for a while of real time.
+async fn comes_to_rest(server: &Server) {
+    let (mut last, mut since) = (server.metrics(), Instant::now());
+    while since.elapsed() < Duration::from_millis(50) {
+        yield_now().await;
+        let now = server.metrics();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+}
+
+/// Some are queued when it ends its side; of many most handlers are not called before it reads. The clock is told that more time
+/// is over than a handler has then, or the last words of an end, but less than a write.
+#[test]
+fn who_has_ended_its_side_may_read_its_answers_slowly() {
+    if wakering::internals::faults::ON {
+        return;
+    }
+    for count in [12, 64] {
+        let clock = ManualClock::new();
+        clock.auto_advance(false);
+        let test = async {
+            let server = serve(Builder::new(), &Rc::default());
+            let connector = TcpConnector::new().recv_buffer_size(64 * 1024);
+            let stream = connector.connect(server.local_addr()).await.unwrap();
+            let (reader, mut writer) = stream.into_split();
+            writer.write_all(&requests("long", count, true)).await.unwrap();
+            writer.shutdown().unwrap();
+            let mut incomings = Incomings::new(reader);
+            for read in 0..count {
+                if read % 8 == 0 {
+                    comes_to_rest(&server).await;
+                    clock.advance(Duration::from_secs(5));
+                    sleep(Duration::ZERO).await;
+                    yield_now().await;
+                }
+                let answer = incomings.next().await;
+                assert!(answer.is_some_and(|it| it.content.len() == LENGTH), "{read} of {count}");
+            }
+            assert!(incomings.next().await.is_none());
+        };
+        Runtime::builder().manual_clock(&clock).build().unwrap().block_on(test).unwrap();
     }
 }
 
