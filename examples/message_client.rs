@@ -228,10 +228,11 @@ fn failure(error: &RequestError, line: &ClientLine, server: &Asked) -> Failure {
     let text = format!("{}: {error}", line.addr);
     match error {
         // As long as there is no connection, it is that which took too long.
-        RequestError::TimedOut if !server.is_there() => Failure::NoConnection(text + &server.absence()),
-        RequestError::TimedOut => Failure::TimedOut(text),
+        _ if error.is_timeout() && !server.is_there() => Failure::NoConnection(text + &server.absence()),
+        _ if error.is_timeout() => Failure::TimedOut(text),
         RequestError::Connect(_)
         | RequestError::Lost(_)
+        | RequestError::Unsent(_)
         | RequestError::Send(SendError::Closed | SendError::System(_)) => Failure::NoConnection(text),
         RequestError::Send(SendError::Encode(_) | SendError::Datagram { .. }) => Failure::TooLong(text),
         _ => Failure::Refused(text),

@@ -8,10 +8,13 @@ mod exact;
 use std::{
     cell::{Cell, RefCell},
     future::{Future, pending},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    os::fd::OwnedFd,
     rc::Rc,
     time::Duration,
 };
 
+use rustix::net::{AddressFamily, SocketType};
 use wakering::{
     CancellationToken, Scope,
     dump::TaskDump,
@@ -41,6 +44,14 @@ async fn until(mut condition: impl FnMut() -> bool) {
     while !condition() {
         sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// An address that listens to nobody: who connects is refused, and nobody else gets the port.
+fn deaf() -> (OwnedFd, SocketAddr) {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddr::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap();
+    (socket, address)
 }
 
 /// Answers unless it is mute.
@@ -253,7 +264,7 @@ fn handlers_of_late_requests_end_with_their_client_and_a_panic_ends_only_itself(
         assert_eq!(calls.get(), 4);
         client.close().await;
         assert_eq!(gone.get(), 4, "nothing is left when it is closed");
-        assert!(matches!(ask(&remote).await, Err(RequestError::Lost(LinkEnd::Closed))));
+        assert!(matches!(ask(&remote).await, Err(RequestError::Unsent(LinkEnd::Closed))));
         assert!(client.connect(server.local_addr()).await.is_err());
         until(|| server.connections() == 0).await;
     });
@@ -294,6 +305,88 @@ fn a_peer_that_stops_answering_is_connected_to_anew_once_for_all_who_waited() {
     });
 }
 
+/// A peer of the kind that repeats no numbers is busy with the one before it.
+#[test]
+fn a_request_that_did_not_have_its_turn_in_time_is_no_reason_for_another_connection() {
+    run(async {
+        let listener = listener();
+        let address = listener.local_addr().unwrap();
+        let (answers, go_on) = (CancellationToken::new(), CancellationToken::new());
+        let waits = answers.clone();
+        let peer = wakering::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut requests = Vec::new();
+            let mut decoder = Decoder::new(Kinds::new());
+            while requests.is_empty() {
+                stream.read_with(|octets| decoder.receive(octets)).await.unwrap();
+                requests.extend(decoder.poll_message().unwrap());
+            }
+            waits.cancelled().await;
+            let answer = Message::new(Kind::RESPOND_URI, requests[0].uri.clone(), "x").to_octets().unwrap();
+            stream.write_all(&answer).await.unwrap();
+            go_on.cancelled().await;
+        });
+        let told: Rc<RefCell<Vec<Late>>> = Rc::default();
+        let (notes, again) = (told.clone(), AutoReconnect::new(Reconnect::default()).handler());
+        let builder = Builder::new().request_timeout(LONG).on_timeout(move |late| {
+            notes.borrow_mut().push(late.clone());
+            again(late)
+        });
+        let client = builder.client();
+        let remote = client.connect(address).await.unwrap();
+        let asking = remote.clone();
+        let first = wakering::spawn(async move { ask(&asking).await });
+        yield_now().await;
+        let error = ask(&remote.clone().timeout(SHORT)).await.unwrap_err();
+        assert!(matches!(error, RequestError::Expired) && error.is_timeout() && !error.was_sent(), "{error}");
+        assert_eq!(told.borrow().iter().map(|late| late.waited).collect::<Vec<_>>(), [Waited::Turn]);
+        answers.cancel();
+        first.await.unwrap().unwrap();
+        // One that is under way, and one behind it, when the connection ends.
+        let asks: Vec<_> = [(); 2]
+            .map(|()| remote.clone())
+            .into_iter()
+            .map(|remote| wakering::spawn(async move { ask(&remote).await.unwrap_err() }))
+            .collect();
+        yield_now().await;
+        peer.abort();
+        let mut errors = Vec::new();
+        for asked in asks {
+            errors.push(asked.await.unwrap());
+        }
+        assert!(matches!(errors[..], [RequestError::Lost(_), RequestError::Unsent(_)]), "{errors:?}");
+        assert!(errors[0].was_sent() && !errors[1].was_sent() && errors.iter().all(RequestError::is_closed));
+        assert!(matches!(ask(&remote).await, Err(RequestError::Unsent(_))));
+        let counted = client.metrics();
+        assert_eq!((counted.requests, counted.timeouts, counted.failed), (5, 1, 3));
+        client.close().await;
+    });
+}
+
+/// Nobody is there, for as long as it takes.
+#[test]
+fn sending_waits_for_a_connection_no_longer_than_asking_does() {
+    run(async {
+        let client = Builder::new().reconnect(Reconnect::default()).client();
+        let (_deaf, address) = deaf();
+        let remote = client.remote(address).timeout(SHORT);
+        let leads = remote.clone();
+        let leading =
+            wakering::spawn(async move { leads.send(Message::new(Kind::NOTIFY_URI, "", "")).await });
+        yield_now().await;
+        let follows = remote.clone();
+        let following =
+            wakering::spawn(async move { follows.send(Message::new(Kind::NOTIFY_URI, "", "")).await });
+        yield_now().await;
+        let words = format!("a connection to {address}");
+        let said = wakering::Handle::current().dump().to_string();
+        assert_eq!(said.matches(&words).count(), 2, "{said}");
+        let error = following.await.unwrap().unwrap_err();
+        assert!(matches!(error, RequestError::Expired), "{error}");
+        assert!(leading.await.unwrap().unwrap_err().is_timeout());
+    });
+}
+
 #[test]
 fn making_a_connection_anew_ends_after_its_attempts_and_with_the_client() {
     run(async {
@@ -318,7 +411,7 @@ fn making_a_connection_anew_ends_after_its_attempts_and_with_the_client() {
         sleep(Duration::from_millis(5)).await;
         closing.close().await;
         for error in [tries.await.unwrap().unwrap_err(), waits.await.unwrap().unwrap_err()] {
-            assert!(matches!(error, RequestError::Lost(_)), "{error}");
+            assert!(matches!(error, RequestError::Unsent(_)), "{error}");
         }
     });
 }
@@ -491,11 +584,7 @@ fn numbers_tell_what_both_ends_have_done() {
 #[test]
 fn requests_that_never_had_a_connection_are_counted_as_what_they_are() {
     run(async {
-        // Bound, and listens to nobody: who connects is refused, and nobody else gets the port.
-        let family = rustix::net::AddressFamily::INET;
-        let deaf = rustix::net::socket(family, rustix::net::SocketType::STREAM, None).unwrap();
-        rustix::net::bind(&deaf, &std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = std::net::SocketAddr::try_from(rustix::net::getsockname(&deaf).unwrap()).unwrap();
+        let (_deaf, address) = deaf();
         let client = Builder::new().reconnect(Reconnect::default()).request_timeout(SHORT).client();
         let remote = client.remote(address);
         for _ in 0..3 {
@@ -504,7 +593,7 @@ fn requests_that_never_had_a_connection_are_counted_as_what_they_are() {
         assert_eq!((client.metrics().requests, client.metrics().timeouts), (3, 3));
         let once = Builder::new().client();
         assert!(matches!(ask(&once.remote(address)).await, Err(RequestError::Connect(_))));
-        assert_eq!((once.metrics().requests, once.metrics().timeouts), (1, 0));
+        assert_eq!((once.metrics().requests, once.metrics().timeouts, once.metrics().failed), (1, 0, 1));
 
         // Sent, on a connection that was made for it, and not answered.
         let silent = listener();

@@ -639,13 +639,16 @@ fn a_request_to_where_nobody_receives_ends_at_once_and_harms_no_other() {
         let asked = held.map(|peer| {
             wakering::spawn(async move { peer.request(Kind::REQUEST_URI, "a", "").await.unwrap_err() })
         });
-        for asked in asked {
+        // The second one waits for the first, being for the same uri.
+        for (asked, is_sent) in asked.into_iter().zip([true, false]) {
             let error = asked.await.unwrap();
-            let is_refused = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::ConnectionRefused;
-            assert!(
-                matches!(&error, RequestError::Lost(LinkEnd::Io(_, cause)) if is_refused(cause)),
-                "{error}"
-            );
+            let (RequestError::Lost(LinkEnd::Io(_, cause)) | RequestError::Unsent(LinkEnd::Io(_, cause))) =
+                &error
+            else {
+                panic!("{error}")
+            };
+            assert_eq!(cause.kind(), std::io::ErrorKind::ConnectionRefused);
+            assert_eq!(error.was_sent(), is_sent);
         }
         for _ in 0..20 {
             // The error of this comes in the way of what is sent next.

@@ -224,7 +224,7 @@ impl Asks {
         self.settle_deadlines();
         loop {
             let Some(ticket) = self.requests.borrow_mut().expire(now) else { return };
-            self.settle(ticket, RequestError::TimedOut);
+            self.settle(ticket, self.judged(ticket, RequestError::TimedOut));
         }
     }
 
@@ -239,9 +239,16 @@ impl Asks {
         let mut was_any = false;
         loop {
             let Some(ticket) = self.requests.borrow_mut().fail() else { return was_any };
-            self.settle(ticket, RequestError::after(end.clone()));
+            self.settle(ticket, self.judged(ticket, RequestError::after(end.clone())));
             was_any = true;
         }
+    }
+
+    /// What an end is to a request, which may wait to be sent.
+    fn judged(&self, ticket: Ticket, error: RequestError) -> RequestError {
+        let slots = self.slots.borrow();
+        let is_unsent = slots.get(key(ticket)).is_some_and(|slot| slot.unsent.is_some());
+        if is_unsent { error.before_sent() } else { error }
     }
 
     fn note(self: &Rc<Self>) {

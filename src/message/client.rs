@@ -274,25 +274,33 @@ impl Remote {
         let mut answered = answer.await;
         peer.finish(&self.layer, &mut answered);
         if let Err(error) = &answered {
-            self.note_late(error, Waited::Answer, (kind, about), peer.link());
+            self.note_late(error, Waited::behind_connection(error), (kind, about), peer.link());
         }
         answered
     }
 
     /// The same where a connection is to be made first, or a session.
     async fn connect_and_ask(&self, message: Message) -> Result<Message, RequestError> {
-        let (kind, uri) = (message.kind, message.uri.clone());
-        let (asked_by, waited) = (Cell::new(Weak::new()), Cell::new(Waited::Connection));
-        let asked = async {
-            let link = self.inner.link().await?;
-            asked_by.set(Rc::downgrade(&link));
-            let peer = link.peer();
-            peer.guard().agreed().await;
-            waited.set(Waited::Answer);
-            peer.ask(message, &self.layer, self.patience).await
+        let about = (message.kind, message.uri.clone());
+        let (peer, left) = match in_time(self.patience, self.agreed()).await {
+            Ok(ready) => ready,
+            Err(error) => {
+                self.inner.node.counts.note_unsent(&error);
+                self.note_late(&error, Waited::Connection, about, Weak::new());
+                return Err(error);
+            }
         };
-        let answered = in_time(&self.inner.node.counts, &waited, self.patience, asked).await;
-        answered.inspect_err(|error| self.note_late(error, waited.get(), (kind, uri), asked_by.take()))
+        let answered = peer.ask(message, &self.layer, left).await;
+        answered.inspect_err(|error| {
+            self.note_late(error, Waited::behind_connection(error), about, peer.link());
+        })
+    }
+
+    /// The server, when it is known how to speak to it.
+    async fn agreed(&self) -> Result<Peer, RequestError> {
+        let peer = self.inner.link().await?.peer();
+        peer.guard().agreed().await;
+        Ok(peer)
     }
 
     /// Has who wants to know of late requests know of this one, if it was late.
@@ -312,7 +320,7 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// [`RequestError::Connect`], and [`RequestError::Lost`] when the client is closed.
+    /// [`RequestError::Connect`], and [`RequestError::Unsent`] when the client is closed.
     ///
     /// # Cancellation
     ///
@@ -339,14 +347,13 @@ impl Remote {
         self.inner.connect(policy, Begin::AtOnce).await.map(|(_, attempt)| Some(attempt))
     }
 
-    /// Sends a message that nothing answers.
+    /// Sends a message that nothing answers; for a connection it waits as long as a request.
     ///
     /// # Errors
     ///
     /// [`RequestError`], as far as it concerns sending.
     pub async fn send(&self, message: Message) -> Result<(), RequestError> {
-        let peer = self.inner.link().await?.peer();
-        peer.guard().agreed().await;
+        let (peer, _left) = in_time(self.patience, self.agreed()).await?;
         Ok(peer.within(self.layer.clone()).send(message)?)
     }
 
@@ -447,10 +454,10 @@ impl Inner {
                 return Ok(link);
             }
             if let Some(others) = self.others() {
-                others.cancelled().await;
+                self.awaiting(others.cancelled()).await;
                 continue;
             }
-            let Some(policy) = self.policy() else { return Err(RequestError::Lost(self.last_end())) };
+            let Some(policy) = self.policy() else { return Err(RequestError::Unsent(self.last_end())) };
             return self.connect(&policy, Begin::Paused).await.map(|(link, _)| link);
         }
     }
@@ -473,14 +480,18 @@ impl Inner {
             }
             self.dial(policy).await
         };
-        let address = self.address;
-        let dialed = dump::waiting(move |out| write!(out, "a connection to {address}"), dialed);
-        let dialed = self.closed.run_until_cancelled(dialed).await;
+        let dialed = self.closed.run_until_cancelled(self.awaiting(dialed)).await;
         match dialed.filter(|_| !self.closed.is_cancelled()) {
             Some(Ok((stream, attempt))) => Ok((self.adopt(stream), attempt)),
             Some(Err(error)) => Err(RequestError::Connect(Rc::new(error))),
-            None => Err(RequestError::Lost(LinkEnd::Closed)),
+            None => Err(RequestError::Unsent(LinkEnd::Closed)),
         }
+    }
+
+    /// Waits for a connection, as dumps are told.
+    fn awaiting<T>(&self, connected: impl Future<Output = T>) -> impl Future<Output = T> {
+        let address = self.address;
+        dump::waiting(move |out| write!(out, "a connection to {address}"), connected)
     }
 
     /// How a connection is to be made, if it is.

@@ -105,9 +105,15 @@ pub enum RequestError {
     /// None came in time.
     #[error("no answer came in time")]
     TimedOut,
+    /// Its time was over before it was sent: it waited for a connection, for its turn, or for room.
+    #[error("it could not be sent in time")]
+    Expired,
     /// The connection ended first.
     #[error("no answer came: {0}")]
     Lost(LinkEnd),
+    /// The connection ended before it was sent.
+    #[error("it was not sent: {0}")]
+    Unsent(LinkEnd),
     /// There is no connection.
     #[error("no connection: {0}")]
     Connect(Rc<io::Error>),
@@ -140,10 +146,34 @@ impl RequestError {
         }
     }
 
+    /// The same of what has not been sent.
+    pub(super) fn before_sent(self) -> RequestError {
+        match self {
+            RequestError::Lost(end) => RequestError::Unsent(end),
+            RequestError::TimedOut => RequestError::Expired,
+            other => other,
+        }
+    }
+
     /// Whether its time was over.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self, RequestError::TimedOut)
+        matches!(self, RequestError::TimedOut | RequestError::Expired)
+    }
+
+    /// Whether it was sent, or may have been: the peer may have done what it was asked, or may do it yet. What was not sent may be
+    /// asked again without harm, whatever it is.
+    #[must_use]
+    pub fn was_sent(&self) -> bool {
+        match self {
+            RequestError::TimedOut | RequestError::Lost(_) | RequestError::NotGenuine(_) => true,
+            RequestError::Expired
+            | RequestError::Unsent(_)
+            | RequestError::Connect(_)
+            | RequestError::Itself
+            | RequestError::TooMany(_)
+            | RequestError::Send(_) => false,
+        }
     }
 
     /// Whether there was no connection, or none any more.
@@ -151,7 +181,10 @@ impl RequestError {
     pub fn is_closed(&self) -> bool {
         matches!(
             self,
-            RequestError::Lost(_) | RequestError::Connect(_) | RequestError::Send(SendError::Closed)
+            RequestError::Lost(_)
+                | RequestError::Unsent(_)
+                | RequestError::Connect(_)
+                | RequestError::Send(SendError::Closed)
         )
     }
 }

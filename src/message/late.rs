@@ -21,11 +21,10 @@ use crate::{
         client::{Reconnect, Remote},
         error::RequestError,
         link::Link,
-        metrics::{Counts, count},
         peer::contained,
     },
-    proto::message::{Kind, Message},
-    time::timeout,
+    proto::message::Kind,
+    time::{now, timeout},
     worker::Scope,
 };
 
@@ -57,27 +56,28 @@ pub struct Late {
 pub enum Waited {
     /// A connection, or word of how to speak on it.
     Connection,
+    /// Its turn, or room, behind other requests.
+    Turn,
     /// The answer.
     Answer,
 }
 
-/// Asks for the patience that there is, of which part goes to what has to be there before: a connection, or a session. What
-/// ends before it was sent is counted here.
-pub(super) async fn in_time(
-    counts: &Counts,
-    waited: &Cell<Waited>,
-    patience: Duration,
-    asked: impl Future<Output = Result<Message, RequestError>>,
-) -> Result<Message, RequestError> {
-    let asked = timeout(patience, asked).await;
-    // What was late for itself has been counted where it was sent.
-    let (is_unsent, is_over) = (waited.get() == Waited::Connection, asked.is_err());
-    let answered = asked.unwrap_or(Err(RequestError::TimedOut));
-    if let Err(error) = &answered {
-        count(&counts.requests, u64::from(is_unsent));
-        count(&counts.timeouts, u64::from(error.is_timeout() && (is_unsent || is_over)));
+impl Waited {
+    /// What a request waited for that had its connection.
+    pub(super) fn behind_connection(error: &RequestError) -> Waited {
+        if error.was_sent() { Waited::Answer } else { Waited::Turn }
     }
-    answered
+}
+
+/// Waits for what has to be there before something is sent, a connection or a session, and says how much of the patience is left.
+pub(super) async fn in_time<T>(
+    patience: Duration,
+    ready: impl Future<Output = Result<T, RequestError>>,
+) -> Result<(T, Duration), RequestError> {
+    let begun = now();
+    let ready = timeout(patience, ready).await.unwrap_or(Err(RequestError::TimedOut));
+    let left = || patience.saturating_sub(now().saturating_duration_since(begun));
+    ready.map(|ready| (ready, left())).map_err(RequestError::before_sent)
 }
 
 type Handling = Pin<Box<dyn Future<Output = ()>>>;
@@ -186,7 +186,7 @@ impl AutoReconnect {
     }
 
     async fn handle(self, late: Late) {
-        // A connection that could not be made is the next request's to make.
+        // A connection that could not be made is the next request's to make, and one that has much to do is none the worse.
         let (Some(remote), Waited::Answer) = (late.remote, late.waited) else { return };
         if let Ok(Some(attempt)) = remote.replace(&late.link, &self.policy).await {
             (self.told)(remote, attempt).await;

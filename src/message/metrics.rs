@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, fmt};
 
-use crate::message::{link::Link, node::Node};
+use crate::message::{error::RequestError, link::Link, node::Node};
 
 /// What a server, a client or a node of datagrams has done since it began, and what it holds now.
 ///
@@ -20,14 +20,18 @@ pub struct Metrics {
     pub received: u64,
     /// Messages that were sent, or wait to be written.
     pub sent: u64,
-    /// Messages that were not sent because a peer read too slowly, or over datagrams because the system took no more.
+    /// Messages that were not sent because a peer read too slowly, none of which it had asked for; by datagrams those, of whatever
+    /// kind, for which the system took no more.
     pub dropped: u64,
     /// Bytes that wait for peers to read them, or for the system to send them.
     pub queued_bytes: u64,
     /// Requests that were made, those included that there was no connection for.
     pub requests: u64,
-    /// Requests that had no answer in their time, or no connection.
+    /// Requests that had no answer in their time, or for so long no connection.
     pub timeouts: u64,
+    /// Requests that failed in another way: there was no connection, or it ended, or what came is not the peer's. Those that were
+    /// given up are in neither number.
+    pub failed: u64,
     /// Messages that did not come through a layer or a session.
     pub refused: u64,
     /// What came and was no message: with a wrong checksum, of an unknown type, of another protocol.
@@ -50,8 +54,22 @@ pub(super) struct Counts {
     pub(super) dropped: Cell<u64>,
     pub(super) requests: Cell<u64>,
     pub(super) timeouts: Cell<u64>,
+    pub(super) failed: Cell<u64>,
     pub(super) refused: Cell<u64>,
     pub(super) malformed: Cell<u64>,
+}
+
+impl Counts {
+    /// Counts a request that has no answer.
+    pub(super) fn note(&self, error: &RequestError) {
+        count(if error.is_timeout() { &self.timeouts } else { &self.failed }, 1);
+    }
+
+    /// The same of one that has not been counted before.
+    pub(super) fn note_unsent(&self, error: &RequestError) {
+        count(&self.requests, 1);
+        self.note(error);
+    }
 }
 
 /// Counts one more, or some.
@@ -73,6 +91,7 @@ impl Metrics {
             queued_bytes: sum(Link::queued_bytes),
             requests: counts.requests.get(),
             timeouts: counts.timeouts.get(),
+            failed: counts.failed.get(),
             refused: counts.refused.get(),
             malformed: counts.malformed.get(),
             surplus: 0,
@@ -92,6 +111,7 @@ impl Metrics {
         self.queued_bytes += other.queued_bytes;
         self.requests += other.requests;
         self.timeouts += other.timeouts;
+        self.failed += other.failed;
         self.refused += other.refused;
         self.malformed += other.malformed;
         self.surplus += other.surplus;
@@ -104,7 +124,7 @@ impl fmt::Display for Metrics {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Metrics { connections, connections_open, sessions_open, received, sent, .. } = *self;
         let Metrics { dropped, queued_bytes, requests, timeouts, refused, .. } = *self;
-        let Metrics { malformed, surplus, untold, handlers, .. } = *self;
+        let Metrics { malformed, surplus, untold, handlers, failed, .. } = *self;
         let lines = [
             ("connections_total", "counter", "Connections that were opened.", connections),
             ("connections_open", "gauge", "Connections that are open.", connections_open),
@@ -115,6 +135,7 @@ impl fmt::Display for Metrics {
             ("queued_bytes", "gauge", "Bytes that wait to be written.", queued_bytes),
             ("requests_total", "counter", "Requests that were made.", requests),
             ("timeouts_total", "counter", "Requests without an answer in their time.", timeouts),
+            ("failed_total", "counter", "Requests that failed otherwise.", failed),
             ("refused_total", "counter", "Messages that no layer let through.", refused),
             ("malformed_total", "counter", "What came and was no message.", malformed),
             ("surplus_total", "counter", "Datagrams that there was no room for.", surplus),

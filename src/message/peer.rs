@@ -11,7 +11,6 @@ mod asking;
 mod taking;
 
 use std::{
-    cell::Cell,
     fmt,
     hash::{Hash, Hasher},
     net::SocketAddr,
@@ -219,35 +218,28 @@ impl Peer {
     ) -> Result<Message, RequestError> {
         let message = Message::new(kind, uri, content);
         let uri = message.uri.clone();
-        let (waited, asked) = (Cell::new(Waited::Answer), self.ask(message, &self.layer, self.patience));
-        let answered = match &self.end {
-            End::Far(far) if far.guard.wants_session() => {
-                waited.set(Waited::Connection);
-                let agreed = async {
-                    far.agree().await?;
-                    waited.set(Waited::Answer);
-                    asked.await
-                };
-                in_time(&self.node().counts, &waited, self.patience, agreed).await
-            }
-            End::Link(_) | End::Far(_) => asked.await,
+        let agreed = match &self.end {
+            End::Far(far) if far.guard.wants_session() => in_time(self.patience, far.agree()).await,
+            End::Link(_) | End::Far(_) => Ok(((), self.patience)),
         };
-        answered.inspect_err(|error| {
+        let answered = match agreed {
+            Ok(((), left)) => {
+                let answered = self.ask(message, &self.layer, left).await;
+                answered.map_err(|error| (Waited::behind_connection(&error), error))
+            }
+            Err(error) => {
+                self.node().counts.note_unsent(&error);
+                Err((Waited::Connection, error))
+            }
+        };
+        answered.map_err(|(waited, error)| {
             let lateness = &self.node().lateness;
             if error.is_timeout() && lateness.is_heard() {
-                let (address, waited, patience, error) =
-                    (self.addr(), waited.get(), self.patience, error.clone());
-                lateness.tell(Late {
-                    remote: None,
-                    address,
-                    waited,
-                    error,
-                    kind,
-                    uri,
-                    patience,
-                    link: Weak::new(),
-                });
+                let (address, patience, error) = (self.addr(), self.patience, error.clone());
+                let (remote, link) = (None, Weak::new());
+                lateness.tell(Late { remote, address, waited, error, kind, uri, patience, link });
             }
+            error
         })
     }
 

@@ -37,7 +37,7 @@ use crate::{
 /// A datagram is a message; it may be lost, and come twice, and nobody is told. What is too long for one is an error at
 /// once. A request waits for its answer as long as on a connection, and is not sent again: only the application knows
 /// whether that would do harm. Where the system tells that nobody receives at an address (Linux and Android, by an ICMP
-/// message), requests to it end with [`RequestError::Lost`](super::RequestError::Lost) at once.
+/// message), requests to it [end](super::RequestError::Lost) at once.
 ///
 /// It lives in a task of its own. Dropping this detaches it: it goes on, with its socket, until somebody shuts it down by a
 /// clone or a [handle](Self::handle), or the runtime ends.

@@ -78,7 +78,7 @@ impl Peer {
         answer.fields.renew();
         asked.repeat_number(answer);
         match self.wrap_in(&route.layer, answer).and_then(|()| self.send_outer(answer, Purpose::Answer)) {
-            // By datagrams it may be full, which is counted.
+            // Only datagrams find no room; they are counted.
             Ok(()) | Err(SendError::Closed | SendError::Full) => {}
             // It is too long for a message: nobody would learn that.
             Err(error) => self.fail(asked, &error.to_string()),

@@ -53,8 +53,9 @@ impl Peer {
         inner: &Layer,
         patience: Duration,
     ) -> Result<Ticket, RequestError> {
+        count(&self.node().counts.requests, 1);
         if let Some(end) = self.over() {
-            return Err(RequestError::after(end));
+            return Err(RequestError::after(end).before_sent());
         }
         let now = match &self.end {
             End::Link(link) => link.asks.count_from(),
@@ -62,7 +63,6 @@ impl Peer {
             End::Far(_) => now(),
         };
         self.expire(now);
-        count(&self.node().counts.requests, 1);
         let deadline = now.saturating_add(nanos(patience));
         let begun = self.asks().begin(message, deadline, self.has_room())?;
         let (Begun::Now(ticket) | Begun::Later(ticket)) = begun;
@@ -99,7 +99,7 @@ impl Peer {
                 Ok(()) => answer.fields.answer_nothing(),
                 Err(refused) => *answered = Err(RequestError::NotGenuine(refused.to_string())),
             },
-            Err(error) => count(&self.node().counts.timeouts, u64::from(error.is_timeout())),
+            Err(error) => self.node().counts.note(error),
         }
     }
 
