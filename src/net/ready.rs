@@ -154,7 +154,6 @@ impl Io {
 
     /// Whether the end of input has been told, though there may be something to read before it: who waits by
     /// [`poll_broken`](Io::poll_broken) is woken by that, too. Where the backend does not tell, never.
-    #[cfg_attr(not(feature = "message"), expect(dead_code, reason = "only the message protocol reads later"))]
     pub(crate) fn has_ended(&self) -> bool {
         self.watch.registration.get().is_some_and(|it| it.reactor.has_ended(it.key.get()))
     }

@@ -161,7 +161,6 @@ impl Reactor {
     }
 
     /// Whether the end of input was reported, be there something to read before it or not.
-    #[cfg_attr(not(feature = "message"), expect(dead_code, reason = "only the message protocol reads later"))]
     pub(crate) fn has_ended(&self, key: SourceKey) -> bool {
         self.sources.borrow().get(key.0).is_some_and(|source| source.has_seen(Seen::ENDED))
     }
