@@ -503,6 +503,35 @@ fn a_handler_for_one_datagram_is_there_still_when_there_was_no_room_for_that() {
     });
 }
 
+#[test]
+fn one_host_leaves_handlers_of_a_node_to_others_whatever_its_ports() {
+    run(async {
+        let builder = Builder::new().on((Kind::REQUEST_URI, "held"), |_: Incoming| std::future::pending());
+        let builder = builder.on((Kind::REQUEST_URI, "echo"), |incoming: Incoming| async move {
+            Some(incoming.answer(Kind::RESPOND_URI, "it"))
+        });
+        let node = builder.node(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let Ok(other) = std::net::UdpSocket::bind("127.0.0.2:0") else {
+            return println!("SKIPPED: this system has one address of its own");
+        };
+        let say = |socket: &std::net::UdpSocket, uri: &'static str| {
+            let asked = Message::new(Kind::REQUEST_URI, uri, "").to_octets().unwrap();
+            socket.send_to(&asked, node.local_addr()).unwrap();
+        };
+        for ports in 1..=16 {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            (0..64).for_each(|_| say(&socket, "held"));
+            until(|| node.metrics().handlers + node.metrics().surplus == ports * 64).await;
+        }
+        assert_eq!((node.metrics().handlers, node.metrics().surplus), (512, 512));
+        say(&other, "echo");
+        let mut octets = [0; 1024];
+        let answered = UdpSocket::from_std(other).unwrap().recv_from(&mut octets).await.unwrap();
+        assert!(octets[..answered.len].ends_with(b"it"));
+        node.shutdown(Duration::ZERO).await;
+    });
+}
+
 /// A node that answers `what` with its content, by a handler that waits for `turns` of the loop.
 fn answering_node(turns: usize) -> UdpNode {
     let handler = move |incoming: Incoming| async move {

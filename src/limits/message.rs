@@ -71,6 +71,8 @@ pub(crate) const MESSAGE_HANDLERS: usize = 64;
 pub(crate) const MESSAGE_TURN: usize = MESSAGE_HANDLERS / 2;
 /// Handlers of a node of datagrams at a time, over all its peers; what comes then is dropped, as datagrams are.
 pub(crate) const MESSAGE_NODE_HANDLERS: usize = 1024;
+/// One host may have half of them, from whatever ports: those who share an address are many, and leave room for others.
+pub(crate) const MESSAGE_HOST_HANDLERS: usize = MESSAGE_NODE_HANDLERS / 2;
 /// Addresses of which a node of datagrams knows something: half of them may have subscribed, and as many as there are handlers
 /// may be answered at a time.
 pub(crate) const MESSAGE_SOURCES: usize = 4096;
@@ -94,7 +96,7 @@ pub(crate) const MESSAGE_REPEATED_URI: usize = 65_000;
 pub(crate) const MESSAGE_READ_PAUSE: Duration = Duration::from_millis(10);
 /// Attempts to send a datagram while errors of earlier ones come in its way; each of them takes all that are known by then.
 pub(crate) const MESSAGE_SEND_TRIES: u32 = 4;
-/// Peers that a node knows; further ones are not noted.
+/// Peers that a node knows; further ones are not noted, unless one host has more than its share of them and theirs has not.
 pub(crate) const MESSAGE_PEERS: usize = 1024;
 /// Calls of a handler in a row that did not wait, after which no note is kept any more of what the next one is about: dumps
 /// want to know of handlers that wait, and others need not pay for them.

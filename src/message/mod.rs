@@ -44,6 +44,7 @@ mod ending;
 mod error;
 mod guard;
 mod handlers;
+mod host;
 mod late;
 mod layer;
 mod life;

@@ -8,9 +8,9 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::{Duration, Instant},
@@ -20,10 +20,11 @@ use bytes::Bytes;
 
 use crate::{
     limits::{
-        MESSAGE_ADVERTISE_EVERY, MESSAGE_INTRODUCTION_BYTES, MESSAGE_INTRODUCTION_VALUES,
+        MESSAGE_ADVERTISE_EVERY, MESSAGE_HOST_SHARE, MESSAGE_INTRODUCTION_BYTES, MESSAGE_INTRODUCTION_VALUES,
         MESSAGE_PEER_ADDRESSES, MESSAGE_PEER_CONNECTIONS, MESSAGE_PEER_EXPIRY, MESSAGE_PEER_ID_BYTES,
         MESSAGE_PEERS,
     },
+    message::host::host_of,
     proto::message::{Kind, Message, Value},
     time,
 };
@@ -151,9 +152,12 @@ pub(super) struct Peers {
 struct Table {
     known: HashMap<Bytes, Known>,
     addresses: HashMap<SocketAddr, Bytes>,
+    /// How many are known of a host, where there are any: of that from which they were heard first.
+    hosts: HashMap<IpAddr, usize>,
 }
 
 struct Known {
+    host: IpAddr,
     said: Rc<Value>,
     addrs: Vec<SocketAddr>,
     heard: Instant,
@@ -226,7 +230,15 @@ impl Peers {
     fn learn(&self, id: Bytes, said: Value, from: SocketAddr, now: Instant) -> bool {
         let mut table = self.table.borrow_mut();
         if !table.known.contains_key(&id) && table.known.len() >= MESSAGE_PEERS {
-            return false;
+            // Who has a connection is there as long as that is.
+            let has_connections = !self.connections.borrow().is_empty();
+            let Some(lost) = (!has_connections).then(|| table.make_room(host_of(from))).flatten() else {
+                return false;
+            };
+            drop(table);
+            self.gone.borrow_mut().extend(&lost.addrs);
+            self.tell(PeerEvent::Lost(lost));
+            return self.learn(id, said, from, now);
         }
         let is_connected = self.connections.borrow().contains_key(&from);
         let most = if is_connected { MESSAGE_PEER_CONNECTIONS } else { MESSAGE_PEER_ADDRESSES };
@@ -237,11 +249,7 @@ impl Peers {
         let former = table.addresses.insert(from, id.clone()).filter(|former| *former != id);
         self.gone.borrow_mut().extend(former.as_ref().map(|_| from));
         let lost = former.and_then(|former| table.leave(&former, from));
-        let known = table.known.entry(id.clone()).or_insert_with(|| Known {
-            said: Rc::new(Value::None),
-            addrs: Vec::new(),
-            heard: now,
-        });
+        let known = table.enter(id.clone(), host_of(from), now);
         let is_new = known.addrs.is_empty();
         let is_other = *known.said != said;
         known.heard = now;
@@ -269,7 +277,7 @@ impl Peers {
     /// Something was heard from an address.
     pub(super) fn heard(&self, from: SocketAddr) {
         let mut table = self.table.borrow_mut();
-        let Table { known, addresses } = &mut *table;
+        let Table { known, addresses, .. } = &mut *table;
         if let Some(known) = addresses.get(&from).and_then(|id| known.get_mut(id)) {
             known.heard = time::now();
         }
@@ -361,8 +369,43 @@ impl Peers {
 }
 
 impl Table {
-    fn remove(&mut self, id: &[u8]) -> Option<PeerRecord> {
+    /// The peer of this id, known from now on.
+    fn enter(&mut self, id: Bytes, host: IpAddr, now: Instant) -> &mut Known {
+        self.known.entry(id).or_insert_with(|| {
+            *self.hosts.entry(host).or_insert(0) += 1;
+            Known { host, said: Rc::new(Value::None), addrs: Vec::new(), heard: now }
+        })
+    }
+
+    /// Takes a peer away, of which its addresses may still be known.
+    fn take(&mut self, id: &[u8]) -> Option<(Bytes, Known)> {
         let (id, known) = self.known.remove_entry(id)?;
+        if let Entry::Occupied(mut of_host) = self.hosts.entry(known.host) {
+            *of_host.get_mut() -= 1;
+            if *of_host.get() == 0 {
+                of_host.remove();
+            }
+        }
+        Some((id, known))
+    }
+
+    /// Takes a peer away for one of another host, if that has not got its share: of the host that has the most, when those
+    /// are more than its share, the one that was heard from longest ago.
+    fn make_room(&mut self, host: IpAddr) -> Option<PeerRecord> {
+        const SHARE: usize = MESSAGE_PEERS / MESSAGE_HOST_SHARE;
+        if self.hosts.get(&host).is_some_and(|of_host| *of_host >= SHARE) {
+            return None;
+        }
+        let (greedy, _) =
+            self.hosts.iter().filter(|(_, of_host)| **of_host > SHARE).max_by_key(|(_, of)| **of)?;
+        let theirs = self.known.iter().filter(|(_, known)| known.host == *greedy);
+        let (silent, _) = theirs.min_by_key(|(_, known)| known.heard)?;
+        let silent = silent.clone();
+        self.remove(&silent)
+    }
+
+    fn remove(&mut self, id: &[u8]) -> Option<PeerRecord> {
+        let (id, known) = self.take(id)?;
         for address in &known.addrs {
             self.addresses.remove(address);
         }
@@ -376,8 +419,8 @@ impl Table {
             known.addrs.retain(|other| *other != address);
             return None;
         }
-        let known = self.known.remove(id)?;
-        Some(known.record(id.clone()))
+        let (id, known) = self.take(id)?;
+        Some(known.record(id))
     }
 }
 
@@ -514,6 +557,36 @@ mod tests {
             })
             .collect();
         assert_eq!(kinds, ["discovered", "lost", "discovered", "lost"]);
+    }
+
+    #[test]
+    fn one_host_leaves_room_for_the_peers_of_others_and_keeps_a_share_of_its_own() {
+        let (peers, told) = peers();
+        let began = Instant::now();
+        let learn = |host: u8, number: usize, seconds: u64| {
+            let address = SocketAddr::from(([127, 0, 0, host], u16::try_from(number).unwrap() + 1));
+            let id = Bytes::from(format!("{host} {number}"));
+            peers.learn(id, Value::None, address, began + Duration::from_secs(seconds))
+        };
+        assert!((0..MESSAGE_PEERS).all(|number| learn(1, number, u64::from(number != 7))));
+        assert!(learn(1, 5, 2) && !learn(1, MESSAGE_PEERS, 2), "it has what there is");
+        for host in 2..8 {
+            assert!((0..MESSAGE_PEERS / MESSAGE_HOST_SHARE).all(|number| learn(host, number, 2)), "{host}");
+            assert!(!learn(host, MESSAGE_PEERS, 2), "{host} has its share");
+        }
+        let lost = told.borrow().iter().find_map(|event| match event {
+            PeerEvent::Lost(record) => Some(record.id.clone()),
+            PeerEvent::Discovered(_) | PeerEvent::Changed(_) => None,
+        });
+        assert_eq!(lost.as_deref(), Some(&b"1 7"[..]), "that was heard from longest ago");
+        let share =
+            |host: &str| peers.all().iter().filter(|peer| peer.id.starts_with(host.as_bytes())).count();
+        assert_eq!((peers.all().len(), share("1 ")), (MESSAGE_PEERS, MESSAGE_PEERS / 4));
+        assert!((0..MESSAGE_PEERS / MESSAGE_HOST_SHARE).all(|number| learn(8, number, 2)));
+        assert!(!learn(9, 1, 2), "all have their share");
+        assert_eq!(peers.take_gone().len(), MESSAGE_PEERS * 7 / 8);
+        let table = peers.table.borrow();
+        assert_eq!((table.hosts.len(), table.hosts.values().sum::<usize>()), (8, MESSAGE_PEERS));
     }
 
     #[test]

@@ -9,11 +9,12 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::{HashMap, hash_map::Entry},
     convert::Infallible,
     fmt,
     future::{Future, poll_fn},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     rc::{self, Rc},
     task::{Poll, Waker},
@@ -31,11 +32,13 @@ use super::{
 };
 use crate::{
     limits::{
-        MESSAGE_HANDLERS, MESSAGE_LAST_WORDS, MESSAGE_NODE_HANDLERS, MESSAGE_READ_PAUSE, MESSAGE_SEND_TRIES,
+        MESSAGE_HANDLERS, MESSAGE_HOST_HANDLERS, MESSAGE_LAST_WORDS, MESSAGE_NODE_HANDLERS,
+        MESSAGE_READ_PAUSE, MESSAGE_SEND_TRIES,
     },
     message::{
         error::{LinkEnd, SendError},
         guard::{Side, wrap_for_all},
+        host::host_of,
         layer::Layer,
         metrics::Metrics,
         node::Node,
@@ -90,6 +93,8 @@ pub(in crate::message) struct Air {
     pub(super) crowd: Counted,
     storm: RefCell<Storm>,
     handlers: Cell<usize>,
+    /// Those of them that are at work for a host, where there are any.
+    of_hosts: RefCell<HashMap<IpAddr, usize>>,
     /// Handlers have been started that may not have begun.
     has_started: Cell<bool>,
     /// Their tasks, while it is carried.
@@ -120,6 +125,7 @@ impl Air {
             crowd: Counted::default(),
             storm: RefCell::default(),
             handlers: Cell::new(0),
+            of_hosts: RefCell::default(),
             has_started: Cell::new(false),
             tasks: RefCell::default(),
             idle: Cell::new(None),
@@ -273,7 +279,7 @@ impl Air {
 
     /// Whether a host may be told an error now.
     pub(in crate::message) fn may_complain(&self, to: SocketAddr) -> bool {
-        let may = self.storm.borrow_mut().may_tell(to.ip(), time::now());
+        let may = self.storm.borrow_mut().may_tell(to, time::now());
         if !may {
             self.count(|ignored| ignored.untold += 1);
         }
@@ -433,10 +439,8 @@ impl Air {
         let Some(route) = peer.take(&mut message, self.phase.get() == Phase::Serving) else { return };
         // Without room it is answered as well; only what it has at work is counted anew with each datagram.
         let _known = self.fars.admit(&far);
-        far.handlers.set(far.handlers.get() + 1);
-        self.handlers.set(self.handlers.get() + 1);
         self.has_started.set(true);
-        let at_work = AtWork(far);
+        let at_work = AtWork::begin(far);
         handlers.spawn(async move {
             let _at_work = at_work;
             peer.answer(route, &mut message).await;
@@ -445,7 +449,11 @@ impl Air {
 
     /// Whether there is no room for another handler of what comes from there.
     fn is_full(&self, far: &Far) -> bool {
-        far.handlers.get() >= MESSAGE_HANDLERS || self.handlers.get() >= MESSAGE_NODE_HANDLERS
+        let all = self.handlers.get();
+        let of_host = || self.of_hosts.borrow().get(&host_of(far.address)).copied().unwrap_or(0);
+        far.handlers.get() >= MESSAGE_HANDLERS
+            || all >= MESSAGE_NODE_HANDLERS
+            || (all >= MESSAGE_HOST_HANDLERS && of_host() >= MESSAGE_HOST_HANDLERS)
     }
 
     /// Whether there is room for another handler; what came for it is surplus otherwise.
@@ -483,11 +491,27 @@ enum Source {
 /// A handler at work.
 struct AtWork(Rc<Far>);
 
+impl AtWork {
+    fn begin(far: Rc<Far>) -> AtWork {
+        let air = &far.air;
+        far.handlers.set(far.handlers.get() + 1);
+        air.handlers.set(air.handlers.get() + 1);
+        *air.of_hosts.borrow_mut().entry(host_of(far.address)).or_insert(0) += 1;
+        AtWork(far)
+    }
+}
+
 impl Drop for AtWork {
     fn drop(&mut self) {
         let air = &self.0.air;
         self.0.handlers.set(self.0.handlers.get() - 1);
         air.handlers.set(air.handlers.get() - 1);
+        if let Entry::Occupied(mut of_host) = air.of_hosts.borrow_mut().entry(host_of(self.0.address)) {
+            *of_host.get_mut() -= 1;
+            if *of_host.get() == 0 {
+                of_host.remove();
+            }
+        }
         air.idle.take().into_iter().for_each(Waker::wake);
     }
 }

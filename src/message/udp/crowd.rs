@@ -7,7 +7,7 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     rc::Rc,
 };
 
@@ -17,12 +17,9 @@ use crate::{
     limits::{
         MESSAGE_HOST_SHARE, MESSAGE_NODE_TOPIC_BYTES, MESSAGE_SUBSCRIBERS, MESSAGE_SUBSCRIPTION_EXPIRY,
     },
-    message::peer::End,
+    message::{host::host_of, peer::End},
     worker::timer::now,
 };
-
-/// Bits of an IPv6 address that are a network's: the others are what one host likes.
-const NETWORK_V6: u128 = !0 << 64;
 
 /// What there is of subscribers, all in all and by host.
 #[derive(Debug, Default)]
@@ -107,13 +104,6 @@ impl Crowd {
         if *host == Share::default() {
             self.hosts.remove(&host_of(address));
         }
-    }
-}
-
-fn host_of(address: SocketAddr) -> IpAddr {
-    match address.ip().to_canonical() {
-        IpAddr::V4(host) => host.into(),
-        IpAddr::V6(host) => Ipv6Addr::from_bits(host.to_bits() & NETWORK_V6).into(),
     }
 }
 
@@ -208,13 +198,5 @@ mod tests {
         assert_eq!(crowd.lack(address(room + 2, 1), 0, 1), Some(Lack::All));
         crowd.note(address(2, 1), 1, 0);
         assert_eq!(crowd.lack(address(room + 2, 1), 0, 1), None);
-    }
-
-    #[test]
-    fn the_addresses_of_a_network_of_ipv6_are_one_host() {
-        let host = |text: &str| host_of(format!("[{text}]:1").parse().unwrap());
-        assert_eq!(host("2001:db8::1"), host("2001:db8::ffff:0:0:1"));
-        assert_ne!(host("2001:db8::1"), host("2001:db8:0:1::1"));
-        assert_eq!(host("::ffff:10.0.0.1"), host_of("10.0.0.1:9".parse().unwrap()));
     }
 }

@@ -5,11 +5,14 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
-use crate::limits::{MESSAGE_COMPLAINTS, MESSAGE_SOURCES};
+use crate::{
+    limits::{MESSAGE_COMPLAINTS, MESSAGE_SOURCES},
+    message::host::host_of,
+};
 
 /// How long after its last error a host has all its errors again, so that nothing need be known of it.
 const FORGOTTEN: Duration = Duration::from_secs(1);
@@ -28,7 +31,8 @@ struct Bucket {
 
 impl Storm {
     /// Whether a host may be told an error now; that counts as told.
-    pub(super) fn may_tell(&mut self, host: IpAddr, now: Instant) -> bool {
+    pub(super) fn may_tell(&mut self, to: SocketAddr, now: Instant) -> bool {
+        let host = host_of(to);
         if !self.hosts.contains_key(&host) && self.hosts.len() >= MESSAGE_SOURCES {
             self.hosts.retain(|_, bucket| now.saturating_duration_since(bucket.at) < FORGOTTEN);
             if self.hosts.len() >= MESSAGE_SOURCES {
@@ -54,8 +58,8 @@ mod tests {
 
     use super::*;
 
-    fn host(number: u32) -> IpAddr {
-        Ipv4Addr::from_bits(number).into()
+    fn host(number: u32) -> SocketAddr {
+        (Ipv4Addr::from_bits(number), 1).into()
     }
 
     #[test]
@@ -66,6 +70,17 @@ mod tests {
         assert_eq!(told(&mut storm, began + Duration::from_millis(500)), MESSAGE_COMPLAINTS as usize / 2);
         assert_eq!(told(&mut storm, began + Duration::from_secs(9)), MESSAGE_COMPLAINTS as usize);
         assert!(storm.may_tell(host(2), began));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_told_what_one_host_is() {
+        let (mut storm, began) = (Storm::default(), Instant::now());
+        let mut address = |last: u128| {
+            let address = std::net::Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | last);
+            storm.may_tell((address, 1).into(), began)
+        };
+        assert_eq!((0..1000).filter(|last| address(*last)).count(), MESSAGE_COMPLAINTS as usize);
+        assert!(address(1 << 64));
     }
 
     #[test]
