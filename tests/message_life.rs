@@ -6,8 +6,8 @@
 use std::{
     future::{Future, pending, poll_fn},
     net::Shutdown,
-    pin::pin,
-    task::Poll,
+    pin::{Pin, pin},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -267,10 +267,10 @@ fn a_connection_that_ended_with_something_asked_on_it_is_lost() {
         let server = builder.serve(listener()).unwrap();
         let remote = Builder::new().client().connect(server.local_addr()).await.unwrap();
         ask(&remote).await.unwrap();
-        for uri in ["leave", "echo"] {
-            let error = remote.request(Kind::REQUEST_URI, uri, "").await.unwrap_err();
-            assert!(matches!(error, RequestError::Lost(_)), "{uri}: {error}");
-        }
+        let error = remote.request(Kind::REQUEST_URI, "leave", "").await.unwrap_err();
+        assert!(matches!(error, RequestError::Lost(LinkEnd::PeerClosed)), "{error}");
+        let error = ask(&remote).await.unwrap_err();
+        assert!(matches!(error, RequestError::Unsent(LinkEnd::PeerClosed)), "{error}");
         assert_eq!(server.metrics().connections, 1);
     });
 }
@@ -297,7 +297,35 @@ fn who_has_subscribed_is_not_idle_and_has_lost_something_with_its_connection() {
         server.peers()[0].disconnect();
         remote.ended().await;
         let error = ask(&remote).await.unwrap_err();
-        assert!(matches!(error, RequestError::Lost(LinkEnd::PeerClosed)), "{error}");
+        assert!(matches!(error, RequestError::Unsent(LinkEnd::PeerClosed)), "{error}");
+    });
+}
+
+/// The table of connections that the system shows says which timer each of them has: 2 is that of TCP's keep-alive.
+#[test]
+fn the_system_asks_silent_peers_whether_they_are_there() {
+    let Ok(_table) = std::fs::read_to_string("/proc/net/tcp") else {
+        println!("SKIPPED: the system shows no table of connections");
+        return;
+    };
+    run(async {
+        let server = builder().serve(listener()).unwrap();
+        let remote = Builder::new().client().connect(server.local_addr()).await.unwrap();
+        ask(&remote).await.unwrap();
+        let port = format!(":{:04X}", server.local_addr().port());
+        let timers = || {
+            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+            let of_both =
+                rows.filter(|row| row[3] == "01" && (row[1].ends_with(&port) || row[2].ends_with(&port)));
+            of_both.map(|row| row[5][..2].to_owned()).collect::<Vec<_>>()
+        };
+        // What was said has to be acknowledged first.
+        let began = std::time::Instant::now();
+        while timers() != ["02", "02"] && began.elapsed() < Duration::from_secs(5) {
+            std::thread::yield_now();
+        }
+        assert_eq!(timers(), ["02", "02"]);
     });
 }
 
@@ -305,7 +333,7 @@ fn who_has_subscribed_is_not_idle_and_has_lost_something_with_its_connection() {
 
 /// Polls a future once.
 async fn begin<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-    poll_fn(|context| match std::pin::Pin::new(&mut *future).poll(context) {
+    poll_fn(|context| match Pin::new(&mut *future).poll(context) {
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => Poll::Ready(None),
     })
@@ -331,7 +359,7 @@ fn a_client_that_was_closed_takes_no_connection_that_was_made_meanwhile() {
         let connected = connect.await;
         assert!(connected.is_err(), "{connected:?}");
         let asked = asks.await;
-        assert!(matches!(asked, Err(RequestError::Lost(LinkEnd::Closed))), "{asked:?}");
+        assert!(matches!(asked, Err(RequestError::Unsent(LinkEnd::Closed))), "{asked:?}");
         until(|| server.connections() == 0).await;
     };
     wakering::run(async { timeout(LONG, test).await.expect("it ends") }).unwrap();
@@ -369,7 +397,56 @@ fn the_longest_pause_that_there_is_can_be_doubled() {
     });
 }
 
-// Plugins that fail.
+// Handlers and plugins that fail.
+
+/// Waits once, and panics when it is dropped, if it is asked to.
+struct Waits {
+    answer: Option<Message>,
+    has_waited: bool,
+    is_fragile: bool,
+}
+
+impl Future for Waits {
+    type Output = Option<Message>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Message>> {
+        if std::mem::replace(&mut self.has_waited, true) {
+            return Poll::Ready(self.answer.take());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        assert!(!self.is_fragile, "as the test wants");
+    }
+}
+
+#[test]
+fn a_handler_that_panics_while_its_future_is_dropped_late_costs_its_own_answer_alone() {
+    let waits = |incoming: Incoming| Waits {
+        is_fragile: incoming.message.content == "panic",
+        has_waited: false,
+        answer: Some(incoming.answer(Kind::RESPOND_URI, incoming.message.content.clone())),
+    };
+    run(async {
+        let server = Builder::new().on(Kind::REQUEST_URI, waits).serve(listener()).unwrap();
+        let remote = Builder::new().client().connect(server.local_addr()).await.unwrap();
+        let socket = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let node = Builder::new().on(Kind::REQUEST_URI, waits).node(socket()).unwrap();
+        let other = Builder::new().node(socket()).unwrap();
+        let peers = [remote.peer().unwrap(), other.peer(node.local_addr())];
+        for peer in peers {
+            for content in ["fine", "panic", "fine", "panic", "fine"] {
+                let answer = peer.request(Kind::REQUEST_URI, "a", content).await.unwrap();
+                let kind = if content == "panic" { Kind::ERROR } else { Kind::RESPOND_URI };
+                assert_eq!(answer.kind, kind, "{content}");
+            }
+        }
+    });
+}
 
 /// Panics over content that names what it is about to do.
 struct Fragile;

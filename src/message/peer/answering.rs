@@ -3,7 +3,6 @@
 use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::Rc,
     task::{Context, Poll},
@@ -11,6 +10,7 @@ use std::{
 
 use super::Peer;
 use crate::{
+    contain::{attempt, contain},
     message::{
         ending::Subject,
         error::SendError,
@@ -107,13 +107,25 @@ impl Handling {
     }
 }
 
-/// Runs a handler; its panic ends nothing but itself, and has been told by the panic hook.
+/// Runs a handler; its panic ends nothing but itself, and has been told by the panic hook. So it is when its future panics while
+/// it is dropped, which is done here, and not where others would end with it.
 pub(in crate::message) async fn contained<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, ()> {
-    let mut future = pin!(catch_unwind(AssertUnwindSafe(make)).map_err(|_payload| ())?);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(_payload) => Poll::Ready(Err(())),
+    let mut future = pin!(Some(attempt(make).ok_or(())?));
+    poll_fn(|context| {
+        let polled = attempt(|| {
+            let polled = future.as_mut().as_pin_mut()?.poll(context);
+            if polled.is_ready() {
+                future.set(None);
+            }
+            Some(polled)
+        });
+        match polled.flatten() {
+            Some(polled) => polled.map(Ok),
+            None => {
+                contain(|| future.set(None));
+                Poll::Ready(Err(()))
+            }
+        }
     })
     .await
 }
