@@ -19,7 +19,10 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    limits::{MESSAGE_LAST_WORDS, MESSAGE_NOT_SENT_BYTES, MESSAGE_OFFER_TIMEOUT, MESSAGE_READ_TURN},
+    limits::{
+        MESSAGE_IDLE_TIMEOUT, MESSAGE_LAST_WORDS, MESSAGE_NOT_SENT_BYTES, MESSAGE_OFFER_TIMEOUT,
+        MESSAGE_READ_TURN,
+    },
     message::{
         asks::Asks,
         deadlines::Deadlines,
@@ -120,6 +123,8 @@ impl Link {
         self.node.be_known();
         // Systems without it count a socket as writable as soon as there is room for a little.
         let _ = stream.set_not_sent_low(MESSAGE_NOT_SENT_BYTES);
+        // Who has vanished says nothing, and may be waited for: by a handler, by who has subscribed.
+        let _ = stream.set_keepalive(Some(MESSAGE_IDLE_TIMEOUT));
         let (mut reader, writer) = stream.into_split();
         self.handlers.begin();
         let write = Scope::<std::convert::Infallible>::new();
