@@ -179,8 +179,8 @@ impl Servers {
     /// Starts a server on every worker of the current runtime, on one port with a queue of connections for each worker
     /// ([`Spread::PerWorker`]). On each, `factory` makes the settings.
     ///
-    /// When the settings of one are refused, or `factory` panics, standard error is told why and the server ends on all of
-    /// them: [`closed`](Servers::closed) returns.
+    /// A worker whose settings are refused, or on which `factory` panics, serves nothing, and standard error is told why; the
+    /// others serve. When all of them are like that the server has ended: [`closed`](Servers::closed) returns.
     ///
     /// # Errors
     ///
@@ -221,7 +221,7 @@ impl Servers {
         };
         let servers = Servers::new(runtime.clone(), first.local_addr()?, shares.len());
         let (factory, parting) = (Arc::new(factory), Parting::new());
-        let part = |worker| Part { servers: servers.clone(), worker, serves: false, tally: Tally::default() };
+        let part = |worker| Part { servers: servers.clone(), worker, tally: Tally::default() };
         // Those that are never started have ended when these are dropped.
         let parts: Vec<Part> = (0..shares.len()).map(part).collect();
         for (share, part) in shares.into_iter().zip(parts) {
@@ -512,7 +512,6 @@ impl State {
 struct Part {
     servers: Servers,
     worker: usize,
-    serves: bool,
     tally: Tally,
 }
 
@@ -529,7 +528,6 @@ impl Part {
                 return trace::say(&format!("worker {} serves no messages: {error}", self.worker));
             }
         };
-        self.serves = true;
         let _here = Here::enter(inner.number, server.clone());
         loop {
             let Word { grace, changed } = inner.state().word.clone();
@@ -552,10 +550,6 @@ impl Drop for Part {
         inner.state().workers[self.worker] = Tally { ended: true, ..self.tally };
         inner.ended.notify_all();
         inner.over[self.worker].cancel();
-        if !self.serves {
-            // What the others have begun would be a server with a hole.
-            inner.say(Duration::ZERO);
-        }
     }
 }
 
