@@ -90,15 +90,16 @@ async fn find(line: &mut ClientLine) {
 
 /// The server, by what it is asked.
 enum Asked {
-    Connection(Remote),
+    Connection(Client, Remote),
     Datagrams(UdpNode, Peer),
 }
 
 impl Asked {
     fn new(line: &ClientLine, builder: Builder) -> Result<Asked, Failure> {
         if !line.udp {
-            let remote = client(line, builder).remote(line.addr).timeout(line.timeout);
-            return Ok(Asked::Connection(remote));
+            let client = client(line, builder);
+            let remote = client.remote(line.addr);
+            return Ok(Asked::Connection(client, remote));
         }
         let any: IpAddr =
             if line.addr.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -111,10 +112,10 @@ impl Asked {
     async fn request(&self, line: &ClientLine) -> Result<Message, RequestError> {
         let (kind, uri, content) = (line.command.kind(), line.uri.clone(), line.content.clone());
         match self {
-            Asked::Connection(remote) if line.reconnect && is_safe_twice(line) => {
+            Asked::Connection(_, remote) if line.reconnect && is_safe_twice(line) => {
                 patiently(line, async || remote.request(kind, uri.clone(), content.clone()).await).await
             }
-            Asked::Connection(remote) => remote.request(kind, uri, content).await,
+            Asked::Connection(_, remote) => remote.request(kind, uri, content).await,
             Asked::Datagrams(_, peer) if line.reconnect || may_be_lost(line) => {
                 let patience = if may_be_lost(line) { line.timeout / TRIES } else { line.timeout };
                 let peer = peer.clone().timeout(patience);
@@ -127,7 +128,7 @@ impl Asked {
     /// Whether there is somebody to wait for, as far as can be known.
     fn is_there(&self) -> bool {
         match self {
-            Asked::Connection(remote) => remote.peer().is_some(),
+            Asked::Connection(_, remote) => remote.peer().is_some(),
             Asked::Datagrams(..) => true,
         }
     }
@@ -135,7 +136,7 @@ impl Asked {
     /// Why there is nobody, as far as the last attempt to connect has told.
     fn absence(&self) -> String {
         match self {
-            Asked::Connection(remote) => {
+            Asked::Connection(_, remote) => {
                 remote.connect_error().map_or_else(String::new, |error| format!(": {error}"))
             }
             Asked::Datagrams(..) => String::new(),
@@ -146,7 +147,7 @@ impl Asked {
     async fn forgets(&self, line: &ClientLine) -> Option<LinkEnd> {
         match self {
             // One that has gone without a word, or whose messages are not to be trusted any more, is found out by asking.
-            Asked::Connection(remote) => timeout(line.renew, remote.ended()).await.ok(),
+            Asked::Connection(_, remote) => timeout(line.renew, remote.ended()).await.ok(),
             Asked::Datagrams(..) => {
                 sleep(line.renew).await;
                 None
@@ -154,9 +155,16 @@ impl Asked {
         }
     }
 
+    /// Has the next request made by another connection: this one leads nowhere, though nothing has ended it.
+    fn give_up_connection(&mut self) {
+        if let Asked::Connection(client, remote) = self {
+            *remote = client.remote(remote.addr());
+        }
+    }
+
     async fn close(&self) {
         match self {
-            Asked::Connection(remote) => remote.close().await,
+            Asked::Connection(_, remote) => remote.close().await,
             Asked::Datagrams(node, _) => {
                 node.shutdown(Duration::ZERO).await;
             }
@@ -260,8 +268,8 @@ async fn subscribe(line: &ClientLine) -> Result<(), Failure> {
         async { None }
     };
     let builder = builder(line).on((Kind::NOTIFY_URI, line.uri.clone()), notified);
-    let server = Asked::new(line, builder)?;
-    if let Some(failed) = enough.run_until_cancelled(stay_subscribed(line, &server)).await {
+    let mut server = Asked::new(line, builder)?;
+    if let Some(failed) = enough.run_until_cancelled(stay_subscribed(line, &mut server)).await {
         return failed;
     }
     server.close().await;
@@ -273,13 +281,19 @@ async fn subscribe(line: &ClientLine) -> Result<(), Failure> {
 }
 
 /// Subscribes whenever the server may have forgotten it, until that fails.
-async fn stay_subscribed(line: &ClientLine, server: &Asked) -> Result<(), Failure> {
+async fn stay_subscribed(line: &ClientLine, server: &mut Asked) -> Result<(), Failure> {
     let mut is_known = false;
     loop {
         match ask(line, server).await {
             // It was restarted, and knows no session any more: the next request makes one.
             Err(Failure::Refused(_)) if is_known && line.reconnect => {
                 is_known = false;
+                continue;
+            }
+            Err(Failure::TimedOut(text)) if is_known && line.reconnect => {
+                tell!("message_client: {}: it is asked anew", shown(&text));
+                is_known = false;
+                server.give_up_connection();
                 continue;
             }
             asked => _ = asked?,

@@ -296,6 +296,75 @@ fn a_subscriber_reconnects_as_often_as_it_is_cut_off() {
     assert!(support::eventually(LONG, || *heard.lock().unwrap() == b"it"));
 }
 
+/// The next who connects, unless `program` ends before.
+fn next_connection(listener: &std::net::TcpListener, program: &mut Child) -> Option<std::net::TcpStream> {
+    listener.set_nonblocking(true).unwrap();
+    let mut accepted = None;
+    let is_over = support::eventually(LONG, || {
+        accepted = listener.accept().ok();
+        accepted.is_some() || program.try_wait().unwrap().is_some()
+    });
+    assert!(is_over, "nobody connects");
+    let (stream, _) = accepted?;
+    stream.set_nonblocking(false).unwrap();
+    Some(stream)
+}
+
+fn said_to_subscribers(words: &[(Kind, &'static str)]) -> Vec<u8> {
+    let messages = words.iter().map(|(kind, content)| Message::new(*kind, "news", *content));
+    messages.flat_map(|message| message.to_octets().unwrap()).collect()
+}
+
+#[test]
+fn a_subscriber_whose_renewal_nobody_answers_connects_anew() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut subscriber = support::kill_with_parent(example("message_client"));
+    subscriber.args(["--addr", &address, "--timeout", "3", "--renew", "0.1", "--reconnect"]);
+    let mut subscriber =
+        subscriber.args(["sub", "news", "--count", "1"]).stdout(Stdio::piped()).spawn().unwrap();
+    // It stays open, and nothing more comes on it: as when a host has lost its power.
+    let mut silent = next_connection(&listener, &mut subscriber).unwrap();
+    assert!(silent.read(&mut [0; 1000]).unwrap() > 0);
+    silent.write_all(&said_to_subscribers(&[(Kind::CONFIRM_SUBSCRIBE, "")])).unwrap();
+    let Some(mut stream) = next_connection(&listener, &mut subscriber) else {
+        panic!("it ended: {:?}", subscriber.wait());
+    };
+    assert!(stream.read(&mut [0; 1000]).unwrap() > 0);
+    stream
+        .write_all(&said_to_subscribers(&[(Kind::CONFIRM_SUBSCRIBE, ""), (Kind::NOTIFY_URI, "it")]))
+        .unwrap();
+    let output = subscriber.wait_with_output().unwrap();
+    assert_eq!((code(&output), &output.stdout[..]), (0, &b"it"[..]));
+}
+
+#[test]
+fn a_subscriber_by_datagrams_whose_renewal_nobody_answers_goes_on_asking() {
+    let node = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    node.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let address = node.local_addr().unwrap().to_string();
+    let mut subscriber = support::kill_with_parent(example("message_client"));
+    subscriber.args(["--addr", &address, "--udp", "--timeout", "3", "--renew", "0.1", "--reconnect"]);
+    let mut subscriber =
+        subscriber.args(["sub", "news", "--count", "1"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut asked = 0;
+    while subscriber.try_wait().unwrap().is_none() {
+        let Ok((_, from)) = node.recv_from(&mut [0; 1000]) else { continue };
+        asked += 1;
+        let words: &[_] = match asked {
+            1 => &[(Kind::CONFIRM_SUBSCRIBE, "")],
+            // As often as a renewal is asked for within its time.
+            2..=4 => &[],
+            _ => &[(Kind::CONFIRM_SUBSCRIBE, ""), (Kind::NOTIFY_URI, "it")],
+        };
+        for word in words {
+            node.send_to(&said_to_subscribers(&[*word]), from).unwrap();
+        }
+    }
+    let output = subscriber.wait_with_output().unwrap();
+    assert_eq!((code(&output), &output.stdout[..]), (0, &b"it"[..]), "asked {asked} times");
+}
+
 #[test]
 fn the_client_program_takes_no_word_for_its_own_that_is_about_another_uri_and_obeys_none() {
     let answers = |answer: fn(&Incoming) -> Message| {

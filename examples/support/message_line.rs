@@ -63,7 +63,8 @@ pub URI CONTENT        publishes it
 --session S        seal everything in a session with this secret, and take nothing else; not for netaio
 --udp              messages are datagrams; that nobody is there is known where the system tells (Linux: code 6, else 3)
 --timeout SECONDS  how long connecting and an answer may take together (default 10)
---reconnect        try again when nobody is there, within the timeout; `sub` does so when its connection is lost, too
+--reconnect        try again when nobody is there, within the timeout; `sub` does so when its connection is lost, too, or when
+                   subscribing anew has no answer in time
 --renew SECONDS    how often `sub` subscribes anew, since nobody may tell that the server is gone, or was restarted (default 20)
 -h, --help         this text
 
