@@ -448,6 +448,46 @@ fn a_handler_that_panics_while_its_future_is_dropped_late_costs_its_own_answer_a
     });
 }
 
+/// What a panic carries, which panics in its turn.
+struct Payload;
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        panic!("as the test wants, again");
+    }
+}
+
+#[test]
+fn a_panic_that_carries_another_costs_its_own_answer_alone() {
+    let panics = |incoming: Incoming| {
+        if incoming.message.content == "panic" {
+            std::panic::panic_any(Payload);
+        }
+        echo(incoming)
+    };
+    run(async {
+        let builder = || Builder::new().on(Kind::REQUEST_URI, panics).request_timeout(SILENCE);
+        let builder =
+            || builder().on_timeout(|_late| -> std::future::Pending<()> { std::panic::panic_any(Payload) });
+        let server = builder().serve(listener()).unwrap();
+        let client = builder().client();
+        let remote = client.connect(server.local_addr()).await.unwrap();
+        let socket = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let node = builder().node(socket()).unwrap();
+        let other = builder().node(socket()).unwrap();
+        for peer in [remote.peer().unwrap(), other.peer(node.local_addr())] {
+            for content in ["fine", "panic", "fine", "panic", "fine"] {
+                let answer = peer.request(Kind::REQUEST_URI, "a", content).await.unwrap();
+                let kind = if content == "panic" { Kind::ERROR } else { Kind::RESPOND_URI };
+                assert_eq!(answer.kind, kind, "{content}");
+            }
+            // Who is told of it panics, too.
+            let late = peer.timeout(Duration::ZERO).request(Kind::REQUEST_URI, "a", "fine").await;
+            assert!(late.unwrap_err().is_timeout());
+        }
+    });
+}
+
 /// Panics over content that names what it is about to do.
 struct Fragile;
 

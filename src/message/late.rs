@@ -6,7 +6,6 @@ use std::{
     fmt,
     future::Future,
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::{Rc, Weak},
     time::Duration,
@@ -15,7 +14,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    contain::drop_contained,
+    contain::{attempt, drop_contained},
     limits::MESSAGE_LATE_HANDLERS,
     message::{
         client::{Reconnect, Remote},
@@ -115,7 +114,7 @@ impl Lateness {
             return;
         }
         // What it does before its first pause, it does before the caller goes on. Its panic has been told by the hook.
-        let Ok(handling) = catch_unwind(AssertUnwindSafe(|| handler(late))) else { return };
+        let Some(handling) = attempt(|| handler(late)) else { return };
         let handling = async { contained(|| handling).await.unwrap_or_default() };
         self.at_work.borrow_mut().get_or_insert_with(Scope::new).spawn(handling);
     }

@@ -11,7 +11,6 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     fmt, io,
     net::{IpAddr, SocketAddr},
-    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -19,6 +18,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    contain::contain,
     limits::{
         MESSAGE_ADVERTISE_EVERY, MESSAGE_HOST_SHARE, MESSAGE_INTRODUCTION_BYTES, MESSAGE_INTRODUCTION_VALUES,
         MESSAGE_PEER_ADDRESSES, MESSAGE_PEER_CONNECTIONS, MESSAGE_PEER_EXPIRY, MESSAGE_PEER_ID_BYTES,
@@ -363,7 +363,7 @@ impl Peers {
         let hook = self.hook.borrow().clone();
         if let Some(hook) = hook {
             // Its panic ends nothing, and has been told by the panic hook.
-            let _ = catch_unwind(AssertUnwindSafe(|| hook(event)));
+            contain(|| hook(event));
         }
     }
 }

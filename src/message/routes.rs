@@ -6,7 +6,6 @@ use std::{
     fmt,
     future::Future,
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -15,7 +14,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    contain::drop_contained,
+    contain::{attempt, drop_contained},
     limits::MESSAGE_CALM_CALLS,
     message::{layer::Layer, peer::Peer},
     proto::message::{Kind, Message},
@@ -129,21 +128,21 @@ where
     ) -> Called {
         let Some(message) = message.take() else { return Called::Done };
         let mut place = self.place.take().unwrap_or_else(|| Box::pin(None));
-        let is_done = catch_unwind(AssertUnwindSafe(|| {
+        let is_done = attempt(|| {
             place.set(Some((self.handler)(Incoming { message, peer: peer.clone() })));
             let Poll::Ready(answered) = poll(&mut place, context) else { return false };
             *answer = answered;
             place.set(None);
             true
-        }));
+        });
         match is_done {
-            Ok(true) => {
+            Some(true) => {
                 self.place.set(Some(place));
                 Called::Done
             }
-            Ok(false) => Called::Waits(Box::pin(Waiting(place))),
-            Err(_payload) => {
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(place)));
+            Some(false) => Called::Waits(Box::pin(Waiting(place))),
+            None => {
+                drop_contained(place);
                 Called::Panicked
             }
         }
