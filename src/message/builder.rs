@@ -226,9 +226,9 @@ impl Builder {
         self
     }
 
-    /// How long handlers may still be at work when the peer has ended its side, until the next of them has to be done; 1 s by
-    /// default. Most that do so have gone, and their handlers work for nobody; who only sends no more (`nc -N`) has answers that
-    /// take longer with more.
+    /// How long handlers may still be at work when the peer has ended its side, or has sent what ends the connection, until the
+    /// next of them has to be done; 1 s by default. Most that do so have gone, and their handlers work for nobody; who only sends
+    /// no more (`nc -N`) has answers that take longer with more.
     pub fn half_closed(mut self, patience: Duration) -> Builder {
         self.settings.half_closed = patience;
         self

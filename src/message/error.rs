@@ -54,6 +54,19 @@ impl LinkEnd {
         }
     }
 
+    /// Whether nothing more is read of the peer, which may read still: what came whole before that is handled and answered.
+    pub(super) fn lets_peer_read(&self) -> bool {
+        match self {
+            LinkEnd::PeerClosed | LinkEnd::CutOff | LinkEnd::Protocol(_) | LinkEnd::Session(_) => true,
+            LinkEnd::Closed
+            | LinkEnd::Idle
+            | LinkEnd::SlowWriter
+            | LinkEnd::SlowReader
+            | LinkEnd::Replaced
+            | LinkEnd::Io(..) => false,
+        }
+    }
+
     pub(super) fn io(doing: &'static str, error: &io::Error) -> LinkEnd {
         // The error itself cannot be shared out; its kind and its words can.
         LinkEnd::Io(doing, Rc::new(io::Error::new(error.kind(), error.to_string())))

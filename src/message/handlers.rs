@@ -1,7 +1,8 @@
 //! The handlers of what one connection has brought.
 //!
 //! A peer that numbers its requests has its handlers run side by side, bounded; the messages of others are handled one after
-//! the other, since nothing but their order tells their answers apart.
+//! the other, since nothing but their order tells their answers apart. So what is refused of the latter without any handler has
+//! its turn among them.
 //!
 //! When there are as many as there may be, further messages wait in the socket. But handlers may have asked the peer, and
 //! its answers come behind those messages: then they are read, and held here, bounded, until handlers have ended.
@@ -38,8 +39,9 @@ use crate::{
     worker::{Scope, dump::Told},
 };
 
-/// A message, and whose it is; it is given away where it stands.
-type Taken = (Rc<Route>, Option<Message>);
+/// A message, and whose it is; it is given away where it stands. Nobody's is what the peer is told in its turn: that
+/// one of its messages was refused.
+type Task = (Option<Rc<Route>>, Option<Message>);
 
 pub(super) struct Handlers {
     /// `None` before the connection is carried, and behind.
@@ -47,13 +49,13 @@ pub(super) struct Handlers {
     /// Begun or waiting for that, those held among them.
     at_work: Cell<usize>,
     /// Messages for which there is no handler yet, in their order, and their octets.
-    held: RefCell<VecDeque<Taken>>,
+    held: RefCell<VecDeque<Task>>,
     held_bytes: Cell<usize>,
     /// Waits for there to be fewer.
     reader: Cell<Option<Waker>>,
-    numbered: RefCell<VecDeque<Taken>>,
+    numbered: RefCell<VecDeque<Task>>,
     runner: Cell<Runner>,
-    in_order: RefCell<VecDeque<Taken>>,
+    in_order: RefCell<VecDeque<Task>>,
     /// Somebody works off what is in order.
     is_ordered: Cell<bool>,
 }
@@ -153,11 +155,16 @@ impl Handlers {
         !self.held.borrow().is_empty()
     }
 
+    /// Whether messages without numbers are at work, or may wait for that: whatever is said of one that comes now waits its turn.
+    pub(super) fn is_any_in_order(&self) -> bool {
+        self.is_ordered.get() || self.is_any_held()
+    }
+
     fn may_hold(&self, octets: usize) -> bool {
         self.held.borrow().len() < MESSAGE_HELD && self.held_bytes.get() + octets <= MESSAGE_HELD_BYTES
     }
 
-    fn hold(&self, route: Rc<Route>, message: &mut Option<Message>) {
+    fn hold(&self, route: Option<Rc<Route>>, message: &mut Option<Message>) {
         let Some(message) = message.take() else { return };
         self.at_work.set(self.at_work.get() + 1);
         self.held_bytes.set(self.held_bytes.get() + message.memory());
@@ -166,7 +173,7 @@ impl Handlers {
     }
 
     /// The first message that was held, when there is room for its handler.
-    fn next_held(&self) -> Option<Taken> {
+    fn next_held(&self) -> Option<Task> {
         let mut held = self.held.borrow_mut();
         if self.at_work.get() - held.len() >= MESSAGE_HANDLERS {
             return None;
@@ -179,7 +186,7 @@ impl Handlers {
 
 impl Link {
     /// Has a message handled, which is taken away.
-    pub(super) fn handle(self: &Rc<Self>, route: Rc<Route>, message: &mut Option<Message>) {
+    pub(super) fn handle(self: &Rc<Self>, route: Option<Rc<Route>>, message: &mut Option<Message>) {
         let handlers = &self.handlers;
         handlers.at_work.set(handlers.at_work.get() + 1);
         self.begin(route, message);
@@ -190,7 +197,7 @@ impl Link {
     #[cold]
     pub(super) async fn handle_later(
         self: &Rc<Self>,
-        route: Rc<Route>,
+        route: Option<Rc<Route>>,
         message: &mut Option<Message>,
         reader: &OwnedReadHalf,
     ) -> io::Result<()> {
@@ -293,7 +300,7 @@ impl Link {
         }
     }
 
-    fn begin(self: &Rc<Self>, route: Rc<Route>, message: &mut Option<Message>) {
+    fn begin(self: &Rc<Self>, route: Option<Rc<Route>>, message: &mut Option<Message>) {
         let handlers = &self.handlers;
         if message.as_ref().is_some_and(is_numbered) {
             handlers.numbered.borrow_mut().push_back((route, message.take()));
@@ -345,7 +352,7 @@ impl Link {
                 return Poll::Pending;
             }
             let mut taken = handlers.numbered.borrow_mut().pop_front();
-            let Some((route, message)) = &mut taken else {
+            let Some((Some(route), message)) = &mut taken else {
                 handlers.runner.set(Runner::Asleep(context.waker().clone()));
                 return Poll::Pending;
             };
@@ -370,7 +377,11 @@ impl Link {
             self.fewer_answers().await;
             let Some((route, mut message)) = next() else { break };
             let _at_work = AtWork(&self.handlers);
-            self.peer().answer(route, &mut message).await;
+            match (route, &mut message) {
+                (Some(route), message) => self.peer().answer(route, message).await,
+                (None, Some(complaint)) => self.peer().tell(complaint),
+                (None, None) => {}
+            }
             self.note_handled();
         }
         self.handlers.is_ordered.set(false);

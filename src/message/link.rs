@@ -34,7 +34,7 @@ use crate::{
         metrics::count,
         node::Node,
         parting::Voice,
-        peer::{End, INVALID, Peer},
+        peer::{End, Peer, Taken},
         queue::{Batch, Purpose, Queue, Rejected, SlowPeer},
         topics::Subscriptions,
     },
@@ -139,9 +139,9 @@ impl Link {
         self.note_end(LinkEnd::Closed);
         self.queue.close();
         if !self.over.is_cancelled() {
-            // Whoever stops a server says how long this may take, a peer that has ended its side may read for as long as it
+            // Whoever stops a server says how long this may take, a peer of which no more is read may read for as long as it
             // likes, and one that takes nothing has its time.
-            let is_patient = stopping.is_cancelled() || matches!(self.end(), Some(LinkEnd::PeerClosed));
+            let is_patient = stopping.is_cancelled() || self.end().is_some_and(|end| end.lets_peer_read());
             let patience = if is_patient { Duration::MAX } else { MESSAGE_LAST_WORDS };
             let _ = timeout(patience, part(&mut reader, write)).await;
         }
@@ -152,9 +152,12 @@ impl Link {
         let has_read = Cell::new(false);
         let mut reading = pin!(async {
             let end = self.read(reader).await;
-            // A peer that sends no more may still read.
-            let reads = matches!(end, LinkEnd::PeerClosed);
-            if reads {
+            // A peer that sends no more, or makes no sense any more, may still read; one that was not agreed with is told nothing.
+            let is_refused = matches!(end, LinkEnd::Session(_)) && self.guard.is_to_offer();
+            let reads = end.lets_peer_read() && !is_refused;
+            if is_refused {
+                self.finish(end);
+            } else if reads {
                 self.note_end(end);
                 self.awaits_handlers();
                 self.handle_held().await;
@@ -441,25 +444,16 @@ impl Link {
                 if !matches!(polled, Ok(false)) {
                     self.awaits_nothing();
                     self.has_heard.set(true);
+                    if self.is_crowded() {
+                        if let Err(error) = self.less_crowded(reader).await {
+                            return LinkEnd::io("reading", &error);
+                        }
+                    }
                 }
-                match polled {
+                let taken = match polled {
                     Ok(true) => {
-                        if self.is_crowded() {
-                            if let Err(error) = self.less_crowded(reader).await {
-                                return LinkEnd::io("reading", &error);
-                            }
-                        }
                         self.note_subscription(message.as_ref());
-                        if let Some(route) = peer.take(&mut message, self.serves.get()) {
-                            if self.handlers.is_full() {
-                                let handled = self.handle_later(route, &mut message, reader).await;
-                                if let Err(error) = handled {
-                                    return LinkEnd::io("reading", &error);
-                                }
-                            } else {
-                                self.handle(route, &mut message);
-                            }
-                        }
+                        peer.take(&mut message, self.serves.get())
                     }
                     Ok(false) => break,
                     Err(error) => {
@@ -467,8 +461,21 @@ impl Link {
                         if !error.is_recoverable() {
                             return LinkEnd::Protocol(error);
                         }
-                        peer.complain(None, Kind::ERROR, INVALID);
+                        peer.take_invalid(&mut message)
                     }
+                };
+                let route = match taken {
+                    Taken::None => continue,
+                    Taken::Broken(error) => return LinkEnd::Session(*error),
+                    Taken::For(route) => Some(route),
+                    Taken::Refused => None,
+                };
+                if self.handlers.is_full() {
+                    if let Err(error) = self.handle_later(route, &mut message, reader).await {
+                        return LinkEnd::io("reading", &error);
+                    }
+                } else {
+                    self.handle(route, &mut message);
                 }
             }
             self.awaits(decoder.is_inside());

@@ -20,7 +20,10 @@ use std::{
 
 use bytes::Bytes;
 
-pub(super) use self::answering::{Handling, contained};
+pub(super) use self::{
+    answering::{Handling, contained},
+    taking::Taken,
+};
 use crate::{
     message::{
         asks::Asks,

@@ -4,50 +4,56 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::{End, Peer};
+use super::{End, INVALID, Peer};
 use crate::{
     limits::MESSAGE_REPEATED_URI,
     message::{
-        error::{LinkEnd, RequestError},
-        guard::Accepted,
-        layer::Refused,
-        metrics::count,
-        queue::Purpose,
-        routes::Route,
+        error::RequestError, guard::Accepted, layer::Refused, metrics::count, queue::Purpose, routes::Route,
     },
     proto::message::{
-        Channel, Kind, Message, OFFER_URI, Offer, is_answer, plugins::PluginError, repeat_number,
+        Channel, Kind, Message, OFFER_URI, Offer, is_answer, is_numbered, plugins::PluginError, repeat_number,
     },
 };
+
+/// What there is to do about something that has come.
+pub(in crate::message) enum Taken {
+    /// Nothing any more.
+    None,
+    /// It stands where it stood, and is for this handler.
+    For(Rc<Route>),
+    /// What the peer is to be told of it stands there instead, and waits for its turn behind messages that came before.
+    Refused,
+    /// The connection is to end: it is not in the session, or is not what it should be there.
+    Broken(Box<PluginError>),
+}
 
 impl Peer {
     /// Gives a message to the request that it answers; else says which handler it is for, if any is, and leaves it there. When the node `serves`
     /// no more, only answers are taken.
-    pub(in crate::message) fn take(&self, taken: &mut Option<Message>, serves: bool) -> Option<Rc<Route>> {
-        let message = taken.as_mut()?;
+    pub(in crate::message) fn take(&self, taken: &mut Option<Message>, serves: bool) -> Taken {
+        let Some(message) = taken else { return Taken::None };
         count(&self.node().counts.received, 1);
         let said = self.said();
         if self.is_offer(message) {
-            return None;
+            return Taken::None;
         }
         if matches!(self.end, End::Far(_)) && Offer::is_accepted_by(message) && !self.asks().awaits(message) {
             // Whether it is right is costly to know.
             count(&self.node().counts.refused, 1);
-            return None;
+            return Taken::None;
         }
         if let Err(refused) = self.guard().unwrap(message, said.as_deref()) {
-            self.refuse(message, &refused);
-            return None;
+            return self.refuse(taken, &refused);
         }
         // Without the session that there has to be, nothing but the refusal of one is heard.
         if self.guard().is_barred() && !self.asks().is_answer_about(OFFER_URI.as_bytes(), message) {
             count(&self.node().counts.refused, 1);
-            return None;
+            return Taken::None;
         }
         if let End::Far(far) = &self.end {
             far.hear();
             if far.defers(message, || Ok(message.clone())) {
-                return None;
+                return Taken::None;
             }
         }
         if let Some(answered) = self.asks().answered(message) {
@@ -55,10 +61,10 @@ impl Peer {
                 self.asks().give(ticket, taken);
             }
             self.send_waiting();
-            return None;
+            return Taken::None;
         }
         if !serves {
-            return None;
+            return Taken::None;
         }
         if !self.node().peers.is_empty() {
             self.node().peers.heard(self.addr());
@@ -70,25 +76,30 @@ impl Peer {
                     gone.iter().for_each(|address| far.air.unsubscribe_all(*address));
                 }
                 self.introduce(message, answer);
-                return None;
+                return Taken::None;
             }
         }
         let Some(route) = self.node().routes.find(message, self.addr()) else {
             if self.node().answers_unknown && may_be_answered(message) {
-                self.complain(Some(message), Kind::NOT_FOUND, "not found");
+                return self.complain_in_turn(taken, Kind::NOT_FOUND, "not found");
             }
-            return None;
+            return Taken::None;
         };
         if let Err(refused) = self.guard().unwrap_in(&route.layer, message, said.as_deref()) {
-            self.refuse(message, &refused);
-            return None;
+            return self.refuse(taken, &refused);
         }
         // What there is no room for is no message that a handler for one has had.
         if matches!(&self.end, End::Far(far) if !far.air.has_room(far)) {
-            return None;
+            return Taken::None;
         }
         self.node().routes.spend(&route);
-        Some(route)
+        Taken::For(route)
+    }
+
+    /// What is left of a message whose octets were damaged: nobody knows its number.
+    pub(in crate::message) fn take_invalid(&self, taken: &mut Option<Message>) -> Taken {
+        *taken = None;
+        self.complain_in_turn(taken, Kind::ERROR, INVALID)
     }
 
     /// Whether a message offers a session; it is answered then.
@@ -127,30 +138,32 @@ impl Peer {
     }
 
     /// A message that did not come through a layer. Who asked is told, in plain; answers end what they answer.
-    fn refuse(&self, message: &Message, refused: &Refused) {
+    fn refuse(&self, taken: &mut Option<Message>, refused: &Refused) -> Taken {
         count(&self.node().counts.refused, 1);
+        let Some(message) = taken else { return Taken::None };
         if let Refused::Seal(error) = refused {
-            return match &self.end {
-                End::Link(link) => link.finish(LinkEnd::Session(*error)),
+            match &self.end {
+                End::Link(_) => return Taken::Broken(Box::new(*error)),
                 End::Far(_) => self.refuse_datagram(message, *error),
-            };
+            }
+            return Taken::None;
         }
         if !may_be_answered(message) {
             let is_error = message.kind.is_error();
             let text = || if is_error { lossy(&message.content) } else { refused.to_string() };
             let error = || RequestError::NotGenuine(text());
             if matches!(&self.end, End::Far(far) if far.defers(message, || Err(error()))) {
-                return;
+                return Taken::None;
             }
             if let Some(answered) = self.asks().refused(message) {
                 self.settle(answered, error());
             }
-            return;
+            return Taken::None;
         }
         match refused {
-            Refused::Auth(text) => self.complain(Some(message), Kind::AUTH_ERROR, text),
+            Refused::Auth(text) => self.complain_in_turn(taken, Kind::AUTH_ERROR, text),
             Refused::Cipher(_) | Refused::Seal(_) => {
-                self.complain(Some(message), Kind::ERROR, "decryption failed");
+                self.complain_in_turn(taken, Kind::ERROR, "decryption failed")
             }
         }
     }
@@ -180,15 +193,37 @@ impl Peer {
         }
     }
 
+    /// Tells the peer what is wrong with a message. Without a number of it nothing but its turn says which one that is.
+    #[cold]
+    fn complain_in_turn(&self, taken: &mut Option<Message>, kind: Kind, text: &str) -> Taken {
+        let has_turn = taken.as_ref().is_none_or(|message| !is_numbered(message));
+        match &self.end {
+            End::Link(link) if has_turn && link.handlers.is_any_in_order() => {
+                *taken = self.complaint(taken.as_ref(), kind, text);
+                Taken::Refused
+            }
+            End::Link(_) | End::Far(_) => {
+                self.complain(taken.as_ref(), kind, text);
+                Taken::None
+            }
+        }
+    }
+
     /// Tells the peer what is wrong. Only what is not found is told in the node's layer: who is told anything else is
     /// not known to be able to read that.
     pub(in crate::message) fn complain(&self, about: Option<&Message>, kind: Kind, text: &str) {
-        let Some(mut complaint) = self.complaint(about, kind, text) else { return };
+        if let Some(mut complaint) = self.complaint(about, kind, text) {
+            self.tell(&mut complaint);
+        }
+    }
+
+    /// Sends what the peer is told is wrong.
+    pub(in crate::message) fn tell(&self, complaint: &mut Message) {
         // Who has gone learns nothing.
-        let _ = if kind == Kind::NOT_FOUND || self.guard().is_sealed() {
-            self.send_outer(&mut complaint, Purpose::Answer)
+        let _ = if complaint.kind == Kind::NOT_FOUND || self.guard().is_sealed() {
+            self.send_outer(complaint, Purpose::Answer)
         } else {
-            self.send_plain(&complaint, Purpose::Answer)
+            self.send_plain(complaint, Purpose::Answer)
         };
     }
 

@@ -42,7 +42,7 @@ use crate::{
         layer::Layer,
         metrics::Metrics,
         node::Node,
-        peer::{INVALID, Peer},
+        peer::{INVALID, Peer, Taken},
     },
     net::UdpSocket,
     proto::message::{DecodeError, Kind, Message, Session, plugins::PluginError},
@@ -436,7 +436,8 @@ impl Air {
     /// Deals with a message; a handler may have to.
     fn take(self: &Rc<Self>, far: Rc<Far>, message: Message, handlers: &Scope) {
         let (peer, mut message) = (Peer::far(far.clone()), Some(message));
-        let Some(route) = peer.take(&mut message, self.phase.get() == Phase::Serving) else { return };
+        let taken = peer.take(&mut message, self.phase.get() == Phase::Serving);
+        let Taken::For(route) = taken else { return };
         // Without room it is answered as well; only what it has at work is counted anew with each datagram.
         let _known = self.fars.admit(&far);
         self.has_started.set(true);
