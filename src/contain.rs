@@ -16,6 +16,7 @@ pub(crate) fn contain(act: impl FnOnce()) {
 }
 
 /// Does `act`, and says what came of it; `None` when it panicked, which ends here.
+#[inline]
 pub(crate) fn attempt<R>(act: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(act)).map_err(forget_payload).ok()
 }
@@ -30,6 +31,7 @@ pub(crate) fn wake_contained(waker: Waker) {
     contain(|| waker.wake());
 }
 
+#[cold]
 fn forget_payload(payload: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(second);
