@@ -21,8 +21,8 @@ use tell::tell;
 use wakering::{
     CancellationToken,
     message::{
-        Builder, Client, Incoming, Kind, LinkEnd, Message, Peer, Reconnect, Remote, RequestError, SendError,
-        UdpNode,
+        Builder, Client, Incoming, Kind, LinkEnd, Message, Peer, PluginError, Reconnect, Remote,
+        RequestError, SendError, UdpNode,
     },
     net::{TcpConnector, UdpSocket},
     time::{sleep, timeout},
@@ -242,7 +242,9 @@ fn failure(error: &RequestError, line: &ClientLine, server: &Asked) -> Failure {
         | RequestError::Lost(_)
         | RequestError::Unsent(_)
         | RequestError::Send(SendError::Closed | SendError::System(_)) => Failure::NoConnection(text),
-        RequestError::Send(SendError::Encode(_) | SendError::Datagram { .. }) => Failure::TooLong(text),
+        RequestError::Send(
+            SendError::Encode(_) | SendError::Datagram { .. } | SendError::Plugin(PluginError::TooLong(_)),
+        ) => Failure::TooLong(text),
         _ => Failure::Refused(text),
     }
 }

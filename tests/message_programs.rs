@@ -366,6 +366,20 @@ fn a_subscriber_by_datagrams_whose_renewal_nobody_answers_goes_on_asking() {
 }
 
 #[test]
+fn what_is_too_long_for_a_session_is_a_mistake_of_who_asks() {
+    for by in [&["--session", "s"][..], &["--session", "s", "--udp"]] {
+        let server = Process::start("message_server", by);
+        let put = |content: &str| ask(&server, &[by, &["put", "a", content]].concat());
+        let content = "x".repeat(65_404);
+        assert_eq!(code(&put(&content[..65_403])), 0, "{by:?}");
+        let refused = put(&content);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(code(&refused), 2, "{by:?}: {said}");
+        assert!(said.contains("65423") && said.contains("65422"), "{said}");
+    }
+}
+
+#[test]
 fn the_client_program_takes_no_word_for_its_own_that_is_about_another_uri_and_obeys_none() {
     let answers = |answer: fn(&Incoming) -> Message| {
         let outcome = wakering::run(async {

@@ -22,6 +22,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::limits::MESSAGE_BODY_BYTES;
+
 use super::{Fields, Message, Value};
 
 /// Octets of a nonce.
@@ -145,7 +147,9 @@ pub enum PluginError {
     #[error("a session is required, and there is none with this peer")]
     NoSession,
     /// The body is too long with what is added to it.
-    #[error("the encrypted body would have {0} octets, which is more than a message holds")]
+    #[error(
+        "uri and content would have {0} octets when they are sealed, and a message holds {MESSAGE_BODY_BYTES}"
+    )]
     TooLong(usize),
     /// It panicked, which the panic hook has told of.
     #[error("the plugin failed")]
