@@ -32,6 +32,8 @@ use wakering::{
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often it is asked within the timeout what may be asked twice.
 const TRIES: u32 = 3;
+/// How often connecting is tried within the timeout, at least.
+const ATTEMPTS: u32 = 4;
 
 /// Why it did not do what it was to do, and with which code it ends.
 enum Failure {
@@ -207,7 +209,13 @@ fn builder(line: &ClientLine) -> Builder {
 }
 
 fn client(line: &ClientLine, builder: Builder) -> Client {
-    if line.reconnect { builder.reconnect(Reconnect::default()).client() } else { builder.client() }
+    if !line.reconnect {
+        return builder.client();
+    }
+    let mut policy = Reconnect::default();
+    // A longer pause would leave no time for what comes behind it.
+    policy.most_pause = (line.timeout / ATTEMPTS).clamp(policy.least_pause, policy.most_pause);
+    builder.reconnect(policy).client()
 }
 
 /// Asks what the command line says, and judges the answer.

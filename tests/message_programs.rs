@@ -366,6 +366,24 @@ fn a_subscriber_by_datagrams_whose_renewal_nobody_answers_goes_on_asking() {
 }
 
 #[test]
+fn a_subscriber_whose_connections_are_short_never_rests_for_longer_than_it_has_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut subscriber = support::kill_with_parent(example("message_client"));
+    subscriber.args(["--addr", &address, "--timeout", "2", "--reconnect", "sub", "news", "--count", "9"]);
+    let mut subscriber = subscriber.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // With pauses that double, from 50 ms, the eighth would be longer than its time.
+    while let Some(mut stream) = next_connection(&listener, &mut subscriber) {
+        assert!(stream.read(&mut [0; 1000]).unwrap() > 0);
+        let words = [(Kind::CONFIRM_SUBSCRIBE, ""), (Kind::NOTIFY_URI, "x")];
+        stream.write_all(&said_to_subscribers(&words)).unwrap();
+    }
+    let output = subscriber.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((code(&output), &output.stdout[..]), (0, &b"xxxxxxxxx"[..]), "{said}");
+}
+
+#[test]
 fn what_is_too_long_for_a_session_is_a_mistake_of_who_asks() {
     for by in [&["--session", "s"][..], &["--session", "s", "--udp"]] {
         let server = Process::start("message_server", by);
