@@ -244,7 +244,10 @@ fn failure(error: &RequestError, line: &ClientLine, server: &Asked) -> Failure {
     let text = format!("{}: {error}", line.addr);
     match error {
         // As long as there is no connection, it is that which took too long.
-        _ if error.is_timeout() && !server.is_there() => Failure::NoConnection(text + &server.absence()),
+        _ if error.is_timeout() && !server.is_there() => {
+            let absence = server.absence();
+            Failure::NoConnection(format!("{}: cannot connect in time{absence}", line.addr))
+        }
         _ if error.is_timeout() => Failure::TimedOut(text),
         RequestError::Connect(_)
         | RequestError::Lost(_)

@@ -30,7 +30,7 @@ use bytes::Bytes;
 use message_line::ServerLine;
 use tell::tell;
 use wakering::{
-    message::{Builder, Incoming, Kind, Message, SendError, Servers, UdpNode},
+    message::{Builder, Incoming, Kind, Message, SendError, Servers, Stopped, UdpNode},
     net::UdpSocket,
 };
 
@@ -60,8 +60,8 @@ fn run(line: ServerLine) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(line: ServerLine) -> Result<(), Box<dyn Error>> {
-    let (addr, store) = (line.addr, Arc::new(Store::default()));
-    let server = if line.udp {
+    let (addr, is_udp, store) = (line.addr, line.udp, Arc::new(Store::default()));
+    let server = if is_udp {
         let own: Rc<OnceCell<UdpNode>> = Rc::default();
         let node = handlers(&line, &store, News::OfNode(own.clone())).node(UdpSocket::bind(addr)?)?;
         let _ = own.set(node.clone());
@@ -71,7 +71,11 @@ async fn serve(line: ServerLine) -> Result<(), Box<dyn Error>> {
         Serving::Connections(Servers::start_on_all(addr, factory)?)
     };
     serving::until_signal(server.local_addr(), server.closed()).await?;
-    server.shutdown().await;
+    let aborted = server.shutdown().await.aborted;
+    if aborted > 0 {
+        let what = if is_udp { "handlers" } else { "connections" };
+        tell!("message_server: {what} that were aborted {GRACE:?} after the signal: {aborted}");
+    }
     Ok(())
 }
 
@@ -120,11 +124,11 @@ impl Serving {
         };
     }
 
-    async fn shutdown(&self) {
+    async fn shutdown(&self) -> Stopped {
         match self {
             Serving::Connections(servers) => servers.shutdown(GRACE).await,
             Serving::Datagrams(node) => node.shutdown(GRACE).await,
-        };
+        }
     }
 }
 

@@ -398,6 +398,45 @@ fn what_is_too_long_for_a_session_is_a_mistake_of_who_asks() {
 }
 
 #[test]
+fn the_client_program_says_that_nobody_takes_its_connection() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    let full = loop {
+        match std::net::TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
+            Ok(stream) if waiting.len() < 800 => waiting.push(stream),
+            Ok(_) => return,
+            Err(error) => break error,
+        }
+    };
+    if full.kind() != std::io::ErrorKind::TimedOut {
+        return; // Where the system refuses what has no place.
+    }
+    let mut client = Command::new(example("message_client"));
+    client.args(["--addr", &address.to_string(), "--timeout", "0.3", "get", "a"]);
+    let output = client.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(code(&output) == 6 && said.contains("cannot connect in time"), "{said}");
+}
+
+#[test]
+fn a_server_says_how_many_it_did_not_wait_for_any_longer() {
+    let server = Process::start("message_server", &[]);
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    assert_eq!(code(&ask(&server, &["put", "a", &"x".repeat(60_000)])), 0);
+    // It asks for more than the system keeps for it, and reads nothing.
+    let asks = Message::new(Kind::REQUEST_URI, "a", "").to_octets().unwrap().repeat(1000);
+    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    let _ = stream.write_all(&asks);
+    let idle = std::net::TcpStream::connect(server.address).unwrap();
+    server.signal(Signal::Terminate);
+    let (status, _, said) = server.wait(LONG);
+    drop((stream, idle));
+    assert_eq!(status.code(), Some(0));
+    assert!(said.contains("connections that were aborted") && said.trim_end().ends_with(": 1"), "{said:?}");
+}
+
+#[test]
 fn the_client_program_takes_no_word_for_its_own_that_is_about_another_uri_and_obeys_none() {
     let answers = |answer: fn(&Incoming) -> Message| {
         let outcome = wakering::run(async {
