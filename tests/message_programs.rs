@@ -420,6 +420,19 @@ fn the_client_program_says_that_nobody_takes_its_connection() {
 }
 
 #[test]
+fn the_client_program_says_when_an_answer_is_not_signed() {
+    for (by, with) in [(&[][..], &["--secret", "s"][..]), (&["--key", "k"], &["--key", "k", "--secret", "s"])]
+    {
+        let server = Process::start("message_server", by);
+        let output = ask(&server, &[with, &["get", "missing"]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(code(&output), 5, "{said}");
+        assert!(said.contains("authentication") && !said.contains("not found"), "{said}");
+        assert!(said.is_ascii(), "no ciphertext: {said}");
+    }
+}
+
+#[test]
 fn a_server_says_how_many_it_did_not_wait_for_any_longer() {
     let server = Process::start("message_server", &[]);
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();

@@ -149,9 +149,7 @@ impl Peer {
             return Taken::None;
         }
         if !may_be_answered(message) {
-            let is_error = message.kind.is_error();
-            let text = || if is_error { lossy(&message.content) } else { refused.to_string() };
-            let error = || RequestError::NotGenuine(text());
+            let error = || RequestError::NotGenuine(distrust(message, refused));
             if matches!(&self.end, End::Far(far) if far.defers(message, || Err(error()))) {
                 return Taken::None;
             }
@@ -247,6 +245,17 @@ impl Peer {
 /// Whether a message may be answered without its handler wanting it: who answers answers never stops.
 fn may_be_answered(message: &Message) -> bool {
     !message.kind.ends_an_exchange() && !is_answer(message)
+}
+
+/// Why an answer is not taken for one.
+fn distrust(answer: &Message, refused: &Refused) -> String {
+    // Who does not know us says so in plain. What else he says would pass for the peer's word, or is encrypted.
+    let is_plain = matches!(answer.kind, Kind::AUTH_ERROR | Kind::ERROR);
+    match (std::str::from_utf8(&answer.content), refused) {
+        (Ok(words), _) if is_plain => words.to_owned(),
+        (_, Refused::Auth(text)) => format!("the answer did not pass authentication: {text}"),
+        (_, Refused::Cipher(_) | Refused::Seal(_)) => refused.to_string(),
+    }
 }
 
 fn lossy(octets: &[u8]) -> String {

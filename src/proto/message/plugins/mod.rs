@@ -22,9 +22,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::limits::MESSAGE_BODY_BYTES;
-
 use super::{Fields, Message, Value};
+use crate::limits::MESSAGE_BODY_BYTES;
 
 /// Octets of a nonce.
 pub(crate) const NONCE: usize = 16;
