@@ -13,7 +13,9 @@ use std::{
 use wakering::{
     Runtime, Scope,
     internals::message::{Decoder, Kinds},
-    message::{Builder, Incoming, Kind, Message, Remote, RequestError, Server, SlowPeer, Value},
+    message::{
+        Builder, Incoming, Kind, Message, Remote, RequestError, SendError, Server, Session, SlowPeer, Value,
+    },
     net::{OwnedReadHalf, TcpConnector, TcpListener, TcpStream},
     time::{ManualClock, sleep, timeout},
     yield_now,
@@ -338,5 +340,27 @@ fn messages_that_are_held_are_counted_with_their_fields() {
         assert!(timeout(Duration::from_millis(500), all).await.is_err(), "all is taken");
         let held = server.metrics().received - 64;
         assert!((10..20).contains(&held), "{held}");
+    });
+}
+
+// Many at a time.
+
+/// What is sealed for each of them is longer than what would be sent to others, of whom there are none.
+#[test]
+fn what_is_too_long_for_all_who_are_to_be_told_is_an_error() {
+    run(async {
+        let session = || Builder::new().session(Session::new("s"));
+        let server = serve(session(), &Rc::default());
+        let sealed = connected(session(), server.local_addr()).await;
+        sealed.request(Kind::REQUEST_URI, "echo", "").await.unwrap();
+        assert!(server.peers()[0].is_sealed());
+        let longest = || Message::new(Kind::NOTIFY_URI, "", vec![1; 65_422]);
+        let error = server.broadcast(longest()).unwrap_err();
+        assert!(matches!(error, SendError::Plugin(_)), "{error}");
+        // One to whom it can be sent is told.
+        let plain = connected(Builder::new(), server.local_addr()).await;
+        plain.request(Kind::REQUEST_URI, "echo", "").await.unwrap();
+        assert_eq!(server.broadcast(longest()), Ok(1));
+        assert_eq!(server.broadcast(Message::new(Kind::NOTIFY_URI, "", "")), Ok(2));
     });
 }

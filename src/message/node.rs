@@ -29,7 +29,7 @@ use crate::{
         topics::Topics,
         udp::Group,
     },
-    proto::message::{Kinds, Message},
+    proto::message::{Kinds, Message, plugins::PluginError},
     slab::{self, Slab},
     worker::{
         context,
@@ -145,16 +145,31 @@ impl Node {
     ) -> Result<usize, SendError> {
         let (particular, others): (Vec<_>, Vec<_>) =
             ends.into_iter().partition(|end| inner.is_particular() || end.guard().is_particular());
-        let own = particular.into_iter().map(|end| Peer::new(end).within(inner.clone()));
-        let own = own.filter(|peer| peer.send(message.clone()).is_ok()).count();
-        if others.is_empty() && own > 0 {
-            return Ok(own);
+        let (mut told, mut failed) = (0, None);
+        let mut note = |sent: Result<(), SendError>| match sent {
+            Ok(()) => told += 1,
+            // That is the peer's matter, and not the message's.
+            Err(SendError::Closed | SendError::Full | SendError::Plugin(PluginError::NoSession)) => {}
+            Err(error) => failed = failed.or(Some(error)),
+        };
+        for end in &particular {
+            note(Peer::new(end.clone()).within(inner.clone()).send(message.clone()));
         }
-        message.fields.renew();
-        wrap_for_all(inner, Side::Answers, &mut message)?;
-        wrap_for_all(&self.protection.layer, Side::Answers, &mut message)?;
-        let frame = Bytes::from(message.to_octets()?);
-        Ok(own + others.iter().filter(|end| end.push(&frame).is_ok()).count())
+        if particular.is_empty() || !others.is_empty() {
+            message.fields.renew();
+            match self.frame_for_all(inner, &mut message) {
+                Ok(frame) => others.iter().for_each(|end| note(end.push(&frame))),
+                Err(error) => note(Err(error)),
+            }
+        }
+        if told > 0 { Ok(told) } else { failed.map_or(Ok(0), Err) }
+    }
+
+    /// The frame for those who need no codes of their own.
+    fn frame_for_all(&self, inner: &Layer, message: &mut Message) -> Result<Bytes, SendError> {
+        wrap_for_all(inner, Side::Answers, message)?;
+        wrap_for_all(&self.protection.layer, Side::Answers, message)?;
+        Ok(message.to_octets()?.into())
     }
 
     pub(super) fn connections(&self) -> usize {

@@ -428,10 +428,10 @@ impl Servers {
     where
         W: Fn(&Server) -> Result<usize, SendError> + Clone + Send + 'static,
     {
-        let (mut told, mut failed) = (0, None);
+        let (mut told, mut is_busy, mut failed) = (0, false, None);
         for asked in self.ask_all(what) {
             match asked {
-                Err(SpawnError::Full) => failed = failed.or(Some(SendError::Busy)),
+                Err(SpawnError::Full) => is_busy = true,
                 other => match answer(other).await {
                     Some(Ok(of_worker)) => told += of_worker,
                     Some(Err(error)) => failed = failed.or(Some(error)),
@@ -440,7 +440,11 @@ impl Servers {
                 },
             }
         }
-        failed.map_or(Ok(told), Err)
+        if is_busy {
+            return Err(SendError::Busy);
+        }
+        // What nobody of one worker can be sent others may have been.
+        if told > 0 { Ok(told) } else { failed.map_or(Ok(0), Err) }
     }
 
     /// Has the server of each worker do something. All of them have been told when this returns.
