@@ -230,8 +230,21 @@ async fn ask(line: &ClientLine, server: &Asked) -> Result<Message, Failure> {
             "{}: the answer is about another uri: do the keys differ?",
             line.addr
         ))),
+        kind if !answers(line.command, kind) => {
+            Err(Failure::Refused(format!("{}: {kind} does not answer what was asked", line.addr)))
+        }
         _ => Ok(answer),
     }
+}
+
+/// Whether what was asked has been done when it is answered by that.
+fn answers(command: Command, kind: Kind) -> bool {
+    let own = match command {
+        Command::Get => Kind::RESPOND_URI,
+        Command::Subscribe => Kind::CONFIRM_SUBSCRIBE,
+        Command::New | Command::Put | Command::Delete | Command::Publish => Kind::OK,
+    };
+    kind == own || kind == Kind::OK
 }
 
 /// What somebody else may have chosen: without what a terminal would obey.

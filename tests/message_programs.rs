@@ -468,6 +468,17 @@ fn the_client_program_takes_no_word_for_its_own_that_is_about_another_uri_and_ob
         (code(&outcome), String::from_utf8(outcome.stderr).unwrap())
     };
     assert_eq!(answers(|incoming| incoming.answer(Kind::OK, "")).0, 0);
+    // The number is right, and alone says that it is the answer.
+    let wrong: [fn(&Incoming) -> Message; 4] = [
+        |incoming| incoming.answer(Kind::CONFIRM_SUBSCRIBE, ""),
+        |incoming| incoming.answer(Kind::NOTIFY_URI, ""),
+        |incoming| incoming.answer(Kind::DISCONNECT, ""),
+        |incoming| incoming.answer(Kind::RESPOND_URI, ""),
+    ];
+    for answer in wrong {
+        let (code, said) = answers(answer);
+        assert!(code == 5 && said.contains("does not answer"), "{code}: {said}");
+    }
     // What a server says that has decrypted the uri with another key.
     let (code, said) = answers(|_| Message::new(Kind::OK, "x", ""));
     assert!(code == 5 && said.contains("another uri"), "{code}: {said}");
