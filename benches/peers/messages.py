@@ -13,6 +13,7 @@ OURS = "wakering"
 SPINS = "wakering, spinning"
 PACKAGE = "netaio"
 FLOOR = "bare loops"
+PLAIN = "no cipher"
 # Workers that go on looking for so many microseconds before they sleep: the other end may be at work for as long.
 SPIN = ["--spin", 500]
 SCRIPT = pathlib.Path(__file__).resolve().parent / "message_netaio.py"
@@ -57,6 +58,8 @@ def measure(program, interpreter, options, keep, log):
         for case, floor in FLOORS.items():
             rate = floor(program, CASES[case][2][OURS] // share)
             keep(table="message", column=case, server=FLOOR, round=turn, per_second=rate)
+        rate = hashed(program, CASES[SEALED][2][OURS] // share, "--plain")
+        keep(table="message", column=SEALED, server=PLAIN, round=turn, per_second=rate)
         log(f"  message: round {turn + 1} of {options.rounds}")
 
 
@@ -67,15 +70,15 @@ def bare(program, requests):
         return load_of([program.with_name("echo_client"), *words], requests)
 
 
-def codes(program, requests):
-    """Round trips per second of contents with nothing but SHA-256 codes, through two loops that spin: no cipher."""
-    floor, size = program.with_name("message_floor"), CASES[SEALED][0][:2]
-    with announced([floor, "--serve", *size]) as (_, address):
-        return load_of([floor, "--addr", address, *size], requests)
+def hashed(program, requests, *words):
+    """Round trips per second of contents with nothing but their SHA-256, and a key stream of it, through two loops that spin."""
+    command = [program.with_name("message_floor"), *words, *CASES[SEALED][0][:2]]
+    with announced([*command, "--serve"]) as (_, address):
+        return load_of([*command, "--addr", address], requests)
 
 
-# What no peer can exceed, measured beside them.
-FLOORS = {ONE_BY_ONE: bare, SEALED: codes}
+# The same octets by programs that do nothing else, measured beside.
+FLOORS = {ONE_BY_ONE: bare, SEALED: hashed}
 
 
 def run(command, load, plugins, requests):
@@ -136,8 +139,9 @@ def table(records):
     words = (
         "Best round. Content of requests and of answers; over the loopback, each process on a core of its own. Spinning: "
         f"`Builder::spin` of {SPIN[1]} µs at both ends; `times` is of the better of ours. {FLOOR}: as many octets back and "
-        "forth between two loops that do nothing with them, and sleep; of 60 kB, loops that spin, and make and compare the "
-        "codes that the format has, one block of SHA-256 after the other, but have no cipher."
+        "forth between two loops that do nothing with them, and sleep; of 60 kB, loops that spin, and make the hashes "
+        "that the format has, of code and key stream, by the same crate; without the key stream they make "
+        f"{best(records, SEALED, PLAIN) or 0:,.0f}."
     )
     return f"## {TITLE}\n\n{words}\n\n{report.grid(rows)}"
 
@@ -148,5 +152,6 @@ def verdicts(records):
         if not rate or not theirs:
             yield None, f"message, {case}: not measured"
             continue
-        floor = f" ({FLOOR} that encrypt nothing: {best(records, case, FLOOR) / theirs:.1f} ×)" if case == SEALED else ""
+        beside = [f"{side}: {best(records, case, side) / theirs:.1f} ×" for side in (FLOOR, PLAIN)] if case == SEALED else []
+        floor = f" ({', '.join(beside)})" if beside else ""
         yield rate / theirs >= wanted, f"message, {case}: {rate / theirs:.1f} × {PACKAGE}, wanted at least {wanted} ×{floor}"

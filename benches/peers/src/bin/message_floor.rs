@@ -1,33 +1,35 @@
-//! The least that an exchange of authenticated messages takes: octets with their SHA-256 in front, there and back, between two
-//! loops that never sleep and do nothing else.
+//! What an exchange of authenticated, encrypted messages takes at least: octets with their SHA-256 in front, XORed with digests
+//! of numbers, there and back, between two loops that never sleep and do nothing else.
 //!
 //! A sender cannot begin to send before it has the digest, a receiver cannot answer before it has compared it, and SHA-256
-//! hashes one block after the other: nothing here can be left out, or be done at the same time, by any peer that keeps to the
-//! format. No encryption. `--serve` is the end that answers; the load speaks with its driver as `echo_client` does.
+//! hashes one block after the other. The key stream has a block for every 32 octets, which do not depend on each other.
+//! `--plain` leaves it out. `--serve` is the end that answers; the load speaks with its driver as `echo_client` does.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, compress256, digest::generic_array::GenericArray};
 use wakering_peers::arguments::{Arguments, announce, wait_for_driver};
 
 const DIGEST: usize = 32;
+/// Blocks of the key stream that are hashed one behind the other, and so by the processor several at a time.
+const ABREAST: usize = 8;
 const SILENCE: Duration = Duration::from_secs(10);
 
 fn main() -> io::Result<()> {
-    let arguments = Arguments::read(&["addr", "size", "warm-up", "requests"], &["serve"]);
+    let arguments = Arguments::read(&["addr", "size", "warm-up", "requests"], &["serve", "plain"]);
     let mut message = vec![b'x'; DIGEST + arguments.value("size", 60_000)];
     if arguments.flag("serve") {
         let listener = TcpListener::bind(arguments.addr())?;
         announce(listener.local_addr()?);
-        let mut end = End::new(listener.accept()?.0)?;
+        let mut end = End::new(listener.accept()?.0, &arguments)?;
         while end.receive(&mut message)? {
             end.send(&mut message)?;
         }
         return Ok(());
     }
-    let mut end = End::new(TcpStream::connect_timeout(&arguments.addr(), SILENCE)?)?;
+    let mut end = End::new(TcpStream::connect_timeout(&arguments.addr(), SILENCE)?, &arguments)?;
     end.ask(&mut message, arguments.value("warm-up", 0))?;
     println!("ready");
     wait_for_driver()?;
@@ -40,13 +42,14 @@ fn main() -> io::Result<()> {
 
 struct End {
     stream: TcpStream,
+    encrypts: bool,
 }
 
 impl End {
-    fn new(stream: TcpStream) -> io::Result<End> {
+    fn new(stream: TcpStream, arguments: &Arguments) -> io::Result<End> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        Ok(End { stream })
+        Ok(End { stream, encrypts: !arguments.flag("plain") })
     }
 
     fn ask(&mut self, message: &mut [u8], requests: u64) -> io::Result<()> {
@@ -63,6 +66,7 @@ impl End {
     fn send(&mut self, message: &mut [u8]) -> io::Result<()> {
         let digest = Sha256::digest(&message[DIGEST..]);
         message[..DIGEST].copy_from_slice(&digest);
+        self.apply_key_stream(message);
         let mut sent = 0;
         while sent < message.len() {
             sent += spin(|| self.stream.write(&message[sent..]))?;
@@ -80,8 +84,29 @@ impl End {
                 count => received += count,
             }
         }
+        self.apply_key_stream(message);
         let (digest, octets) = message.split_at(DIGEST);
         if Sha256::digest(octets)[..] == *digest { Ok(true) } else { Err(ErrorKind::InvalidData.into()) }
+    }
+
+    /// XORs a compression of each number onto 32 octets.
+    fn apply_key_stream(&self, octets: &mut [u8]) {
+        if !self.encrypts {
+            return;
+        }
+        let (mut blocks, mut numbers) = ([GenericArray::from([b'k'; 64]); ABREAST], 0u32..);
+        for pieces in octets.chunks_mut(DIGEST * ABREAST) {
+            let mut pads = [[0u32; 8]; ABREAST];
+            for (block, number) in blocks.iter_mut().zip(&mut numbers) {
+                block[32..36].copy_from_slice(&number.to_be_bytes());
+            }
+            for (pad, block) in pads.iter_mut().zip(&blocks) {
+                compress256(pad, std::slice::from_ref(block));
+            }
+            for (piece, word) in pieces.as_chunks_mut().0.iter_mut().zip(pads.as_flattened()) {
+                *piece = (u32::from_be_bytes(*piece) ^ word).to_be_bytes();
+            }
+        }
     }
 }
 
